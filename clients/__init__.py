@@ -1,0 +1,1 @@
+"""What callers import and run: typed clients and the ``closeout`` command."""

@@ -1,0 +1,1 @@
+"""Package ``campaign`` of the contract."""

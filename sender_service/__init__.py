@@ -1,0 +1,1 @@
+"""The sender service: delivers the messages of campaigns and reports each outcome."""

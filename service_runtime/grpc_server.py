@@ -1,0 +1,153 @@
+"""The gRPC server both services run: limits, error mapping, health, reflection.
+
+Sources of the settings: docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from service_runtime import port_holder
+from service_runtime.errors import ServiceError, StartupError
+from service_runtime.reflection import add_reflection
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+log = structlog.get_logger()
+
+#: Largest message taken or sent, bytes.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+
+_OPTIONS = [
+    # Two servers on one port would each get a part of the calls, silently.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Clients may ping every 10 s, idle or not; the default cuts them off.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+]
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Turns what a handler raises into a status with details.
+
+    A :class:`ServiceError` becomes its own status. Anything else is a defect: the
+    caller gets INTERNAL with an error id, the log gets the id and the stack.
+    """
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the handler of one call."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        name = f"{'stream' if handler.request_streaming else 'unary'}_" + (
+            "stream" if handler.response_streaming else "unary"
+        )
+        wrapped = self._wrap(getattr(handler, name), method)
+        factory: Any = getattr(grpc, f"{name}_rpc_method_handler")
+        wrapped_handler: grpc.RpcMethodHandler[Any, Any] = factory(
+            wrapped, handler.request_deserializer, handler.response_serializer
+        )
+        return wrapped_handler
+
+    def _wrap(self, behaviour: Any, method: str) -> Any:
+        async def answered(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            try:
+                return await behaviour(request, context)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - mapped, logged, sent
+                await _abort(error, context, method)
+
+        async def streamed(
+            request: Any, context: grpc.aio.ServicerContext[Any, Any]
+        ) -> AsyncIterator[Any]:
+            try:
+                async for response in behaviour(request, context):
+                    yield response
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - mapped, logged, sent
+                await _abort(error, context, method)
+
+        return streamed if inspect.isasyncgenfunction(behaviour) else answered
+
+
+async def _abort(
+    error: Exception, context: grpc.aio.ServicerContext[Any, Any], method: str
+) -> None:
+    if not isinstance(error, ServiceError):
+        error_id = uuid.uuid4().hex
+        log.error("call_failed", method=method, error_id=error_id, exc_info=error)
+        error = ServiceError(
+            f"internal error {error_id}; the log of the service has the details",
+            metadata={"error_id": error_id},
+        )
+    await context.abort_with_status(rpc_status.to_status(error.to_status()))
+
+
+class Server:
+    """A gRPC server with health and reflection, not yet listening.
+
+    Args:
+        services: full names of the services, as in ``campaign.v1.StatusService``.
+        register: adds the servicers.
+    """
+
+    def __init__(
+        self, services: Iterable[str], register: Callable[[grpc.aio.Server], None]
+    ) -> None:
+        self._services = list(services)
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+        register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        add_reflection([*self._services, health.SERVICE_NAME], self._server)
+
+    async def start(self, address: str) -> int:
+        """Listen and serve; return the port.
+
+        Health says NOT_SERVING until :meth:`set_serving`.
+
+        Raises:
+            StartupError: the address can't be listened on; the text says who holds it.
+        """
+        await self.set_serving(serving=False)
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise StartupError(port_holder.describe(address)) from error
+        await self._server.start()
+        return int(port)
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell health checks whether calls can be answered now."""
+        status = health_pb2.HealthCheckResponse.ServingStatus
+        for name in ["", *self._services]:
+            await self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
+
+    async def drain(self) -> None:
+        """Tell health checks, for good, that this server is going away."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls, let running ones end within ``grace_seconds``, cut the rest."""
+        await self._server.stop(grace_seconds)

@@ -1,0 +1,59 @@
+"""Log lines: readable on a terminal, JSON elsewhere, ids and numbers only.
+
+Both services log through :mod:`structlog`, to standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+
+class _CancelledStreams(logging.Filter):
+    """Drops grpc's ERROR about a stream its client cancelled: that is ordinary."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and "CancelledError" in str(record.exc_info[0]))
+
+
+def configure_logs(level: str, *, service: str) -> None:
+    """Send our log lines and those of libraries to standard error.
+
+    Args:
+        level: debug, info, warning or error.
+        service: bound to every line as ``service``.
+    """
+    terminal = sys.stderr.isatty()
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(
+                    [structlog.dev.ConsoleRenderer()]
+                    if terminal
+                    else [
+                        structlog.processors.dict_tracebacks,
+                        structlog.processors.JSONRenderer(default=str),
+                    ]
+                ),
+            ],
+        )
+    )
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_CancelledStreams())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,47 @@
+"""Server reflection, v1 and v1alpha, that can describe a method.
+
+grpcio-reflection serves v1alpha only and answers "not found" for the symbol of a
+method, which ``grpcurl describe`` asks for; its descriptor pool knows services
+and messages. The two versions of the protocol are the same on the wire.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc_reflection.v1alpha import _async as reflection_async
+from grpc_reflection.v1alpha import reflection_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_METHOD = "ServerReflectionInfo"
+_ALPHA = "grpc.reflection.v1alpha.ServerReflection"
+_NAMES = ("grpc.reflection.v1.ServerReflection", _ALPHA)
+
+
+class _Servicer(reflection_async.ReflectionServicer):  # type: ignore[misc]
+    def _file_containing_symbol(self, request: Any, fully_qualified_name: str) -> Any:
+        found = super()._file_containing_symbol(request, fully_qualified_name)
+        owner = fully_qualified_name.rpartition(".")[0]
+        if found.HasField("error_response") and owner:
+            return super()._file_containing_symbol(request, owner)
+        return found
+
+
+def add_reflection(services: Iterable[str], server: grpc.aio.Server) -> None:
+    """Register reflection of ``services``.
+
+    Only v1alpha is listed beside them, since its descriptor alone is in the pool:
+    ``grpcurl describe`` asks for everything that is listed.
+    """
+    servicer = _Servicer([*services, _ALPHA])
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers(
+        tuple(grpc.method_handlers_generic_handler(name, {_METHOD: handler}) for name in _NAMES)
+    )

@@ -1,0 +1,113 @@
+"""Settings from the environment and an optional TOML file; a typo is an error.
+
+The environment wins over the file. The file is ``CLOSEOUT_CONFIG``, or
+``closeout.toml`` in the working folder if there is one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pydantic
+
+from service_runtime.errors import StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+PREFIX = "CLOSEOUT_"
+_FILE = "CLOSEOUT_CONFIG"
+_DEFAULT_FILE = "closeout.toml"
+#: Tables of the file, and so the second words of the variables. Each service
+#: reads its own; the others are known so that a typo can be told from them.
+SECTIONS = ("status", "sender", "smtp", "webhook", "log")
+
+S = TypeVar("S", bound=pydantic.BaseModel)
+
+
+class Section(pydantic.BaseModel):
+    """Base of a table of settings: immutable, and unknown names are errors."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+def load(model: type[S], environment: Mapping[str, str] = os.environ) -> S:
+    """Return the settings of ``model``, whose fields are sections.
+
+    ``CLOSEOUT_STATUS_LISTEN`` and ``listen`` in the table ``[status]`` are the
+    field ``status.listen``.
+
+    Raises:
+        StartupError: the file can't be read, or a setting is wrong or unknown;
+            one line names it, where it stands, and what was expected.
+    """
+    values, places = _from_file(environment)
+    for name, value in environment.items():
+        if not name.startswith(PREFIX) or name == _FILE:
+            continue
+        section, _, field = name.removeprefix(PREFIX).lower().partition("_")
+        if section not in SECTIONS or not field:
+            raise StartupError(f"unknown setting {name}{_suggestion(name, _names(model))}")
+        values.setdefault(section, {})[field] = value
+        places[section, field] = name
+    own = {section: values[section] for section in model.model_fields if section in values}
+    try:
+        return model.model_validate(own)
+    except pydantic.ValidationError as error:
+        raise StartupError(_first_error(error, places, model)) from error
+
+
+def _from_file(
+    environment: Mapping[str, str],
+) -> tuple[dict[str, dict[str, Any]], dict[tuple[str, str], str]]:
+    path = Path(environment.get(_FILE, _DEFAULT_FILE))
+    if _FILE not in environment and not path.exists():
+        return {}, {}
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StartupError(f"settings file {path}: {error}") from error
+    places = {}
+    for section, table in tables.items():
+        if section not in SECTIONS or not isinstance(table, dict):
+            raise StartupError(
+                f"settings file {path}: unknown table [{section}]{_suggestion(section, SECTIONS)}"
+            )
+        for field in table:
+            places[section, field] = f"settings file {path}: [{section}] {field}"
+    return tables, places
+
+
+def _names(model: type[pydantic.BaseModel]) -> list[str]:
+    return [
+        f"{PREFIX}{section}_{field}".upper()
+        for section, info in model.model_fields.items()
+        for field in _fields(info.annotation)
+    ]
+
+
+def _fields(section: Any) -> Iterable[str]:
+    return section.model_fields if issubclass(section, pydantic.BaseModel) else ()
+
+
+def _first_error(
+    error: pydantic.ValidationError,
+    places: Mapping[tuple[str, str], str],
+    model: type[pydantic.BaseModel],
+) -> str:
+    first = error.errors()[0]
+    section, field = (str(part) for part in (*first["loc"], "")[:2])
+    place = places.get((section, field), f"[{section}] {field}")
+    if first["type"] == "extra_forbidden":
+        known = _fields(model.model_fields[section].annotation)
+        return f"{place}: unknown setting{_suggestion(field, known)}"
+    return f"{place}: {first['msg']} (got {first['input']!r})"
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,1 @@
+"""The status service: owns campaigns, and closes each exactly once."""
