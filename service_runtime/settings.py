@@ -7,6 +7,7 @@ The environment wins over the file. The file is ``CLOSEOUT_CONFIG``, or
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
 import os
 import tomllib
 from pathlib import Path
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 PREFIX = "CLOSEOUT_"
 _FILE = "CLOSEOUT_CONFIG"
 _DEFAULT_FILE = "closeout.toml"
-#: Tables of the file, and so the second words of the variables. Each service
-#: reads its own; the others are known so that a typo can be told from them.
-SECTIONS = ("status", "sender", "smtp", "webhook", "log")
+#: Installed channels have a table of their own, under their name.
+_CHANNELS = "closeout.channels"
 
 S = TypeVar("S", bound=pydantic.BaseModel)
 
@@ -33,6 +33,15 @@ class Section(pydantic.BaseModel):
     """Base of a table of settings: immutable, and unknown names are errors."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+def sections() -> list[str]:
+    """Return the tables of the file, which are the second words of the variables.
+
+    A service reads its own; the others are known so that a typo can be told.
+    """
+    channels = importlib.metadata.entry_points(group=_CHANNELS)
+    return ["status", "sender", "log", *sorted(channels.names)]
 
 
 def load(model: type[S], environment: Mapping[str, str] = os.environ) -> S:
@@ -50,7 +59,7 @@ def load(model: type[S], environment: Mapping[str, str] = os.environ) -> S:
         if not name.startswith(PREFIX) or name == _FILE:
             continue
         section, _, field = name.removeprefix(PREFIX).lower().partition("_")
-        if section not in SECTIONS or not field:
+        if section not in sections() or not field:
             raise StartupError(f"unknown setting {name}{_suggestion(name, _names(model))}")
         values.setdefault(section, {})[field] = value
         places[section, field] = name
@@ -73,9 +82,9 @@ def _from_file(
         raise StartupError(f"settings file {path}: {error}") from error
     places = {}
     for section, table in tables.items():
-        if section not in SECTIONS or not isinstance(table, dict):
+        if section not in sections() or not isinstance(table, dict):
             raise StartupError(
-                f"settings file {path}: unknown table [{section}]{_suggestion(section, SECTIONS)}"
+                f"settings file {path}: unknown table [{section}]{_suggestion(section, sections())}"
             )
         for field in table:
             places[section, field] = f"settings file {path}: [{section}] {field}"

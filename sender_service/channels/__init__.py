@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from service_runtime.settings import Section
+
 #: Group of the entry points.
 ENTRY_POINT_GROUP = "closeout.channels"
 
@@ -108,8 +110,11 @@ class Template(Protocol):
 class Channel(Protocol):
     """A provider behind one connection pool, shared by all campaigns on it."""
 
-    #: The name campaigns choose it by.
+    #: The name campaigns choose it by; also its entry point and its settings table.
     name: ClassVar[str]
+    #: Its table of settings. Every field has a default, so that a sender that does
+    #: not use the channel starts.
+    settings_model: ClassVar[type[Section]]
     #: True where a second try is the better error (webhooks): the default guarantee.
     at_least_once: ClassVar[bool]
     #: How many messages may be in doubt after a crash, by default.
@@ -120,8 +125,8 @@ class Channel(Protocol):
     timeout_seconds: float
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Channel:
-        """Build it from its table of settings, such as ``[smtp]``; connects nothing.
+    def from_settings(cls, settings: Any) -> Channel:
+        """Build it from an instance of ``settings_model``; connects nothing.
 
         Raises:
             ChannelNotConfiguredError: a setting it can't do without is missing.
