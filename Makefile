@@ -1,0 +1,83 @@
+# `make` alone says what there is.
+# Needs Python 3.11 or newer, make, and a package index that pip can reach.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The interpreter that .venv is made with; empty: the first that is new enough.
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+# Written last, so an installation that was interrupted is made again.
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help
+help: ## Say what there is (the default)
+	@awk 'BEGIN { FS = ":.*## " } /^[.a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: venv
+venv: $(INSTALLED) ## Make .venv with everything in it; the other targets do it by themselves
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@set -eu; \
+	python=; \
+	for candidate in $(or $(PYTHON),python3.11 python3 python3.12 python3.13); do \
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+		then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Closeout needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; \
+	fi; \
+	if ! [ -e $@ ] || ! $(BIN)/python -c '' 2>/dev/null; then \
+		echo "Making $(VENV) with $$("$$python" -V), once; this takes a minute or two."; \
+		"$$python" -m venv --clear $(VENV); \
+	fi; \
+	rm -f $@; \
+	pip="$(BIN)/python -m pip --disable-pip-version-check install --quiet"; \
+	$$pip --require-hashes -r requirements/dev.txt; \
+	$$pip --no-deps --no-build-isolation -e .; \
+	touch $@
+
+.PHONY: demo
+demo: $(INSTALLED) ## Send a real campaign from end to end and see it complete, then see a stuck one repaired
+	@$(BIN)/closeout demo
+
+.PHONY: test
+test: $(INSTALLED) ## Run all tests: unit, integration, acceptance
+	@$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check style, types, import contracts, and that the generated code is current
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m protos --check
+	@$(BIN)/buf lint protos
+
+.PHONY: protos
+protos: $(INSTALLED) ## Generate the code beside protos/campaign/v1/*.proto
+	@$(BIN)/python -m protos
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure this machine: messages a second, and its own raw insert rate
+	@$(BIN)/python -m benchmarks
+
+# Keeps the pins that still fit; `make lock UPGRADE=1` moves all of them.
+.PHONY: lock
+lock: ## Pin the requirements of pyproject.toml, with hashes, in requirements/dev.txt
+	@set -eu; \
+	tools=$$(mktemp -d); \
+	trap 'rm -rf "$$tools"' EXIT; \
+	$(or $(PYTHON),python3) -m venv "$$tools"; \
+	"$$tools/bin/python" -m pip --disable-pip-version-check install --quiet \
+		--require-hashes -r requirements/uv.txt; \
+	"$$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--all-extras --group dev $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove .venv, caches and build output
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
