@@ -8,7 +8,9 @@
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
-# Written last, so an installation that was interrupted is made again.
+# Written last, so an installation that was interrupted is made again. Its shell and
+# all it starts hold a lock, so the second of two at once waits for the first, also
+# for what an interrupted one left running.
 INSTALLED := $(VENV)/.installed
 
 .PHONY: help
@@ -29,6 +31,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 		echo "Closeout needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; \
 		exit 1; \
 	fi; \
+	exec 9< requirements/dev.txt; \
+	"$$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'; \
 	if ! [ -e $@ ] || ! $(BIN)/python -c '' 2>/dev/null; then \
 		echo "Making $(VENV) with $$("$$python" -V), once; this takes a minute or two."; \
 		"$$python" -m venv --clear $(VENV); \
@@ -52,7 +56,7 @@ lint: $(INSTALLED) ## Check style, types, import contracts, and that the generat
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m protos --check
 	@$(BIN)/buf lint protos
 
