@@ -1,0 +1,89 @@
+"""The channel that prints: one line on standard output for each message."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sender_service.channels import Answer, Reply
+from sender_service.channels.addresses import check_printable
+from sender_service.channels.content import CompiledContent
+from sender_service.channels.errors import TemplateError
+from sender_service.channels.replies import render_error
+from service_runtime.settings import Section
+
+if TYPE_CHECKING:
+    from sender_service.channels import Content, Message
+
+#: How much of a text is shown.
+_SHOWN_CHARACTERS = 200
+
+
+class ConsoleSettings(Section):
+    """The table ``[console]``: nothing to set."""
+
+
+class ConsoleChannel:
+    """Prints what a recipient would get, for a first try without any provider."""
+
+    name: ClassVar[str] = "console"
+    settings_model: ClassVar[type[Section]] = ConsoleSettings
+    at_least_once: ClassVar[bool] = False
+    window: ClassVar[int] = 64
+
+    def __init__(self) -> None:
+        self.concurrency = 1
+        self.timeout_seconds = 30.0
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> ConsoleChannel:  # noqa: ARG003 - there are none
+        """Build it."""
+        return cls()
+
+    def check_address(self, address: str) -> str:
+        """Return the address without spaces around it; anything printable will do.
+
+        Raises:
+            InvalidAddressError: it is empty, too long, or can't be printed.
+        """
+        return check_printable(address)
+
+    def compile(self, content: Content) -> CompiledContent:
+        """Compile the templates.
+
+        Raises:
+            TemplateError: a template is broken; it says which, line and column.
+            InvalidContentError: there is neither text nor HTML.
+        """
+        return CompiledContent(content)
+
+    async def send(self, template: CompiledContent, message: Message) -> Reply:
+        """Print the message; it is ACCEPTED once it is written.
+
+        UNREACHABLE where standard output is closed.
+        """
+        try:
+            rendered = template.render(message)
+        except TemplateError as error:
+            return render_error(error)
+        line = (
+            f"{message.campaign_id} {message.sequence} to {message.address}:"
+            f" {rendered.subject} | {rendered.text[:_SHOWN_CHARACTERS]}"
+        )
+        try:
+            # A pipe nobody reads must not hold up the loop.
+            await asyncio.to_thread(_print, " ".join(line.split()))
+        except OSError as error:
+            return Reply(Answer.UNREACHABLE, code="console_closed", detail=str(error))
+        return Reply(Answer.ACCEPTED)
+
+    async def close(self) -> None:
+        """Close nothing: standard output belongs to the process."""
+
+
+def _print(line: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    printable = "".join(c if c.isprintable() else "\ufffd" for c in line)
+    sys.stdout.write(printable.encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stdout.flush()

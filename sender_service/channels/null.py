@@ -1,0 +1,75 @@
+"""The channel that accepts everything and sends nothing, for benchmarks and dry runs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sender_service.channels import Answer, Reply
+from sender_service.channels.errors import InvalidAddressError
+from service_runtime.settings import Section
+
+if TYPE_CHECKING:
+    from sender_service.channels import Content, Message, Template
+
+_MAX_ADDRESS_CHARACTERS = 320
+_ACCEPTED = Reply(Answer.ACCEPTED, code="250")
+
+
+class NullSettings(Section):
+    """The table ``[null]``: nothing to set."""
+
+
+class NullTemplate:
+    """Content that is never rendered."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+
+    def preview(self, message: Message) -> str:
+        """Return the content as it is written."""
+        return f"To: {message.address}\nSubject: {self._content.subject}\n\n{self._content.text}"
+
+
+class NullChannel:
+    """Accepts every message at once and renders none."""
+
+    name: ClassVar[str] = "null"
+    settings_model: ClassVar[type[Section]] = NullSettings
+    at_least_once: ClassVar[bool] = False
+    window: ClassVar[int] = 1000
+
+    def __init__(self) -> None:
+        self.concurrency = 1000
+        self.timeout_seconds = 1.0
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> NullChannel:  # noqa: ARG003 - there are none
+        """Build it."""
+        return cls()
+
+    def check_address(self, address: str) -> str:
+        """Return the address as it is, without spaces around it.
+
+        Raises:
+            InvalidAddressError: it is empty or longer than 320 characters.
+        """
+        address = address.strip()
+        if not 0 < len(address) <= _MAX_ADDRESS_CHARACTERS:
+            raise InvalidAddressError(
+                f"an address has 1 to {_MAX_ADDRESS_CHARACTERS} characters, not {len(address)}"
+            )
+        return address
+
+    def compile(self, content: Content) -> Template:
+        """Keep the content; nothing in it is checked."""
+        return NullTemplate(content)
+
+    async def send(self, template: Template, message: Message) -> Reply:  # noqa: ARG002 - by design
+        """Accept the message."""
+        # A channel that never yields would keep the loop from everything else.
+        await asyncio.sleep(0)
+        return _ACCEPTED
+
+    async def close(self) -> None:
+        """Close nothing."""
