@@ -10,7 +10,7 @@ import grpc
 from clients.errors import from_rpc_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from types import TracebackType
     from typing import Self
 
@@ -127,7 +127,7 @@ class ChannelOwner:
         method: grpc.aio.UnaryUnaryMultiCallable[Any, C],
         request: Any,
         timeout_seconds: float | None,
-    ) -> AsyncIterator[C]:
+    ) -> AsyncGenerator[C, None]:
         """Yield the pages of a list, each within the deadline.
 
         Raises:

@@ -22,7 +22,7 @@ from protos.campaign.v1 import status_pb2 as pb
 from protos.campaign.v1.status_pb2_grpc import StatusServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, Iterable
     from datetime import datetime, timedelta
 
     from protos.campaign.v1.status_pb2_grpc import StatusServiceAsyncStub
@@ -104,6 +104,8 @@ class StatusClient(ChannelOwner):
         It has no deadline and is never retried: after a break, open another and
         send again what was not acknowledged. Cancel it when done with it. Its
         errors are gRPC's; :func:`clients.errors.from_rpc_error` translates them.
+        Read while writing: a ``write()`` that fails may put INTERNAL in the place
+        of the server's status (grpc/grpc#36066).
         """
         return self._stub.ReportResults()
 
@@ -126,7 +128,7 @@ class StatusClient(ChannelOwner):
         stuck_first: bool = False,
         page_size: int = 0,
         timeout_seconds: float | None = None,
-    ) -> AsyncIterator[pb.Campaign]:
+    ) -> AsyncGenerator[pb.Campaign, None]:
         """Yield the campaigns in ``states`` (none: all), page after page.
 
         Newest first, or those longest without progress first. The deadline is
@@ -143,7 +145,7 @@ class StatusClient(ChannelOwner):
             for campaign in page.campaigns:
                 yield campaign
 
-    async def watch_campaign(self, *, campaign_id: str) -> AsyncIterator[pb.Campaign]:
+    async def watch_campaign(self, *, campaign_id: str) -> AsyncGenerator[pb.Campaign, None]:
         """Yield the campaign as it is now, then after changes, until it has ended.
 
         Has no deadline and does not reconnect. Close it (``aclosing``) when it is
@@ -169,7 +171,7 @@ class StatusClient(ChannelOwner):
         outcomes: Iterable[pb.Result.Outcome.ValueType] = (),
         page_size: int = 0,
         timeout_seconds: float | None = None,
-    ) -> AsyncIterator[pb.Result]:
+    ) -> AsyncGenerator[pb.Result, None]:
         """Yield the results with ``outcomes`` (none: all) in order of sequence.
 
         The deadline is that of each page.
@@ -190,7 +192,7 @@ class StatusClient(ChannelOwner):
         campaign_id: str,
         page_size: int = 0,
         timeout_seconds: float | None = None,
-    ) -> AsyncIterator[pb.SequenceRange]:
+    ) -> AsyncGenerator[pb.SequenceRange, None]:
         """Yield the ranges of sequences without a result, in order.
 
         Raises:
@@ -207,7 +209,7 @@ class StatusClient(ChannelOwner):
         campaign_id: str,
         page_size: int = 0,
         timeout_seconds: float | None = None,
-    ) -> AsyncIterator[pb.Transition]:
+    ) -> AsyncGenerator[pb.Transition, None]:
         """Yield the audit trail, oldest first.
 
         Raises:
