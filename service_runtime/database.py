@@ -86,6 +86,8 @@ class Store:
         self._file = DatabaseFile(_sqlite_path(url), holder=holder)
         self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE")
         self._reader = _sqlite_engine(url, begin="BEGIN DEFERRED")
+        #: False from a failed transaction to the next write that succeeds.
+        self.answering = True
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         try:
@@ -119,13 +121,16 @@ class Store:
                 return work(connection)
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, transaction)
+            result = await asyncio.get_running_loop().run_in_executor(threads, transaction)
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
             cause = getattr(error, "orig", None) or error
+            self.answering = False
             log.warning("store_failed", error=str(cause))
             raise StoreUnavailableError(
                 f"the database does not answer ({cause}); try again", retry_after_seconds=1.0
             ) from error
+        self.answering = self.answering or threads is self._write_thread
+        return result
 
     def close(self) -> None:
         """Finish what was submitted, close the connections, let go of the file."""

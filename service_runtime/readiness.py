@@ -1,0 +1,46 @@
+"""Keep the health of a server true to whether its database answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service_runtime.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from service_runtime.database import Store
+    from service_runtime.grpc_server import Server
+
+log = structlog.get_logger()
+
+#: How often the database is asked while it does not answer, seconds.
+_INTERVAL = 0.5
+
+
+async def follow_store(store: Store, server: Server) -> None:
+    """Set ``server`` serving while ``store`` answers. Runs until it is cancelled."""
+    serving = None
+    while True:
+        if not store.answering:
+            await _probe(store)
+        if serving is not store.answering:
+            serving = store.answering
+            await server.set_serving(serving=serving)
+            log.info("readiness_changed", serving=serving)
+        await asyncio.sleep(_INTERVAL)
+
+
+async def _probe(store: Store) -> None:
+    """Begin and commit a transaction; it sets ``store.answering``."""
+
+    def nothing(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("SELECT 1")
+
+    try:
+        await store.write(nothing)
+    except StoreUnavailableError:
+        return  # logged by the store; asked again at the next interval

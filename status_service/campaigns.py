@@ -1,0 +1,312 @@
+"""Campaigns: registration, the changes of state people ask for, manual repair.
+
+Every function works inside a write transaction its caller holds, locks the
+campaign's row first, and returns it as it is afterwards. What completes a campaign
+is the ledger's alone.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+
+from service_runtime.database import read_clock
+from status_service import result_rows
+from status_service.domain import OPEN, Cause, Counters, Outcome, State, sources
+from status_service.errors import (
+    CampaignAlreadyExistsError,
+    CampaignNotFullyProcessedError,
+    CampaignNotSendingError,
+    CampaignSealedError,
+    EtagMismatchError,
+    TransitionNotAllowedError,
+)
+from status_service.ledger import CampaignKey, counters_of, lock_one, settle, write_transition
+from status_service.schema import campaigns
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from service_runtime.caller import Caller
+
+#: Missing ranges named by a refusal of MarkComplete.
+_RANGES_TOLD = 10
+#: Missing messages recorded as UNKNOWN in one go when completion is forced.
+_FORCED_AT_ONCE = 10_000
+
+
+class Changed(NamedTuple):
+    """A campaign's row after a call, and whether the call changed it."""
+
+    campaign: sa.Row[Any]
+    transitioned: bool
+
+
+def etag_of(campaign: sa.Row[Any]) -> str:
+    """Return the etag of a row: another one after every change."""
+    return f'"{campaign.revision}"'
+
+
+def create(
+    connection: sa.Connection,
+    caller: Caller,
+    *,
+    campaign_id: str,
+    request_id: str,
+    display_name: str,
+    channel: str,
+) -> Changed:
+    """Register a DRAFT, or return the campaign that this call registered before.
+
+    Raises:
+        CampaignAlreadyExistsError: the id is taken by other content.
+    """
+    columns = campaigns.c
+    same = columns.campaign_id == campaign_id if campaign_id else columns.request_id == request_id
+    if campaign_id or request_id:
+        existing = connection.execute(
+            sa.select(campaigns).where(columns.organisation == caller.organisation, same)
+        ).one_or_none()
+        if existing is not None:
+            if (existing.display_name, existing.channel) != (display_name, channel):
+                raise CampaignAlreadyExistsError(existing.campaign_id)
+            return Changed(existing, transitioned=False)
+    now = read_clock(connection)
+    created = connection.execute(
+        sa.insert(campaigns)
+        .values(
+            organisation=caller.organisation,
+            campaign_id=campaign_id or str(uuid.uuid4()),
+            request_id=request_id or None,
+            display_name=display_name,
+            channel=channel,
+            create_time=now,
+        )
+        .returning(campaigns)
+    ).one()
+    write_transition(
+        connection,
+        None,
+        created,
+        now=now,
+        cause=Cause.USER,
+        actor=caller.actor,
+        reason="",
+    )
+    return Changed(created, transitioned=True)
+
+
+def start(
+    connection: sa.Connection,
+    caller: Caller,
+    campaign_id: str,
+    *,
+    total: int,
+    start_time: datetime | None,
+) -> Changed:
+    """Seal the total and begin to send, now or at ``start_time``.
+
+    A campaign without messages is complete at once. Repeating the call changes
+    nothing.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+        CampaignSealedError: it was sealed with another total.
+        TransitionNotAllowedError: it is CANCELLED.
+    """
+    campaign = lock_one(connection, CampaignKey(caller.organisation, campaign_id))
+    state = State(campaign.state)
+    if state is State.CANCELLED:
+        raise TransitionNotAllowedError(campaign_id, state=state, target=State.SENDING)
+    if campaign.total not in {None, total}:
+        raise CampaignSealedError(campaign_id, sealed=campaign.total, given=total)
+    now = read_clock(connection)
+    later = start_time is not None and start_time > now
+    if state is State.DRAFT and later:
+        scheduled = _enter(
+            connection,
+            campaign,
+            State.SCHEDULED,
+            caller,
+            cause=Cause.SEAL,
+            values={"total": total, "schedule_time": start_time},
+        )
+        return Changed(scheduled, transitioned=True)
+    if state is State.DRAFT or (state is State.SCHEDULED and not later):
+        cause = Cause.SEAL if state is State.DRAFT else Cause.USER
+        sending = _begin(connection, campaign, caller.actor, cause=cause, total=total)
+        return Changed(sending, transitioned=True)
+    return Changed(campaign, transitioned=False)
+
+
+def start_due(connection: sa.Connection) -> list[sa.Row[Any]]:
+    """Start the scheduled campaigns whose time has come; return them."""
+    now = read_clock(connection)
+    due = connection.execute(
+        sa.select(campaigns)
+        .where(campaigns.c.state == State.SCHEDULED.value, campaigns.c.schedule_time <= now)
+        .order_by(campaigns.c.campaign)
+        .with_for_update()
+    ).all()
+    return [
+        _begin(connection, campaign, "schedule", cause=Cause.SCHEDULE, total=campaign.total)
+        for campaign in due
+    ]
+
+
+def _begin(
+    connection: sa.Connection, campaign: sa.Row[Any], actor: str, *, cause: Cause, total: int
+) -> sa.Row[Any]:
+    now = read_clock(connection)
+    sending = _guarded_update(
+        connection, campaign, State.SENDING, {"total": total, "start_time": now}
+    )
+    write_transition(
+        connection, campaign.state, sending, now=now, cause=cause, actor=actor, reason=""
+    )
+    if total > 0:
+        return sending
+    return settle(connection, sending, Counters(), now=now, cause=cause, actor=actor)
+
+
+def change_state(
+    connection: sa.Connection, caller: Caller, campaign_id: str, target: State, *, reason: str
+) -> Changed:
+    """Pause, resume or cancel a campaign: bring it to ``target``.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+        TransitionNotAllowedError: its state does not allow it.
+    """
+    campaign = lock_one(connection, CampaignKey(caller.organisation, campaign_id))
+    state = State(campaign.state)
+    if state is target:
+        return Changed(campaign, transitioned=False)
+    # A draft is started by StartCampaign, which seals it; resuming is for PAUSED.
+    if state not in sources(target) or (target is State.SENDING and state is not State.PAUSED):
+        raise TransitionNotAllowedError(campaign_id, state=state, target=target)
+    changed = _enter(connection, campaign, target, caller, cause=Cause.USER, reason=reason)
+    return Changed(changed, transitioned=True)
+
+
+def mark_complete(
+    connection: sa.Connection,
+    caller: Caller,
+    campaign_id: str,
+    *,
+    reason: str,
+    force: bool,
+    dry_run: bool,
+    etag: str,
+) -> Changed:
+    """Complete a campaign of which every message has a result.
+
+    The results are counted anew, so a wrong counter neither completes a campaign
+    nor stands in its way.
+
+    Args:
+        connection: in a write transaction.
+        caller: who asks.
+        campaign_id: the campaign.
+        reason: for the audit trail.
+        force: record what is missing as UNKNOWN with code ``forced`` first.
+        dry_run: answer or refuse alike, and change nothing.
+        etag: refuse unless it is the current one; empty: don't look.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+        EtagMismatchError: it changed since the caller read it.
+        CampaignNotSendingError: it is neither SENDING nor PAUSED nor COMPLETED.
+        CampaignNotFullyProcessedError: messages have no result, and no force.
+    """
+    campaign = lock_one(connection, CampaignKey(caller.organisation, campaign_id))
+    if etag and etag != etag_of(campaign):
+        raise EtagMismatchError(campaign_id, current=etag_of(campaign), given=etag)
+    state = State(campaign.state)
+    if state is State.COMPLETED:
+        return Changed(campaign, transitioned=False)
+    if state not in OPEN:
+        raise CampaignNotSendingError(campaign_id, state=state)
+    counted = result_rows.count(connection, campaign.campaign, campaign.total)
+    if counted.processed < campaign.total and not force:
+        missing = result_rows.missing_ranges(
+            connection, campaign.campaign, campaign.total, limit=_RANGES_TOLD
+        )
+        raise CampaignNotFullyProcessedError(
+            campaign_id, total=campaign.total, counters=counted, missing=missing
+        )
+    if dry_run:
+        return Changed(campaign, transitioned=True)
+    now = read_clock(connection)
+    if counted.processed < campaign.total:
+        _record_missing(connection, campaign, now)
+        counted = result_rows.count(connection, campaign.campaign, campaign.total)
+    completed = settle(
+        connection,
+        campaign,
+        counted.minus(counters_of(campaign)),
+        now=now,
+        cause=Cause.MANUAL,
+        actor=caller.actor,
+        reason=reason,
+    )
+    return Changed(completed, transitioned=True)
+
+
+def _record_missing(connection: sa.Connection, campaign: sa.Row[Any], now: datetime) -> None:
+    ranges = result_rows.missing_ranges(
+        connection, campaign.campaign, campaign.total, limit=campaign.total
+    )
+    for first, last in ranges:
+        for start in range(first, last + 1, _FORCED_AT_ONCE):
+            end = min(start + _FORCED_AT_ONCE, last + 1)
+            result_rows.upsert(
+                connection,
+                campaign.campaign,
+                [
+                    (sequence, Outcome.UNKNOWN, 0, "forced", "", "", None)
+                    for sequence in range(start, end)
+                ],
+                now,
+            )
+
+
+def _enter(
+    connection: sa.Connection,
+    campaign: sa.Row[Any],
+    target: State,
+    caller: Caller,
+    *,
+    cause: Cause,
+    reason: str = "",
+    values: dict[str, Any] | None = None,
+) -> sa.Row[Any]:
+    after = _guarded_update(connection, campaign, target, values or {})
+    write_transition(
+        connection,
+        campaign.state,
+        after,
+        now=read_clock(connection),
+        cause=cause,
+        actor=caller.actor,
+        reason=reason,
+    )
+    return after
+
+
+def _guarded_update(
+    connection: sa.Connection, campaign: sa.Row[Any], target: State, values: dict[str, Any]
+) -> sa.Row[Any]:
+    """Bring a locked campaign to ``target``; the statement names the states it may come from."""
+    return connection.execute(
+        sa.update(campaigns)
+        .where(
+            campaigns.c.campaign == campaign.campaign,
+            campaigns.c.state == campaign.state,
+            campaigns.c.state.in_(sources(target)),
+        )
+        .values(state=target.value, revision=campaigns.c.revision + 1, **values)
+        .returning(campaigns)
+    ).one()

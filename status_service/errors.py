@@ -1,0 +1,176 @@
+"""What the status service refuses, each with a reason of ``campaign.v1.ErrorReason``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+from service_runtime.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from status_service.domain import Counters, State
+
+
+class CampaignNotFoundError(ServiceError):
+    """No such campaign in this organisation."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "CAMPAIGN_NOT_FOUND"
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} not found", metadata={"campaign_id": campaign_id}
+        )
+
+
+class CampaignAlreadyExistsError(ServiceError):
+    """The id is taken by a campaign with other content."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    reason = "CAMPAIGN_ALREADY_EXISTS"
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} exists with another name or channel; choose another id",
+            metadata={"campaign_id": campaign_id},
+        )
+
+
+class CampaignSealedError(ServiceError):
+    """The total was sealed with another value."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CAMPAIGN_SEALED"
+
+    def __init__(self, campaign_id: str, *, sealed: int, given: int) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} is sealed with total {sealed}, not {given};"
+            " a total never changes",
+            metadata={"campaign_id": campaign_id, "total": str(sealed), "given": str(given)},
+        )
+
+
+class CampaignNotSealedError(ServiceError):
+    """Results come before the total is known."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CAMPAIGN_NOT_SEALED"
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} is not sealed: call StartCampaign with its total first",
+            metadata={"campaign_id": campaign_id},
+        )
+
+
+class TransitionNotAllowedError(ServiceError):
+    """The state does not allow this change."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TRANSITION_NOT_ALLOWED"
+
+    def __init__(self, campaign_id: str, *, state: State, target: State) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} is {state}; it can't become {target}",
+            metadata={"campaign_id": campaign_id, "state": state, "target": target},
+        )
+
+
+class CampaignNotSendingError(ServiceError):
+    """MarkComplete of a campaign that is neither being sent nor paused."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CAMPAIGN_NOT_SENDING"
+
+    def __init__(self, campaign_id: str, *, state: State) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} is {state}; only a SENDING or PAUSED one can be completed",
+            metadata={"campaign_id": campaign_id, "state": state},
+        )
+
+
+class CampaignNotFullyProcessedError(ServiceError):
+    """MarkComplete of a campaign of which messages have no result."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CAMPAIGN_NOT_FULLY_PROCESSED"
+
+    def __init__(
+        self,
+        campaign_id: str,
+        *,
+        total: int,
+        counters: Counters,
+        missing: Sequence[tuple[int, int]],
+    ) -> None:
+        pending = total - counters.processed
+        ranges = ", ".join(
+            str(first) if first == last else f"{first}-{last}" for first, last in missing
+        )
+        numbers = {
+            "total": total,
+            "sent": counters.sent,
+            "failed": counters.failed,
+            "skipped": counters.skipped,
+            "unknown": counters.unknown,
+            "pending": pending,
+        }
+        super().__init__(
+            f"campaign {campaign_id!r} is not fully processed: "
+            + " ".join(f"{name}={number}" for name, number in numbers.items())
+            + f"; no result for {ranges}. Let its sender report them, or use force with a"
+            " reason to record them as UNKNOWN",
+            metadata={
+                "campaign_id": campaign_id,
+                **{name: str(number) for name, number in numbers.items()},
+                "missing_ranges": ranges,
+            },
+        )
+
+
+class SequenceOutOfRangeError(ServiceError):
+    """A result's sequence is not one of the campaign's."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+    reason = "SEQUENCE_OUT_OF_RANGE"
+
+    def __init__(self, campaign_id: str, *, sequence: int, total: int) -> None:
+        super().__init__(
+            f"sequence {sequence} is outside 1..{total} of campaign {campaign_id!r};"
+            " no result of this frame was stored",
+            metadata={
+                "campaign_id": campaign_id,
+                "sequence": str(sequence),
+                "total": str(total),
+            },
+        )
+
+
+class FrameOutOfOrderError(ServiceError):
+    """A gap in the frame numbers of a stream."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "FRAME_OUT_OF_ORDER"
+
+    def __init__(self, *, frame: int, expected: int) -> None:
+        super().__init__(
+            f"frame {frame} came where {expected} was expected; open a new stream and"
+            " send what was not acknowledged",
+            metadata={"frame": str(frame), "expected": str(expected)},
+        )
+
+
+class EtagMismatchError(ServiceError):
+    """The campaign changed since the caller read it."""
+
+    code = grpc.StatusCode.ABORTED
+    reason = "ETAG_MISMATCH"
+
+    def __init__(self, campaign_id: str, *, current: str, given: str) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} changed: its etag is {current}, not {given}; read it again",
+            metadata={"campaign_id": campaign_id, "etag": current, "given": given},
+        )

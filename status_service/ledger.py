@@ -1,0 +1,318 @@
+"""The write path: results in, counters and completion out, in one transaction.
+
+This is the only place where counters move and a campaign becomes COMPLETED. Every
+function here works inside a transaction its caller holds, and begins by locking
+the campaign rows it touches, so no two writers decide on each other's unseen rows.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from service_runtime.database import read_clock
+from status_service.domain import Cause, Counters, State, sources
+from status_service.errors import (
+    CampaignNotFoundError,
+    CampaignNotSealedError,
+    SequenceOutOfRangeError,
+)
+from status_service.result_rows import ResultRow, stored_outcomes, upsert
+from status_service.schema import campaigns, events, transitions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from service_runtime.errors import ServiceError
+
+
+class CampaignKey(NamedTuple):
+    """What callers know a campaign by."""
+
+    organisation: str
+    campaign_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Results of one campaign as one frame of a stream brought them."""
+
+    key: CampaignKey
+    reporter: str
+    rows: Sequence[ResultRow]
+
+
+@dataclass(slots=True)
+class FrameReceipt:
+    """What became of a frame. ``error`` set: nothing of it is stored."""
+
+    new: int = 0
+    raised: int = 0
+    duplicate: int = 0
+    error: ServiceError | None = None
+    state: State | None = None
+
+
+class Change(NamedTuple):
+    """A campaign that a transaction changed, for those who watch it."""
+
+    key: CampaignKey
+    state: State
+    total: int | None
+    counters: Counters
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What a batch of frames did: a receipt for each, and the campaigns changed."""
+
+    receipts: list[FrameReceipt]
+    changes: list[Change] = field(default_factory=list)
+    completed: list[Change] = field(default_factory=list)
+
+
+def key_of(campaign: sa.Row[Any]) -> CampaignKey:
+    """Return the key of a row of ``campaigns``."""
+    return CampaignKey(campaign.organisation, campaign.campaign_id)
+
+
+def counters_of(campaign: sa.Row[Any]) -> Counters:
+    """Return the counters of a row of ``campaigns``."""
+    return Counters(campaign.sent, campaign.failed, campaign.skipped, campaign.unknown)
+
+
+def change_of(campaign: sa.Row[Any]) -> Change:
+    """Return a row of ``campaigns`` as those who watch it see it."""
+    return Change(key_of(campaign), State(campaign.state), campaign.total, counters_of(campaign))
+
+
+def lock(connection: sa.Connection, keys: Iterable[CampaignKey]) -> dict[CampaignKey, sa.Row[Any]]:
+    """Lock the rows of these campaigns, in one order for all callers, and return them.
+
+    On SQLite the transaction holds the only write lock there is already.
+    """
+    wanted = sa.tuple_(campaigns.c.organisation, campaigns.c.campaign_id).in_(list(keys))
+    rows = connection.execute(
+        sa.select(campaigns).where(wanted).order_by(campaigns.c.campaign).with_for_update()
+    )
+    return {key_of(row): row for row in rows}
+
+
+def lock_one(connection: sa.Connection, key: CampaignKey) -> sa.Row[Any]:
+    """Lock one campaign and return its row.
+
+    Raises:
+        CampaignNotFoundError: there is none in this organisation.
+    """
+    found = lock(connection, [key])
+    if key not in found:
+        raise CampaignNotFoundError(key.campaign_id)
+    return found[key]
+
+
+def record(connection: sa.Connection, frames: Sequence[Frame]) -> Recorded:
+    """Store the results of ``frames``, and complete the campaigns they complete.
+
+    A frame that can't be applied gets an ``error`` in its receipt and leaves the
+    others alone.
+    """
+    receipts = [FrameReceipt() for _ in frames]
+    recorded = Recorded(receipts)
+    now = read_clock(connection)
+    by_campaign: dict[CampaignKey, list[int]] = {}
+    for index, frame in enumerate(frames):
+        by_campaign.setdefault(frame.key, []).append(index)
+    locked = lock(connection, by_campaign)
+    for key, indexes in by_campaign.items():
+        campaign = locked.get(key)
+        if campaign is None:
+            for index in indexes:
+                receipts[index].error = CampaignNotFoundError(key.campaign_id)
+            continue
+        accepted = []
+        for index in indexes:
+            receipts[index].error = _refusal(campaign, frames[index])
+            if receipts[index].error is None:
+                accepted.append((frames[index], receipts[index]))
+        campaign = _record_campaign(connection, campaign, accepted, now, recorded)
+        for index in indexes:
+            receipts[index].state = State(campaign.state)
+    return recorded
+
+
+def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:
+    if not frame.rows:
+        return None  # a subscription
+    if campaign.total is None:
+        return CampaignNotSealedError(campaign.campaign_id)
+    sequences = [row[0] for row in frame.rows]
+    for sequence in (min(sequences), max(sequences)):
+        if not 1 <= sequence <= campaign.total:
+            return SequenceOutOfRangeError(
+                campaign.campaign_id, sequence=sequence, total=campaign.total
+            )
+    return None
+
+
+def _record_campaign(
+    connection: sa.Connection,
+    campaign: sa.Row[Any],
+    accepted: Sequence[tuple[Frame, FrameReceipt]],
+    now: datetime,
+    recorded: Recorded,
+) -> sa.Row[Any]:
+    stored = stored_outcomes(
+        connection, campaign.campaign, [row[0] for frame, _ in accepted for row in frame.rows]
+    )
+    changed: dict[int, ResultRow] = {}
+    deltas: Counter[int] = Counter()
+    new = 0
+    reporter = ""
+    for frame, receipt in accepted:
+        for row in frame.rows:
+            sequence, outcome = row[0], row[1]
+            before = stored.get(sequence)
+            if before is None:
+                receipt.new += 1
+            elif outcome > before:
+                receipt.raised += 1
+                deltas[before] -= 1
+            else:
+                receipt.duplicate += 1
+                continue
+            stored[sequence] = outcome
+            changed[sequence] = row
+            deltas[outcome] += 1
+            reporter = frame.reporter
+        new += receipt.new
+    if not changed:
+        return campaign
+    upsert(connection, campaign.campaign, list(changed.values()), now)
+    after = settle(
+        connection,
+        campaign,
+        Counters.of(deltas),
+        now=now,
+        cause=Cause.RESULT,
+        actor=reporter,
+        progressed=new > 0,
+    )
+    recorded.changes.append(change_of(after))
+    if after.state != campaign.state:
+        recorded.completed.append(change_of(after))
+    return after
+
+
+def settle(
+    connection: sa.Connection,
+    campaign: sa.Row[Any],
+    deltas: Counters,
+    *,
+    now: datetime,
+    cause: Cause,
+    actor: str,
+    reason: str = "",
+    progressed: bool = False,
+) -> sa.Row[Any]:
+    """Move the counters and, if that makes the campaign full, complete it.
+
+    One UPDATE decides and does both; where it completed the campaign, the
+    transition and its event follow in the same transaction.
+
+    Args:
+        connection: in a transaction that holds ``campaign`` locked.
+        campaign: its row as it was locked.
+        deltas: what to add to the counters.
+        now: the database's time.
+        cause: why, if this completes it.
+        actor: who, if this completes it.
+        reason: the reason given, if this completes it.
+        progressed: true if new results came in.
+
+    Returns:
+        The row as it is now; its state tells whether it was completed.
+    """
+    columns = campaigns.c
+    counters = {
+        name: columns[name] + getattr(deltas, name)
+        for name in ("sent", "failed", "skipped", "unknown")
+    }
+    full = sa.and_(
+        columns.state.in_(sources(State.COMPLETED)),
+        columns.total.is_not(None),
+        sum(counters.values(), sa.literal(0)) == columns.total,
+    )
+    values: dict[str, Any] = {
+        **counters,
+        "revision": columns.revision + 1,
+        "state": sa.case((full, State.COMPLETED.value), else_=columns.state),
+        # Written once: a campaign reopened by hand keeps the time it had.
+        "complete_time": sa.case(
+            (
+                full,
+                sa.func.coalesce(
+                    columns.complete_time, sa.literal(now, columns.complete_time.type)
+                ),
+            ),
+            else_=columns.complete_time,
+        ),
+    }
+    if progressed:
+        values |= {"progress_time": now, "last_reporter": actor}
+    after = connection.execute(
+        sa.update(campaigns)
+        .where(columns.campaign == campaign.campaign)
+        .values(values)
+        .returning(campaigns)
+    ).one()
+    if after.state != campaign.state:
+        write_transition(
+            connection, campaign.state, after, now=now, cause=cause, actor=actor, reason=reason
+        )
+    return after
+
+
+def write_transition(
+    connection: sa.Connection,
+    before: str | None,
+    campaign: sa.Row[Any],
+    *,
+    now: datetime,
+    cause: Cause,
+    actor: str,
+    reason: str,
+) -> None:
+    """Write that ``campaign`` came from state ``before``, and the event of that.
+
+    A completion is written once: where the audit trail has one already, as after a
+    change by hand in the database, neither is written again.
+    """
+    written = connection.execute(
+        insert(transitions)
+        .values(
+            campaign=campaign.campaign,
+            from_state=before,
+            to_state=campaign.state,
+            cause=cause.value,
+            actor=actor,
+            reason=reason,
+            create_time=now,
+        )
+        .on_conflict_do_nothing()
+        .returning(transitions.c.transition)
+    ).scalar_one_or_none()
+    if written is not None:
+        connection.execute(
+            sa.insert(events).values(
+                transition=written,
+                event_id=str(uuid.uuid4()),
+                kind=f"campaign.{campaign.state.lower()}",
+                create_time=now,
+            )
+        )

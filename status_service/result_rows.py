@@ -1,0 +1,135 @@
+"""The rows of results: look up, insert or raise, count, find gaps.
+
+All of it works inside a transaction its caller holds. Inserting is the one place
+whose speed decides the speed of the service: few large statements, each one call
+into the driver, since a thread that comes back to Python waits for the interpreter
+each time.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import sqlalchemy as sa
+
+from service_runtime.database import UtcTime
+from status_service.domain import Counters, Outcome
+from status_service.schema import results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+#: (sequence, outcome, attempt, code, detail, provider_message_id, finish_time), the
+#: time in microseconds since 1970 or None. A tuple, since a frame has hundreds.
+ResultRow: TypeAlias = tuple[int, int, int, str, str, str, int | None]
+
+_COLUMNS = (
+    "campaign",
+    "sequence",
+    "outcome",
+    "attempt",
+    "code",
+    "detail",
+    "provider_message_id",
+    "finish_time",
+    "record_time",
+)
+#: Rows of one INSERT; SQLite takes 32,766 values in a statement.
+_ROWS_A_STATEMENT = 1_000
+#: Where the sequences asked for are this much sparser than a range, look each up.
+_SPARSE = 8
+_LOOKUPS_A_STATEMENT = 1_000
+_TIME = UtcTime()
+
+
+def stored_outcomes(
+    connection: sa.Connection, campaign: int, sequences: Sequence[int]
+) -> dict[int, int]:
+    """Return the stored outcome of those of ``sequences`` that have one.
+
+    May return outcomes of other sequences between them.
+    """
+    if not sequences:
+        return {}
+    first, last = min(sequences), max(sequences)
+    of_campaign = sa.select(results.c.sequence, results.c.outcome).where(
+        results.c.campaign == campaign
+    )
+    if last - first < _SPARSE * len(sequences):
+        rows = connection.execute(of_campaign.where(results.c.sequence.between(first, last)))
+        return dict(rows.tuples().all())
+    found: dict[int, int] = {}
+    for start in range(0, len(sequences), _LOOKUPS_A_STATEMENT):
+        part = list(sequences[start : start + _LOOKUPS_A_STATEMENT])
+        rows = connection.execute(of_campaign.where(results.c.sequence.in_(part)))
+        found.update(rows.tuples().all())
+    return found
+
+
+def upsert(
+    connection: sa.Connection, campaign: int, rows: Sequence[ResultRow], now: datetime
+) -> None:
+    """Insert results, or replace those stored with a lower outcome.
+
+    Raises:
+        RuntimeError: a row did not change anything, although the caller, who holds
+            the campaign locked, found that it must. A defect; nothing is kept.
+    """
+    record_time = _TIME.process_bind_param(now, connection.dialect)
+    for start in range(0, len(rows), _ROWS_A_STATEMENT):
+        part = rows[start : start + _ROWS_A_STATEMENT]
+        parameters: list[Any] = []
+        for row in part:
+            parameters += (campaign, *row, record_time)
+        changed = connection.exec_driver_sql(_upsert_sql(len(part)), tuple(parameters)).rowcount
+        if changed != len(part):
+            raise RuntimeError(f"{changed} of {len(part)} results of campaign {campaign} stored")
+
+
+@cache
+def _upsert_sql(rows: int) -> str:
+    values = ", ".join(["(" + ", ".join("?" * len(_COLUMNS)) + ")"] * rows)
+    raised = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[2:])
+    return (
+        f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES {values}"  # noqa: S608 - no input
+        f" ON CONFLICT (campaign, sequence) DO UPDATE SET {raised}"
+        " WHERE excluded.outcome > results.outcome"
+    )
+
+
+def count(connection: sa.Connection, campaign: int, total: int) -> Counters:
+    """Return how many of the messages 1..``total`` have each outcome."""
+    rows = connection.execute(
+        sa.select(results.c.outcome, sa.func.count())
+        .where(results.c.campaign == campaign, results.c.sequence <= total)
+        .group_by(results.c.outcome)
+    )
+    return Counters.of({Outcome(outcome): number for outcome, number in rows.tuples()})
+
+
+def missing_ranges(
+    connection: sa.Connection, campaign: int, total: int, *, after: int = 0, limit: int
+) -> list[tuple[int, int]]:
+    """Return the first ranges of sequences above ``after`` that have no result.
+
+    Both ends are included. At most ``limit`` ranges.
+    """
+    # Between two neighbours of (after, stored sequences, total + 1) lies a gap
+    # wherever they are more than one apart.
+    stored = sa.select(results.c.sequence).where(
+        results.c.campaign == campaign, results.c.sequence.between(after + 1, total)
+    )
+    bounded = stored.union_all(sa.select(sa.literal(total + 1))).subquery()
+    sequence = bounded.c.sequence
+    neighbours = sa.select(
+        sequence, sa.func.lag(sequence, 1, after).over(order_by=sequence).label("before")
+    ).subquery()
+    gaps = (
+        sa.select(neighbours.c.before + 1, neighbours.c.sequence - 1)
+        .where(neighbours.c.sequence > neighbours.c.before + 1)
+        .order_by(neighbours.c.sequence)
+        .limit(limit)
+    )
+    return [(first, last) for first, last in connection.execute(gaps).tuples()]

@@ -1,0 +1,147 @@
+"""The tables. What can be said as a constraint is, so that no code can break it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from service_runtime.database import UtcTime
+from status_service.domain import State
+
+metadata = sa.MetaData()
+
+
+def _counter(name: str) -> sa.Column[int]:
+    return sa.Column(
+        name,
+        sa.BigInteger,
+        sa.CheckConstraint(f"{name} >= 0", name=f"{name}_not_negative"),
+        nullable=False,
+        default=0,
+    )
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, default="")
+
+
+#: SQLite counts rows up by itself only in a column of type INTEGER.
+_Key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_PROCESSED = "sent + failed + skipped + unknown"
+
+#: One row for each campaign. ``campaign`` is its number within the store, which
+#: keeps the rows of ``results`` short; ``campaign_id`` is what callers know.
+campaigns = sa.Table(
+    "campaigns",
+    metadata,
+    sa.Column("campaign", _Key, primary_key=True),
+    sa.Column("organisation", sa.Text, nullable=False),
+    sa.Column("campaign_id", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text),
+    _text("display_name"),
+    _text("channel"),
+    sa.Column("state", sa.Text, nullable=False, default=State.DRAFT),
+    sa.Column("total", sa.BigInteger),  # null until sealed
+    _counter("sent"),
+    _counter("failed"),
+    _counter("skipped"),
+    _counter("unknown"),
+    sa.Column("revision", sa.BigInteger, nullable=False, default=1),
+    _text("last_reporter"),
+    sa.Column("create_time", UtcTime, nullable=False),
+    sa.Column("schedule_time", UtcTime),
+    sa.Column("start_time", UtcTime),
+    sa.Column("progress_time", UtcTime),
+    sa.Column("complete_time", UtcTime),
+    sa.UniqueConstraint("organisation", "campaign_id"),
+    sa.UniqueConstraint("organisation", "request_id"),
+    sa.CheckConstraint(
+        f"state IN ({', '.join(repr(str(state)) for state in State)})", name="state_known"
+    ),
+    sa.CheckConstraint(
+        f"total IS NULL AND {_PROCESSED} = 0 OR {_PROCESSED} <= total",
+        name="processed_within_total",
+    ),
+    sa.CheckConstraint(
+        f"state <> 'COMPLETED' OR (total IS NOT NULL AND {_PROCESSED} = total"
+        " AND complete_time IS NOT NULL)",
+        name="completed_is_processed",
+    ),
+    sa.CheckConstraint(
+        "state IN ('DRAFT', 'CANCELLED') OR total IS NOT NULL", name="started_is_sealed"
+    ),
+    sa.Index("campaigns_by_age", "organisation", "create_time", "campaign"),
+    sa.Index(
+        "campaigns_open",
+        "state",
+        sqlite_where=sa.text("state IN ('SCHEDULED', 'SENDING', 'PAUSED')"),
+        postgresql_where=sa.text("state IN ('SCHEDULED', 'SENDING', 'PAUSED')"),
+    ),
+)
+
+#: One row for each message that has an outcome: the truth everything is derived
+#: from. ``outcome`` is the number of :class:`status_service.domain.Outcome`.
+results = sa.Table(
+    "results",
+    metadata,
+    sa.Column("campaign", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("outcome", sa.SmallInteger, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    _text("code"),
+    _text("detail"),
+    _text("provider_message_id"),
+    sa.Column("finish_time", UtcTime),
+    sa.Column("record_time", UtcTime, nullable=False),
+    sa.CheckConstraint("outcome BETWEEN 1 AND 4", name="outcome_known"),
+    sa.CheckConstraint("sequence >= 1", name="sequence_positive"),
+    sqlite_with_rowid=False,
+)
+
+#: The audit trail: one row for each change of state.
+transitions = sa.Table(
+    "transitions",
+    metadata,
+    sa.Column("transition", _Key, primary_key=True),
+    sa.Column("campaign", sa.BigInteger, sa.ForeignKey("campaigns.campaign"), nullable=False),
+    sa.Column("from_state", sa.Text),  # null for the registration
+    sa.Column("to_state", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    _text("actor"),
+    _text("reason"),
+    sa.Column("create_time", UtcTime, nullable=False),
+    sa.Index("transitions_by_campaign", "campaign", "transition"),
+    sa.Index(
+        "transitions_completed_once",
+        "campaign",
+        unique=True,
+        sqlite_where=sa.text("to_state = 'COMPLETED'"),
+        postgresql_where=sa.text("to_state = 'COMPLETED'"),
+    ),
+)
+
+#: The outbox: one event for each transition, written with it. ``publish_time`` is
+#: null until the event was handed on.
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column(
+        "transition",
+        sa.BigInteger,
+        sa.ForeignKey("transitions.transition"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("event_id", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("create_time", UtcTime, nullable=False),
+    sa.Column("publish_time", UtcTime),
+)
+
+#: One row: the identity of this store. A store that was made anew has another.
+store = sa.Table(
+    "store",
+    metadata,
+    sa.Column("one", sa.Integer, sa.CheckConstraint("one = 1"), primary_key=True),
+    sa.Column("generation", sa.Text, nullable=False),
+    sa.Column("create_time", UtcTime, nullable=False),
+)

@@ -1,0 +1,43 @@
+"""The settings of the status service: ``CLOSEOUT_STATUS_…`` or ``[status]``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+from pydantic import Field
+
+from service_runtime.settings import Section
+
+
+class StatusSettings(Section):
+    """The table ``[status]``."""
+
+    #: Where gRPC listens, HOST:PORT. Port 0: any free one, told on standard output.
+    listen: str = "127.0.0.1:50051"
+    #: The database, ``sqlite:///PATH``.
+    database_url: str = "sqlite:///closeout-status.db"
+    #: How often the reconcile pass looks for what must not be, seconds.
+    reconcile_interval_seconds: float = Field(default=30, gt=0)
+    #: A campaign without a new result for longer than this is stalled, seconds.
+    stall_threshold_seconds: float = Field(default=300, gt=0)
+    #: How long running calls may go on after a stop signal, seconds.
+    grace_seconds: float = Field(default=10, ge=0)
+    #: At most so many results are written in one transaction.
+    commit_results: int = Field(default=5_000, ge=1)
+    #: At most so many frames wait for the writer; then senders wait.
+    queue_frames: int = Field(default=64, ge=1)
+
+
+class LogSettings(Section):
+    """The table ``[log]``."""
+
+    #: What is logged: debug, info, warning or error.
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(pydantic.BaseModel):
+    """All settings the status service reads."""
+
+    status: StatusSettings = StatusSettings()
+    log: LogSettings = LogSettings()

@@ -1,0 +1,171 @@
+"""Group commit: the frames of all streams, written by one task, many at a time.
+
+Frames wait in a bounded queue, so a slow disk slows the senders and never fills
+the memory. The writer takes what is there, writes it in one transaction, and only
+then is any frame of it acknowledged. While one batch is being written the next one
+gathers by itself, so there is no delay to tune.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service_runtime.errors import ShuttingDownError, StoreUnavailableError
+from status_service import ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from service_runtime.database import Store
+    from status_service.changes import Changes
+
+log = structlog.get_logger()
+
+#: The first wait after a failed write, doubled up to the longest, seconds.
+_FIRST_BACKOFF = 0.1
+_LONGEST_BACKOFF = 5.0
+
+_Entry = tuple[ledger.Frame, "asyncio.Future[ledger.FrameReceipt]"]
+
+
+class Writer:
+    """Writes frames through the ledger.
+
+    Args:
+        store: the database.
+        changes: told of every campaign that changed.
+        commit_results: at most so many results in one transaction, though always
+            one frame.
+        queue_frames: at most so many frames wait.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        changes: Changes,
+        *,
+        commit_results: int,
+        queue_frames: int,
+    ) -> None:
+        self._store = store
+        self._changes = changes
+        self._commit_results = commit_results
+        self._queue: asyncio.Queue[_Entry] = asyncio.Queue(queue_frames)
+        self._stopping = asyncio.Event()
+
+    async def submit(self, frame: ledger.Frame) -> asyncio.Future[ledger.FrameReceipt]:
+        """Queue a frame, waiting for a place; return the future of its receipt.
+
+        The future is done when the frame is durable. It fails with
+        ShuttingDownError if the writer stops before that.
+        """
+        receipt: asyncio.Future[ledger.FrameReceipt] = asyncio.get_running_loop().create_future()
+        await self._queue.put((frame, receipt))
+        return receipt
+
+    async def run(self) -> None:
+        """Write batch after batch, for ever. Ended by cancelling it after :meth:`flush`."""
+        while True:
+            batch = await self._take()
+            await self._write(batch)
+            for _ in batch:
+                self._queue.task_done()
+
+    async def flush(self, timeout_seconds: float) -> None:
+        """Write what waits; what can't be written in time fails with ShuttingDownError."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._queue.join()
+        except TimeoutError:
+            self._stopping.set()
+            await self._queue.join()
+
+    async def _take(self) -> list[_Entry]:
+        batch = [await self._queue.get()]
+        results = len(batch[0][0].rows)
+        while results < self._commit_results and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+            results += len(batch[-1][0].rows)
+        return batch
+
+    async def _write(self, batch: Sequence[_Entry]) -> None:
+        try:
+            recorded = await self._record([frame for frame, _ in batch])
+        except ShuttingDownError as error:
+            for _, receipt in batch:
+                _fail(receipt, error)
+        except Exception as error:
+            # A defect. One frame must not take the others with it.
+            log.exception("record_failed", frames=len(batch))
+            if len(batch) == 1:
+                _fail(batch[0][1], error)
+                return
+            for entry in batch:
+                await self._write([entry])
+        else:
+            for (_, receipt), result in zip(batch, recorded.receipts, strict=True):
+                if not receipt.done():
+                    receipt.set_result(result)
+            self._changes.publish(recorded.changes)
+            for change in recorded.completed:
+                log_completed(change, cause="RESULT")
+
+    async def _record(self, frames: Sequence[ledger.Frame]) -> ledger.Recorded:
+        """Record a batch, the same batch again and again until the database takes it.
+
+        The outcome of a commit that failed is not known; recording is idempotent, so
+        that does not matter.
+        """
+        backoff = _FIRST_BACKOFF
+        failures = 0
+        while True:
+            try:
+                recorded = await self._store.write(partial(ledger.record, frames=frames))
+            except StoreUnavailableError as error:
+                failures += 1
+                log.error(  # noqa: TRY400 - the database's words say it, no stack does
+                    "store_write_failed",
+                    failures=failures,
+                    retry_seconds=backoff,
+                    frames=len(frames),
+                    results=sum(len(frame.rows) for frame in frames),
+                    error=str(error),
+                )
+                await self._wait(backoff)
+                backoff = min(backoff * 2, _LONGEST_BACKOFF)
+            else:
+                if failures:
+                    log.info("store_write_recovered", failures=failures)
+                return recorded
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+        raise ShuttingDownError("the service stops and could not store this; send it again")
+
+
+def _fail(receipt: asyncio.Future[ledger.FrameReceipt], error: Exception) -> None:
+    if not receipt.done():
+        receipt.set_exception(error)
+
+
+def log_completed(change: ledger.Change, *, cause: str) -> None:
+    """Write the two lines operators look for when a campaign is done."""
+    counters = change.counters
+    bound = log.bind(campaign_id=change.key.campaign_id, organisation=change.key.organisation)
+    bound.info(
+        "campaign_fully_processed",
+        total=change.total,
+        sent=counters.sent,
+        failed=counters.failed,
+        skipped=counters.skipped,
+        unknown=counters.unknown,
+    )
+    bound.info("campaign_state_changed", state="COMPLETED", cause=cause)
