@@ -1,7 +1,8 @@
 """Diagnosis and repair of open campaigns.
 
-RepairCampaigns, ExplainCampaign and the reconcile pass share it. A campaign is looked at on a snapshot first, which holds up nobody. Only where that
-shows a defect is it locked, counted again, and repaired through the ledger.
+RepairCampaigns, ExplainCampaign and the reconcile pass share it. A campaign is
+looked at on a snapshot first, which holds up nobody. Only where that shows a
+defect is it locked, counted again, and repaired through the ledger.
 """
 
 from __future__ import annotations

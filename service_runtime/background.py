@@ -1,0 +1,42 @@
+"""Tasks that run beside a service for as long as it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+log = structlog.get_logger()
+
+#: Exit code of a process whose background work failed by a defect.
+EXIT_DEFECT = 70
+
+
+@asynccontextmanager
+async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run ``work`` while the block runs, and cancel it at the end.
+
+    ``work`` handles the failures it expects. One it does not is a defect, and a
+    service that lives on without its writer would be a lie: the stack is logged and
+    the process ends at once, for its supervisor to start anew. What was acknowledged
+    is stored.
+    """
+    task = asyncio.create_task(work, name=repr(work))
+    task.add_done_callback(_end_on_defect)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _end_on_defect(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("background_work_failed", work=task.get_name(), exc_info=task.exception())
+        os._exit(EXIT_DEFECT)

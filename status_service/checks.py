@@ -1,0 +1,117 @@
+"""What a request must be before anything is done with it.
+
+Each check returns the value in the form the service works with, or raises an
+InvalidRequestError that names the field.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from service_runtime.errors import InvalidRequestError
+from status_service.convert import from_result
+from status_service.domain import State
+from status_service.queries import PageRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from google.protobuf.duration_pb2 import Duration
+
+    from protos.campaign.v1 import status_pb2
+    from status_service.result_rows import ResultRow
+
+_CAMPAIGN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+#: Results in one frame, at most.
+FRAME_RESULTS = 1_000
+#: The largest total: sequences stay within a signed 64-bit integer with room to count.
+_LARGEST_TOTAL = 2**53
+_LONGEST = {"code": 64, "detail": 500, "provider_message_id": 255}
+
+
+def campaign_id(given: str) -> str:
+    """Return a campaign id that is well formed."""
+    if not _CAMPAIGN_ID.fullmatch(given):
+        expected = "1 to 128 of A-Z a-z 0-9 . _ - beginning with a letter or a digit"
+        problem = "required" if not given else f"{given[:140]!r} is not {expected}"
+        raise InvalidRequestError.of({"campaign_id": problem})
+    return given
+
+
+def text(field: str, given: str, longest: int) -> str:
+    """Return a text of at most ``longest`` characters, without NUL."""
+    if len(given) > longest:
+        raise InvalidRequestError.of({field: f"longer than {longest} characters"})
+    if "\x00" in given:
+        raise InvalidRequestError.of({field: "contains a NUL character"})
+    return given
+
+
+def total(given: int) -> int:
+    """Return a number of messages."""
+    if not 0 <= given <= _LARGEST_TOTAL:
+        raise InvalidRequestError.of({"total": f"{given} is not within 0..{_LARGEST_TOTAL}"})
+    return given
+
+
+def page(size: int, token: str, *, default: int, most: int) -> PageRequest:
+    """Return which page is asked for."""
+    if size < 0:
+        raise InvalidRequestError.of({"page_size": "negative"})
+    return PageRequest(min(size or default, most), token)
+
+
+def states(given: Iterable[int]) -> list[State]:
+    """Return states by their numbers in the contract."""
+    known = list(State)
+    for number in given:
+        if not 1 <= number <= len(known):
+            raise InvalidRequestError.of({"states": f"{number} is not a state"})
+    return [known[number - 1] for number in given]
+
+
+def outcomes(given: Iterable[int]) -> list[int]:
+    """Return outcomes by their numbers in the contract."""
+    for number in given:
+        if number not in _OUTCOMES:
+            raise InvalidRequestError.of({"outcomes": f"{number} is not an outcome"})
+    return list(given)
+
+
+def threshold(given: Duration) -> timedelta:
+    """Return a positive duration."""
+    span = given.ToTimedelta()
+    if span <= timedelta():
+        raise InvalidRequestError.of({"stall_threshold": "not positive"})
+    return span
+
+
+_OUTCOMES = range(1, 5)
+
+
+def result_rows(results: Iterable[status_pb2.Result]) -> list[ResultRow]:
+    """Return the results of a frame as the ledger takes them.
+
+    Whether the sequences are the campaign's is the ledger's to say.
+    """
+    rows = [from_result(result) for result in results]
+    if len(rows) > FRAME_RESULTS:
+        raise InvalidRequestError.of(
+            {"results": f"{len(rows)} in one frame; at most {FRAME_RESULTS}"}
+        )
+    for index, (_, outcome, attempt, code, detail, message_id, _) in enumerate(rows):
+        if outcome not in _OUTCOMES:
+            raise InvalidRequestError.of({f"results[{index}].outcome": "required"})
+        if attempt < 0:
+            raise InvalidRequestError.of({f"results[{index}].attempt": "negative"})
+        if code or detail or message_id:
+            text(f"results[{index}].code", code, _LONGEST["code"])
+            text(f"results[{index}].detail", detail, _LONGEST["detail"])
+            text(
+                f"results[{index}].provider_message_id",
+                message_id,
+                _LONGEST["provider_message_id"],
+            )
+    return rows

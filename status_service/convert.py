@@ -1,0 +1,137 @@
+"""Between the rows of the database and the messages of the contract."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.campaign.v1 import status_pb2
+from status_service.campaigns import etag_of
+from status_service.ledger import counters_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+
+    from status_service.domain import State
+    from status_service.repair import Finding
+    from status_service.result_rows import ResultRow
+
+
+def to_campaign(row: sa.Row[Any]) -> status_pb2.Campaign:
+    """Return a row of ``campaigns`` as a message."""
+    counters = counters_of(row)
+    return status_pb2.Campaign(
+        campaign_id=row.campaign_id,
+        display_name=row.display_name,
+        channel=row.channel,
+        state=to_state(row.state),
+        sealed=row.total is not None,
+        total=row.total or 0,
+        sent=counters.sent,
+        failed=counters.failed,
+        skipped=counters.skipped,
+        unknown=counters.unknown,
+        processed=counters.processed,
+        pending=(row.total or 0) - counters.processed if row.total is not None else 0,
+        create_time=to_timestamp(row.create_time),
+        schedule_time=to_timestamp(row.schedule_time),
+        start_time=to_timestamp(row.start_time),
+        progress_time=to_timestamp(row.progress_time),
+        complete_time=to_timestamp(row.complete_time),
+        etag=etag_of(row),
+    )
+
+
+def to_state(state: State | str | None) -> status_pb2.Campaign.State.ValueType:
+    """Return a state as the contract numbers it; None is STATE_UNSPECIFIED."""
+    return status_pb2.Campaign.State.Value(str(state) if state else "STATE_UNSPECIFIED")
+
+
+def to_result(row: sa.Row[Any]) -> status_pb2.Result:
+    """Return a row of ``results`` as a message."""
+    return status_pb2.Result(
+        sequence=row.sequence,
+        outcome=row.outcome,
+        attempt=row.attempt,
+        code=row.code,
+        detail=row.detail,
+        provider_message_id=row.provider_message_id,
+        finish_time=to_timestamp(row.finish_time),
+    )
+
+
+def from_result(result: status_pb2.Result) -> ResultRow:
+    """Return a message as the ledger takes it. Called for every result there is."""
+    finish = result.finish_time
+    micros = finish.seconds * 1_000_000 + finish.nanos // 1_000
+    return (
+        result.sequence,
+        result.outcome,
+        result.attempt,
+        result.code,
+        result.detail,
+        result.provider_message_id,
+        micros or None,
+    )
+
+
+def to_transition(row: sa.Row[Any]) -> status_pb2.Transition:
+    """Return a row of ``transitions`` as a message."""
+    return status_pb2.Transition(
+        from_state=to_state(row.from_state),
+        to_state=to_state(row.to_state),
+        cause=status_pb2.Transition.Cause.Value(row.cause),
+        actor=row.actor,
+        reason=row.reason,
+        create_time=to_timestamp(row.create_time),
+    )
+
+
+def to_ranges(ranges: Sequence[tuple[int, int]]) -> list[status_pb2.SequenceRange]:
+    """Return (first, last) pairs as messages."""
+    return [status_pb2.SequenceRange(first=first, last=last) for first, last in ranges]
+
+
+def to_diagnosis(found: Finding) -> status_pb2.CampaignDiagnosis:
+    """Return a finding as a message."""
+    row = found.campaign
+    message = status_pb2.CampaignDiagnosis(
+        campaign=to_campaign(row),
+        repaired=found.repaired,
+        action=found.action,
+        last_reporter=row.last_reporter,
+        needs_attention=found.needs_attention,
+    )
+    if found.diagnosis is not None:
+        message.diagnosis = status_pb2.CampaignDiagnosis.Diagnosis.Value(found.diagnosis)
+    if row.start_time is not None:
+        end = row.complete_time or found.now
+        message.sending_duration.CopyFrom(_to_duration(end - row.start_time))
+        last = max(row.start_time, row.progress_time or row.start_time)
+        message.idle_duration.CopyFrom(_to_duration(found.now - last))
+    return message
+
+
+def to_timestamp(moment: datetime | None) -> Timestamp | None:
+    """Return a time as a message; None stays absent."""
+    if moment is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
+def from_timestamp(message: Timestamp) -> datetime:
+    """Return a message as a time."""
+    return message.ToDatetime(tzinfo=UTC)
+
+
+def _to_duration(span: timedelta) -> Duration:
+    message = Duration()
+    message.FromTimedelta(max(span, timedelta()))
+    return message

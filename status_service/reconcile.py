@@ -1,0 +1,62 @@
+"""The passes that run by themselves: look for what must not be, start what is due."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service_runtime.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from status_service.domain import Diagnosis
+    from status_service.service import CampaignService
+
+log = structlog.get_logger()
+
+#: How often scheduled campaigns are looked at, seconds.
+_SCHEDULE_INTERVAL = 1.0
+
+
+async def reconcile(service: CampaignService, *, interval_seconds: float) -> None:
+    """Check all open campaigns now and then every ``interval_seconds``, for ever.
+
+    The pass finds nothing unless there is a defect or somebody changed the database
+    by hand; what it repairs is logged as an error. A campaign that needs a person
+    is logged when that begins, not at every pass.
+    """
+    known: dict[tuple[str, str], Diagnosis] = {}
+    while True:
+        try:
+            findings = await service.repair(None, "reconcile")
+        except StoreUnavailableError as error:
+            log.warning("reconcile_postponed", error=error.message)
+        else:
+            needy = {
+                (found.campaign.organisation, found.campaign.campaign_id): found.after
+                for found in findings
+                if found.needs_attention and found.after is not None
+            }
+            for found in findings:
+                key = (found.campaign.organisation, found.campaign.campaign_id)
+                if key in needy and known.get(key) != needy[key]:
+                    log.warning(
+                        "campaign_needs_attention",
+                        campaign_id=found.campaign.campaign_id,
+                        diagnosis=found.after,
+                        action=found.action,
+                    )
+            known = needy
+            log.debug("reconciled", open=len(findings), need_attention=len(needy))
+        await asyncio.sleep(interval_seconds)
+
+
+async def start_scheduled(service: CampaignService) -> None:
+    """Start campaigns when they are due, for ever."""
+    while True:
+        try:
+            await service.start_due()
+        except StoreUnavailableError as error:
+            log.warning("schedule_postponed", error=error.message)
+        await asyncio.sleep(_SCHEDULE_INTERVAL)

@@ -1,0 +1,206 @@
+"""One stream of results: frames in, acknowledgements and changes of state out.
+
+Reading and answering run side by side, so neither side can block the other. A
+frame belongs to the writer from the moment it is read: what becomes of the stream
+does not change what becomes of the frame, and the end of a stream means nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from protos.campaign.v1 import status_pb2
+from service_runtime.errors import InvalidRequestError, ServiceError, ShuttingDownError
+from status_service import checks
+from status_service.convert import to_state
+from status_service.errors import FrameOutOfOrderError
+from status_service.ledger import CampaignKey, Change, Frame, FrameReceipt
+
+if TYPE_CHECKING:
+    import grpc
+
+    from service_runtime.caller import Caller
+    from status_service.changes import Changes
+    from status_service.domain import State
+    from status_service.writer import Writer
+
+log = structlog.get_logger()
+
+#: Longest name of a reporter.
+_REPORTER = 128
+
+
+class ResultStream:
+    """The server's side of one ReportResults call.
+
+    Args:
+        caller: who opened it.
+        context: the call.
+        writer: takes the frames.
+        changes: tells of campaigns this stream reports to.
+        generation: the identity of the store.
+        stopping: set when the service stops.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        context: grpc.aio.ServicerContext[Any, Any],
+        *,
+        writer: Writer,
+        changes: Changes,
+        generation: str,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._caller = caller
+        self._context = context
+        self._writer = writer
+        self._changes = changes
+        self._generation = generation
+        self._stopping = stopping
+        self._received = 0  # the highest frame number without a gap
+        self._acked = 0
+        self._waiting: deque[tuple[int, str, asyncio.Future[FrameReceipt]]] = deque()
+        self._listening: set[CampaignKey] = set()
+        self._told: dict[CampaignKey, State] = {}
+        self._untold: dict[CampaignKey, State] = {}
+        self._repeated = False  # a frame came again, so the acknowledgement must too
+        self._reading = True
+        self._wake = asyncio.Event()
+
+    async def run(self, requests: Any) -> None:
+        """Serve the stream to its end.
+
+        Raises:
+            FrameOutOfOrderError: a frame number was left out.
+            ShuttingDownError: the service stops; what was acknowledged is stored.
+        """
+        reader = asyncio.create_task(self._read(requests))
+        stop = asyncio.create_task(self._stopping.wait())
+        reader.add_done_callback(lambda _: self._end_reading())
+        stop.add_done_callback(lambda _: reader.cancel())
+        try:
+            await self._answer()
+            if self._stopping.is_set():
+                raise ShuttingDownError("the service stops; report to another or try again")
+            await reader
+        finally:
+            reader.cancel()
+            stop.cancel()
+            await asyncio.gather(reader, stop, return_exceptions=True)
+            for key in self._listening:
+                self._changes.remove(key, self._on_change)
+            for _, _, receipt in self._waiting:
+                receipt.add_done_callback(_retrieved)
+
+    async def _read(self, requests: Any) -> None:
+        async for request in requests:
+            if request.frame != self._received + 1:
+                if 0 < request.frame <= self._received:
+                    self._repeated = True
+                    self._wake.set()
+                    continue
+                raise FrameOutOfOrderError(frame=request.frame, expected=self._received + 1)
+            receipt = await self._submit(request)
+            self._received = request.frame
+            self._waiting.append((request.frame, request.campaign_id, receipt))
+            receipt.add_done_callback(lambda _: self._wake.set())
+
+    async def _submit(
+        self, request: status_pb2.ReportResultsRequest
+    ) -> asyncio.Future[FrameReceipt]:
+        try:
+            key = CampaignKey(self._caller.organisation, checks.campaign_id(request.campaign_id))
+            reporter = checks.text("reporter", request.reporter, _REPORTER)
+            rows = checks.result_rows(request.results)
+        except InvalidRequestError as error:
+            rejected: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
+            rejected.set_result(FrameReceipt(error=error))
+            return rejected
+        self._listen(key)  # before it is stored, so that no later change is missed
+        return await self._writer.submit(Frame(key, reporter or self._caller.actor, rows))
+
+    def _end_reading(self) -> None:
+        self._reading = False
+        self._wake.set()
+
+    async def _answer(self) -> None:
+        while True:
+            # Asked before the answer is made: what comes in meanwhile wakes again.
+            ended = not self._reading and not self._waiting
+            response = self._next_response()
+            if response is not None:
+                await self._context.write(response)
+            if ended:
+                return
+            if self._reading or self._waiting:
+                await self._wake.wait()
+            self._wake.clear()
+
+    def _next_response(self) -> status_pb2.ReportResultsResponse | None:
+        response = status_pb2.ReportResultsResponse(store_generation=self._generation)
+        news = self._repeated
+        self._repeated = False
+        while self._waiting and self._waiting[0][2].done():
+            frame, campaign_id, receipt = self._waiting.popleft()
+            self._fold(response, frame, campaign_id, receipt.result())
+            self._acked = frame
+            news = True
+        for key, state in self._untold.items():
+            if self._told.get(key) is not state:
+                self._told[key] = state
+                response.campaign_states.add(campaign_id=key.campaign_id, state=to_state(state))
+                news = True
+        self._untold.clear()
+        response.acked_through = self._acked
+        return response if news else None
+
+    def _fold(
+        self,
+        response: status_pb2.ReportResultsResponse,
+        frame: int,
+        campaign_id: str,
+        receipt: FrameReceipt,
+    ) -> None:
+        response.new_results += receipt.new
+        response.raised_results += receipt.raised
+        response.duplicate_results += receipt.duplicate
+        if receipt.error is not None:
+            response.rejections.append(_rejection(frame, campaign_id, receipt.error))
+        key = CampaignKey(self._caller.organisation, campaign_id)
+        if receipt.state is not None:
+            self._listen(key)
+            self._untold.setdefault(key, receipt.state)
+        elif key in self._listening:
+            self._listening.remove(key)
+            self._changes.remove(key, self._on_change)
+
+    def _listen(self, key: CampaignKey) -> None:
+        if key not in self._listening:
+            self._listening.add(key)
+            self._changes.add(key, self._on_change)
+
+    def _on_change(self, change: Change) -> None:
+        self._untold[change.key] = change.state
+        self._wake.set()
+
+
+def _rejection(
+    frame: int, campaign_id: str, error: ServiceError
+) -> status_pb2.ReportResultsResponse.Rejection:
+    log.warning(
+        "frame_rejected", campaign_id=campaign_id, reason=error.reason, message=error.message
+    )
+    return status_pb2.ReportResultsResponse.Rejection(
+        frame=frame, campaign_id=campaign_id, reason=error.reason, message=error.message
+    )
+
+
+def _retrieved(receipt: asyncio.Future[FrameReceipt]) -> None:
+    """Take note of a failure nobody is left to be told of; the writer logged it."""
+    if not receipt.cancelled():
+        receipt.exception()

@@ -1,0 +1,116 @@
+"""Put the status service together, serve, and take it apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+import structlog
+
+from protos.campaign.v1 import status_pb2, status_pb2_grpc
+from service_runtime.background import background
+from service_runtime.database import Store, read_clock
+from service_runtime.grpc_server import Server
+from service_runtime.readiness import follow_store
+from status_service import schema
+from status_service.changes import Changes
+from status_service.reconcile import reconcile, start_scheduled
+from status_service.service import CampaignService
+from status_service.servicer import StatusServicer
+from status_service.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from status_service.settings import Settings
+
+log = structlog.get_logger()
+
+_NAME = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A status service that serves.
+
+    Attributes:
+        address: HOST:PORT it listens on.
+        port: the port of it.
+    """
+
+    address: str
+    port: int
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Serve while the block runs.
+
+    At the end: health says NOT_SERVING, streams are told to go elsewhere, running
+    calls get their grace, frames already taken are written, the store is closed.
+
+    Raises:
+        StartupError: the database or the address can't be used.
+    """
+    own = settings.status
+    store = Store(own.database_url, schema.metadata, holder="status service")
+    try:
+        generation = await store.write(_generation)
+        changes = Changes()
+        stopping = asyncio.Event()
+        writer = Writer(
+            store, changes, commit_results=own.commit_results, queue_frames=own.queue_frames
+        )
+        service = CampaignService(
+            store, changes, stall_threshold=timedelta(seconds=own.stall_threshold_seconds)
+        )
+        servicer = StatusServicer(
+            service, writer, changes, generation=generation, stopping=stopping
+        )
+        server = Server(
+            [_NAME],
+            lambda grpc_server: status_pb2_grpc.add_StatusServiceServicer_to_server(
+                servicer, grpc_server
+            ),
+        )
+        port = await server.start(own.listen)
+        address = f"{own.listen.rpartition(':')[0]}:{port}"
+        log.info("serving", address=address, database=own.database_url, generation=generation)
+        async with (
+            background(writer.run()),
+            background(follow_store(store, server)),
+            background(reconcile(service, interval_seconds=own.reconcile_interval_seconds)),
+            background(start_scheduled(service)),
+        ):
+            try:
+                yield Running(address, port)
+            finally:
+                log.info("stopping", grace_seconds=own.grace_seconds)
+                await server.drain()
+                stopping.set()
+                await server.stop(own.grace_seconds)
+                await writer.flush(own.grace_seconds)
+    finally:
+        store.close()
+    log.info("stopped")
+
+
+def _generation(connection: sa.Connection) -> str:
+    """Return the identity of this store; give it one if it is new."""
+    found: str | None = connection.execute(
+        sa.select(schema.store.c.generation)
+    ).scalar_one_or_none()
+    if found is not None:
+        return found
+    generation = str(uuid.uuid4())
+    connection.execute(
+        sa.insert(schema.store).values(
+            one=1, generation=generation, create_time=read_clock(connection)
+        )
+    )
+    return generation

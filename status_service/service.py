@@ -1,0 +1,297 @@
+"""What can be done with campaigns: the layer under gRPC, one method for each call.
+
+It runs the functions of :mod:`.campaigns`, :mod:`.queries` and :mod:`.repair` in
+transactions, and tells watchers and the log what changed once it is durable.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from status_service import campaigns, queries, repair, result_rows
+from status_service.domain import State
+from status_service.ledger import CampaignKey, change_of
+from status_service.writer import log_completed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from typing import Any
+
+    import sqlalchemy as sa
+
+    from service_runtime.caller import Caller
+    from service_runtime.database import Store
+    from status_service.campaigns import Changed
+    from status_service.changes import Changes
+    from status_service.queries import Page, PageRequest
+    from status_service.repair import Finding
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+#: Missing ranges an explanation names at most.
+_RANGES_EXPLAINED = 20
+
+
+class CampaignService:
+    """The campaigns of all organisations, seen by one caller at a time.
+
+    Args:
+        store: the database.
+        changes: told of every campaign that changed.
+        stall_threshold: how long without a new result is too long, where a call
+            does not say.
+    """
+
+    def __init__(self, store: Store, changes: Changes, *, stall_threshold: timedelta) -> None:
+        self._store = store
+        self._changes = changes
+        self._stall_threshold = stall_threshold
+
+    async def create(
+        self,
+        caller: Caller,
+        *,
+        campaign_id: str,
+        request_id: str,
+        display_name: str,
+        channel: str,
+    ) -> Changed:
+        """Register a campaign: :func:`.campaigns.create`."""
+        return await self._change(
+            partial(
+                campaigns.create,
+                caller=caller,
+                campaign_id=campaign_id,
+                request_id=request_id,
+                display_name=display_name,
+                channel=channel,
+            ),
+            caller.actor,
+        )
+
+    async def start(
+        self, caller: Caller, campaign_id: str, *, total: int, start_time: datetime | None
+    ) -> Changed:
+        """Seal and start a campaign: :func:`.campaigns.start`."""
+        return await self._change(
+            partial(
+                campaigns.start,
+                caller=caller,
+                campaign_id=campaign_id,
+                total=total,
+                start_time=start_time,
+            ),
+            caller.actor,
+        )
+
+    async def change_state(
+        self, caller: Caller, campaign_id: str, target: State, *, reason: str
+    ) -> Changed:
+        """Pause, resume or cancel a campaign: :func:`.campaigns.change_state`."""
+        return await self._change(
+            partial(
+                campaigns.change_state,
+                caller=caller,
+                campaign_id=campaign_id,
+                target=target,
+                reason=reason,
+            ),
+            caller.actor,
+            reason,
+        )
+
+    async def mark_complete(
+        self,
+        caller: Caller,
+        campaign_id: str,
+        *,
+        reason: str,
+        force: bool,
+        dry_run: bool,
+        etag: str,
+    ) -> Changed:
+        """Complete a fully processed campaign: :func:`.campaigns.mark_complete`."""
+        return await self._change(
+            partial(
+                campaigns.mark_complete,
+                caller=caller,
+                campaign_id=campaign_id,
+                reason=reason,
+                force=force,
+                dry_run=dry_run,
+                etag=etag,
+            ),
+            caller.actor,
+            reason,
+        )
+
+    async def start_due(self) -> None:
+        """Start every scheduled campaign whose time has come."""
+        for campaign in await self._store.write(campaigns.start_due):
+            self._publish(campaign, "schedule", "")
+
+    async def get(self, caller: Caller, campaign_id: str) -> sa.Row[Any]:
+        """Return a campaign: :func:`.queries.get`."""
+        return await self._store.read(
+            partial(queries.get, organisation=caller.organisation, campaign_id=campaign_id)
+        )
+
+    async def list_campaigns(
+        self, caller: Caller, page: PageRequest, *, states: Sequence[State], stuck_first: bool
+    ) -> Page:
+        """Return a page of campaigns: :func:`.queries.list_campaigns`."""
+        return await self._store.read(
+            partial(
+                queries.list_campaigns,
+                organisation=caller.organisation,
+                page=page,
+                states=states,
+                stuck_first=stuck_first,
+            )
+        )
+
+    async def list_results(
+        self, caller: Caller, campaign_id: str, page: PageRequest, *, outcomes: Sequence[int]
+    ) -> Page:
+        """Return a page of results: :func:`.queries.list_results`."""
+        return await self._store.read(
+            partial(
+                queries.list_results,
+                organisation=caller.organisation,
+                campaign_id=campaign_id,
+                page=page,
+                outcomes=outcomes,
+            )
+        )
+
+    async def list_missing_ranges(
+        self, caller: Caller, campaign_id: str, page: PageRequest
+    ) -> Page:
+        """Return a page of missing ranges: :func:`.queries.list_missing_ranges`."""
+        return await self._store.read(
+            partial(
+                queries.list_missing_ranges,
+                organisation=caller.organisation,
+                campaign_id=campaign_id,
+                page=page,
+            )
+        )
+
+    async def list_transitions(self, caller: Caller, campaign_id: str, page: PageRequest) -> Page:
+        """Return a page of the audit trail: :func:`.queries.list_transitions`."""
+        return await self._store.read(
+            partial(
+                queries.list_transitions,
+                organisation=caller.organisation,
+                campaign_id=campaign_id,
+                page=page,
+            )
+        )
+
+    async def explain(
+        self, caller: Caller, campaign_id: str
+    ) -> tuple[Finding, list[tuple[int, int]], bool]:
+        """Return the diagnosis of a campaign, its first missing ranges, and if there are more.
+
+        Raises:
+            CampaignNotFoundError: there is none.
+        """
+
+        def explained(
+            connection: sa.Connection,
+        ) -> tuple[Finding, list[tuple[int, int]], bool]:
+            campaign = queries.get(connection, caller.organisation, campaign_id)
+            found = repair.examine(connection, campaign, self._stall_threshold)
+            missing = result_rows.missing_ranges(
+                connection, campaign.campaign, campaign.total or 0, limit=_RANGES_EXPLAINED + 1
+            )
+            return found, missing[:_RANGES_EXPLAINED], len(missing) > _RANGES_EXPLAINED
+
+        return await self._store.read(explained)
+
+    async def repair(
+        self,
+        organisation: str | None,
+        actor: str,
+        *,
+        dry_run: bool = False,
+        stall_threshold: timedelta | None = None,
+        campaign_id: str = "",
+    ) -> list[Finding]:
+        """Diagnose open campaigns and repair what is safe, each in its own transaction.
+
+        Args:
+            organisation: whose; None: everyone's, for the reconcile pass.
+            actor: for the audit trail.
+            dry_run: diagnose only.
+            stall_threshold: how long without a new result is too long.
+            campaign_id: only this one.
+
+        Returns:
+            A finding for each campaign that was open; for the one asked for, in
+            any state.
+
+        Raises:
+            CampaignNotFoundError: there is no campaign ``campaign_id``.
+        """
+        threshold = stall_threshold or self._stall_threshold
+        if campaign_id and organisation is not None:
+            keys = [CampaignKey(organisation, campaign_id)]
+        else:
+            keys = await self._store.read(partial(repair.open_campaigns, organisation=organisation))
+        findings = []
+        for key in keys:
+            found = await self._store.read(partial(_examined, key=key, threshold=threshold))
+            if found.repaired and not dry_run:
+                found = await self._store.write(
+                    partial(repair.repair, key=key, stall_threshold=threshold, actor=actor)
+                )
+                self._tell_repaired(found, actor)
+            findings.append(found)
+        return findings
+
+    def _tell_repaired(self, found: Finding, actor: str) -> None:
+        if not found.repaired:
+            return  # its last result came between the two looks
+        log.error(
+            "campaign_repaired",
+            campaign_id=found.campaign.campaign_id,
+            diagnosis=found.diagnosis,
+            action=found.action,
+            note="this is a defect or a change by hand in the database",
+        )
+        self._publish(found.campaign, actor, "repair")
+
+    async def _change(
+        self, work: Callable[[sa.Connection], Changed], actor: str, reason: str = ""
+    ) -> Changed:
+        changed = await self._store.write(work)
+        if changed.transitioned:
+            self._publish(changed.campaign, actor, reason)
+        return changed
+
+    def _publish(self, campaign: sa.Row[Any], actor: str, reason: str) -> None:
+        change = change_of(campaign)
+        self._changes.publish([change])
+        if change.state is State.COMPLETED:
+            log_completed(change, cause=reason or actor)
+            return
+        log.info(
+            "campaign_state_changed",
+            campaign_id=change.key.campaign_id,
+            organisation=change.key.organisation,
+            state=change.state,
+            actor=actor,
+            reason=reason,
+        )
+
+
+def _examined(connection: sa.Connection, key: CampaignKey, threshold: timedelta) -> Finding:
+    campaign = queries.get(connection, key.organisation, key.campaign_id)
+    return repair.examine(connection, campaign, threshold)

@@ -1,0 +1,255 @@
+"""StatusService on gRPC. Each method checks, calls the service, and converts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import grpc
+
+from protos.campaign.v1 import status_pb2, status_pb2_grpc
+from service_runtime.caller import caller_of
+from service_runtime.errors import InvalidRequestError
+from status_service import checks, convert, repair
+from status_service.domain import State
+from status_service.result_stream import ResultStream
+from status_service.watching import watch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from status_service.changes import Changes
+    from status_service.service import CampaignService
+    from status_service.writer import Writer
+
+_Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+#: Longest display name, channel and reason.
+_NAME, _CHANNEL, _REASON = 200, 64, 500
+
+
+class StatusServicer(status_pb2_grpc.StatusServiceServicer):
+    """The calls of ``protos/campaign/v1/status.proto``, which says what each promises.
+
+    Args:
+        service: the campaigns.
+        writer: takes the frames of result streams.
+        changes: tells of changed campaigns.
+        generation: the identity of the store.
+        stopping: set when the service stops, to end its streams.
+    """
+
+    def __init__(
+        self,
+        service: CampaignService,
+        writer: Writer,
+        changes: Changes,
+        *,
+        generation: str,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._service = service
+        self._writer = writer
+        self._changes = changes
+        self._generation = generation
+        self._stopping = stopping
+
+    async def CreateCampaign(  # noqa: D102, N802
+        self, request: status_pb2.CreateCampaignRequest, context: _Context
+    ) -> status_pb2.CreateCampaignResponse:
+        created = await self._service.create(
+            caller_of(context),
+            campaign_id=request.campaign_id and checks.campaign_id(request.campaign_id),
+            request_id=checks.text("request_id", request.request_id, 64),
+            display_name=checks.text("display_name", request.display_name, _NAME),
+            channel=checks.text("channel", request.channel, _CHANNEL),
+        )
+        return status_pb2.CreateCampaignResponse(
+            campaign=convert.to_campaign(created.campaign), created=created.transitioned
+        )
+
+    async def StartCampaign(  # noqa: D102, N802
+        self, request: status_pb2.StartCampaignRequest, context: _Context
+    ) -> status_pb2.StartCampaignResponse:
+        started = await self._service.start(
+            caller_of(context),
+            checks.campaign_id(request.campaign_id),
+            total=checks.total(request.total),
+            start_time=(
+                convert.from_timestamp(request.start_time)
+                if request.HasField("start_time")
+                else None
+            ),
+        )
+        return status_pb2.StartCampaignResponse(
+            campaign=convert.to_campaign(started.campaign), transitioned=started.transitioned
+        )
+
+    # It writes to the context: an answer may come without a frame.
+    async def ReportResults(  # type: ignore[override]  # noqa: D102, N802
+        self, request_iterator: Any, context: _Context
+    ) -> None:
+        stream = ResultStream(
+            caller_of(context),
+            context,
+            writer=self._writer,
+            changes=self._changes,
+            generation=self._generation,
+            stopping=self._stopping,
+        )
+        await stream.run(request_iterator)
+
+    async def GetCampaign(  # noqa: D102, N802
+        self, request: status_pb2.GetCampaignRequest, context: _Context
+    ) -> status_pb2.GetCampaignResponse:
+        campaign = await self._service.get(
+            caller_of(context), checks.campaign_id(request.campaign_id)
+        )
+        return status_pb2.GetCampaignResponse(campaign=convert.to_campaign(campaign))
+
+    async def ListCampaigns(  # noqa: D102, N802
+        self, request: status_pb2.ListCampaignsRequest, context: _Context
+    ) -> status_pb2.ListCampaignsResponse:
+        page = await self._service.list_campaigns(
+            caller_of(context),
+            checks.page(request.page_size, request.page_token, default=50, most=1_000),
+            states=checks.states(request.states),
+            stuck_first=request.order == status_pb2.ListCampaignsRequest.STUCK_FIRST,
+        )
+        return status_pb2.ListCampaignsResponse(
+            campaigns=map(convert.to_campaign, page.rows), next_page_token=page.next_page_token
+        )
+
+    async def WatchCampaign(  # noqa: D102, N802
+        self, request: status_pb2.WatchCampaignRequest, context: _Context
+    ) -> AsyncIterator[status_pb2.WatchCampaignResponse]:
+        campaign_id = checks.campaign_id(request.campaign_id)
+        async for campaign in watch(
+            self._service, self._changes, caller_of(context), campaign_id, self._stopping
+        ):
+            yield status_pb2.WatchCampaignResponse(campaign=convert.to_campaign(campaign))
+
+    async def ListResults(  # noqa: D102, N802
+        self, request: status_pb2.ListResultsRequest, context: _Context
+    ) -> status_pb2.ListResultsResponse:
+        page = await self._service.list_results(
+            caller_of(context),
+            checks.campaign_id(request.campaign_id),
+            checks.page(request.page_size, request.page_token, default=500, most=5_000),
+            outcomes=checks.outcomes(request.outcomes),
+        )
+        return status_pb2.ListResultsResponse(
+            results=map(convert.to_result, page.rows), next_page_token=page.next_page_token
+        )
+
+    async def ListMissingRanges(  # noqa: D102, N802
+        self, request: status_pb2.ListMissingRangesRequest, context: _Context
+    ) -> status_pb2.ListMissingRangesResponse:
+        page = await self._service.list_missing_ranges(
+            caller_of(context),
+            checks.campaign_id(request.campaign_id),
+            checks.page(request.page_size, request.page_token, default=100, most=1_000),
+        )
+        return status_pb2.ListMissingRangesResponse(
+            ranges=convert.to_ranges(page.rows), next_page_token=page.next_page_token
+        )
+
+    async def PauseCampaign(  # noqa: D102, N802
+        self, request: status_pb2.PauseCampaignRequest, context: _Context
+    ) -> status_pb2.PauseCampaignResponse:
+        changed = await self._service.change_state(
+            caller_of(context),
+            checks.campaign_id(request.campaign_id),
+            State.PAUSED,
+            reason=checks.text("reason", request.reason, _REASON),
+        )
+        return status_pb2.PauseCampaignResponse(
+            campaign=convert.to_campaign(changed.campaign), transitioned=changed.transitioned
+        )
+
+    async def ResumeCampaign(  # noqa: D102, N802
+        self, request: status_pb2.ResumeCampaignRequest, context: _Context
+    ) -> status_pb2.ResumeCampaignResponse:
+        changed = await self._service.change_state(
+            caller_of(context),
+            checks.campaign_id(request.campaign_id),
+            State.SENDING,
+            reason=checks.text("reason", request.reason, _REASON),
+        )
+        return status_pb2.ResumeCampaignResponse(
+            campaign=convert.to_campaign(changed.campaign), transitioned=changed.transitioned
+        )
+
+    async def CancelCampaign(  # noqa: D102, N802
+        self, request: status_pb2.CancelCampaignRequest, context: _Context
+    ) -> status_pb2.CancelCampaignResponse:
+        changed = await self._service.change_state(
+            caller_of(context),
+            checks.campaign_id(request.campaign_id),
+            State.CANCELLED,
+            reason=checks.text("reason", request.reason, _REASON),
+        )
+        return status_pb2.CancelCampaignResponse(
+            campaign=convert.to_campaign(changed.campaign), transitioned=changed.transitioned
+        )
+
+    async def MarkComplete(  # noqa: D102, N802
+        self, request: status_pb2.MarkCompleteRequest, context: _Context
+    ) -> status_pb2.MarkCompleteResponse:
+        if request.force and not request.reason:
+            raise InvalidRequestError.of({"reason": "required with force"})
+        changed = await self._service.mark_complete(
+            caller_of(context),
+            checks.campaign_id(request.campaign_id),
+            reason=checks.text("reason", request.reason, _REASON),
+            force=request.force,
+            dry_run=request.dry_run,
+            etag=request.etag,
+        )
+        return status_pb2.MarkCompleteResponse(
+            campaign=convert.to_campaign(changed.campaign), transitioned=changed.transitioned
+        )
+
+    async def RepairCampaigns(  # noqa: D102, N802
+        self, request: status_pb2.RepairCampaignsRequest, context: _Context
+    ) -> status_pb2.RepairCampaignsResponse:
+        caller = caller_of(context)
+        findings = await self._service.repair(
+            caller.organisation,
+            caller.actor,
+            dry_run=request.dry_run,
+            stall_threshold=(
+                checks.threshold(request.stall_threshold)
+                if request.HasField("stall_threshold")
+                else None
+            ),
+            campaign_id=request.campaign_id and checks.campaign_id(request.campaign_id),
+        )
+        return status_pb2.RepairCampaignsResponse(diagnoses=map(convert.to_diagnosis, findings))
+
+    async def ExplainCampaign(  # noqa: D102, N802
+        self, request: status_pb2.ExplainCampaignRequest, context: _Context
+    ) -> status_pb2.ExplainCampaignResponse:
+        found, missing, more = await self._service.explain(
+            caller_of(context), checks.campaign_id(request.campaign_id)
+        )
+        diagnosis = convert.to_diagnosis(found)
+        diagnosis.repaired = False
+        return status_pb2.ExplainCampaignResponse(
+            diagnosis=diagnosis,
+            missing_ranges=convert.to_ranges(missing),
+            more_missing_ranges=more,
+            explanation=repair.explain(found, missing),
+        )
+
+    async def ListTransitions(  # noqa: D102, N802
+        self, request: status_pb2.ListTransitionsRequest, context: _Context
+    ) -> status_pb2.ListTransitionsResponse:
+        page = await self._service.list_transitions(
+            caller_of(context),
+            checks.campaign_id(request.campaign_id),
+            checks.page(request.page_size, request.page_token, default=100, most=1_000),
+        )
+        return status_pb2.ListTransitionsResponse(
+            transitions=map(convert.to_transition, page.rows),
+            next_page_token=page.next_page_token,
+        )

@@ -1,0 +1,66 @@
+"""WatchCampaign: snapshots of one campaign, at its changes, until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from service_runtime.errors import ShuttingDownError
+from status_service.domain import State
+from status_service.ledger import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import sqlalchemy as sa
+
+    from service_runtime.caller import Caller
+    from status_service.changes import Changes
+    from status_service.service import CampaignService
+
+#: At most one snapshot in this time, seconds.
+_BETWEEN_SNAPSHOTS = 0.1
+#: A change that this process was not told of, such as one by hand in the database,
+#: is seen after this time, seconds.
+_POLL = 1.0
+
+
+async def watch(
+    service: CampaignService,
+    changes: Changes,
+    caller: Caller,
+    campaign_id: str,
+    stopping: asyncio.Event,
+) -> AsyncIterator[sa.Row[Any]]:
+    """Yield the campaign's row as it is, then whenever it changed; end with a terminal state.
+
+    A snapshot is read only when the one before was taken, so a slow reader skips
+    some and holds up nobody.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+        ShuttingDownError: the service stops.
+    """
+    campaign = await service.get(caller, campaign_id)
+    changed = asyncio.Event()
+    with changes.listening(key_of(campaign), lambda _: changed.set()):
+        campaign = await service.get(caller, campaign_id)
+        yield campaign
+        while not State(campaign.state).is_terminal:
+            if await _within(_BETWEEN_SNAPSHOTS, stopping):
+                raise ShuttingDownError("the service stops; watch again elsewhere or later")
+            await _within(_POLL, changed)
+            changed.clear()
+            seen = campaign.revision
+            campaign = await service.get(caller, campaign_id)
+            if campaign.revision != seen:
+                yield campaign
+
+
+async def _within(seconds: float, event: asyncio.Event) -> bool:
+    """Wait for ``event``; return False if it did not come in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
