@@ -6,6 +6,7 @@ Sources of the settings: docs/decisions.md.
 from __future__ import annotations
 
 import inspect
+import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 #: Largest message taken or sent, bytes.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/]+):\d{1,5}|unix:.+")
 _OPTIONS = [
     # Two servers on one port would each get a part of the calls, silently.
     ("grpc.so_reuseport", 0),
@@ -131,6 +133,10 @@ class Server:
             StartupError: the address can't be listened on; the text says who holds it.
         """
         await self.set_serving(serving=False)
+        if not _ADDRESS.fullmatch(address):
+            raise StartupError(f"can't listen on {address!r}: expected HOST:PORT")
+        if not port_holder.is_free(address):
+            raise StartupError(port_holder.describe(address))
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError as error:

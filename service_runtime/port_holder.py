@@ -1,8 +1,32 @@
-"""Say what holds a port, for the message of a server that can't listen."""
+"""Tell that a port can't be listened on, and what holds it."""
 
 from __future__ import annotations
 
+import socket
+
 import psutil
+
+
+def is_free(address: str) -> bool:
+    """Return whether HOST:PORT can be listened on now; True if that can't be told.
+
+    Asked before gRPC is, which writes a stack of its own to standard error. Between
+    the two somebody may take the port: then gRPC says so.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM
+        )[0]
+    except (OSError, ValueError):
+        return True
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(target)
+        except OSError:
+            return False
+    return True
 
 
 def describe(address: str) -> str:

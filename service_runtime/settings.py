@@ -112,8 +112,11 @@ def _first_error(
     section, field = (str(part) for part in (*first["loc"], "")[:2])
     place = places.get((section, field), f"[{section}] {field}")
     if first["type"] == "extra_forbidden":
-        known = _fields(model.model_fields[section].annotation)
-        return f"{place}: unknown setting{_suggestion(field, known)}"
+        known = list(_fields(model.model_fields[section].annotation))
+        if place.startswith(PREFIX):
+            known = [f"{PREFIX}{section}_{name}".upper() for name in known]
+        written = place if place.startswith(PREFIX) else field
+        return f"{place}: unknown setting{_suggestion(written, known)}"
     return f"{place}: {first['msg']} (got {first['input']!r})"
 
 
