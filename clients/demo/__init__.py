@@ -1,0 +1,1 @@
+"""What `closeout demo` runs beside the two services."""
