@@ -1,0 +1,71 @@
+"""What a test provider does, told by the recipient's address.
+
+The part before ``+`` is the script, as in ``refuse550+ann@example.com``:
+
+``refuse550``      550 to the recipient (any code from 500)
+``defer451``       451 to the recipient (any code from 400), every time
+``defer451once``   the same at the first try only
+``reject554``      554 to the message (any code from 400)
+``reject451once``  the same at the first try only
+``421``            421 to the recipient, and the connection closes
+``421once``        the same at the first try only
+``cut``            the connection is cut at the recipient
+``cutonce``        the same at the first try only
+``stall``          no answer to the recipient
+``drop-after-data``    the message is accepted and in the ledger; the connection is cut
+``drop-before-accept`` the connection is cut when the message is there; not accepted
+``hang``           no answer to the message; not accepted
+
+Anything else is accepted.
+"""
+
+from __future__ import annotations
+
+import re
+
+from clients.demo.provider import Move
+
+_SCRIPT = re.compile(
+    r"(?P<word>refuse|defer|reject|cut|stall|hang|drop-after-data|drop-before-accept|(?=421))"
+    r"(?P<code>[45]\d\d)?(?P<once>once)?\+.*"
+)
+_MESSAGE_MOVES = {
+    "hang": Move.HANG,
+    "drop-after-data": Move.ACCEPT_AND_CUT,
+    "drop-before-accept": Move.CUT,
+}
+
+
+class Script:
+    """Decides by the address; remembers what it did once."""
+
+    def __init__(self) -> None:
+        self._done: set[str] = set()
+
+    def on_recipient(self, address: str) -> Move | str:
+        """Decide when the recipient is named."""
+        match = self._match(address, "refuse", "defer", "cut", "stall", "")
+        if match is None:
+            return Move.ACCEPT
+        if match["word"] in ("cut", "stall"):
+            return Move.CUT if match["word"] == "cut" else Move.HANG
+        return f"{match['code']} {match['code'][0]}.1.1 as the address asks"
+
+    def on_message(self, address: str) -> Move | str:
+        """Decide when the message is there."""
+        match = self._match(address, "reject", *_MESSAGE_MOVES)
+        if match is None:
+            return Move.ACCEPT
+        if match["word"] in _MESSAGE_MOVES:
+            return _MESSAGE_MOVES[match["word"]]
+        return f"{match['code']} {match['code'][0]}.7.1 as the address asks"
+
+    def _match(self, address: str, *words: str) -> re.Match[str] | None:
+        match = _SCRIPT.fullmatch(address)
+        if match is None or match["word"] not in words:
+            return None
+        if match["once"]:
+            if address in self._done:
+                return None
+            self._done.add(address)
+        return match
