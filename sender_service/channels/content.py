@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sender_service.channels.derived_text import DerivedText
 from sender_service.channels.errors import InvalidContentError
 from sender_service.channels.templates import LiquidTemplate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sender_service.channels import Content, Message
 
 
@@ -60,16 +62,22 @@ class CompiledContent:
             "campaign_id": message.campaign_id,
         }
         html = self.html.render(variables)
-        if isinstance(self.text, DerivedText):
-            text = self.text.render(variables, html)
-        else:
-            text = self.text.render(variables)
         return Rendered(
             subject=self.subject.render(variables),
-            text=text,
+            text=self.render_text(variables, html),
             html=html,
             list_unsubscribe=self.list_unsubscribe.render(variables),
         )
+
+    def render_text(self, variables: Mapping[str, Any], html: str) -> str:
+        """Return the text for ``variables``, with which ``html`` was rendered.
+
+        Raises:
+            TemplateError: it can't be rendered with these variables.
+        """
+        if isinstance(self.text, DerivedText):
+            return self.text.render(variables, html)
+        return self.text.render(variables)
 
     def preview(self, message: Message) -> str:
         """Return what the recipient of ``message`` gets, readable.

@@ -35,6 +35,8 @@ class DerivedText:
 
     def __init__(self, html: LiquidTemplate) -> None:
         self._template = _converted(html.source)
+        #: True if it is the same for everyone.
+        self.is_constant = self._template is not None and self._template.is_constant
 
     def render(self, variables: Mapping[str, Any], html: str) -> str:
         """Return the text for ``variables``, with which ``html`` was rendered.
