@@ -1,0 +1,76 @@
+"""Both services as processes of their own, as their users run them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_START_SECONDS = 30
+_STOP_SECONDS = 30
+_MEBIBYTE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that serves.
+
+    Attributes:
+        address: HOST:PORT of it.
+        pid: its process.
+    """
+
+    address: str
+    pid: int
+
+    def peak_memory_mib(self) -> float:
+        """Return the most memory it has had in use so far, MiB."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) / _MEBIBYTE
+
+
+@asynccontextmanager
+async def service(module: str, folder: Path, settings: dict[str, str]) -> AsyncIterator[Service]:
+    """Run ``python -m module`` on a free port while the block runs.
+
+    Args:
+        module: status_service or sender_service.
+        folder: where its database and its log go.
+        settings: environment variables beside the ones for that.
+    """
+    name = module.removesuffix("_service")
+    prefix = f"CLOSEOUT_{name.upper()}"
+    inherited = {key: value for key, value in os.environ.items() if key[:9] != "CLOSEOUT_"}
+    environment = inherited | {
+        f"{prefix}_LISTEN": "127.0.0.1:0",
+        f"{prefix}_DATABASE_URL": f"sqlite:///{folder / name}.db",
+    }
+    with (folder / f"{name}.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            cwd=folder,
+            env=environment | settings,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                line = await process.stdout.readline() if process.stdout else b""
+            if not line:
+                raise RuntimeError((folder / f"{name}.log").read_text(encoding="utf-8"))
+            yield Service(line.decode().split()[-1], process.pid)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await process.wait()
