@@ -1,0 +1,1 @@
+"""The ``closeout`` command: one module for each subject; ``app`` puts them together."""

@@ -1,0 +1,137 @@
+"""``closeout fix``: diagnose every open campaign, and repair what is safe."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clients.cli import screen
+from clients.cli.failures import NEEDS_A_PERSON, OK
+from clients.cli.options import Json, StatusAddress, run, status_client
+from clients.cli.words import enum_name, parse_span, percent, span
+from protos.campaign.v1 import status_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def fix(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Diagnose only, change nothing.")
+    ] = False,
+    stall_threshold: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="No new result for longer than this is STALLED, as in 90s, 5m, 2h. Default: 5m.",
+            show_default=False,
+        ),
+    ] = "",
+    status_address: StatusAddress = "",
+    as_json: Json = False,
+) -> int:
+    """Look at every open campaign, say what is the matter, and repair what is safe.
+
+    Safe at any time: it never ends a campaign that has messages without a result.
+    Exit code 0 when nothing is left stuck, 3 when something needs a person (with
+    --dry-run also when something would be repaired).
+    """
+    threshold: timedelta | None = None
+    if stall_threshold:
+        try:
+            threshold = parse_span(stall_threshold)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    return run(_fix(status_address, threshold, dry_run=dry_run, as_json=as_json))
+
+
+async def _fix(address: str, threshold: timedelta | None, *, dry_run: bool, as_json: bool) -> int:
+    async with status_client(address) as status:
+        diagnoses = await status.repair_campaigns(dry_run=dry_run, stall_threshold=threshold)
+    repaired = sum(diagnosis.repaired for diagnosis in diagnoses)
+    attention = sum(diagnosis.needs_attention for diagnosis in diagnoses)
+    if as_json:
+        screen.print_json(
+            {
+                "dry_run": dry_run,
+                "open": len(diagnoses),
+                "repaired": repaired,
+                "needs_attention": attention,
+                "diagnoses": [screen.as_dict(diagnosis) for diagnosis in diagnoses],
+            }
+        )
+    else:
+        print_diagnoses(diagnoses, dry_run=dry_run)
+    stuck = attention or (dry_run and repaired)
+    return NEEDS_A_PERSON if stuck else OK
+
+
+def print_diagnoses(diagnoses: Sequence[pb.CampaignDiagnosis], *, dry_run: bool) -> None:
+    """Print what was found about each campaign, what was done, and a summary."""
+    if screen.on_terminal() and diagnoses:
+        screen.show(_table(diagnoses))
+    elif diagnoses:
+        for diagnosis in diagnoses:
+            screen.line(_line(diagnosis))
+    for diagnosis in diagnoses:
+        if diagnosis.repaired or diagnosis.needs_attention:
+            mark = "needs a person" if diagnosis.needs_attention else "fixed"
+            if dry_run and diagnosis.repaired:
+                mark = "would be fixed"
+            screen.line(f"{mark}: {diagnosis.campaign.campaign_id}: {diagnosis.action}")
+    repaired = sum(diagnosis.repaired for diagnosis in diagnoses)
+    attention = sum(diagnosis.needs_attention for diagnosis in diagnoses)
+    verb = "would fix" if dry_run else "fixed"
+    screen.line(
+        f"{len(diagnoses)} open campaigns: {verb} {repaired},"
+        f" {attention} need a person, {len(diagnoses) - repaired - attention} left alone"
+    )
+
+
+def _cells(diagnosis: pb.CampaignDiagnosis) -> dict[str, str]:
+    campaign = diagnosis.campaign
+    return {
+        "id": campaign.campaign_id,
+        "name": campaign.display_name,
+        "total": str(campaign.total),
+        "sent": str(campaign.sent),
+        "failed": str(campaign.failed),
+        "processed": f"{campaign.processed} ({percent(campaign.processed, campaign.total)})",
+        "sending": span(diagnosis.sending_duration.ToTimedelta()),
+        "idle": span(diagnosis.idle_duration.ToTimedelta()),
+        "diagnosis": enum_name(pb.CampaignDiagnosis.Diagnosis, diagnosis.diagnosis),
+    }
+
+
+def _line(diagnosis: pb.CampaignDiagnosis) -> str:
+    cells = _cells(diagnosis)
+    return (
+        f"{cells['id']} {cells['diagnosis']} total={cells['total']} sent={cells['sent']}"
+        f" failed={cells['failed']} processed={cells['processed']}"
+        f" sending_for={cells['sending']!r} no_progress_for={cells['idle']!r}"
+        f" name={cells['name']!r}"
+    )
+
+
+def _table(diagnoses: Sequence[pb.CampaignDiagnosis]) -> Any:
+    table = screen.table(
+        "",
+        [
+            ("Id", "left"),
+            ("Name", "left"),
+            ("Total", "right"),
+            ("Sent", "right"),
+            ("Failed", "right"),
+            ("Processed", "right"),
+            ("In SENDING", "right"),
+            ("No progress for", "right"),
+            ("Diagnosis", "left"),
+        ],
+    )
+    for diagnosis in diagnoses:
+        *cells, name = _cells(diagnosis).values()
+        table.add_row(*(screen.plain(cell) for cell in cells), screen.styled(name))
+    return table

@@ -1,0 +1,40 @@
+"""The services' JSON log lines, as people read them on a terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_LEFT_OUT = ("timestamp", "level", "service", "event", "exception")
+
+
+def readable(line: str) -> str:
+    """Return a JSON log line as ``time level service event key=value…``; others as they are."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict):
+        return line
+    time = str(entry.get("timestamp", ""))[11:19]
+    words = [
+        time,
+        f"{entry.get('level', ''):<7}",
+        f"{entry.get('service', '')}",
+        str(entry.get("event", "")),
+        *(f"{key}={value}" for key, value in entry.items() if key not in _LEFT_OUT),
+    ]
+    return "\n".join([" ".join(word for word in words if word), *_stack(entry.get("exception"))])
+
+
+def _stack(exception: Any) -> list[str]:
+    if not isinstance(exception, list):
+        return [f"  {line}" for line in str(exception).splitlines()] if exception else []
+    lines: list[str] = []
+    for part in exception:
+        lines.extend(
+            f"  {frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}"
+            for frame in part.get("frames", [])
+        )
+        lines.append(f"  {part.get('exc_type')}: {part.get('exc_value')}")
+    return lines
