@@ -1,0 +1,162 @@
+"""A service as a user starts it: a process of its own, with its own folder and log.
+
+In a test, where ``folder`` is a ``tmp_path``::
+
+    with Service("status_service", "status service listening on ", folder) as status:
+        status.start()
+        ... status.address ...
+        status.kill()
+        status.start()  # the same folder, so the same database
+
+``start`` and ``terminate`` block; in an async test call them by ``asyncio.to_thread``
+where something in the test's own loop has to answer meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+#: How long a process may take to start or to end, seconds: far longer than it does.
+PATIENCE_SECONDS = 30.0
+#: Between two looks at what is waited for, seconds.
+_BETWEEN_LOOKS = 0.01
+
+
+def wait_until(true: Callable[[], object], *, what: str) -> None:
+    """Return once ``true()`` is; fail with ``what`` if that takes longer than PATIENCE_SECONDS."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {PATIENCE_SECONDS} s: {what}")
+        time.sleep(_BETWEEN_LOOKS)
+
+
+class Service:
+    """One process, started and ended any number of times.
+
+    Args:
+        module: run as ``python -m MODULE``.
+        line: what its line on standard output begins with; HOST:PORT follows.
+        folder: its working folder, where its files are; made if it is missing.
+        environment: its settings, as in ``CLOSEOUT_STATUS_LISTEN``. Settings of the
+            test's own environment are not passed on.
+        arguments: its command line.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        line: str,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        *arguments: str,
+    ) -> None:
+        self.folder = folder
+        self.environment = dict(environment or {})
+        #: HOST:PORT it listened on last.
+        self.address = ""
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._line = line
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._output = folder / f"{module}.stdout"
+        #: What it wrote to standard error, over all its starts.
+        self.log_file = folder / f"{module}.stderr"
+
+    def launch(self, **environment: str) -> None:
+        """Start the process and wait for nothing. ``environment`` holds for this start."""
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("CLOSEOUT_")
+        }
+        with self._output.open("wb") as output, self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                self._command,
+                cwd=self.folder,
+                env=inherited | self.environment | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=log,
+            )
+
+    def start(self, **environment: str) -> str:
+        """Start the process, wait until it listens, and return its address.
+
+        Raises:
+            AssertionError: it ended instead; the text is what it wrote.
+        """
+        self.launch(**environment)
+        wait_until(lambda: self._listens() or not self.is_running, what=f"{self._line!r}")
+        if not self._listens():
+            raise AssertionError(f"ended with {self.wait()}: {self.log}")
+        self.address = self._output.read_text().removeprefix(self._line).strip()
+        return self.address
+
+    def _listens(self) -> bool:
+        output = self._output.read_text()
+        return output.startswith(self._line) and output.endswith("\n")
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process started last."""
+        assert self._process is not None, "never started"
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """The id of the process started last."""
+        return self.process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process started last has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """Everything it wrote to standard error so far."""
+        return self.log_file.read_text()
+
+    def events(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Return its log lines, or those of one event, as they are in JSON."""
+        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        return [line for line in lines if name is None or line["event"] == name]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, and wait for nothing."""
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait until the process has ended and return its exit code."""
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def terminate(self) -> int:
+        """Ask it to stop, as an init system does, and return its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """End it at once: nothing of its own runs any more."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave no process behind."""
+        if self.is_running:
+            self.kill()
