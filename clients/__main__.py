@@ -36,7 +36,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def _usage(error: TyperException) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "closeout"
-    say(f"{error.format_message()} (see {path} --help)")
+    text = error.format_message().removesuffix(".").replace("Value error, ", "")
+    say(f"{text} (see {path} --help)")
     return getattr(error, "exit_code", FAILED)
 
 

@@ -111,7 +111,7 @@ def read_campaign_file(path: Path) -> CampaignFile:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise _wrong(path, _reason(error)) from error
+        raise _wrong(path, _reason(error, path)) from error
     _check(path, "", tables, _TOP)
     content: dict[str, Any] = tables.get("content", {})
     options: dict[str, Any] = tables.get("options", {})
@@ -200,11 +200,12 @@ def _wrong(path: Path, message: str) -> CommandError:
     return CommandError(f"{path}: {message}", exit_code=USAGE)
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _reason(error: OSError | ValueError, path: Path | None = None) -> str:
+    """Say what is wrong; the file is named unless it is the one already named."""
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 (at byte {error.start})"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError):
+        return str(error.strerror) if path else f"{error.filename}: {error.strerror}"
     return str(error)
 
 

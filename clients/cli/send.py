@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from clients.cli import screen
-from clients.cli.campaign_file import CampaignFile, Template, read_campaign_file
+from clients.cli.campaign_file import CampaignFile, read_campaign_file
 from clients.cli.failures import OK, USAGE, CommandError
 from clients.cli.options import Json, SenderAddress, StatusAddress, run, sender_client
 from clients.cli.recipients_file import RecipientsFile, read_recipients_file
@@ -207,22 +207,18 @@ async def _create(
 
 def _template_error(file: CampaignFile, error: ClientError) -> CommandError:
     """Show the place of a template's error: file, line, column, and the line itself."""
-    template = file.templates.get(error.metadata.get("field", ""))
-    line = int(error.metadata.get("line", 0) or 0)
-    column = int(error.metadata.get("column", 0) or 0)
+    template = file.templates.get(error.metadata.get("field", "").removeprefix("content."))
+    line, column = (int(error.metadata.get(key) or 0) for key in ("line", "column"))
     lines = template.text.splitlines() if template else []
     if template is None or not 1 <= line <= len(lines):
         return CommandError(error.message, exit_code=USAGE)
-    text = lines[line - 1].expandtabs(1)
+    # The service's text begins with the place, which is said better here.
+    problem = re.sub(r"^template \S+ at line \d+, column \d+: ", "", error.message)
     return CommandError(
-        f"{_place(template, line, column)}: {error.metadata.get('problem') or error.message}",
+        f"{template.place}:{line}:{column}: {problem}",
         exit_code=USAGE,
-        more=(f"  {text}", f"  {' ' * (max(column, 1) - 1)}^"),
+        more=(f"  {lines[line - 1].expandtabs(1)}", f"  {' ' * (max(column, 1) - 1)}^"),
     )
-
-
-def _place(template: Template, line: int, column: int) -> str:
-    return f"{template.place}:{line}:{column}"
 
 
 async def _upload(
