@@ -147,8 +147,10 @@ class Channel(Protocol):
             InvalidContentError: a field is missing or wrong.
         """
 
-    async def send(self, template: Template, message: Message) -> Reply:
+    async def send(self, template: Any, message: Message) -> Reply:
         """Hand one message over. Never raises for what a provider or a template does.
+
+        ``template`` is what ``compile`` of this channel returned.
 
         Bounded by ``timeout_seconds``. When cancelled, the message may have been
         handed over.

@@ -1,0 +1,169 @@
+"""An HTTP server for tests whose recipients say what becomes of their messages.
+
+In a test: ``async with HttpProvider() as provider: … provider.url``.
+As a process: ``python tests/providers/http_provider.py --port 0 --ledger FILE``.
+
+The part of the address before ``+`` is the script, as in ``refuse400+x``: ``refuse400``,
+``defer503`` (any status), ``defer429once`` (the first try only), ``cut`` (the connection
+is cut; not accepted), ``drop-after-data`` (accepted and in the ledger; the connection is
+cut), ``hang`` (no answer; not accepted), ``half`` (accepted; the answer's body stops half
+way), ``redirect`` (302 to where everything is accepted). Anything else is accepted. In the
+ledger, the idempotency key stands for the message id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from aiohttp import web
+
+if __name__ == "__main__":  # as pytest's pythonpath does it
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from clients.demo.provider import Ledger, parse_arguments
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_SCRIPT = re.compile(
+    r"(?P<word>refuse|defer|cut|drop-after-data|hang|half|redirect)(?P<code>\d{3})?(?P<once>once)?\+.*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A request as it came."""
+
+    body: bytes
+    headers: dict[str, str]
+    json: dict[str, Any] = field(default_factory=dict)
+
+
+class HttpProvider:
+    """The server; an asynchronous context manager that runs in the present event loop.
+
+    Args:
+        ledger: where accepted messages are written down; it is closed at the end.
+        host: the address to listen on.
+        port: the port; 0 for any free one.
+        latency_seconds: how long it thinks before it accepts a message.
+        retry_after: the Retry-After header of what is deferred; empty: none.
+        answer: the text of its answer to what it accepts; empty: JSON with an id.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        latency_seconds: float = 0.0,
+        retry_after: str = "",
+        answer: str = "",
+    ) -> None:
+        self.ledger = ledger or Ledger()
+        self.host = host
+        self.port = port
+        self.latency_seconds = latency_seconds
+        self.retry_after = retry_after
+        self.answer = answer
+        #: Every request, in order.
+        self.posted: list[Posted] = []
+        self._done: set[str] = set()
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it takes messages."""
+        return f"http://{self.host}:{self.port}/messages"
+
+    async def __aenter__(self) -> Self:
+        """Listen; ``port`` is the real one from here on."""
+        application = web.Application()
+        application.router.add_post("/messages", self._take)
+        application.router.add_route("*", "/elsewhere", self._accept)
+        self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.host, self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop listening, cut every connection, close the ledger."""
+        if self._runner:
+            await self._runner.cleanup()
+        self.ledger.close()
+
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        message = await request.json()
+        self.posted.append(Posted(await request.read(), dict(request.headers), message))
+        match = _SCRIPT.fullmatch(message["address"])
+        if match is None or (match["once"] and message["address"] in self._done):
+            return await self._accept(request)
+        self._done.add(message["address"])
+        return await self._carry_out(request, match["word"], match["code"])
+
+    async def _carry_out(self, request: web.Request, word: str, code: str) -> web.StreamResponse:
+        if word in ("refuse", "defer"):
+            headers = {"Retry-After": self.retry_after} if self.retry_after else {}
+            return web.Response(status=int(code), headers=headers, text="as the address asks")
+        if word == "redirect":
+            return web.Response(status=302, headers={"Location": "/elsewhere"})
+        if word == "half":
+            return await self._accept_halfway(request)
+        if word == "drop-after-data":
+            await self._accept(request)
+        if word != "hang" and request.transport is not None:
+            request.transport.abort()
+        await asyncio.Event().wait()  # ends when the connection does
+        raise AssertionError(word)
+
+    async def _accept(self, request: web.Request) -> web.Response:
+        if self.latency_seconds:
+            await asyncio.sleep(self.latency_seconds)
+        message = await request.json()
+        self.ledger.add(message["address"], request.headers["Idempotency-Key"])
+        if self.answer:
+            return web.Response(text=self.answer)
+        return web.json_response({"id": f"m-{len(self.ledger.accepted)}"})
+
+    async def _accept_halfway(self, request: web.Request) -> web.StreamResponse:
+        await self._accept(request)
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b'{"id": "m-')
+        if request.transport is not None:
+            request.transport.close()
+        return response
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with HttpProvider(
+        ledger=Ledger(arguments.ledger),
+        host=arguments.host,
+        port=arguments.port,
+        latency_seconds=arguments.latency_seconds,
+    ) as provider:
+        sys.stdout.write(f"provider listening on {provider.host}:{provider.port}\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(parse_arguments(None, __doc__)))
