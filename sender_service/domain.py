@@ -1,0 +1,259 @@
+"""The rules of sending, without a database or a network.
+
+What a provider's answer does to a message, how long to wait, how shards are cut,
+how much may be in doubt, and the key that makes a second try safe.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from sender_service.channels import Answer, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Longest texts of a result, characters; the status service takes no longer ones.
+MAX_CODE = 64
+MAX_DETAIL = 500
+MAX_PROVIDER_MESSAGE_ID = 255
+
+#: The wait before another try doubles up to this, seconds.
+MAX_RETRY_BACKOFF_SECONDS = 3600.0
+
+
+class Phase(enum.StrEnum):
+    """How far the delivery of a campaign is; ``GetDeliveryResponse.Phase`` by name."""
+
+    #: Recipients are collected. Left by StartCampaign, which freezes the audience.
+    COLLECTING = "COLLECTING"
+    #: Frozen and cut into shards, not sealed at the status service yet. Left when
+    #: that has answered; after a crash the sender asks again by itself.
+    FROZEN = "FROZEN"
+    #: Sealed. Left when every message has an outcome and every outcome is
+    #: acknowledged.
+    STARTED = "STARTED"
+    #: Nothing is left to do. Never left.
+    FINISHED = "FINISHED"
+
+
+class State(enum.StrEnum):
+    """The state of a campaign at the status service; ``Campaign.State`` by name."""
+
+    DRAFT = "DRAFT"
+    SCHEDULED = "SCHEDULED"
+    SENDING = "SENDING"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """True where an operator, or the last result, closed the campaign for good."""
+        return self in {State.COMPLETED, State.CANCELLED}
+
+
+class Outcome(enum.IntEnum):
+    """What became of a message; ``Result.Outcome`` by number."""
+
+    UNKNOWN = 1
+    SKIPPED = 2
+    FAILED = 3
+    SENT = 4
+
+
+class Guarantee(enum.StrEnum):
+    """What may happen to a message whose provider's answer was lost."""
+
+    #: It is never sent again, and ends as UNKNOWN.
+    AT_MOST_ONCE = "AT_MOST_ONCE"
+    #: It is sent again with the same idempotency key.
+    AT_LEAST_ONCE = "AT_LEAST_ONCE"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How often and how long one message is tried.
+
+    Attributes:
+        guarantee: what a lost answer allows.
+        max_attempts: it is handed over at most so often.
+        retry_backoff_seconds: the wait before the second try; doubled for each more.
+        deadline_seconds: no try begins later than this after the first.
+    """
+
+    guarantee: Guarantee
+    max_attempts: int
+    retry_backoff_seconds: float
+    deadline_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The message has its outcome."""
+
+    outcome: Outcome
+    code: str = ""
+    detail: str = ""
+    provider_message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The message waits ``delay_seconds`` for another try.
+
+    ``lost``: a try so far may have reached the recipient.
+    """
+
+    delay_seconds: float
+    lost: bool
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """The message was not tried; it waits until its provider can be reached."""
+
+
+Effect: TypeAlias = Finished | Retry | HandBack
+
+
+def effect_of(
+    reply: Reply,
+    *,
+    attempt: int,
+    lost_before: bool,
+    elapsed_seconds: float,
+    policy: Policy,
+    jitter: float,
+) -> Effect:
+    """Return what a provider's reply does to the message.
+
+    Args:
+        reply: what the provider said.
+        attempt: which try this was, from 1.
+        lost_before: an earlier try may have reached the recipient.
+        elapsed_seconds: since its first try began.
+        policy: the campaign's.
+        jitter: a random number from 0 to 1, which keeps retries apart.
+    """
+    code = clean(reply.code, MAX_CODE)
+    detail = clean(reply.detail, MAX_DETAIL)
+    match reply.answer:
+        case Answer.ACCEPTED:
+            provider_id = clean(reply.provider_message_id, MAX_PROVIDER_MESSAGE_ID)
+            return Finished(Outcome.SENT, code, detail, provider_id)
+        case Answer.REFUSED:
+            return Finished(Outcome.FAILED, code, detail)
+        case Answer.UNREACHABLE:
+            return HandBack()
+        case Answer.LOST if policy.guarantee is Guarantee.AT_MOST_ONCE:
+            return Finished(Outcome.UNKNOWN, code or "in_doubt", detail)
+        case Answer.LOST | Answer.DEFERRED:
+            lost = lost_before or reply.answer is Answer.LOST
+            delay = retry_delay(attempt, reply.retry_after_seconds, policy, jitter)
+            if attempt < policy.max_attempts and elapsed_seconds + delay <= policy.deadline_seconds:
+                return Retry(delay, lost, code, detail)
+            # A message that may have arrived must not be called one that did not.
+            return Finished(Outcome.UNKNOWN if lost else Outcome.FAILED, code, detail)
+
+
+def retry_delay(
+    attempt: int, retry_after_seconds: float | None, policy: Policy, jitter: float
+) -> float:
+    """Return the wait after try number ``attempt``, seconds.
+
+    Between three quarters and five quarters of the doubled backoff, and never less
+    than the provider asked for.
+    """
+    # The exponent is bounded so that no number of tries overflows a float.
+    doubled = policy.retry_backoff_seconds * 2.0 ** min(attempt - 1, 60)
+    delay = min(doubled, MAX_RETRY_BACKOFF_SECONDS) * (0.75 + 0.5 * jitter)
+    asked = max(retry_after_seconds or 0.0, 0.0) * (1 + 0.1 * jitter)
+    return max(delay, asked)
+
+
+def clean(text: str, limit: int) -> str:
+    """Return ``text`` as it can be stored and sent: at most ``limit`` characters.
+
+    What is not text (a lone surrogate, NUL) is replaced, since one bad character
+    from a provider must not keep a result from being reported.
+    """
+    if len(text) <= limit and text.isascii() and "\0" not in text:
+        return text
+    readable = text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+    return readable[:limit]
+
+
+def room(*, window: int, in_doubt: int, settled: int) -> int:
+    """Return how many messages may be taken, so that at most ``window`` are in doubt.
+
+    Args:
+        window: the most that may be in doubt at any committed moment.
+        in_doubt: how many are, by the last commit.
+        settled: how many of those the coming commit takes out of doubt.
+    """
+    return max(0, window - (in_doubt - settled))
+
+
+def cut_shards(total: int, size: int) -> list[tuple[int, int]]:
+    """Cut sequences 1..``total`` into ranges of ``size``, both ends included."""
+    return [(first, min(first + size - 1, total)) for first in range(1, total + 1, size)]
+
+
+class MessageKeys:
+    """The idempotency keys of one campaign's messages.
+
+    A key depends on the organisation, the campaign, its content and the sequence,
+    and on nothing else: it is the same over retries, instances and restarts.
+    """
+
+    def __init__(self, *, organisation: str, campaign_id: str, content_digest: str) -> None:
+        self._prefix = hashlib.blake2b(digest_size=16, person=b"closeout-message")
+        for part in (organisation, campaign_id, content_digest):
+            encoded = part.encode()
+            # With its length before it, no part can lend bytes to its neighbour.
+            self._prefix.update(len(encoded).to_bytes(4, "big"))
+            self._prefix.update(encoded)
+
+    def key(self, sequence: int) -> str:
+        """Return the key of one message: 32 hexadecimal digits."""
+        digest = self._prefix.copy()
+        digest.update(sequence.to_bytes(8, "big"))
+        return digest.hexdigest()
+
+
+class Backoff:
+    """Growing waits between tries to reach something that is down.
+
+    Args:
+        first_seconds: the first wait.
+        max_seconds: the longest.
+        jitter: gives a random number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        first_seconds: float,
+        max_seconds: float,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._first = first_seconds
+        self._max = max_seconds
+        self._jitter = jitter
+        self._next = first_seconds
+
+    def next_seconds(self) -> float:
+        """Return how long to wait now; the next wait is twice as long."""
+        wait, self._next = self._next, min(self._next * 2, self._max)
+        return wait * (0.75 + 0.25 * self._jitter())
+
+    def reset(self) -> None:
+        """Begin with the first wait again."""
+        self._next = self._first

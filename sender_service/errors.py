@@ -1,0 +1,144 @@
+"""What the sender refuses, each with a reason of ``campaign.v1.ErrorReason``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+from service_runtime.errors import InvalidRequestError, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sender_service.channels.errors import TemplateError
+
+
+class CampaignNotFoundError(ServiceError):
+    """No such campaign in this organisation."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "CAMPAIGN_NOT_FOUND"
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} not found", metadata={"campaign_id": campaign_id}
+        )
+
+
+class CampaignAlreadyExistsError(ServiceError):
+    """The id is taken by a campaign with other content."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    reason = "CAMPAIGN_ALREADY_EXISTS"
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} exists with other content, options, channel or name;"
+            " choose another id",
+            metadata={"campaign_id": campaign_id},
+        )
+
+
+class TemplateInvalidError(InvalidRequestError):
+    """A template can't be compiled or rendered."""
+
+    reason = "TEMPLATE_INVALID"
+
+    @classmethod
+    def from_channel(cls, error: TemplateError) -> TemplateInvalidError:
+        """Return the error for what a channel found."""
+        metadata = {
+            "field": f"content.{error.field}",
+            "line": str(error.line),
+            "column": str(error.column),
+        }
+        return cls(str(error), metadata=metadata, fields={f"content.{error.field}": str(error)})
+
+
+class ChannelNotFoundError(ServiceError):
+    """There is no channel of this name."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "CHANNEL_NOT_FOUND"
+
+    def __init__(self, channel: str, *, installed: Iterable[str]) -> None:
+        names = ", ".join(sorted(installed))
+        super().__init__(
+            f"there is no channel {channel!r}; installed: {names}",
+            metadata={"channel": channel, "installed": names},
+            fields={"channel": f"one of {names}"},
+        )
+
+
+class ChannelUnconfiguredError(ServiceError):
+    """The channel is installed, but not configured."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CHANNEL_NOT_CONFIGURED"
+
+    def __init__(self, channel: str, why: str) -> None:
+        super().__init__(
+            f"channel {channel} can't be used: {why}", metadata={"channel": channel, "why": why}
+        )
+
+
+class AudienceFrozenError(ServiceError):
+    """Recipients come after the campaign was started."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "AUDIENCE_FROZEN"
+
+    def __init__(self, campaign_id: str, *, total: int) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} was started with {total} messages; its audience is frozen",
+            metadata={"campaign_id": campaign_id, "total": str(total)},
+        )
+
+
+class UploadOutOfOrderError(ServiceError):
+    """A gap in the rows of an upload."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "UPLOAD_OUT_OF_ORDER"
+
+    def __init__(self, *, upload_id: str, row: int, expected: int) -> None:
+        super().__init__(
+            f"upload {upload_id!r} goes on with row {row}, but row {expected} is expected;"
+            f" send the rows from {expected} on",
+            metadata={"upload_id": upload_id, "row": str(row), "expected_row": str(expected)},
+        )
+
+
+class StatusServiceUnavailableError(ServiceError):
+    """The status service does not answer the sender."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "STATUS_SERVICE_UNAVAILABLE"
+
+
+class TransitionNotAllowedError(ServiceError):
+    """The campaign was ended before it was started."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TRANSITION_NOT_ALLOWED"
+
+
+class CampaignSealedError(ServiceError):
+    """The status service has the campaign with another total."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CAMPAIGN_SEALED"
+
+
+class LeaseLostError(ServiceError):
+    """A shard belongs to another claim now; nothing was written."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "LEASE_LOST"
+
+    def __init__(self, *, campaign: int, shard: int, epoch: int) -> None:
+        super().__init__(
+            f"the lease of shard {shard} of campaign number {campaign} with epoch {epoch} is lost",
+            metadata={"campaign": str(campaign), "shard": str(shard), "epoch": str(epoch)},
+        )

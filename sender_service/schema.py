@@ -1,0 +1,206 @@
+"""The tables. What operators ask for is derived from them, not counted beside them.
+
+The rows of ``recipients``, ``outcomes`` and ``deferrals`` carry no foreign keys:
+they are written by the thousand, always beside the row of ``campaigns`` or
+``shards`` they belong to, and a check of each would cost more than the insert.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from sender_service.domain import Guarantee, Phase
+from service_runtime.database import UtcTime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+metadata = sa.MetaData()
+
+#: SQLite counts rows up by itself only in a column of type INTEGER.
+_Key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, default="")
+
+
+def _number(name: str) -> sa.Column[int]:
+    return sa.Column(
+        name,
+        sa.BigInteger,
+        sa.CheckConstraint(f"{name} >= 0", name=f"{name}_not_negative"),
+        nullable=False,
+        default=0,
+    )
+
+
+def _part_of_key(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, primary_key=True, autoincrement=False)
+
+
+def _one_of(name: str, words: Iterable[str]) -> sa.CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return sa.CheckConstraint(f"{name} IN ({listed})", name=f"{name}_known")
+
+
+#: One row for each campaign. ``campaign`` is its number within the store, which
+#: keeps all other rows short; ``campaign_id`` is what callers know.
+campaigns = sa.Table(
+    "campaigns",
+    metadata,
+    sa.Column("campaign", _Key, primary_key=True),
+    sa.Column("organisation", sa.Text, nullable=False),
+    sa.Column("campaign_id", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text),
+    _text("display_name"),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),  # JSON
+    # Part of every idempotency key: over the channel and the content.
+    sa.Column("content_digest", sa.Text, nullable=False),
+    # Tells a repeated CreateCampaign from another one with the same id.
+    sa.Column("request_digest", sa.Text, nullable=False),
+    sa.Column("guarantee", sa.Text, nullable=False),
+    sa.Column("window", sa.Integer, nullable=False),
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("retry_backoff_ms", sa.BigInteger, nullable=False),
+    sa.Column("phase", sa.Text, nullable=False, default=Phase.COLLECTING.value),
+    _number("total"),  # accepted recipients; fixed when frozen
+    sa.Column("schedule_time", UtcTime),
+    sa.Column("create_time", UtcTime, nullable=False),
+    sa.Column("start_time", UtcTime),  # when the status service had sealed it
+    sa.Column("finish_time", UtcTime),
+    # The state the status service told last; never trusted after a restart.
+    _text("state"),
+    _text("problem"),
+    sa.Column("problem_time", UtcTime),
+    # Since when its provider can't be reached; null when it can.
+    sa.Column("unreachable_time", UtcTime),
+    sa.UniqueConstraint("organisation", "campaign_id"),
+    sa.UniqueConstraint("organisation", "request_id"),
+    _one_of("phase", Phase),
+    _one_of("guarantee", Guarantee),
+    sa.CheckConstraint('"window" >= 1', name="window_positive"),
+    sa.Index(
+        "campaigns_open",
+        "phase",
+        sqlite_where=sa.text("phase IN ('FROZEN', 'STARTED')"),
+        postgresql_where=sa.text("phase IN ('FROZEN', 'STARTED')"),
+    ),
+)
+
+#: How far each upload came: what makes it resumable.
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column(
+        "campaign",
+        sa.BigInteger,
+        sa.ForeignKey("campaigns.campaign"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("upload_id", sa.Text, primary_key=True),
+    _number("next_row"),
+    _number("accepted"),
+    _number("duplicate"),
+    _number("invalid"),
+    sa.Column("rejected_rows", sa.Text, nullable=False, default="[]"),  # JSON, the first 20
+)
+
+#: The audience: one row for each message, numbered 1..total without a gap.
+recipients = sa.Table(
+    "recipients",
+    metadata,
+    _part_of_key("campaign"),
+    _part_of_key("sequence"),
+    sa.Column("address", sa.Text, nullable=False),
+    _text("recipient_key"),
+    sa.Column("fields", sa.Text, nullable=False, default="{}"),  # JSON
+    sa.UniqueConstraint("campaign", "address"),
+    sqlite_with_rowid=False,
+)
+
+#: Ranges of sequences, each worked on by one claim at a time. Done is
+#: ``journaled = last_sequence - first_sequence + 1``; unreported is
+#: ``journaled - reported``; held is ``lease_expire_time IS NOT NULL``.
+shards = sa.Table(
+    "shards",
+    metadata,
+    sa.Column(
+        "campaign",
+        sa.BigInteger,
+        sa.ForeignKey("campaigns.campaign"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    _part_of_key("shard"),
+    sa.Column("first_sequence", sa.BigInteger, nullable=False),
+    sa.Column("last_sequence", sa.BigInteger, nullable=False),
+    _text("owner"),
+    _number("epoch"),
+    sa.Column("lease_expire_time", UtcTime),
+    # Counts the commits of the owner, so that one whose answer was lost is known.
+    _number("revision"),
+    # No message above this was ever handed to a provider.
+    sa.Column("intent_through", sa.BigInteger, nullable=False),
+    _number("journaled"),
+    _number("reported"),
+    sa.CheckConstraint(
+        "intent_through BETWEEN first_sequence - 1 AND last_sequence", name="intent_in_range"
+    ),
+    sa.CheckConstraint(
+        "reported <= journaled AND journaled <= intent_through - first_sequence + 1",
+        name="journal_below_intent",
+    ),
+)
+
+#: The journal: one row for each message that has an outcome. ``entry`` numbers
+#: the rows of a shard 1..journaled in the order they were written.
+outcomes = sa.Table(
+    "outcomes",
+    metadata,
+    _part_of_key("campaign"),
+    _part_of_key("sequence"),
+    sa.Column("shard", sa.BigInteger, nullable=False),
+    sa.Column("entry", sa.BigInteger, nullable=False),
+    sa.Column("outcome", sa.SmallInteger, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    _text("code"),
+    _text("detail"),
+    _text("provider_message_id"),
+    sa.Column("finish_time", UtcTime, nullable=False),
+    sa.UniqueConstraint("campaign", "shard", "entry"),
+    sa.CheckConstraint("outcome BETWEEN 1 AND 4", name="outcome_known"),
+    sqlite_with_rowid=False,
+)
+
+#: Messages below the intent that wait for a try. They are known not to be in the
+#: provider's hands, unless ``attempting``: then they are in doubt.
+deferrals = sa.Table(
+    "deferrals",
+    metadata,
+    _part_of_key("campaign"),
+    _part_of_key("sequence"),
+    sa.Column("shard", sa.BigInteger, nullable=False),
+    _number("attempts"),
+    sa.Column("next_attempt_time", UtcTime, nullable=False),
+    sa.Column("attempting", sa.Boolean, nullable=False, default=False),
+    # An earlier try may have reached the recipient.
+    sa.Column("lost", sa.Boolean, nullable=False, default=False),
+    sa.Column("first_attempt_time", UtcTime),  # null: never tried
+    _text("code"),
+    _text("detail"),
+    sa.Index("deferrals_due", "campaign", "shard", "attempting", "next_attempt_time"),
+    sqlite_with_rowid=False,
+)
+
+#: What the sender remembers about its surroundings, by name.
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)

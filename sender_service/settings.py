@@ -1,0 +1,85 @@
+"""The settings of the sender service: ``CLOSEOUT_SENDER_…`` or ``[sender]``.
+
+Each installed channel has a table of its own beside it, under its name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import pydantic
+from pydantic import Field
+
+from service_runtime.settings import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sender_service.channels import Channel
+
+#: A lease must outlive two renewals that fail.
+_LEASE_HEARTBEATS = 3
+
+
+class SenderSettings(Section):
+    """The table ``[sender]``."""
+
+    #: Where gRPC listens, HOST:PORT. Port 0: any free one, told on standard output.
+    listen: str = "127.0.0.1:50052"
+    #: The database, ``sqlite:///PATH``.
+    database_url: str = "sqlite:///closeout-sender.db"
+    #: The status service, HOST:PORT.
+    status_address: str = "127.0.0.1:50051"
+    #: How long a shard stays with an instance that gives no sign of life, seconds.
+    #: Longer by itself for a channel whose calls may take longer.
+    lease_seconds: float = Field(default=30, gt=0)
+    #: How often a lease is renewed, seconds; at most a third of ``lease_seconds``.
+    heartbeat_seconds: float = Field(default=10, gt=0)
+    #: Messages of a shard: what one claim works through.
+    shard_size: int = Field(default=5_000, ge=1, le=100_000)
+    #: How many campaigns are sent at the same time on one channel. Further ones
+    #: take turns with them.
+    concurrent_campaigns: int = Field(default=8, ge=1)
+    #: How long messages in the provider's hands may take after a stop signal, and
+    #: running calls after that, seconds.
+    grace_seconds: float = Field(default=10, ge=0)
+    #: After this long without reaching the provider, what is unsent fails, hours.
+    unreachable_deadline_hours: float = Field(default=72, gt=0)
+    #: No try of a message begins later than this after its first, hours.
+    retry_deadline_hours: float = Field(default=24, gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _lease_outlives_heartbeats(self) -> Self:
+        if self.lease_seconds < _LEASE_HEARTBEATS * self.heartbeat_seconds:
+            raise ValueError(
+                f"lease_seconds must be at least {_LEASE_HEARTBEATS} times heartbeat_seconds"
+            )
+        return self
+
+
+class LogSettings(Section):
+    """The table ``[log]``."""
+
+    #: What is logged: debug, info, warning or error.
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(pydantic.BaseModel):
+    """All settings the sender service reads, but for those of its channels."""
+
+    sender: SenderSettings = SenderSettings()
+    log: LogSettings = LogSettings()
+
+    def of_channel(self, channel: type[Channel]) -> Section:
+        """Return the settings of a channel; its defaults where none are given."""
+        settings = getattr(self, channel.name, None)
+        return settings if isinstance(settings, Section) else channel.settings_model()
+
+
+def settings_model(channels: Mapping[str, type[Channel]]) -> type[Settings]:
+    """Return the model with a table for each channel, for ``service_runtime.settings.load``."""
+    tables: dict[str, Any] = {
+        name: (channel.settings_model, channel.settings_model())
+        for name, channel in channels.items()
+    }
+    return pydantic.create_model("SenderServiceSettings", __base__=Settings, **tables)
