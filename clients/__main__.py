@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return report(error)
     except TyperException as error:
         return _usage(error)
-    except typer.Abort:
+    except (typer.Abort, asyncio.CancelledError):
         return INTERRUPTED
     return code if isinstance(code, int) else 0
 

@@ -9,6 +9,7 @@ import typer
 
 from clients.cli import audit, campaigns, control, failures, fix, results, send, up, watch
 from clients.cli.options import SENDER_HELP, STATUS_HELP, Defaults
+from clients.demo import play
 
 _EPILOG = "\n\n".join(
     ["Exit codes:", *(f"{code:>3}  {meaning}" for code, meaning in failures.MEANINGS.items())]
@@ -59,6 +60,7 @@ _CHANGE = "Change and repair"
 for name, command, panel in (
     ("up", up.up, _START),
     ("send", send.send, _START),
+    ("demo", play.demo, _START),
     ("list", campaigns.list_campaigns, _LOOK),
     ("status", campaigns.status, _LOOK),
     ("watch", watch.watch, _LOOK),

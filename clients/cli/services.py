@@ -14,6 +14,7 @@ from clients.cli.failures import FAILED, CommandError
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 #: How long a service may take until it listens, seconds.
 START_TIMEOUT_SECONDS = 60.0
@@ -31,7 +32,9 @@ class ServiceProcess:
         name: for messages, as in ``status service``.
         module: what ``python -m`` runs.
         arguments: for the module.
-        settings: environment variables on top of ours.
+        settings: environment variables on top of ``environment``.
+        environment: those it starts from; by default ours.
+        folder: where it runs; by default where we do.
         log: called with each line the service logs.
     """
 
@@ -40,7 +43,9 @@ class ServiceProcess:
         name: str,
         module: str,
         *arguments: str,
-        settings: Mapping[str, str] | None = None,
+        settings: Mapping[str, str],
+        environment: Mapping[str, str] = os.environ,
+        folder: Path | None = None,
         log: Callable[[str], None],
     ) -> None:
         self.name = name
@@ -49,7 +54,8 @@ class ServiceProcess:
         self.last_line = ""
         # -P: a folder of ours in the working folder must not be taken for a package.
         self._command = (sys.executable, "-P", "-m", module, *arguments)
-        self._settings = dict(settings or {})
+        self._environment = {**environment, "PYTHONUNBUFFERED": "1", **settings}
+        self._folder = folder
         self._log = log
         self._process: Process | None = None
         self._logging: asyncio.Task[None] | None = None
@@ -63,7 +69,8 @@ class ServiceProcess:
         """
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **self._settings},
+            env=self._environment,
+            cwd=self._folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
