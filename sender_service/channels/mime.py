@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from sender_service.channels.addresses import WireAddress
 
 _ASCII = bytes(range(128))
-#: One byte in six that needs three characters, and base64 is the shorter encoding.
-_BASE64_FROM = 6
+#: Quoted-printable stays readable; from one byte in four that it must quote, base64 is
+#: the shorter by far.
+_BASE64_FROM = 4
 
 
 class MimeTemplate:
