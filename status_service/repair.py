@@ -83,7 +83,7 @@ def open_campaigns(connection: sa.Connection, organisation: str | None) -> list[
     )
     if organisation is not None:
         query = query.where(campaigns.c.organisation == organisation)
-    rows = connection.execute(query.order_by(campaigns.c.campaign)).tuples()
+    rows = connection.execute(query.order_by(campaigns.c.campaign))
     return [CampaignKey(*row) for row in rows]
 
 

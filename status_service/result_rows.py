@@ -59,12 +59,12 @@ def stored_outcomes(
     )
     if last - first < _SPARSE * len(sequences):
         rows = connection.execute(of_campaign.where(results.c.sequence.between(first, last)))
-        return dict(rows.tuples().all())
+        return dict(rows.all())
     found: dict[int, int] = {}
     for start in range(0, len(sequences), _LOOKUPS_A_STATEMENT):
         part = list(sequences[start : start + _LOOKUPS_A_STATEMENT])
         rows = connection.execute(of_campaign.where(results.c.sequence.in_(part)))
-        found.update(rows.tuples().all())
+        found.update(rows.all())
     return found
 
 
@@ -106,7 +106,7 @@ def count(connection: sa.Connection, campaign: int, total: int) -> Counters:
         .where(results.c.campaign == campaign, results.c.sequence <= total)
         .group_by(results.c.outcome)
     )
-    return Counters.of({Outcome(outcome): number for outcome, number in rows.tuples()})
+    return Counters.of({Outcome(outcome): number for outcome, number in rows})
 
 
 def missing_ranges(
@@ -132,4 +132,4 @@ def missing_ranges(
         .order_by(neighbours.c.sequence)
         .limit(limit)
     )
-    return [(first, last) for first, last in connection.execute(gaps).tuples()]
+    return [(first, last) for first, last in connection.execute(gaps)]
