@@ -1,0 +1,89 @@
+"""examples/report_results.py: what we show to people who have a sender of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import runpy
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clients.errors import UnavailableError
+from clients.status import StatusClient
+from protos.campaign.v1.status_pb2 import Campaign, Result
+from status_service.server import running
+from status_service.settings import Settings, StatusSettings
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "report_results.py"
+
+
+@pytest.fixture
+def example() -> dict[str, Any]:
+    """The functions of the example."""
+    return runpy.run_path(str(EXAMPLE))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A status service on a free port with a database of its own."""
+    return Settings(
+        status=StatusSettings(
+            listen="127.0.0.1:0", database_url=f"sqlite:///{tmp_path / 'status.db'}"
+        )
+    )
+
+
+@pytest.fixture
+async def address(settings: Settings) -> AsyncIterator[str]:
+    """The address of a running status service."""
+    async with running(settings) as service:
+        yield service.address
+
+
+async def test_the_script_completes_its_campaign(address: str) -> None:
+    """Run as the README says, it reports every message and prints COMPLETED."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(EXAMPLE), address, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert output.decode().split(maxsplit=1)[1] == (
+        "COMPLETED total=2000 sent=1980 failed=20 skipped=0 unknown=0\n"
+    )
+
+
+async def test_reporting_again_changes_nothing(address: str, example: dict[str, Any]) -> None:
+    """A sender that is not sure repeats everything, in frames cut differently."""
+    async with StatusClient(address) as status:
+        await status.create_campaign(campaign_id="again", channel="mine")
+        await status.start_campaign(campaign_id="again", total=1_200)
+        results = [example["send"](sequence) for sequence in range(1, 1_201)]
+        await example["report"](status, "again", results[:700])
+        await example["report"](status, "again", results)
+        first = await status.get_campaign(campaign_id="again")
+        await example["report"](status, "again", results[::-1])
+        assert await status.get_campaign(campaign_id="again") == first
+    assert (first.state, first.sent, first.failed) == (Campaign.COMPLETED, 1_188, 12)
+
+
+async def test_a_refused_frame_says_why(address: str, example: dict[str, Any]) -> None:
+    """A sender that numbers its messages wrongly is told so."""
+    async with StatusClient(address) as status:
+        await status.create_campaign(campaign_id="refused", channel="mine")
+        await status.start_campaign(campaign_id="refused", total=3)
+        with pytest.raises(RuntimeError, match="SEQUENCE_OUT_OF_RANGE"):
+            await example["report"](status, "refused", [Result(sequence=4, outcome=Result.SENT)])
+
+
+async def test_a_service_that_went_away_is_unavailable(
+    settings: Settings, example: dict[str, Any]
+) -> None:
+    """The error is the one after which everything may be reported again."""
+    async with running(settings) as service:
+        gone = service.address
+    async with StatusClient(gone) as status:
+        with pytest.raises(UnavailableError):
+            await example["report"](status, "any", [Result(sequence=1, outcome=Result.SENT)])
