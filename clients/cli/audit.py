@@ -39,10 +39,8 @@ async def _explain(campaign_id: str, address: str, *, as_json: bool) -> int:
     if answer.missing_ranges:
         ranges = ", ".join(range_text(missing) for missing in answer.missing_ranges)
         lines.append(("missing", ranges + (", ..." if answer.more_missing_ranges else "")))
-    if found.action:
-        lines.append(("to do", found.action))
     for name, value in lines:
-        screen.line(f"{name:<12} {value}")
+        screen.line(f"{name:<14} {value}")
     screen.line(answer.explanation)
     return OK
 

@@ -17,7 +17,7 @@ from clients.cli.options import (
     run,
     status_client,
 )
-from clients.cli.words import ago, clock, counts, enum_name, percent, state_name
+from clients.cli.words import ago, clock, counts, enum_name, percent, processed, state_name
 from clients.errors import ClientError, NotFoundError
 from clients.sender import SenderClient
 from protos.campaign.v1 import sender_pb2
@@ -116,32 +116,25 @@ def _last_progress(campaign: pb.Campaign) -> str:
 
 def _table(campaigns: list[pb.Campaign]) -> Any:
     table = screen.table(
-        "",
-        [
-            ("Id", "left"),
-            ("Name", "left"),
-            ("State", "left"),
-            ("Total", "right"),
-            ("Sent", "right"),
-            ("Failed", "right"),
-            ("Skipped", "right"),
-            ("Unknown", "right"),
-            ("Done", "right"),
-            ("Last progress", "left"),
-        ],
+        ("Campaign", "left"),
+        ("State", "left"),
+        ("Processed", "right"),
+        ("Sent", "right"),
+        ("Failed", "right"),
+        ("Skipped", "right"),
+        ("Unknown", "right"),
+        ("Idle", "right"),
     )
     for campaign in campaigns:
         table.add_row(
-            screen.plain(campaign.campaign_id),
-            screen.plain(campaign.display_name),
+            screen.titled(campaign),
             screen.styled(state_name(campaign)),
-            str(campaign.total) if campaign.sealed else "-",
+            processed(campaign).replace(" (", "\n("),
             str(campaign.sent),
             str(campaign.failed),
             str(campaign.skipped),
             str(campaign.unknown),
-            percent(campaign.processed, campaign.total) if campaign.sealed else "-",
-            _last_progress(campaign),
+            _last_progress(campaign).removesuffix(" ago"),
         )
     return table
 
@@ -173,7 +166,8 @@ async def _status(
         )
         return OK
     for name, value in [*_campaign_lines(campaign), *_delivery_lines(delivery, trouble)]:
-        screen.line(f"{name:<12} {value}")
+        if value:
+            screen.line(f"{name:<14} {value}")
     return OK
 
 
@@ -196,8 +190,7 @@ def _campaign_lines(campaign: pb.Campaign) -> Iterator[tuple[str, str]]:
     yield "channel", campaign.channel
     yield "state", state_name(campaign)
     if campaign.sealed:
-        done = percent(campaign.processed, campaign.total)
-        yield "processed", f"{campaign.processed} of {campaign.total} ({done})"
+        yield "processed", processed(campaign)
         yield "counts", f"{counts(campaign)} pending={campaign.pending}"
     for name in ("create", "schedule", "start", "progress", "complete"):
         if campaign.HasField(f"{name}_time"):  # type: ignore[arg-type] # names of fields

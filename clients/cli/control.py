@@ -142,4 +142,5 @@ async def _answer(address: str, call: Callable[[StatusClient], Awaitable[Answer]
 def _next_step(error: FailedPreconditionError) -> tuple[str, ...]:
     if error.reason != "CAMPAIGN_NOT_FULLY_PROCESSED":
         return ()
-    return ("  `closeout explain ID` says why and what to do.",)
+    campaign_id = error.metadata.get("campaign_id", "ID")
+    return (f"  `closeout explain {campaign_id}` says why and what to do.",)

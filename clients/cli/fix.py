@@ -10,7 +10,7 @@ import typer
 from clients.cli import screen
 from clients.cli.failures import NEEDS_A_PERSON, OK
 from clients.cli.options import Json, StatusAddress, run, status_client
-from clients.cli.words import enum_name, parse_span, percent, span
+from clients.cli.words import enum_name, parse_span, percent, processed, span
 from protos.campaign.v1 import status_pb2 as pb
 
 if TYPE_CHECKING:
@@ -86,52 +86,53 @@ def print_diagnoses(diagnoses: Sequence[pb.CampaignDiagnosis], *, dry_run: bool)
     attention = sum(diagnosis.needs_attention for diagnosis in diagnoses)
     verb = "would fix" if dry_run else "fixed"
     screen.line(
-        f"{len(diagnoses)} open campaigns: {verb} {repaired},"
-        f" {attention} need a person, {len(diagnoses) - repaired - attention} left alone"
+        f"{len(diagnoses)} open campaign{'' if len(diagnoses) == 1 else 's'}: {verb} {repaired},"
+        f" {attention} in need of a person, {len(diagnoses) - repaired - attention} left alone"
     )
 
 
-def _cells(diagnosis: pb.CampaignDiagnosis) -> dict[str, str]:
-    campaign = diagnosis.campaign
-    return {
-        "id": campaign.campaign_id,
-        "name": campaign.display_name,
-        "total": str(campaign.total),
-        "sent": str(campaign.sent),
-        "failed": str(campaign.failed),
-        "processed": f"{campaign.processed} ({percent(campaign.processed, campaign.total)})",
-        "sending": span(diagnosis.sending_duration.ToTimedelta()),
-        "idle": span(diagnosis.idle_duration.ToTimedelta()),
-        "diagnosis": enum_name(pb.CampaignDiagnosis.Diagnosis, diagnosis.diagnosis),
-    }
-
-
 def _line(diagnosis: pb.CampaignDiagnosis) -> str:
-    cells = _cells(diagnosis)
+    campaign = diagnosis.campaign
+    done = percent(campaign.processed, campaign.total)
     return (
-        f"{cells['id']} {cells['diagnosis']} total={cells['total']} sent={cells['sent']}"
-        f" failed={cells['failed']} processed={cells['processed']}"
-        f" sending_for={cells['sending']!r} no_progress_for={cells['idle']!r}"
-        f" name={cells['name']!r}"
+        f"{campaign.campaign_id} {_name(diagnosis)} total={campaign.total} sent={campaign.sent}"
+        f" failed={campaign.failed} processed={campaign.processed} ({done})"
+        f" sending_for={_sending(diagnosis)!r} no_progress_for={_idle(diagnosis)!r}"
+        f" name={campaign.display_name!r}"
     )
 
 
 def _table(diagnoses: Sequence[pb.CampaignDiagnosis]) -> Any:
     table = screen.table(
-        "",
-        [
-            ("Id", "left"),
-            ("Name", "left"),
-            ("Total", "right"),
-            ("Sent", "right"),
-            ("Failed", "right"),
-            ("Processed", "right"),
-            ("In SENDING", "right"),
-            ("No progress for", "right"),
-            ("Diagnosis", "left"),
-        ],
+        ("Campaign", "left"),
+        ("Processed", "right"),
+        ("Sent", "right"),
+        ("Failed", "right"),
+        ("Sending", "right"),
+        ("Idle", "right"),
+        ("Diagnosis", "left"),
     )
     for diagnosis in diagnoses:
-        *cells, name = _cells(diagnosis).values()
-        table.add_row(*(screen.plain(cell) for cell in cells), screen.styled(name))
+        campaign = diagnosis.campaign
+        table.add_row(
+            screen.titled(campaign),
+            processed(campaign).replace(" (", "\n("),
+            str(campaign.sent),
+            str(campaign.failed),
+            _sending(diagnosis),
+            _idle(diagnosis),
+            screen.styled(_name(diagnosis)),
+        )
     return table
+
+
+def _name(diagnosis: pb.CampaignDiagnosis) -> str:
+    return enum_name(pb.CampaignDiagnosis.Diagnosis, diagnosis.diagnosis)
+
+
+def _sending(diagnosis: pb.CampaignDiagnosis) -> str:
+    return span(diagnosis.sending_duration.ToTimedelta())
+
+
+def _idle(diagnosis: pb.CampaignDiagnosis) -> str:
+    return span(diagnosis.idle_duration.ToTimedelta())

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from google.protobuf.message import Message
     from rich.console import RenderableType
+
+    from protos.campaign.v1 import status_pb2 as pb
 
 _LONG = {
     FieldDescriptor.CPPTYPE_INT64,
     FieldDescriptor.CPPTYPE_UINT64,
 }
+_FIRST_COLUMN_MIN = 14
 #: How a state, an outcome or a diagnosis looks on a terminal.
 STYLES = {
     "COMPLETED": "green",
@@ -80,21 +82,32 @@ def show(renderable: RenderableType) -> None:
     console().print(renderable, soft_wrap=False)
 
 
-def table(title: str, columns: Sequence[tuple[str, str]]) -> Table:
-    """Return an empty table.
+def table(*columns: tuple[str, str]) -> Table:
+    """Return an empty table whose first column gives way when the terminal is narrow.
 
     Args:
-        title: printed above it; may be empty.
         columns: heading and alignment, ``left`` or ``right``.
     """
-    made = Table(title=title or None, title_justify="left", header_style="bold")
-    for heading, justify in columns:
-        made.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), header_style="bold")
+    for number, (heading, justify) in enumerate(columns):
+        made.add_column(
+            heading,
+            justify="right" if justify == "right" else "left",
+            overflow="fold",
+            no_wrap=number > 0,
+            min_width=None if number else _FIRST_COLUMN_MIN,
+        )
     return made
 
 
+def titled(campaign: pb.Campaign) -> str:
+    """Return a campaign's id, and below it its name, for the first column of a table."""
+    name = plain(campaign.display_name)
+    return plain(campaign.campaign_id) + (f"\n[dim]{name}[/]" if name else "")
+
+
 def as_dict(message: Message) -> dict[str, Any]:
-    """Return a message as JSON has it here: names of the contract, counts as numbers.
+    """Return a message as JSON has it here: names of the contract in its order, counts as numbers.
 
     Protobuf's own JSON writes 64-bit numbers as text, which scripts then compare
     as text. Fields that are messages or times are absent when not set.
@@ -102,23 +115,25 @@ def as_dict(message: Message) -> dict[str, Any]:
     plain: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    _numbers(message, plain)
-    return plain
+    return _arranged(message, plain)
 
 
-def _numbers(message: Message, plain: dict[str, Any]) -> None:
-    for field in message.DESCRIPTOR.fields:
-        if field.name not in plain:
-            continue
-        value = getattr(message, field.name)
-        if field.cpp_type in _LONG:
-            plain[field.name] = list(value) if field.is_repeated else value
-        elif isinstance(plain[field.name], dict):
-            _numbers(value, plain[field.name])
-        elif field.is_repeated and field.message_type is not None:
-            for item, plain_item in zip(value, plain[field.name], strict=True):
-                if isinstance(plain_item, dict):
-                    _numbers(item, plain_item)
+def _arranged(message: Message, plain: dict[str, Any]) -> dict[str, Any]:
+    fields = [field for field in message.DESCRIPTOR.fields if field.name in plain]
+    return {
+        field.name: _value(field, getattr(message, field.name), plain[field.name])
+        for field in fields
+    }
+
+
+def _value(field: Any, value: Any, plain: Any) -> Any:
+    if field.cpp_type in _LONG:
+        return list(value) if field.is_repeated else value
+    if field.message_type is None or field.message_type.full_name.startswith("google."):
+        return plain  # times and spans are text
+    if field.is_repeated:
+        return [_arranged(item, text) for item, text in zip(value, plain, strict=True)]
+    return _arranged(value, plain)
 
 
 def print_json(value: Message | dict[str, Any]) -> None:

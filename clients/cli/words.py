@@ -27,23 +27,23 @@ def enum_name(kind: object, value: int) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """Return ``part`` of ``whole``; never 100 % while something is missing."""
+    """Return ``part`` of ``whole``; never 100% while something is missing."""
     if whole == 0:
-        return "100.0 %"
+        return "100.0%"
     tenths = part * 1000 // whole
-    return f"{tenths // 10}.{tenths % 10} %"
+    return f"{tenths // 10}.{tenths % 10}%"
 
 
 def span(time: timedelta) -> str:
     """Return a span of time with its two largest units."""
     seconds = max(int(time.total_seconds()), 0)
     if seconds < _UNITS["m"]:
-        return f"{seconds} s"
+        return f"{seconds}s"
     if seconds < _UNITS["h"]:
-        return f"{seconds // 60} min {seconds % 60} s"
+        return f"{seconds // 60}m {seconds % 60}s"
     if seconds < _UNITS["d"]:
-        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
-    return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
+        return f"{seconds // 3600}h {seconds % 3600 // 60}m"
+    return f"{seconds // 86400}d {seconds % 86400 // 3600}h"
 
 
 def ago(time: Timestamp) -> str:
@@ -88,3 +88,11 @@ def counts(campaign: pb.Campaign) -> str:
         f"total={campaign.total} sent={campaign.sent} failed={campaign.failed}"
         f" skipped={campaign.skipped} unknown={campaign.unknown}"
     )
+
+
+def processed(campaign: pb.Campaign) -> str:
+    """Return how many messages have a result, of how many; a dash before that is known."""
+    if not campaign.sealed:
+        return "-"
+    done = percent(campaign.processed, campaign.total)
+    return f"{campaign.processed} of {campaign.total} ({done})"

@@ -135,7 +135,7 @@ def _show_outcomes(campaign: pb.Campaign, results: Iterable[pb.Result]) -> None:
     rows += [("skipped", campaign.skipped), ("unknown", campaign.unknown)]
     screen.line("")
     if screen.on_terminal():
-        table = screen.table("What became of it", [("Outcome", "left"), ("Messages", "right")])
+        table = screen.table(("Outcome", "left"), ("Messages", "right"))
         for name, count in rows:
             table.add_row(name, str(count))
         screen.show(table)
