@@ -151,6 +151,8 @@ def _inspect(path: Path, delimiter: str) -> tuple[tuple[str, ...], int]:
                 f"line {line} has {len(cells)} cells where the header has {len(columns)};"
                 " a cell with a comma or a quote in it needs quotes around it",
             )
+        if any("\0" in cell for cell in cells):
+            raise _wrong(path, f"line {line} has a NUL character; save it as CSV in UTF-8")
         if sum(map(len, cells)) > _MAX_RECIPIENT_BYTES // 4:
             raise _wrong(path, f"line {line} is too long for one recipient")
     return columns, rows
