@@ -104,8 +104,9 @@ class ServiceProcess:
         """Wait until it has ended and its last line was read; return its exit code."""
         assert self._process is not None  # noqa: S101 - it was started
         code = await self._process.wait()
-        readers = [task for task in (self._logging, self._printing) if task is not None]
-        await asyncio.gather(*readers)
+        # Not gather: who stops waiting must not stop the reading.
+        if readers := [task for task in (self._logging, self._printing) if task is not None]:
+            await asyncio.wait(readers)
         return code
 
     def death(self) -> CommandError:
@@ -142,7 +143,9 @@ class ServiceProcess:
         while line := await _next_line(lines):
             text = line.decode(errors="replace").rstrip()
             self.last_line = text or self.last_line
-            self._log(text)
+            # Where nobody reads our log any more, the service goes on all the same.
+            with contextlib.suppress(BrokenPipeError):
+                self._log(text)
 
 
 async def _next_line(lines: asyncio.StreamReader) -> bytes:
