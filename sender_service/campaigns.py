@@ -243,11 +243,14 @@ def note_reachable(connection: sa.Connection, campaign: int) -> None:
 
 
 def clear_problems(connection: sa.Connection) -> None:
-    """Forget what held campaigns up before a restart; what still does shows again."""
+    """Forget what held campaigns up before a restart; what still does shows again.
+
+    The time in which nobody tried counts for no deadline.
+    """
     connection.execute(
         sa.update(campaigns)
-        .where(campaigns.c.phase != Phase.FINISHED.value, campaigns.c.problem != "")
-        .values(problem="", problem_time=None)
+        .where(campaigns.c.phase != Phase.FINISHED.value)
+        .values(problem="", problem_time=None, unreachable_time=None)
     )
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 
 from protos.campaign.v1 import sender_pb2 as pb
+from protos.campaign.v1 import status_pb2
 from sender_service.campaigns import NewCampaign
 from sender_service.channels import Content
-from sender_service.domain import Guarantee
+from sender_service.domain import Guarantee, Phase, State
 from sender_service.intake import GivenRecipient
 from service_runtime.errors import InvalidRequestError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sender_service.campaigns import Delivery
     from sender_service.channels import Channel
     from sender_service.intake import UploadResult
+    from sender_service.service import Problem
 
 MAX_DISPLAY_NAME = 200
 MAX_WINDOW = 10_000
@@ -84,7 +86,8 @@ def new_campaign(
     return NewCampaign(
         organisation=organisation,
         campaign_id=request.campaign_id,
-        request_id=request.request_id,
+        # With an id of the caller's own, that alone tells a repeat from another call.
+        request_id="" if request.campaign_id else request.request_id,
         display_name=request.display_name,
         channel=request.channel,
         content=content,
@@ -166,9 +169,17 @@ def upload_response(result: UploadResult) -> pb.UploadRecipientsResponse:
     )
 
 
-def delivery_response(delivery: Delivery) -> pb.GetDeliveryResponse:
-    """Return how a delivery stands."""
+def delivery_response(delivery: Delivery, status_trouble: Problem | None) -> pb.GetDeliveryResponse:
+    """Return how a delivery stands, and what it waits for.
+
+    While the status service does not answer, every delivery that is not finished
+    waits for that too.
+    """
     campaign = delivery.campaign
+    problem, problem_time = campaign.problem, campaign.problem_time
+    if status_trouble is not None and campaign.phase in {Phase.FROZEN, Phase.STARTED}:
+        problem = "; ".join(filter(None, [problem, status_trouble.text]))
+        problem_time = problem_time or status_trouble.time
     return pb.GetDeliveryResponse(
         campaign_id=campaign.campaign_id,
         phase=pb.GetDeliveryResponse.Phase.Value(campaign.phase),
@@ -190,8 +201,8 @@ def delivery_response(delivery: Delivery) -> pb.GetDeliveryResponse:
         in_doubt=delivery.in_doubt,
         deferred=delivery.deferred,
         unreported=delivery.unreported,
-        problem=campaign.problem,
-        problem_time=timestamp(campaign.problem_time),
+        problem=problem,
+        problem_time=timestamp(problem_time),
     )
 
 
@@ -218,3 +229,8 @@ def _is_uuid(text: str) -> bool:
 
 def _digest(parts: list[str]) -> str:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def state_of(told: status_pb2.Campaign.State.ValueType) -> State:
+    """Return the state of a campaign as the status service told it."""
+    return State(status_pb2.Campaign.State.Name(told))

@@ -6,6 +6,7 @@ most a window of messages is in doubt: taken, and without a written outcome.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ from service_runtime.database import database_now
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
+    from sender_service.domain import Finished, Retry
     from sender_service.journal import OutcomeRow
     from sender_service.leases import Lease
     from sender_service.waiting import DeferralRow
@@ -58,6 +60,44 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.outcomes) + len(self.deferrals)
+
+    def end(self, launch: Launch, finished: Finished) -> None:
+        """Add a message that was tried and has its outcome, now."""
+        self.outcomes.append(
+            (
+                launch.sequence,
+                finished.outcome.value,
+                launch.attempts + 1,
+                finished.code,
+                finished.detail,
+                finished.provider_message_id,
+                time.time_ns() // 1000,
+            )
+        )
+        if launch.deferred:
+            self.ended_deferrals.append(launch.sequence)
+
+    def retry(self, launch: Launch, retry: Retry, *, begin_time: int) -> None:
+        """Add a message that waits for another try; the last began at ``begin_time`` (µs)."""
+        first_time = launch.first_attempt_time
+        self.deferrals.append(
+            (
+                launch.sequence,
+                launch.attempts + 1,
+                # Never 0, which tells that a message was not tried.
+                max(round(retry.delay_seconds * 1_000_000), 1),
+                retry.lost,
+                begin_time if first_time is None else first_time,
+                retry.code,
+                retry.detail,
+            )
+        )
+
+    def give_back(self, launch: Launch) -> None:
+        """Add a message that was taken and not tried."""
+        self.deferrals.append(
+            (launch.sequence, launch.attempts, 0, launch.lost, launch.first_attempt_time, "", "")
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,234 @@
+"""What is still to be reported, without a database or a network.
+
+For each shard: how many entries its journal has, how far they were sent on the
+present stream, and how far they are acknowledged. A broken stream sets "sent" back
+to "acknowledged"; nothing else is ever sent again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from sender_service.journal import ShardKey, ShardProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+
+class Page(NamedTuple):
+    """Entries ``after`` + 1 .. ``through`` of a shard."""
+
+    key: ShardKey
+    after: int
+    through: int
+
+
+class Frame(NamedTuple):
+    """What a frame carries: a page of a campaign, or nothing, to subscribe to it."""
+
+    campaign: int
+    page: Page | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """What an acknowledgement covers.
+
+    Attributes:
+        reported: how many entries of each shard are acknowledged now.
+        accepted: campaigns of frames that were not rejected.
+        rejected: numbers of frames that were, with their campaigns.
+    """
+
+    reported: dict[ShardKey, int]
+    accepted: set[int]
+    rejected: dict[int, int]
+
+
+@dataclass(slots=True)
+class _Shard:
+    journaled: int
+    reported: int
+    sent: int
+    in_flight: int = 0
+    #: A frame was rejected: what was sent after it must not count as reported.
+    broken: bool = False
+
+
+@dataclass(slots=True)
+class _Campaign:
+    subscribed: bool = False
+    held_until: float = 0.0
+    shards: dict[int, _Shard] = field(default_factory=dict)
+    #: Shards with entries to send, in the order they got them.
+    unsent: dict[int, None] = field(default_factory=dict)
+
+
+class Backlog:
+    """Pages to be reported, campaign by campaign in turn.
+
+    Args:
+        page_size: entries of a page.
+    """
+
+    def __init__(self, page_size: int) -> None:
+        self._page_size = page_size
+        self._campaigns: dict[int, _Campaign] = {}
+        #: Campaigns that may have something to send, first come, first served.
+        self._turns: deque[int] = deque()
+        self._in_flight: deque[tuple[int, Frame]] = deque()
+
+    @property
+    def in_flight(self) -> int:
+        """How many frames wait for their acknowledgement."""
+        return len(self._in_flight)
+
+    @property
+    def unreported(self) -> int:
+        """How many entries are not acknowledged."""
+        return sum(
+            shard.journaled - shard.reported
+            for campaign in self._campaigns.values()
+            for shard in campaign.shards.values()
+        )
+
+    def add(self, campaign: int, progress: Iterable[ShardProgress]) -> None:
+        """Take up a campaign whose shards are so far."""
+        added = self._campaigns.setdefault(campaign, _Campaign())
+        for key, journaled, reported in progress:
+            added.shards[key.shard] = _Shard(journaled, reported, reported)
+            if reported < journaled:
+                added.unsent[key.shard] = None
+        self._take_turns(campaign)
+
+    def remove(self, campaign: int) -> None:
+        """Forget a campaign."""
+        self._campaigns.pop(campaign, None)
+
+    def journaled(self, key: ShardKey, through: int) -> None:
+        """Note that the journal of a shard has ``through`` entries."""
+        campaign = self._campaigns.get(key.campaign)
+        if campaign is None or through <= campaign.shards[key.shard].journaled:
+            return
+        campaign.shards[key.shard].journaled = through
+        self._offer(key)
+
+    def next_frame(self, now: float) -> Frame | None:
+        """Return what to send next; None if there is nothing now.
+
+        Campaigns take turns, so that a large one does not hold up the others.
+        """
+        for _ in range(len(self._turns)):
+            number = self._turns.popleft()
+            campaign = self._campaigns.get(number)
+            if campaign is None:
+                continue
+            if campaign.held_until > now:
+                self._turns.append(number)
+                continue
+            frame = self._frame_of(number, campaign)
+            if campaign.unsent:
+                self._turns.append(number)
+            if frame is not None:
+                return frame
+        return None
+
+    def _frame_of(self, number: int, campaign: _Campaign) -> Frame | None:
+        if not campaign.subscribed:
+            campaign.subscribed = True
+            return Frame(number, None)
+        if not campaign.unsent:
+            return None
+        key = ShardKey(number, next(iter(campaign.unsent)))
+        shard = campaign.shards[key.shard]
+        page = Page(key, shard.sent, min(shard.sent + self._page_size, shard.journaled))
+        shard.sent = page.through
+        if shard.sent == shard.journaled:
+            del campaign.unsent[key.shard]
+        return Frame(number, page)
+
+    def sent(self, number: int, frame: Frame) -> None:
+        """Note that ``frame`` goes out with this number."""
+        self._in_flight.append((number, frame))
+        campaign = self._campaigns.get(frame.campaign)
+        if campaign is not None and frame.page is not None:
+            campaign.shards[frame.page.key.shard].in_flight += 1
+
+    def acknowledge(self, through: int, rejections: Collection[int]) -> Acknowledged:
+        """Note that every frame up to ``through`` is stored, or in ``rejections``."""
+        acknowledged = Acknowledged({}, set(), {})
+        while self._in_flight and self._in_flight[0][0] <= through:
+            number, frame = self._in_flight.popleft()
+            campaign = self._campaigns.get(frame.campaign)
+            if campaign is None:
+                continue
+            rejected = number in rejections
+            if rejected:
+                acknowledged.rejected[number] = frame.campaign
+            else:
+                acknowledged.accepted.add(frame.campaign)
+            if frame.page is not None:
+                self._settle(frame.page, acknowledged, rejected=rejected)
+            elif rejected:
+                campaign.subscribed = False
+                self._take_turns(frame.campaign)
+        return acknowledged
+
+    def _settle(self, page: Page, acknowledged: Acknowledged, *, rejected: bool) -> None:
+        shard = self._campaigns[page.key.campaign].shards[page.key.shard]
+        shard.in_flight -= 1
+        shard.broken = shard.broken or rejected
+        if not shard.broken:
+            shard.reported = page.through
+            acknowledged.reported[page.key] = page.through
+        elif shard.in_flight == 0:
+            shard.broken = False
+            shard.sent = shard.reported
+            self._offer(page.key)
+
+    def hold(self, campaign: int, until: float) -> None:
+        """Send nothing of a campaign before ``until``."""
+        if campaign in self._campaigns:
+            self._campaigns[campaign].held_until = until
+
+    def held_until(self, now: float) -> float | None:
+        """Return when the next held campaign may go on; None if none waits."""
+        waiting = [
+            self._campaigns[number].held_until
+            for number in self._turns
+            if number in self._campaigns
+        ]
+        return min((until for until in waiting if until > now), default=None)
+
+    def restart(self) -> None:
+        """Begin a new stream: what is not acknowledged is to be sent, all subscribed to."""
+        self._in_flight.clear()
+        self._turns.clear()
+        for number, campaign in self._campaigns.items():
+            campaign.subscribed = False
+            for shard, progress in campaign.shards.items():
+                progress.sent = progress.reported
+                progress.in_flight = 0
+                progress.broken = False
+                if progress.sent < progress.journaled:
+                    campaign.unsent[shard] = None
+            self._turns.append(number)
+
+    def report_again(self) -> None:
+        """Begin with the first entry of every shard; call :meth:`restart` next."""
+        for campaign in self._campaigns.values():
+            for shard in campaign.shards.values():
+                shard.reported = 0
+
+    def _offer(self, key: ShardKey) -> None:
+        campaign = self._campaigns[key.campaign]
+        shard = campaign.shards[key.shard]
+        if not shard.broken and shard.sent < shard.journaled:
+            campaign.unsent[key.shard] = None
+            self._take_turns(key.campaign)
+
+    def _take_turns(self, campaign: int) -> None:
+        if campaign not in self._turns:
+            self._turns.append(campaign)

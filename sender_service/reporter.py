@@ -1,0 +1,370 @@
+"""Report the journal to the status service over one stream, whatever breaks.
+
+Frames are read from the journal page by page, so memory is bounded whatever is
+unreported. Writing and reading run in separate tasks. What was not acknowledged
+is sent again on the next stream; the status service merges repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import grpc
+import structlog
+
+from protos.campaign.v1 import status_pb2 as pb
+from sender_service import campaigns, convert, journal
+from sender_service.backlog import Backlog
+from sender_service.domain import Backoff
+from service_runtime.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import sqlalchemy as sa
+
+    from clients.status import StatusClient
+    from sender_service.active import ActiveCampaign
+    from sender_service.backlog import Acknowledged, Frame
+    from sender_service.journal import ShardKey, ShardProgress
+    from service_runtime.database import Store
+
+log = structlog.get_logger()
+
+_Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.ReportResultsRequest, pb.ReportResultsResponse]"
+
+#: Results of a frame: about where the measured rate stops growing.
+_RESULTS_A_FRAME = 500
+_FRAMES_IN_FLIGHT = 16
+#: Without an acknowledgement for so long, a stream is given up, seconds.
+_ACKNOWLEDGE_SECONDS = 30.0
+_WATCH_SECONDS = 1.0
+#: How long a broken stream may take to say why, seconds.
+_REASON_SECONDS = 1.0
+_POLL_SECONDS = 0.01
+_REPORT_PROBLEM = "report"
+
+
+class _StreamBrokenError(Exception):
+    """The stream can't be used any more; the text says why."""
+
+
+class Reporter:
+    """Reports outcomes, and learns the states of campaigns on the way.
+
+    Args:
+        store: the sender's.
+        client: reaches the status service.
+        instance: the name of this process, for "who reported last".
+        finished: told when every outcome of a campaign is acknowledged.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        client: StatusClient,
+        *,
+        instance: str,
+        finished: Callable[[ActiveCampaign], None],
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._instance = instance
+        self._finished = finished
+        self._backlog = Backlog(_RESULTS_A_FRAME)
+        self._campaigns: dict[int, ActiveCampaign] = {}
+        self._refused: dict[int, Backoff] = {}
+        self._more = asyncio.Event()
+        self._room = asyncio.Event()
+        self._acknowledged = asyncio.Event()
+        self._reported: dict[ShardKey, int] = {}
+        self._storing = asyncio.Lock()
+        self._generation = ""
+        self._progress_time = 0.0
+        self._answers = False
+        #: Why the status service can't be reported to; empty: it can.
+        self.trouble = ""
+        #: Since when.
+        self.trouble_time: datetime | None = None
+
+    def add(self, active: ActiveCampaign, progress: Iterable[ShardProgress]) -> None:
+        """Report a campaign, from where its shards are, and follow its state."""
+        self._campaigns[active.number] = active
+        self._backlog.add(active.number, progress)
+        self._more.set()
+
+    def journaled(self, key: ShardKey, through: int) -> None:
+        """Note that the journal of a shard has ``through`` entries now."""
+        self._backlog.journaled(key, through)
+        self._more.set()
+
+    async def run(self) -> None:
+        """Keep a stream open until cancelled."""
+        backoff = Backoff(first_seconds=0.2, max_seconds=10)
+        storing = asyncio.create_task(self._store_acknowledgements())
+        try:
+            while True:
+                self._answers = False
+                try:
+                    await self._stream()
+                except (_StreamBrokenError, StoreUnavailableError) as error:
+                    self._note_lost(str(error))
+                except Exception as error:
+                    log.exception("reporter_failed")  # a defect; reporting must go on
+                    self._note_lost(f"{type(error).__name__}: {error}")
+                if self._answers:
+                    backoff.reset()
+                await asyncio.sleep(backoff.next_seconds())
+        finally:
+            storing.cancel()
+            await asyncio.gather(storing, return_exceptions=True)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until all is acknowledged and stored, at most ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self.trouble:
+            if not (self._backlog.unreported or self._reported or self._storing.locked()):
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _note_lost(self, why: str) -> None:
+        if not self.trouble:
+            log.warning("reporter_lost", reason=why, unreported_results=self._backlog.unreported)
+            self.trouble_time = datetime.now(UTC)
+        self.trouble = why
+
+    def _note_answer(self) -> None:
+        self._answers = True
+        if self.trouble:
+            log.info("reporter_regained", unreported_results=self._backlog.unreported)
+            self.trouble = ""
+            self.trouble_time = None
+
+    async def _stream(self) -> None:
+        """Report on one stream until it breaks.
+
+        Raises:
+            _StreamBrokenError: always, in the end.
+        """
+        self._backlog.restart()
+        self._room.set()
+        call: _Call = self._client.report_results()
+        reader = asyncio.create_task(self._read(call))
+        writer = asyncio.create_task(self._write(call))
+        watchdog = asyncio.create_task(self._watch())
+        tasks = (reader, writer, watchdog)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if writer.done():
+                # The server's reason comes to the reader, a moment later.
+                await asyncio.wait([reader], timeout=_REASON_SECONDS)
+            for task in tasks:
+                if task.done():
+                    await task
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            raise _StreamBrokenError("the call was cancelled") from None
+        except grpc.aio.AioRpcError as error:
+            reason = error.details() or error.code().name
+            raise _StreamBrokenError(f"{error.code().name}: {reason}") from error
+        except asyncio.InvalidStateError as error:
+            raise _StreamBrokenError("the call had ended") from error
+        finally:
+            call.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        raise _StreamBrokenError("the status service ended the stream")
+
+    async def _write(self, call: _Call) -> None:
+        number = 0
+        while True:
+            self._room.clear()
+            if self._backlog.in_flight >= _FRAMES_IN_FLIGHT:
+                await self._room.wait()
+                continue
+            self._more.clear()
+            now = time.monotonic()
+            frame = self._backlog.next_frame(now)
+            if frame is None:
+                await self._wait_for_more(now)
+                continue
+            number += 1
+            request = await self._request(number, frame)
+            if not self._backlog.in_flight:
+                self._progress_time = time.monotonic()
+            self._backlog.sent(number, frame)
+            await call.write(request)
+
+    async def _wait_for_more(self, now: float) -> None:
+        held_until = self._backlog.held_until(now)
+        try:
+            await asyncio.wait_for(
+                self._more.wait(), None if held_until is None else held_until - now
+            )
+        except TimeoutError:
+            return
+
+    async def _request(self, number: int, frame: Frame) -> pb.ReportResultsRequest:
+        request = pb.ReportResultsRequest(
+            frame=number,
+            campaign_id=self._campaigns[frame.campaign].campaign_id,
+            reporter=self._instance,
+        )
+        if frame.page is not None:
+            page = frame.page
+            entries = await self._store.read(
+                partial(
+                    journal.read, key=page.key, after=page.after, limit=page.through - page.after
+                )
+            )
+            request.results.extend(_result(entry) for entry in entries)
+        return request
+
+    async def _read(self, call: _Call) -> None:
+        while True:
+            response = await call.read()
+            if not isinstance(response, pb.ReportResultsResponse):
+                return  # the end of the stream
+            self._note_answer()
+            await self._check_generation(response.store_generation)
+            await self._note_states(response)
+            rejections = {rejection.frame: rejection for rejection in response.rejections}
+            acknowledged = self._backlog.acknowledge(response.acked_through, rejections)
+            if acknowledged.accepted or acknowledged.rejected:
+                self._progress_time = time.monotonic()
+                self._room.set()
+            if acknowledged.reported:
+                self._reported.update(acknowledged.reported)
+                self._acknowledged.set()
+            await self._note_rejections(acknowledged, rejections)
+
+    async def _watch(self) -> None:
+        """End when frames in flight were not acknowledged for too long.
+
+        Raises:
+            _StreamBrokenError: then.
+        """
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            silent = time.monotonic() - self._progress_time
+            if self._backlog.in_flight and silent > _ACKNOWLEDGE_SECONDS:
+                raise _StreamBrokenError(f"no acknowledgement for {silent:.0f} s")
+
+    async def _check_generation(self, generation: str) -> None:
+        """Report everything again if the results are in another store than before.
+
+        Raises:
+            _StreamBrokenError: they are; the next stream begins from the start.
+        """
+        if not generation or generation == self._generation:
+            return
+        async with self._storing:  # no acknowledgement of the old store comes after it
+            replaced = await self._store.write(
+                partial(journal.adopt_generation, generation=generation)
+            )
+            self._generation = generation
+            if replaced:
+                self._reported.clear()
+                self._backlog.report_again()
+        if replaced:
+            log.warning(
+                "status_store_replaced",
+                generation=generation,
+                unreported_results=self._backlog.unreported,
+            )
+            raise _StreamBrokenError("the store of the status service was replaced")
+
+    async def _note_states(self, response: pb.ReportResultsResponse) -> None:
+        if not response.campaign_states:
+            return
+        by_id = {active.campaign_id: active for active in self._campaigns.values()}
+        for told in response.campaign_states:
+            active = by_id.get(told.campaign_id)
+            state = convert.state_of(told.state)
+            if active is not None and active.set_state(state):
+                await self._store.write(
+                    partial(campaigns.store_state, campaign=active.number, state=state)
+                )
+
+    async def _note_rejections(
+        self,
+        acknowledged: Acknowledged,
+        rejections: dict[int, pb.ReportResultsResponse.Rejection],
+    ) -> None:
+        for number, campaign in acknowledged.rejected.items():
+            active = self._campaigns.get(campaign)
+            if active is None:
+                continue
+            rejection = rejections[number]
+            backoff = self._refused.setdefault(campaign, Backoff(first_seconds=1, max_seconds=60))
+            self._backlog.hold(campaign, time.monotonic() + backoff.next_seconds())
+            problem = f"the status service refuses results: {rejection.message}"
+            if await active.tell(self._store, _REPORT_PROBLEM, problem):
+                log.error(
+                    "results_refused",
+                    campaign_id=rejection.campaign_id,
+                    reason=rejection.reason,
+                    error=rejection.message,
+                    action="they are kept and sent again; see the status service",
+                )
+        for campaign in acknowledged.accepted - set(acknowledged.rejected.values()):
+            active = self._campaigns.get(campaign)
+            if self._refused.pop(campaign, None) is not None and active is not None:
+                await active.tell(self._store, _REPORT_PROBLEM, "")
+                log.info("results_taken_again", campaign_id=active.campaign_id)
+
+    async def _store_acknowledgements(self) -> None:
+        """Write down what is acknowledged, all that came in meanwhile at once."""
+        backoff = Backoff(first_seconds=0.2, max_seconds=5)
+        while True:
+            await self._acknowledged.wait()
+            self._acknowledged.clear()
+            async with self._storing:
+                reported, self._reported = self._reported, {}
+                try:
+                    finished = await self._store.write(
+                        partial(journal.acknowledge, reported=reported)
+                    )
+                except StoreUnavailableError:
+                    self._reported = reported | self._reported
+                    self._acknowledged.set()
+                    finished = None
+            if finished is None:
+                await asyncio.sleep(backoff.next_seconds())
+                continue
+            backoff.reset()
+            for campaign in finished:
+                self.finish(campaign)
+
+    def finish(self, campaign: int) -> None:
+        """Stop following a campaign of which everything is acknowledged."""
+        self._backlog.remove(campaign)
+        self._refused.pop(campaign, None)
+        active = self._campaigns.pop(campaign, None)
+        if active is not None:
+            self._finished(active)
+
+
+def _result(entry: sa.Row[Any]) -> pb.Result:
+    result = pb.Result(
+        sequence=entry.sequence,
+        outcome=entry.outcome,
+        attempt=entry.attempt,
+        code=entry.code,
+        detail=entry.detail,
+        provider_message_id=entry.provider_message_id,
+    )
+    result.finish_time.FromDatetime(entry.finish_time)
+    return result
+
+
+def _is_cancelled() -> bool:
+    """Return whether this task is cancelled, and not a call it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

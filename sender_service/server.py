@@ -1,0 +1,129 @@
+"""Put the sender service together, serve, and take it apart in order."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from clients.status import StatusClient
+from protos.campaign.v1 import sender_pb2, sender_pb2_grpc
+from sender_service import campaigns, leases, schema
+from sender_service.registry import ChannelRegistry, installed_channels
+from sender_service.reporter import Reporter
+from sender_service.runner import Runner
+from sender_service.service import SenderCampaigns
+from sender_service.servicer import SenderServicer
+from service_runtime.background import background
+from service_runtime.database import Store
+from service_runtime.grpc_server import Server
+from service_runtime.readiness import follow_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import sqlalchemy as sa
+
+    from sender_service.channels import Channel
+    from sender_service.settings import Settings
+
+log = structlog.get_logger()
+
+_NAME = sender_pb2.DESCRIPTOR.services_by_name["SenderService"].full_name
+#: How long the last results may take to be acknowledged at a stop, seconds.
+_DRAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A sender service that serves.
+
+    Attributes:
+        address: HOST:PORT it listens on.
+        port: the port of it.
+    """
+
+    address: str
+    port: int
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, *, channels: Mapping[str, type[Channel]] | None = None
+) -> AsyncIterator[Running]:
+    """Serve, and send what is not finished, while the block runs.
+
+    At the end: health says NOT_SERVING, nothing new is launched, what is in flight
+    is written down, results are reported as far as that goes quickly, running calls
+    get their grace, the store is closed.
+
+    Args:
+        settings: all of them.
+        channels: the channel classes, by name; absent: those installed.
+
+    Raises:
+        StartupError: the database, the address or a channel can't be used.
+    """
+    own = settings.sender
+    classes = installed_channels() if channels is None else channels
+    store = Store(own.database_url, schema.metadata, holder="sender service")
+    registry = ChannelRegistry(classes, settings)
+    try:
+        await store.write(_forget_former_process)
+        async with StatusClient(own.status_address) as client:
+            instance = _instance()
+            runner = Runner(store, registry, client, own, instance=instance)
+            reporter = Reporter(store, client, instance=instance, finished=runner.finished)
+            service = SenderCampaigns(
+                store, registry, client, runner, reporter, shard_size=own.shard_size
+            )
+            servicer = SenderServicer(service)
+            server = Server(
+                [_NAME],
+                lambda grpc_server: sender_pb2_grpc.add_SenderServiceServicer_to_server(
+                    servicer, grpc_server
+                ),
+            )
+            port = await server.start(own.listen)
+            address = f"{own.listen.rpartition(':')[0]}:{port}"
+            log.info(
+                "serving",
+                address=address,
+                database=own.database_url,
+                status_address=own.status_address,
+                instance=instance,
+            )
+            async with background(reporter.run()), background(follow_store(store, server)):
+                try:
+                    await runner.start(reporter)
+                    yield Running(address, port)
+                finally:
+                    log.info("stopping", grace_seconds=own.grace_seconds)
+                    await server.drain()
+                    await runner.stop(own.grace_seconds)
+                    await reporter.drain(_DRAIN_SECONDS)
+                    await server.stop(own.grace_seconds)
+    finally:
+        await registry.close()
+        store.close()
+    log.info("stopped")
+
+
+def _forget_former_process(connection: sa.Connection) -> None:
+    """Release what the process before held: the store is this one's alone."""
+    released = leases.release_all(connection)
+    campaigns.clear_problems(connection)
+    if released:
+        log.warning(
+            "leases_released", shards=released, reason="the sender was not stopped in order"
+        )
+
+
+def _instance() -> str:
+    """Return a name for this process that no other one has or had."""
+    return f"{socket.gethostname()[:64]}/{os.getpid()}-{secrets.token_hex(4)}"
