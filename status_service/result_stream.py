@@ -17,7 +17,7 @@ from protos.campaign.v1 import status_pb2
 from service_runtime.errors import InvalidRequestError, ServiceError, ShuttingDownError
 from status_service import checks
 from status_service.convert import to_state
-from status_service.errors import FrameOutOfOrderError
+from status_service.errors import CampaignNotFoundError, FrameOutOfOrderError
 from status_service.ledger import CampaignKey, Change, Frame, FrameReceipt
 
 if TYPE_CHECKING:
@@ -121,8 +121,9 @@ class ResultStream:
             rejected: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
             rejected.set_result(FrameReceipt(error=error))
             return rejected
-        self._listen(key)  # before it is stored, so that no later change is missed
-        return await self._writer.submit(Frame(key, reporter or self._caller.actor, rows))
+        receipt = await self._writer.submit(Frame(key, reporter or self._caller.actor, rows))
+        self._listen(key)  # queued, not stored yet: no later change is missed
+        return receipt
 
     def _end_reading(self) -> None:
         self._reading = False
@@ -175,14 +176,20 @@ class ResultStream:
         if receipt.state is not None:
             self._listen(key)
             self._untold.setdefault(key, receipt.state)
-        elif key in self._listening:
-            self._listening.remove(key)
-            self._changes.remove(key, self._on_change)
+        elif isinstance(receipt.error, CampaignNotFoundError):
+            self._forget(key)
 
     def _listen(self, key: CampaignKey) -> None:
         if key not in self._listening:
             self._listening.add(key)
             self._changes.add(key, self._on_change)
+
+    def _forget(self, key: CampaignKey) -> None:
+        """Stop listening to a campaign there is none of, unless a frame of it follows."""
+        followed = any(campaign_id == key.campaign_id for _, campaign_id, _ in self._waiting)
+        if key in self._listening and not followed:
+            self._listening.remove(key)
+            self._changes.remove(key, self._on_change)
 
     def _on_change(self, change: Change) -> None:
         self._untold[change.key] = change.state
