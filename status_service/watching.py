@@ -51,9 +51,10 @@ async def watch(
                 raise ShuttingDownError("the service stops; watch again elsewhere or later")
             await _within(_POLL, changed)
             changed.clear()
-            seen = campaign.revision
+            seen = campaign
             campaign = await service.get(caller, campaign_id)
-            if campaign.revision != seen:
+            # The whole row: a change by hand need not have moved its revision.
+            if campaign != seen:
                 yield campaign
 
 
