@@ -6,6 +6,7 @@ transactions, and tells watchers and the log what changed once it is durable.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from status_service import campaigns, queries, repair, result_rows
-from status_service.domain import State
+from status_service.domain import Cause, State
 from status_service.ledger import CampaignKey, change_of
 from status_service.writer import log_completed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from datetime import datetime
     from typing import Any
 
@@ -52,6 +53,7 @@ class CampaignService:
         self._store = store
         self._changes = changes
         self._stall_threshold = stall_threshold
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def create(
         self,
@@ -103,7 +105,7 @@ class CampaignService:
                 reason=reason,
             ),
             caller.actor,
-            reason,
+            reason=reason,
         )
 
     async def mark_complete(
@@ -117,24 +119,23 @@ class CampaignService:
         etag: str,
     ) -> Changed:
         """Complete a fully processed campaign: :func:`.campaigns.mark_complete`."""
-        return await self._change(
-            partial(
-                campaigns.mark_complete,
-                caller=caller,
-                campaign_id=campaign_id,
-                reason=reason,
-                force=force,
-                dry_run=dry_run,
-                etag=etag,
-            ),
-            caller.actor,
-            reason,
+        work = partial(
+            campaigns.mark_complete,
+            caller=caller,
+            campaign_id=campaign_id,
+            reason=reason,
+            force=force,
+            dry_run=dry_run,
+            etag=etag,
         )
+        if dry_run:
+            return await self._store.read(work)
+        return await self._change(work, caller.actor, completes_as=Cause.MANUAL, reason=reason)
 
     async def start_due(self) -> None:
         """Start every scheduled campaign whose time has come."""
         for campaign in await self._store.write(campaigns.start_due):
-            self._publish(campaign, "schedule", "")
+            self._publish(campaign, "schedule", Cause.SCHEDULE, "")
 
     async def get(self, caller: Caller, campaign_id: str) -> sa.Row[Any]:
         """Return a campaign: :func:`.queries.get`."""
@@ -249,38 +250,62 @@ class CampaignService:
         for key in keys:
             found = await self._store.read(partial(_examined, key=key, threshold=threshold))
             if found.repaired and not dry_run:
-                found = await self._store.write(
-                    partial(repair.repair, key=key, stall_threshold=threshold, actor=actor)
-                )
-                self._tell_repaired(found, actor)
+                found = await asyncio.shield(self._keep(self._repair(key, threshold, actor)))
             findings.append(found)
         return findings
 
-    def _tell_repaired(self, found: Finding, actor: str) -> None:
+    async def _repair(self, key: CampaignKey, threshold: timedelta, actor: str) -> Finding:
+        found = await self._store.write(
+            partial(repair.repair, key=key, stall_threshold=threshold, actor=actor)
+        )
         if not found.repaired:
-            return  # its last result came between the two looks
+            return found  # its last result came between the two looks
         log.error(
             "campaign_repaired",
             campaign_id=found.campaign.campaign_id,
+            organisation=found.campaign.organisation,
             diagnosis=found.diagnosis,
             action=found.action,
             note="this is a defect or a change by hand in the database",
         )
-        self._publish(found.campaign, actor, "repair")
+        change = change_of(found.campaign)
+        self._changes.publish([change])
+        if change.state is State.COMPLETED:
+            log_completed(change, cause=Cause.RECONCILE)
+        return found
 
     async def _change(
-        self, work: Callable[[sa.Connection], Changed], actor: str, reason: str = ""
+        self,
+        work: Callable[[sa.Connection], Changed],
+        actor: str,
+        *,
+        completes_as: Cause = Cause.SEAL,
+        reason: str = "",
+    ) -> Changed:
+        # The caller may go away while the database works. What is written all the
+        # same must reach the watchers, the streams and the log.
+        return await asyncio.shield(self._keep(self._changed(work, actor, completes_as, reason)))
+
+    async def _changed(
+        self, work: Callable[[sa.Connection], Changed], actor: str, completes_as: Cause, reason: str
     ) -> Changed:
         changed = await self._store.write(work)
         if changed.transitioned:
-            self._publish(changed.campaign, actor, reason)
+            self._publish(changed.campaign, actor, completes_as, reason)
         return changed
 
-    def _publish(self, campaign: sa.Row[Any], actor: str, reason: str) -> None:
+    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run ``work`` in a task of its own, which the loop alone would not hold on to."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _publish(self, campaign: sa.Row[Any], actor: str, completes_as: Cause, reason: str) -> None:
         change = change_of(campaign)
         self._changes.publish([change])
         if change.state is State.COMPLETED:
-            log_completed(change, cause=reason or actor)
+            log_completed(change, cause=completes_as)
             return
         log.info(
             "campaign_state_changed",
