@@ -16,6 +16,7 @@ import structlog
 
 from service_runtime.errors import ShuttingDownError, StoreUnavailableError
 from status_service import ledger
+from status_service.domain import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +113,7 @@ class Writer:
                     receipt.set_result(result)
             self._changes.publish(recorded.changes)
             for change in recorded.completed:
-                log_completed(change, cause="RESULT")
+                log_completed(change, cause=Cause.RESULT)
 
     async def _record(self, frames: Sequence[ledger.Frame]) -> ledger.Recorded:
         """Record a batch, the same batch again and again until the database takes it.
@@ -123,6 +124,7 @@ class Writer:
         backoff = _FIRST_BACKOFF
         failures = 0
         while True:
+            self._refuse_when_stopping()
             try:
                 recorded = await self._store.write(partial(ledger.record, frames=frames))
             except StoreUnavailableError as error:
@@ -148,7 +150,11 @@ class Writer:
                 await self._stopping.wait()
         except TimeoutError:
             return
-        raise ShuttingDownError("the service stops and could not store this; send it again")
+
+    def _refuse_when_stopping(self) -> None:
+        """Give up what waits once the time to write it is over."""
+        if self._stopping.is_set():
+            raise ShuttingDownError("the service stops and could not store this; send it again")
 
 
 def _fail(receipt: asyncio.Future[ledger.FrameReceipt], error: Exception) -> None:
@@ -156,7 +162,7 @@ def _fail(receipt: asyncio.Future[ledger.FrameReceipt], error: Exception) -> Non
         receipt.set_exception(error)
 
 
-def log_completed(change: ledger.Change, *, cause: str) -> None:
+def log_completed(change: ledger.Change, *, cause: Cause) -> None:
     """Write the two lines operators look for when a campaign is done."""
     counters = change.counters
     bound = log.bind(campaign_id=change.key.campaign_id, organisation=change.key.organisation)
