@@ -11,14 +11,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from service_runtime.errors import InvalidRequestError
-from status_service.convert import from_result
+from status_service.convert import from_result, from_timestamp
 from status_service.domain import State
 from status_service.queries import PageRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.timestamp_pb2 import Timestamp
 
     from protos.campaign.v1 import status_pb2
     from status_service.result_rows import ResultRow
@@ -28,6 +30,10 @@ _CAMPAIGN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 FRAME_RESULTS = 1_000
 #: The largest total: sequences stay within a signed 64-bit integer with room to count.
 _LARGEST_TOTAL = 2**53
+#: The times a ``datetime`` can hold, microseconds since 1970.
+_FIRST_MICROSECOND = -62_135_596_800_000_000
+_LAST_MICROSECOND = 253_402_300_799_999_999
+_NO_TIME = "not a time of the years 1 to 9999"
 _LONGEST = {"code": 64, "detail": 500, "provider_message_id": 255}
 
 
@@ -80,9 +86,20 @@ def outcomes(given: Iterable[int]) -> list[int]:
     return list(given)
 
 
+def moment(field: str, given: Timestamp) -> datetime:
+    """Return a time within the years 1 to 9999."""
+    try:
+        return from_timestamp(given)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequestError.of({field: _NO_TIME}) from error
+
+
 def threshold(given: Duration) -> timedelta:
     """Return a positive duration."""
-    span = given.ToTimedelta()
+    try:
+        span = given.ToTimedelta()
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequestError.of({"stall_threshold": "out of range"}) from error
     if span <= timedelta():
         raise InvalidRequestError.of({"stall_threshold": "not positive"})
     return span
@@ -101,11 +118,13 @@ def result_rows(results: Iterable[status_pb2.Result]) -> list[ResultRow]:
         raise InvalidRequestError.of(
             {"results": f"{len(rows)} in one frame; at most {FRAME_RESULTS}"}
         )
-    for index, (_, outcome, attempt, code, detail, message_id, _) in enumerate(rows):
+    for index, (_, outcome, attempt, code, detail, message_id, finish) in enumerate(rows):
         if outcome not in _OUTCOMES:
             raise InvalidRequestError.of({f"results[{index}].outcome": "required"})
         if attempt < 0:
             raise InvalidRequestError.of({f"results[{index}].attempt": "negative"})
+        if finish is not None and not _FIRST_MICROSECOND <= finish <= _LAST_MICROSECOND:
+            raise InvalidRequestError.of({f"results[{index}].finish_time": _NO_TIME})
         if code or detail or message_id:
             text(f"results[{index}].code", code, _LONGEST["code"])
             text(f"results[{index}].detail", detail, _LONGEST["detail"])

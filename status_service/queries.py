@@ -8,7 +8,6 @@ page before ended, and is bound to the question it was given for.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +21,11 @@ from status_service.schema import campaigns, results, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+#: Longest page token there is, with room to spare.
+_LONGEST_TOKEN = 4_096
+#: Keys are signed 64-bit integers.
+_KEY_BOUND = 2**63
 
 
 class Page(NamedTuple):
@@ -92,7 +96,7 @@ def list_campaigns(
     if wanted:
         query = query.where(columns.state.in_(wanted))
     question = ["campaigns", organisation, sorted(wanted), stuck_first]
-    after = _after(page.token, question)
+    after = _after(page.token, question, parts=2)
     if after:
         bound = sa.tuple_(*(sa.literal(value) for value in after))
         query = query.where(key > bound if stuck_first else key < bound)
@@ -207,14 +211,24 @@ def _cut(
     return Page(shown, base64.urlsafe_b64encode(token).decode())
 
 
-def _after(token: str, question: list[Any]) -> list[int] | None:
-    """Return the key that a page token ended at; None for the first page."""
+def _after(token: str, question: list[Any], parts: int = 1) -> list[int] | None:
+    """Return the key of ``parts`` numbers that a page token ended at; None for the first page.
+
+    A token is whatever the caller sent: nothing about it is taken for granted.
+    """
     if not token:
         return None
     try:
-        asked, key = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, binascii.Error) as error:
+        content = json.loads(base64.urlsafe_b64decode(token[:_LONGEST_TOKEN].encode()))
+    except (ValueError, RecursionError) as error:
         raise InvalidRequestError.of({"page_token": "not a token of this service"}) from error
-    if asked != question or not all(isinstance(part, int) for part in key):
-        raise InvalidRequestError.of({"page_token": "given for another question"})
-    return list(key)
+    match content:
+        case [asked, [*key]] if len(key) == parts and all(map(_is_key, key)):
+            if asked == question:
+                return key
+            raise InvalidRequestError.of({"page_token": "given for another question"})
+    raise InvalidRequestError.of({"page_token": "not a token of this service"})
+
+
+def _is_key(part: object) -> bool:
+    return type(part) is int and abs(part) < _KEY_BOUND
