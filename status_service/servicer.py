@@ -75,7 +75,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             checks.campaign_id(request.campaign_id),
             total=checks.total(request.total),
             start_time=(
-                convert.from_timestamp(request.start_time)
+                checks.moment("start_time", request.start_time)
                 if request.HasField("start_time")
                 else None
             ),
@@ -134,7 +134,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         page = await self._service.list_results(
             caller_of(context),
             checks.campaign_id(request.campaign_id),
-            checks.page(request.page_size, request.page_token, default=500, most=5_000),
+            checks.page(request.page_size, request.page_token, default=500, most=1_000),
             outcomes=checks.outcomes(request.outcomes),
         )
         return status_pb2.ListResultsResponse(
@@ -195,7 +195,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def MarkComplete(  # noqa: D102, N802
         self, request: status_pb2.MarkCompleteRequest, context: _Context
     ) -> status_pb2.MarkCompleteResponse:
-        if request.force and not request.reason:
+        if request.force and not request.reason.strip():
             raise InvalidRequestError.of({"reason": "required with force"})
         changed = await self._service.mark_complete(
             caller_of(context),

@@ -814,7 +814,7 @@ class ListResultsRequest(_message.Message):
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most how many; 0: 500. More than 5,000 counts as 5,000."""
+    """At most how many; 0: 500. More than 1,000 counts as 1,000."""
     page_token: _builtins.str
     """next_page_token of the page before; the other fields must be the same."""
     campaign_id: _builtins.str
