@@ -79,7 +79,8 @@ def create(
         .values(
             organisation=caller.organisation,
             campaign_id=campaign_id or str(uuid.uuid4()),
-            request_id=request_id or None,
+            # It tells calls without an id of the caller's apart, and those alone.
+            request_id=None if campaign_id else request_id or None,
             display_name=display_name,
             channel=channel,
             create_time=now,
