@@ -167,5 +167,5 @@ def explain(finding: Finding, missing: Sequence[tuple[int, int]]) -> str:
     )
     if finding.after is None:
         return f"It is {campaign.state}: {numbers}."
-    ranges = f"; {len(missing)} ranges are missing, from {missing[0][0]}" if missing else ""
+    ranges = f"; the first without one is {missing[0][0]}" if missing else ""
     return f"It is {campaign.state} and {finding.after}: {numbers}{ranges}. Next: {finding.action}."
