@@ -31,6 +31,9 @@ T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Reads that may run at once beside the one writer.
 _READERS = 2
+#: Exists within the transaction of a probe only.
+_PROBE = sa.Table("store_probe", sa.MetaData(), sa.Column("content", sa.LargeBinary))
+_PROBE_BYTES = 16_384
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
@@ -86,14 +89,14 @@ class Store:
         self._file = DatabaseFile(_sqlite_path(url), holder=holder)
         self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE")
         self._reader = _sqlite_engine(url, begin="BEGIN DEFERRED")
-        #: False from a failed transaction to the next write that succeeds.
+        #: False from a failed transaction to the next probe that succeeds.
         self.answering = True
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         try:
             metadata.create_all(self._writer)
         except sa.exc.DBAPIError as error:
-            self._file.release()
+            self.close()
             raise StartupError(f"can't open the database {url}: {error.orig}") from error
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
@@ -113,6 +116,24 @@ class Store:
         """
         return await self._run(self._read_threads, self._reader, work)
 
+    async def probe(self) -> None:
+        """Find out whether something can be stored; ``answering`` says so afterwards.
+
+        A transaction that changes nothing succeeds on a full disk too, so this one
+        takes up pages and gives them back.
+
+        Raises:
+            StoreUnavailableError: it can't.
+        """
+
+        def written(connection: sa.Connection) -> None:
+            _PROBE.create(connection)
+            connection.execute(sa.insert(_PROBE).values(content=bytes(_PROBE_BYTES)))
+            _PROBE.drop(connection)
+
+        await self.write(written)
+        self.answering = True
+
     async def _run(
         self, threads: ThreadPoolExecutor, engine: sa.Engine, work: Callable[[sa.Connection], T]
     ) -> T:
@@ -121,7 +142,7 @@ class Store:
                 return work(connection)
 
         try:
-            result = await asyncio.get_running_loop().run_in_executor(threads, transaction)
+            return await asyncio.get_running_loop().run_in_executor(threads, transaction)
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
             cause = getattr(error, "orig", None) or error
             self.answering = False
@@ -129,8 +150,6 @@ class Store:
             raise StoreUnavailableError(
                 f"the database does not answer ({cause}); try again", retry_after_seconds=1.0
             ) from error
-        self.answering = self.answering or threads is self._write_thread
-        return result
 
     def close(self) -> None:
         """Finish what was submitted, close the connections, let go of the file."""
@@ -146,7 +165,9 @@ def _sqlite_path(url: str) -> str:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
         raise StartupError(f"{url!r} is not a database URL, as in sqlite:///status.db") from error
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+    # A database in memory would be another one for each connection.
+    in_memory = (parsed.database or "").startswith((":memory:", "file:"))
+    if parsed.drivername != "sqlite" or not parsed.database or in_memory or parsed.query:
         raise StartupError(f"{parsed.render_as_string()}: only sqlite:///PATH is supported")
     return parsed.database
 

@@ -31,11 +31,20 @@ class DatabaseFile:
         except OSError as error:
             raise StartupError(f"can't use the database {path}: {error}") from error
         try:
+            self._take(path, holder)
+        except OSError as error:
+            self._lock.close()
+            raise StartupError(f"can't use the database {path}: {error}") from error
+        except StartupError:
+            self._lock.close()
+            raise
+
+    def _take(self, path: str, holder: str) -> None:
+        try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.seek(0)
             other = self._lock.read().strip() or "another process"
-            self._lock.close()
             raise StartupError(
                 f"the database {path} is in use by {other}; SQLite serves one process:"
                 " stop it, or give this one another database"

@@ -27,7 +27,8 @@ log = structlog.get_logger()
 #: Largest message taken or sent, bytes.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/]+):\d{1,5}|unix:.+")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/]+):\d{1,5}")
+_LAST_PORT = 65_535
 _OPTIONS = [
     # Two servers on one port would each get a part of the calls, silently.
     ("grpc.so_reuseport", 0),
@@ -133,7 +134,8 @@ class Server:
             StartupError: the address can't be listened on; the text says who holds it.
         """
         await self.set_serving(serving=False)
-        if not _ADDRESS.fullmatch(address):
+        port_number = address.rpartition(":")[2]
+        if not _ADDRESS.fullmatch(address) or int(port_number) > _LAST_PORT:
             raise StartupError(f"can't listen on {address!r}: expected HOST:PORT")
         if not port_holder.is_free(address):
             raise StartupError(port_holder.describe(address))

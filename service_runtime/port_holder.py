@@ -18,7 +18,7 @@ def is_free(address: str) -> bool:
         family, kind, protocol, _, target = socket.getaddrinfo(
             host.strip("[]"), int(port), type=socket.SOCK_STREAM
         )[0]
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return True
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,8 +11,6 @@ import structlog
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from service_runtime.database import Store
     from service_runtime.grpc_server import Server
 
@@ -26,21 +25,10 @@ async def follow_store(store: Store, server: Server) -> None:
     serving = None
     while True:
         if not store.answering:
-            await _probe(store)
+            with contextlib.suppress(StoreUnavailableError):  # logged by the store; asked again
+                await store.probe()
         if serving is not store.answering:
             serving = store.answering
             await server.set_serving(serving=serving)
             log.info("readiness_changed", serving=serving)
         await asyncio.sleep(_INTERVAL)
-
-
-async def _probe(store: Store) -> None:
-    """Begin and commit a transaction; it sets ``store.answering``."""
-
-    def nothing(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("SELECT 1")
-
-    try:
-        await store.write(nothing)
-    except StoreUnavailableError:
-        return  # logged by the store; asked again at the next interval
