@@ -1,0 +1,308 @@
+"""The status service in the process of the test, its database by hand, and what must hold in it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from pysqlite3 import dbapi2
+
+from clients.channel import open_channel
+from clients.status import StatusClient
+from protos.campaign.v1 import status_pb2 as pb
+from protos.campaign.v1.status_pb2_grpc import StatusServiceStub
+from status_service.domain import ALLOWED, State
+from status_service.server import running
+from status_service.settings import Settings, StatusSettings
+
+#: How long anything that is waited for may take, seconds: far longer than it does.
+PATIENCE_SECONDS = 20.0
+SENT, FAILED, SKIPPED, UNKNOWN = (
+    pb.Result.SENT,
+    pb.Result.FAILED,
+    pb.Result.SKIPPED,
+    pb.Result.UNKNOWN,
+)
+
+
+def status_settings(folder: Path, **changed: Any) -> Settings:
+    """Return settings of a service on any free port with its database in ``folder``."""
+    values = {"listen": "127.0.0.1:0", "database_url": f"sqlite:///{folder}/status.db"}
+    return Settings(status=StatusSettings(**(values | {"grace_seconds": 2.0} | changed)))
+
+
+@contextmanager
+def by_hand(folder: Path) -> Iterator[dbapi2.Connection]:
+    """Open the database of a service beside it, as a person with a tool does; commit at the end."""
+    connection = dbapi2.connect(folder / "status.db", timeout=PATIENCE_SECONDS)
+    connection.row_factory = dbapi2.Row
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()
+
+
+@dataclass
+class Status:
+    """A status service in this process, and ways to call it."""
+
+    folder: Path
+    address: str
+    client: StatusClient
+    stub: Any
+
+    def check_invariants(self, **options: Any) -> None:
+        """Check what must hold in its database: :func:`check_invariants`."""
+        with by_hand(self.folder) as connection:
+            check_invariants(connection, **options)
+
+    def execute(self, statement: str, *values: object) -> list[Any]:
+        """Run one statement in its database by hand; return the rows."""
+        with by_hand(self.folder) as connection:
+            return connection.execute(statement, values).fetchall()
+
+    async def start(self, campaign_id: str, total: int) -> None:
+        """Create and start a campaign."""
+        await self.client.create_campaign(campaign_id=campaign_id)
+        await self.client.start_campaign(campaign_id=campaign_id, total=total)
+
+    async def report(self, campaign_id: str, *results: pb.Result, reporter: str = "tester") -> None:
+        """Report results in one frame of a stream of their own; they are stored when it returns."""
+        async with reporting(self.client) as stream:
+            await stream.send(campaign_id, *results, reporter=reporter)
+            await stream.acked(1)
+            assert not stream.rejections
+
+    async def stuck(self, campaign_id: str, total: int = 3) -> None:
+        """Make a campaign that is open although every message has a result, by hand.
+
+        The audit trail does not have its completion, as if that had never happened.
+        """
+        await self.start(campaign_id, total)
+        await self.report(campaign_id, *results(range(1, total + 1)))
+        self.reopen(campaign_id)
+        with by_hand(self.folder) as connection:
+            (row,) = connection.execute(
+                "SELECT transition FROM transitions JOIN campaigns USING (campaign)"
+                " WHERE campaign_id = ? AND to_state = 'COMPLETED'",
+                (campaign_id,),
+            )
+            for table in ("events", "transitions"):
+                connection.execute(f"DELETE FROM {table} WHERE transition = ?", tuple(row))  # noqa: S608
+
+    def reopen(self, campaign_id: str) -> None:
+        """Set a completed campaign back to SENDING by hand, and leave its audit trail alone."""
+        self.execute(
+            "UPDATE campaigns SET state = 'SENDING', complete_time = NULL WHERE campaign_id = ?",
+            campaign_id,
+        )
+
+
+@asynccontextmanager
+async def serving(folder: Path, **changed: Any) -> AsyncIterator[Status]:
+    """Serve from ``folder`` in this process."""
+    async with (
+        running(status_settings(folder, **changed)) as service,
+        open_channel(service.address) as channel,
+    ):
+        yield Status(folder, service.address, StatusClient(channel), StatusServiceStub(channel))
+
+
+def results(
+    sequences: Iterable[int], outcome: pb.Result.Outcome.ValueType = SENT, **fields: Any
+) -> list[pb.Result]:
+    """Return a result of ``outcome`` for each of ``sequences``."""
+    return [pb.Result(sequence=number, outcome=outcome, **fields) for number in sequences]
+
+
+class Stream:
+    """A client's side of one ReportResults call, which keeps all that it was answered."""
+
+    def __init__(self, client: StatusClient) -> None:
+        self.call = client.report_results()
+        self.responses: list[pb.ReportResultsResponse] = []
+        self._next_frame = 1
+        self._news = asyncio.Event()
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            async for response in self.call:
+                self.responses.append(response)
+                self._news.set()
+        finally:
+            self._news.set()
+
+    async def send(
+        self, campaign_id: str, *rows: pb.Result, frame: int = 0, reporter: str = "tester"
+    ) -> int:
+        """Send the next frame, or one numbered ``frame``; return its number."""
+        number = frame or self._next_frame
+        self._next_frame = max(self._next_frame, number + 1)
+        await self.call.write(
+            pb.ReportResultsRequest(
+                frame=number, campaign_id=campaign_id, results=rows, reporter=reporter
+            )
+        )
+        return number
+
+    async def until(self, true: Callable[[], object]) -> None:
+        """Read answers until ``true()``; fail if the stream ends or nothing comes."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not true():
+                assert not self._reader.done(), f"ended: {await self.status()}"
+                await self._news.wait()
+                self._news.clear()
+
+    async def acked(self, frame: int) -> None:
+        """Wait for the acknowledgement of a frame."""
+        await self.until(lambda: self.acked_through >= frame)
+
+    async def told(self, campaign_id: str, state: pb.Campaign.State.ValueType) -> None:
+        """Wait until the stream was told that a campaign has this state."""
+        await self.until(lambda: self.states.get(campaign_id) == state)
+
+    async def status(self) -> grpc.aio.AioRpcError | None:
+        """Wait for the end; return how it failed, or None if it did not."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            try:
+                await self._reader
+            except grpc.aio.AioRpcError as error:
+                return error
+        return None
+
+    @property
+    def acked_through(self) -> int:
+        """The highest frame acknowledged."""
+        return self.responses[-1].acked_through if self.responses else 0
+
+    @property
+    def rejections(self) -> list[tuple[int, str, str]]:
+        """(frame, campaign, reason) of what was rejected."""
+        return [
+            (rejection.frame, rejection.campaign_id, rejection.reason)
+            for response in self.responses
+            for rejection in response.rejections
+        ]
+
+    @property
+    def states(self) -> dict[str, pb.Campaign.State.ValueType]:
+        """The state of each campaign as it was told last."""
+        return {
+            told.campaign_id: told.state
+            for response in self.responses
+            for told in response.campaign_states
+        }
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many results were new, raised and duplicate."""
+        return (
+            sum(response.new_results for response in self.responses),
+            sum(response.raised_results for response in self.responses),
+            sum(response.duplicate_results for response in self.responses),
+        )
+
+    async def close(self) -> None:
+        """Leave no call and no task behind."""
+        self.call.cancel()
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+
+
+@asynccontextmanager
+async def reporting(client: StatusClient) -> AsyncIterator[Stream]:
+    """Open a stream of results."""
+    stream = Stream(client)
+    try:
+        yield stream
+    finally:
+        await stream.close()
+
+
+async def eventually(true: Callable[[], Awaitable[object]], *, what: str) -> None:
+    """Return once ``await true()`` is; fail with ``what`` after PATIENCE_SECONDS."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not await true():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s: {what}"
+        await asyncio.sleep(0.01)
+
+
+def check_invariants(
+    connection: dbapi2.Connection,
+    *,
+    raised_late: Collection[tuple[str, int]] = (),
+    broken: Collection[str] = (),
+) -> None:
+    """Check S1, S3, S4, S5 and S6 of every campaign in a database.
+
+    Args:
+        connection: to the database.
+        raised_late: (campaign, sequence) of results that got a better outcome after
+            their campaign had completed: they alone may be younger than that.
+        broken: campaigns that were changed by hand and not repaired yet; not checked.
+    """
+    connection.row_factory = dbapi2.Row
+    for campaign in connection.execute("SELECT * FROM campaigns").fetchall():
+        if campaign["campaign_id"] not in broken:
+            _check_counters(connection, campaign)
+            _check_transitions(connection, campaign)
+            _check_completion(connection, campaign, raised_late)
+
+
+def _check_counters(connection: dbapi2.Connection, campaign: Any) -> None:
+    rows = dict(
+        connection.execute(
+            "SELECT outcome, count(*) FROM results WHERE campaign = ? GROUP BY outcome",
+            (campaign["campaign"],),
+        ).fetchall()
+    )
+    counters = [campaign[name] for name in ("unknown", "skipped", "failed", "sent")]
+    counted = [rows.get(outcome, 0) for outcome in (1, 2, 3, 4)]
+    assert counters == counted, f"S1: {dict(campaign)} but counted {counted}"
+    assert sum(counters) <= (campaign["total"] or 0), f"S1: {dict(campaign)}"
+
+
+def _check_transitions(connection: dbapi2.Connection, campaign: Any) -> None:
+    trail = connection.execute(
+        "SELECT from_state, to_state, count(event_id) AS events FROM transitions"
+        " LEFT JOIN events USING (transition) WHERE campaign = ? GROUP BY transition",
+        (campaign["campaign"],),
+    ).fetchall()
+    before = None
+    for step in trail:
+        assert step["from_state"] == before, f"S6: {list(map(tuple, trail))}"
+        assert step["events"] == 1, f"S4: {list(map(tuple, trail))}"
+        if before is not None:
+            assert (State(before), State(step["to_state"])) in ALLOWED, list(map(tuple, trail))
+        before = step["to_state"]
+    assert before == campaign["state"], f"S6: {list(map(tuple, trail))} of {dict(campaign)}"
+    completions = [step for step in trail if step["to_state"] == "COMPLETED"]
+    assert len(completions) == (campaign["state"] == "COMPLETED"), "S4: completed once"
+
+
+def _check_completion(
+    connection: dbapi2.Connection, campaign: Any, raised_late: Collection[tuple[str, int]]
+) -> None:
+    if campaign["state"] != "COMPLETED":
+        assert campaign["complete_time"] is None, f"S5: {dict(campaign)}"
+        open_and_full = campaign["state"] in {"SENDING", "PAUSED"} and campaign["total"] == sum(
+            campaign[name] for name in ("sent", "failed", "skipped", "unknown")
+        )
+        assert not open_and_full, f"L1: {dict(campaign)} is full and open"
+        return
+    rows = connection.execute(
+        "SELECT sequence, record_time FROM results WHERE campaign = ? ORDER BY sequence",
+        (campaign["campaign"],),
+    ).fetchall()
+    assert [row["sequence"] for row in rows] == list(range(1, campaign["total"] + 1)), "S3"
+    for row in rows:
+        if (campaign["campaign_id"], row["sequence"]) not in raised_late:
+            assert row["record_time"] <= campaign["complete_time"], f"S5: {tuple(row)}"

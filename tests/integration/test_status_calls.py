@@ -1,0 +1,477 @@
+"""The calls of the status service, each by what status.proto promises of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from clients.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    ClientError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    from_rpc_error,
+)
+from integration.status_support import (
+    FAILED,
+    SENT,
+    SKIPPED,
+    UNKNOWN,
+    Status,
+    eventually,
+    results,
+    serving,
+)
+from protos.campaign.v1 import status_pb2 as pb
+
+DRAFT, SCHEDULED, SENDING, PAUSED, COMPLETED, CANCELLED = range(1, 7)
+
+
+async def failure(call: Any) -> ClientError:
+    """Make a call that must fail, and return how it does."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return from_rpc_error(caught.value)
+
+
+async def test_a_created_campaign_is_a_draft_without_a_total(status: Status) -> None:
+    """CreateCampaign registers a DRAFT: unsealed, all counters 0, with its names and its time."""
+    created = await status.client.create_campaign(
+        campaign_id="a", display_name="Grüße", channel="smtp"
+    )
+    campaign = created.campaign
+    assert created.created
+    assert (campaign.campaign_id, campaign.display_name) == ("a", "Grüße")
+    assert (campaign.channel, campaign.state, campaign.sealed) == ("smtp", DRAFT, False)
+    assert campaign.total == campaign.processed == campaign.pending == 0
+    assert campaign.HasField("create_time")
+    assert not campaign.HasField("start_time")
+    assert campaign == await status.client.get_campaign(campaign_id="a")
+
+
+async def test_creating_again_with_the_same_content_answers_the_campaign_as_it_is(
+    status: Status,
+) -> None:
+    """The same id and content again is OK, created = false, whatever state it is in by now."""
+    await status.start("a", 0)
+    again = await status.client.create_campaign(campaign_id="a")
+    assert (again.created, again.campaign.state) == (False, COMPLETED)
+
+
+async def test_an_id_taken_by_other_content_is_refused(status: Status) -> None:
+    """CreateCampaign of a taken id with another name or channel is ALREADY_EXISTS."""
+    await status.client.create_campaign(campaign_id="a", display_name="one", channel="smtp")
+    for other in ({"display_name": "two", "channel": "smtp"}, {"display_name": "one"}):
+        with pytest.raises(AlreadyExistsError) as caught:
+            await status.client.create_campaign(campaign_id="a", **other)
+        assert caught.value.reason == "CAMPAIGN_ALREADY_EXISTS"
+        assert caught.value.metadata == {"campaign_id": "a"}
+
+
+async def test_a_request_id_makes_a_chosen_id_safe_to_repeat(status: Status) -> None:
+    """Without an id the service chooses one; the same request_id answers the same campaign."""
+    first = await status.client.create_campaign(display_name="x", request_id="r-1")
+    again = await status.client.create_campaign(display_name="x", request_id="r-1")
+    other = await status.client.create_campaign(display_name="x", request_id="r-2")
+    unasked = await status.stub.CreateCampaign(pb.CreateCampaignRequest(display_name="x"))
+    ids = {created.campaign.campaign_id for created in (first, again, other, unasked)}
+    assert (first.created, again.created, len(ids)) == (True, False, 3)
+
+
+async def test_a_request_id_beside_ids_of_the_callers_own_is_no_conflict(status: Status) -> None:
+    """Two campaigns with ids of their own may come with one request_id."""
+    for campaign_id in ("a", "b"):
+        created = await status.client.create_campaign(campaign_id=campaign_id, request_id="r")
+        assert created.created
+
+
+async def test_starting_seals_the_total_and_is_idempotent(status: Status) -> None:
+    """StartCampaign brings a DRAFT to SENDING; the same total again changes nothing."""
+    await status.client.create_campaign(campaign_id="a")
+    started = await status.client.start_campaign(campaign_id="a", total=3)
+    again = await status.client.start_campaign(campaign_id="a", total=3)
+    assert (started.transitioned, again.transitioned) == (True, False)
+    assert started.campaign == again.campaign
+    assert (again.campaign.state, again.campaign.sealed) == (SENDING, True)
+    assert (again.campaign.total, again.campaign.pending) == (3, 3)
+
+
+async def test_another_total_than_the_sealed_one_is_refused(status: Status) -> None:
+    """A second seal with another total is FAILED_PRECONDITION, in every state after the first."""
+    await status.start("a", 3)
+    for prepare in (None, status.client.pause_campaign):
+        if prepare is not None:
+            await prepare(campaign_id="a")
+        with pytest.raises(FailedPreconditionError) as caught:
+            await status.client.start_campaign(campaign_id="a", total=4)
+        assert caught.value.reason == "CAMPAIGN_SEALED"
+        assert caught.value.metadata == {"campaign_id": "a", "total": "3", "given": "4"}
+
+
+async def test_s3_an_empty_campaign_completes_at_the_seal(status: Status) -> None:
+    """A campaign of 0 messages is COMPLETED by StartCampaign itself, cause SEAL."""
+    await status.client.create_campaign(campaign_id="a")
+    started = await status.client.start_campaign(campaign_id="a", total=0)
+    assert (started.campaign.state, started.transitioned) == (COMPLETED, True)
+    trail = [step async for step in status.client.list_transitions(campaign_id="a")]
+    assert [(step.from_state, step.to_state) for step in trail] == [
+        (0, DRAFT),
+        (DRAFT, SENDING),
+        (SENDING, COMPLETED),
+    ]
+    assert {step.cause for step in trail[1:]} == {pb.Transition.SEAL}
+    again = await status.client.start_campaign(campaign_id="a", total=0)
+    assert not again.transitioned
+
+
+async def test_a_scheduled_campaign_starts_by_itself_when_it_is_due(status: Status) -> None:
+    """A start in the future is SCHEDULED; at that time it becomes SENDING, cause SCHEDULE."""
+    await status.client.create_campaign(campaign_id="a")
+    due = datetime.now(UTC) + timedelta(seconds=1)
+    scheduled = await status.client.start_campaign(campaign_id="a", total=2, start_time=due)
+    assert (scheduled.campaign.state, scheduled.campaign.sealed) == (SCHEDULED, True)
+
+    async def is_sending() -> bool:
+        return (await status.client.get_campaign(campaign_id="a")).state == SENDING
+
+    await eventually(is_sending, what="the scheduled campaign starts")
+    campaign = await status.client.get_campaign(campaign_id="a")
+    assert campaign.start_time.ToDatetime(UTC) >= campaign.schedule_time.ToDatetime(UTC)
+    trail = [step async for step in status.client.list_transitions(campaign_id="a")]
+    assert trail[-1].cause == pb.Transition.SCHEDULE
+
+
+async def test_a_scheduled_empty_campaign_completes_when_it_is_due(status: Status) -> None:
+    """A campaign of 0 messages that was scheduled completes at its time, not before."""
+    await status.client.create_campaign(campaign_id="a")
+    due = datetime.now(UTC) + timedelta(seconds=1)
+    scheduled = await status.client.start_campaign(campaign_id="a", total=0, start_time=due)
+    assert scheduled.campaign.state == SCHEDULED
+
+    async def is_completed() -> bool:
+        return (await status.client.get_campaign(campaign_id="a")).state == COMPLETED
+
+    await eventually(is_completed, what="the scheduled campaign completes")
+
+
+async def test_a_call_without_a_time_starts_a_scheduled_campaign_at_once(status: Status) -> None:
+    """StartCampaign without start_time does not wait for the time set before."""
+    later = datetime.now(UTC) + timedelta(days=1)
+    await status.client.create_campaign(campaign_id="a")
+    await status.client.start_campaign(campaign_id="a", total=2, start_time=later)
+    again = await status.client.start_campaign(campaign_id="a", total=2, start_time=later)
+    assert (again.campaign.state, again.transitioned) == (SCHEDULED, False)
+    now = await status.client.start_campaign(campaign_id="a", total=2)
+    assert (now.campaign.state, now.transitioned) == (SENDING, True)
+
+
+async def test_s6_pause_resume_and_cancel_are_idempotent_and_guarded(status: Status) -> None:
+    """Each call brings a campaign to its state, says if it did, and is refused elsewhere."""
+    client = status.client
+    await status.start("a", 2)
+    steps: list[tuple[Callable[..., Any], int, bool]] = [
+        (client.pause_campaign, PAUSED, True),
+        (client.pause_campaign, PAUSED, False),
+        (client.resume_campaign, SENDING, True),
+        (client.resume_campaign, SENDING, False),
+        (client.cancel_campaign, CANCELLED, True),
+        (client.cancel_campaign, CANCELLED, False),
+    ]
+    for call, state, transitioned in steps:
+        answer = await call(campaign_id="a", reason="because")
+        assert (answer.campaign.state, answer.transitioned) == (state, transitioned)
+    for call in (client.pause_campaign, client.resume_campaign):
+        with pytest.raises(FailedPreconditionError) as caught:
+            await call(campaign_id="a")
+        assert caught.value.reason == "TRANSITION_NOT_ALLOWED"
+        assert caught.value.metadata["state"] == "CANCELLED"
+    trail = [step async for step in client.list_transitions(campaign_id="a")]
+    assert [step.to_state for step in trail] == [DRAFT, SENDING, PAUSED, SENDING, CANCELLED]
+    assert {step.reason for step in trail[2:]} == {"because"}
+    assert all(step.actor for step in trail)
+
+
+async def test_s6_resuming_does_not_start_a_campaign_that_was_never_sealed(status: Status) -> None:
+    """ResumeCampaign and PauseCampaign of a DRAFT or SCHEDULED campaign are refused."""
+    await status.client.create_campaign(campaign_id="draft")
+    await status.client.create_campaign(campaign_id="later")
+    await status.client.start_campaign(
+        campaign_id="later", total=1, start_time=datetime.now(UTC) + timedelta(days=1)
+    )
+    for campaign_id in ("draft", "later"):
+        for call in (status.client.resume_campaign, status.client.pause_campaign):
+            with pytest.raises(FailedPreconditionError):
+                await call(campaign_id=campaign_id)
+        cancelled = await status.client.cancel_campaign(campaign_id=campaign_id)
+        assert cancelled.transitioned
+        with pytest.raises(FailedPreconditionError) as caught:
+            await status.client.start_campaign(campaign_id=campaign_id, total=1)
+        assert caught.value.reason == "TRANSITION_NOT_ALLOWED"
+
+
+async def test_s6_nothing_leads_out_of_completed(status: Status) -> None:
+    """Pause, resume and cancel of a COMPLETED campaign are refused; its state stays."""
+    await status.start("a", 0)
+    for call in (
+        status.client.pause_campaign,
+        status.client.resume_campaign,
+        status.client.cancel_campaign,
+    ):
+        with pytest.raises(FailedPreconditionError):
+            await call(campaign_id="a")
+    assert (await status.client.get_campaign(campaign_id="a")).state == COMPLETED
+
+
+async def test_l1_a_paused_campaign_completes_with_its_last_result(status: Status) -> None:
+    """Results of what was in flight complete a PAUSED campaign: nothing is left to pause."""
+    await status.start("a", 2)
+    await status.report("a", *results([1]))
+    await status.client.pause_campaign(campaign_id="a")
+    await status.report("a", *results([2], FAILED))
+    campaign = await status.client.get_campaign(campaign_id="a")
+    assert (campaign.state, campaign.sent, campaign.failed) == (COMPLETED, 1, 1)
+
+
+async def test_s6_a_cancelled_campaign_takes_results_and_stays_cancelled(status: Status) -> None:
+    """Late results of a CANCELLED campaign are counted; even the last one does not complete it."""
+    await status.start("a", 2)
+    await status.client.cancel_campaign(campaign_id="a")
+    await status.report("a", *results([1]), *results([2], SKIPPED, code="cancelled"))
+    campaign = await status.client.get_campaign(campaign_id="a")
+    assert (campaign.state, campaign.processed, campaign.pending) == (CANCELLED, 2, 0)
+    assert not campaign.HasField("complete_time")
+
+
+async def test_s5_a_better_result_after_completion_corrects_counters_and_nothing_else(
+    status: Status,
+) -> None:
+    """UNKNOWN raised to SENT after COMPLETED moves counters; state and complete_time stay."""
+    await status.start("a", 1)
+    await status.report("a", *results([1], UNKNOWN))
+    before = await status.client.get_campaign(campaign_id="a")
+    await status.report("a", *results([1], SENT))
+    after = await status.client.get_campaign(campaign_id="a")
+    assert (before.unknown, after.unknown, after.sent) == (1, 0, 1)
+    assert (after.state, after.complete_time) == (COMPLETED, before.complete_time)
+    assert after.etag != before.etag
+    status.check_invariants(raised_late=[("a", 1)])
+    # What the fixture checks at the end knows nothing of it.
+    status.execute("UPDATE results SET record_time = 0")
+
+
+async def test_mark_complete_says_what_is_missing(status: Status) -> None:
+    """Not all processed: FAILED_PRECONDITION with the counts and the first missing ranges."""
+    await status.start("a", 20)
+    await status.report("a", *results([1, 2, 3, 5]), *results([9], FAILED))
+    with pytest.raises(FailedPreconditionError) as caught:
+        await status.client.mark_complete(campaign_id="a")
+    assert caught.value.reason == "CAMPAIGN_NOT_FULLY_PROCESSED"
+    assert caught.value.metadata == {
+        "campaign_id": "a",
+        "total": "20",
+        "sent": "4",
+        "failed": "1",
+        "skipped": "0",
+        "unknown": "0",
+        "pending": "15",
+        "missing_ranges": "4, 6-8, 10-20",
+    }
+    assert "4, 6-8, 10-20" in caught.value.message
+
+
+async def test_mark_complete_of_a_completed_campaign_changes_nothing(status: Status) -> None:
+    """Already COMPLETED: OK, transitioned = false, and not even the etag moves."""
+    await status.start("a", 1)
+    await status.report("a", *results([1]))
+    before = await status.client.get_campaign(campaign_id="a")
+    for force in (False, True):
+        answer = await status.client.mark_complete(campaign_id="a", force=force, reason="why")
+        assert (answer.transitioned, answer.campaign) == (False, before)
+
+
+async def test_mark_complete_in_a_state_that_is_not_sent_names_it(status: Status) -> None:
+    """DRAFT, SCHEDULED and CANCELLED: FAILED_PRECONDITION, CAMPAIGN_NOT_SENDING, with the state."""
+    later = datetime.now(UTC) + timedelta(days=1)
+    for campaign_id in ("draft", "scheduled", "cancelled"):
+        await status.client.create_campaign(campaign_id=campaign_id)
+    await status.client.start_campaign(campaign_id="scheduled", total=1, start_time=later)
+    await status.client.cancel_campaign(campaign_id="cancelled")
+    for campaign_id in ("draft", "scheduled", "cancelled"):
+        with pytest.raises(FailedPreconditionError) as caught:
+            await status.client.mark_complete(campaign_id=campaign_id, force=True, reason="now")
+        assert caught.value.reason == "CAMPAIGN_NOT_SENDING"
+        assert caught.value.metadata["state"] == campaign_id.upper()
+
+
+async def test_s1_force_makes_what_is_missing_unknown_and_nothing_sent(status: Status) -> None:
+    """Force records each missing message as UNKNOWN(forced) and completes; sums stay true."""
+    await status.start("a", 10)
+    await status.report("a", *results([2, 3]), *results([7], SKIPPED))
+    answer = await status.client.mark_complete(campaign_id="a", force=True, reason="sender is gone")
+    campaign = answer.campaign
+    assert (answer.transitioned, campaign.state) == (True, COMPLETED)
+    assert (campaign.sent, campaign.skipped, campaign.unknown) == (2, 1, 7)
+    forced = [row async for row in status.client.list_results(campaign_id="a", outcomes=[UNKNOWN])]
+    assert [(row.sequence, row.code) for row in forced] == [
+        (number, "forced") for number in (1, 4, 5, 6, 8, 9, 10)
+    ]
+    trail = [step async for step in status.client.list_transitions(campaign_id="a")]
+    assert (trail[-1].cause, trail[-1].reason) == (pb.Transition.MANUAL, "sender is gone")
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+async def test_force_needs_a_reason(status: Status, reason: str) -> None:
+    """Force without a reason is INVALID_ARGUMENT that names the field, and changes nothing."""
+    await status.start("a", 1)
+    with pytest.raises(InvalidArgumentError) as caught:
+        await status.client.mark_complete(campaign_id="a", force=True, reason=reason)
+    assert set(caught.value.field_violations) == {"reason"}
+
+
+async def test_a_dry_run_of_mark_complete_answers_alike_and_changes_nothing(
+    status: Status,
+) -> None:
+    """With dry_run MarkComplete refuses or answers as it would, and leaves the campaign alone."""
+    await status.start("a", 2)
+    await status.report("a", *results([1]))
+    before = await status.client.get_campaign(campaign_id="a")
+    with pytest.raises(FailedPreconditionError):
+        await status.client.mark_complete(campaign_id="a", dry_run=True)
+    answer = await status.client.mark_complete(
+        campaign_id="a", dry_run=True, force=True, reason="try"
+    )
+    assert answer.transitioned
+    assert answer.campaign == before == await status.client.get_campaign(campaign_id="a")
+
+
+async def test_an_etag_guards_mark_complete(status: Status) -> None:
+    """A stale etag is ABORTED, ETAG_MISMATCH; the current one is not."""
+    await status.start("a", 1)
+    stale = (await status.client.get_campaign(campaign_id="a")).etag
+    await status.client.pause_campaign(campaign_id="a")
+    with pytest.raises(AbortedError) as caught:
+        await status.client.mark_complete(campaign_id="a", etag=stale, force=True, reason="x")
+    assert caught.value.reason == "ETAG_MISMATCH"
+    current = caught.value.metadata["etag"]
+    answer = await status.client.mark_complete(
+        campaign_id="a", etag=current, force=True, reason="x"
+    )
+    assert answer.transitioned
+
+
+async def test_an_explanation_says_what_is_missing_and_what_to_do(status: Status) -> None:
+    """ExplainCampaign has the diagnosis, the missing ranges up to 20, and repairs nothing."""
+    await status.start("a", 100)
+    await status.report("a", *results(range(2, 100, 2)), reporter="sender-7")
+    explained = await status.client.explain_campaign(campaign_id="a")
+    assert explained.diagnosis.diagnosis == pb.CampaignDiagnosis.IN_PROGRESS
+    assert explained.diagnosis.last_reporter == "sender-7"
+    assert (len(explained.missing_ranges), explained.more_missing_ranges) == (20, True)
+    assert (explained.missing_ranges[1].first, explained.missing_ranges[1].last) == (3, 3)
+    assert "49 of 100" in explained.explanation
+    assert "sender-7" in explained.explanation
+
+
+async def test_an_explanation_of_what_is_not_open_has_no_diagnosis(status: Status) -> None:
+    """A draft, a completed and a cancelled campaign are explained too, without a diagnosis."""
+    await status.client.create_campaign(campaign_id="draft")
+    await status.start("done", 0)
+    await status.start("over", 5)
+    await status.client.cancel_campaign(campaign_id="over")
+    for campaign_id, word in (("draft", "DRAFT"), ("done", "COMPLETED"), ("over", "CANCELLED")):
+        explained = await status.client.explain_campaign(campaign_id=campaign_id)
+        assert explained.diagnosis.diagnosis == pb.CampaignDiagnosis.DIAGNOSIS_UNSPECIFIED
+        assert word in explained.explanation
+    await status.stuck("stuck")
+    explained = await status.client.explain_campaign(campaign_id="stuck")
+    assert not explained.diagnosis.repaired
+    assert explained.diagnosis.campaign.state == SENDING
+    await status.client.repair_campaigns()
+
+
+_LONG = Timestamp(seconds=10**15)
+_BAD_REQUESTS: list[tuple[str, Any, str]] = [
+    ("CreateCampaign", pb.CreateCampaignRequest(campaign_id="-a"), "campaign_id"),
+    ("CreateCampaign", pb.CreateCampaignRequest(campaign_id="a" * 129), "campaign_id"),
+    ("CreateCampaign", pb.CreateCampaignRequest(campaign_id="a\n"), "campaign_id"),
+    ("CreateCampaign", pb.CreateCampaignRequest(display_name="x" * 201), "display_name"),
+    ("CreateCampaign", pb.CreateCampaignRequest(display_name="a\x00b"), "display_name"),
+    ("CreateCampaign", pb.CreateCampaignRequest(channel="x" * 65), "channel"),
+    ("CreateCampaign", pb.CreateCampaignRequest(request_id="x" * 65), "request_id"),
+    ("StartCampaign", pb.StartCampaignRequest(total=1), "campaign_id"),
+    ("StartCampaign", pb.StartCampaignRequest(campaign_id="a", total=-1), "total"),
+    ("StartCampaign", pb.StartCampaignRequest(campaign_id="a", total=2**62), "total"),
+    (
+        "StartCampaign",
+        pb.StartCampaignRequest(campaign_id="a", total=1, start_time=_LONG),
+        "start_time",
+    ),
+    ("GetCampaign", pb.GetCampaignRequest(), "campaign_id"),
+    ("PauseCampaign", pb.PauseCampaignRequest(campaign_id="a", reason="x" * 501), "reason"),
+    ("ResumeCampaign", pb.ResumeCampaignRequest(campaign_id="a", reason="x" * 501), "reason"),
+    ("CancelCampaign", pb.CancelCampaignRequest(campaign_id="a", reason="x" * 501), "reason"),
+    ("MarkComplete", pb.MarkCompleteRequest(campaign_id="a", reason="x" * 501), "reason"),
+    (
+        "RepairCampaigns",
+        pb.RepairCampaignsRequest(stall_threshold=Duration(seconds=0)),
+        "stall_threshold",
+    ),
+    (
+        "RepairCampaigns",
+        pb.RepairCampaignsRequest(stall_threshold=Duration(seconds=10**17)),
+        "stall_threshold",
+    ),
+    ("RepairCampaigns", pb.RepairCampaignsRequest(campaign_id="/"), "campaign_id"),
+    ("ListCampaigns", pb.ListCampaignsRequest(page_size=-1), "page_size"),
+    ("ListCampaigns", pb.ListCampaignsRequest(states=[0]), "states"),
+    ("ListCampaigns", pb.ListCampaignsRequest(states=[7]), "states"),
+    ("ListResults", pb.ListResultsRequest(campaign_id="a", outcomes=[5]), "outcomes"),
+    ("ListResults", pb.ListResultsRequest(campaign_id="a", page_size=-1), "page_size"),
+    ("ListMissingRanges", pb.ListMissingRangesRequest(campaign_id="a", page_size=-2), "page_size"),
+    ("ListTransitions", pb.ListTransitionsRequest(campaign_id="a", page_size=-2), "page_size"),
+    ("ExplainCampaign", pb.ExplainCampaignRequest(campaign_id="ä"), "campaign_id"),
+]
+
+
+async def test_each_wrong_field_is_named(status: Status) -> None:
+    """A wrong request is INVALID_ARGUMENT, INVALID_REQUEST, with the field in BadRequest."""
+    await status.start("a", 1)
+    for method, request, field in _BAD_REQUESTS:
+        error = await failure(getattr(status.stub, method)(request))
+        assert isinstance(error, InvalidArgumentError), (method, request, error)
+        assert error.reason == "INVALID_REQUEST"
+        assert set(error.field_violations) == {field}, (method, request)
+        assert field in error.message
+
+
+async def test_the_largest_total_can_be_started_listed_and_explained(status: Status) -> None:
+    """Numbers near the largest total neither overflow nor take long."""
+    await status.start("a", 2**53)
+    await status.report("a", *results([2**53, 1]))
+    missing = [gap async for gap in status.client.list_missing_ranges(campaign_id="a")]
+    assert [(gap.first, gap.last) for gap in missing] == [(2, 2**53 - 1)]
+    campaign = await status.client.get_campaign(campaign_id="a")
+    assert campaign.pending == 2**53 - 2
+
+
+async def test_the_generation_belongs_to_the_file(tmp_path: Any) -> None:
+    """A restart on the same file keeps the store's generation; a new file has another."""
+    seen = []
+    for folder in ("one", "one", "two"):
+        async with serving(tmp_path / folder) as service:
+            await service.client.create_campaign(campaign_id="a")
+            await service.client.start_campaign(campaign_id="a", total=1)
+            call = service.client.report_results()
+            await call.write(pb.ReportResultsRequest(frame=1, campaign_id="a"))
+            seen.append((await call.read()).store_generation)
+            await call.done_writing()
+            assert await call.code() == grpc.StatusCode.OK
+    assert seen[0]
+    assert seen[0] == seen[1] != seen[2]
