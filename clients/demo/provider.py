@@ -174,7 +174,8 @@ class SmtpProvider:
         def authenticate(*arguments: Any) -> Any:
             given = arguments[-1]  # server, session, envelope, mechanism, data
             expected = tuple(word.encode() for word in self._login or ())
-            return AuthResult(success=(given.login, given.password) == expected)
+            right = (given.login, given.password) == expected
+            return AuthResult(success=right, handled=False)
 
         def connect() -> Any:
             connection = SMTP(
@@ -186,9 +187,10 @@ class SmtpProvider:
                 tls_context=None if self._tls_from_start else self._tls,
                 require_starttls=self._tls is not None and not self._tls_from_start,
                 auth_required=self._login is not None,
-                auth_require_tls=self._login is not None and not self._tls_from_start,
                 authenticator=authenticate,
             )
+            if self._tls_from_start:  # which it does not see as TLS
+                connection._auth_require_tls = False  # noqa: SLF001
             self.connections += 1
             self._open.add(connection)
             return connection
@@ -217,8 +219,10 @@ class SmtpProvider:
         for connection in self._open:
             if connection.transport is not None:
                 connection.transport.abort()
-            if connection._handler_coroutine is not None:  # noqa: SLF001 - it has no other name
-                tasks.append(connection._handler_coroutine)  # noqa: SLF001
+            task = connection._handler_coroutine  # noqa: SLF001 - it has no other name
+            if task is not None:
+                task.cancel()  # a handshake that failed would wait for ever
+                tasks.append(task)
         self._open.clear()
         await asyncio.gather(*tasks, return_exceptions=True)
 
