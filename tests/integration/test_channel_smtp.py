@@ -264,8 +264,10 @@ async def test_server_that_will_not_talk_is_unreachable(greeting: bytes, code: s
 
     async def turn_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
-        writer.close()
+        writer.write_eof()
         await reader.read()
+        writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(turn_away, "127.0.0.1", 0)
     async with server:

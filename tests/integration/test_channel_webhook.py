@@ -1,0 +1,286 @@
+"""The webhook channel against a server that does what each recipient's address says."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from providers.http_provider import HttpProvider
+from sender_service.channels import Answer, Content, Message, Reply
+from sender_service.channels.errors import ChannelNotConfiguredError, InvalidContentError
+from sender_service.channels.webhook import WebhookChannel
+from sender_service.channels.webhook_settings import WebhookSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KEY = "0123456789abcdef0123456789abcdef"
+SECONDS = 20.0
+
+
+@asynccontextmanager
+async def channel(url: str, **settings: Any) -> AsyncIterator[WebhookChannel]:
+    """Yield a channel to the address."""
+    values = {"url": url, "timeout_seconds": SECONDS} | settings
+    webhook = WebhookChannel.from_settings(WebhookSettings(**values))
+    try:
+        yield webhook
+    finally:
+        await webhook.close()
+
+
+async def send(webhook: WebhookChannel, address: str, attempt: int = 1, **fields: Any) -> Reply:
+    """Send one message of a small campaign."""
+    template = webhook.compile(
+        Content(subject="Hi {{ name }}", text="Dear {{ name }}", html="<p>{{ name }}</p>")
+    )
+    return await webhook.send(
+        template, Message("spring", 7, address, "k-7", fields, KEY, attempt=attempt)
+    )
+
+
+async def test_message_is_posted_as_json_with_its_key() -> None:
+    """The server gets the whole message and the key that marks a second try."""
+    async with HttpProvider() as provider, channel(provider.url) as webhook:
+        reply = await send(webhook, "ann", attempt=2, name="Zoë & Co", points=3)
+    assert reply == Reply(Answer.ACCEPTED, code="200", provider_message_id="m-1")
+    (posted,) = provider.posted
+    assert posted.json == {
+        "campaign_id": "spring",
+        "sequence": 7,
+        "address": "ann",
+        "recipient_key": "k-7",
+        "subject": "Hi Zoë & Co",
+        "text": "Dear Zoë & Co",
+        "html": "<p>Zoë &amp; Co</p>",
+        "fields": {"name": "Zoë & Co", "points": 3},
+        "attempt": 2,
+    }
+    assert posted.headers["Idempotency-Key"] == KEY
+    assert posted.headers["Content-Type"] == "application/json"
+    assert "Authorization" not in posted.headers
+    assert "Webhook-Signature" not in posted.headers
+
+
+@pytest.mark.parametrize(
+    ("script", "answer", "code"),
+    [
+        ("refuse400", Answer.REFUSED, "400"),
+        ("refuse404", Answer.REFUSED, "404"),
+        ("refuse422", Answer.REFUSED, "422"),
+        ("redirect", Answer.REFUSED, "302"),
+        ("defer408", Answer.DEFERRED, "408"),
+        ("defer425", Answer.DEFERRED, "425"),
+        ("defer429", Answer.DEFERRED, "429"),
+        ("defer500", Answer.DEFERRED, "500"),
+        ("defer503", Answer.DEFERRED, "503"),
+        # The settings are wrong, not the message.
+        ("refuse401", Answer.UNREACHABLE, "401"),
+        ("cut", Answer.LOST, "connection_lost"),
+        ("drop-after-data", Answer.LOST, "connection_lost"),
+        # The status was there, only the text was not.
+        ("half", Answer.ACCEPTED, "200"),
+    ],
+)
+async def test_answer_means_what_the_server_did(script: str, answer: Answer, code: str) -> None:
+    """Each way to end a message has its meaning, and the next message is not touched by it."""
+    async with HttpProvider() as provider, channel(provider.url, connections=1) as webhook:
+        first = await send(webhook, "before")
+        reply = await send(webhook, f"{script}+x")
+        after = await send(webhook, "after")
+        took = [entry.recipient for entry in provider.ledger.accepted]
+    assert (reply.answer, reply.code) == (answer, code)
+    assert first.answer is after.answer is Answer.ACCEPTED
+    assert took.count(f"{script}+x") == (script in ("half", "drop-after-data"))
+
+
+async def test_no_answer_in_time_is_lost() -> None:
+    """Silence after the message was posted says nothing about it."""
+    async with (
+        HttpProvider() as provider,
+        channel(provider.url, timeout_seconds=0.5) as webhook,
+    ):
+        reply = await send(webhook, "hang+x")
+    assert (reply.answer, reply.code) == (Answer.LOST, "timeout")
+
+
+async def test_server_that_does_not_answer_the_connection_is_unreachable() -> None:
+    """Time that is up before there is a connection is no try of the message."""
+
+    async def listen_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(listen_only, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        # TLS to a server that says nothing never comes to a connection.
+        async with channel(f"https://127.0.0.1:{port}/", timeout_seconds=0.5) as webhook:
+            reply = await send(webhook, "ann")
+    assert (reply.answer, reply.code) == (Answer.UNREACHABLE, "timeout")
+
+
+async def test_server_that_is_down_is_unreachable_until_it_returns() -> None:
+    """Nothing is lost or refused while the server is away."""
+    async with HttpProvider() as provider:
+        port, url = provider.port, provider.url
+    async with channel(url) as webhook:
+        assert (await send(webhook, "ann")).answer is Answer.UNREACHABLE
+        async with HttpProvider(port=port):
+            assert (await send(webhook, "ann")).answer is Answer.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("7", 7.0, 7.0),
+        ("0", 0.0, 0.0),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=24), usegmt=True), 80000, 86400),
+        (format_datetime(datetime.now(UTC) - timedelta(hours=24), usegmt=True), 0.0, 0.0),
+    ],
+)
+async def test_retry_after_is_told(header: str, least: float, most: float) -> None:
+    """A server may ask to be left alone for some seconds, or until a time."""
+    async with (
+        HttpProvider(retry_after=header) as provider,
+        channel(provider.url) as webhook,
+    ):
+        reply = await send(webhook, "defer429+x")
+    assert reply.retry_after_seconds is not None
+    assert least <= reply.retry_after_seconds <= most
+
+
+@pytest.mark.parametrize("header", ["", "soon", "-1", "1e9", "²", "Wed, 99 Foo"])
+async def test_retry_after_that_says_nothing_is_none(header: str) -> None:
+    """What can't be read as a time is passed over."""
+    async with (
+        HttpProvider(retry_after=header) as provider,
+        channel(provider.url) as webhook,
+    ):
+        reply = await send(webhook, "defer503+x")
+    assert (reply.answer, reply.retry_after_seconds) == (Answer.DEFERRED, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message_id"),
+    [
+        ('{"id": "abc"}', "abc"),
+        ('{"message_id": 12}', "12"),
+        ('{"id": null, "message_id": "abc"}', "abc"),
+        (json.dumps({"id": "x" * 300}), "x" * 255),
+        ('{"id": "a\\nb"}', ""),
+        ('{"id": true}', ""),
+        ('["id"]', ""),
+        ("queued", ""),
+        ("[" * 5000, ""),
+        ('{"id": "' + "x" * 100_000 + '"}', ""),
+    ],
+)
+async def test_provider_message_id(answer: str, message_id: str) -> None:
+    """The id is taken where the answer has one, and no answer can do harm."""
+    async with HttpProvider(answer=answer) as provider, channel(provider.url) as webhook:
+        reply = await send(webhook, "ann")
+        assert (await send(webhook, "bo")).answer is Answer.ACCEPTED
+    assert (reply.answer, reply.provider_message_id) == (Answer.ACCEPTED, message_id)
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [("a secret", b"a secret"), ("whsec_" + base64.b64encode(b"key").decode(), b"key")],
+)
+async def test_signature_proves_the_body_and_the_time(secret: str, key: bytes) -> None:
+    """Who knows the secret can check id, time and body; it is never sent itself."""
+    async with HttpProvider() as provider, channel(provider.url, secret=secret) as webhook:
+        await send(webhook, "ann")
+    (posted,) = provider.posted
+    timestamp = posted.headers["Webhook-Timestamp"]
+    signed = f"{KEY}.{timestamp}.".encode() + posted.body
+    digest = base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    assert posted.headers["Webhook-Signature"] == f"v1,{digest}"
+    assert posted.headers["Webhook-Id"] == KEY
+    assert secret not in str(posted.headers)
+
+
+async def test_authorization_is_sent() -> None:
+    """The header of the settings goes with every message, and into no text."""
+    settings = WebhookSettings(url="http://x.example", authorization="Bearer t0ken")
+    assert "t0ken" not in repr(settings)
+    async with (
+        HttpProvider() as provider,
+        channel(provider.url, authorization="Bearer t0ken") as webhook,
+    ):
+        await send(webhook, "ann")
+    assert provider.posted[0].headers["Authorization"] == "Bearer t0ken"
+
+
+async def test_messages_at_once() -> None:
+    """Many messages at once all arrive."""
+    async with HttpProvider() as provider, channel(provider.url, connections=8) as webhook:
+        replies = await asyncio.gather(*(send(webhook, f"ok{number}") for number in range(100)))
+    assert {reply.answer for reply in replies} == {Answer.ACCEPTED}
+    assert len({entry.recipient for entry in provider.ledger.accepted}) == 100
+
+
+async def test_cancelled_send_leaves_the_channel_whole() -> None:
+    """An answer still under way is never taken for that of the next message."""
+    async with HttpProvider() as provider, channel(provider.url, connections=1) as webhook:
+        task = asyncio.create_task(send(webhook, "hang+x"))
+        async with asyncio.timeout(SECONDS):
+            while not provider.posted:  # noqa: ASYNC110 - the server has no event for it
+                await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        reply = await send(webhook, "after")
+    assert (reply.answer, reply.provider_message_id) == (Answer.ACCEPTED, "m-1")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"points": float("nan")}, {"points": {1, 2}}, {"points": datetime(2026, 1, 1, tzinfo=UTC)}],
+)
+async def test_field_that_json_cannot_hold_fails_its_message(fields: dict[str, Any]) -> None:
+    """One odd field fails one message, and nothing is posted."""
+    async with HttpProvider() as provider, channel(provider.url) as webhook:
+        reply = await send(webhook, "ann", **fields)
+    assert (reply.answer, reply.code) == (Answer.REFUSED, "render_error")
+    assert not provider.posted
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "CLOSEOUT_WEBHOOK_URL"),
+        ({"url": "x.example/hook"}, "webhook.url"),
+        ({"url": "ftp://x.example/"}, "webhook.url"),
+        ({"url": "https://"}, "webhook.url"),
+        ({"url": "https://x.example:99999/"}, "webhook.url"),
+        ({"url": "https://x.example/a b"}, "webhook.url"),
+        ({"url": "https://ann:secret@x.example/"}, "webhook.authorization"),
+        ({"url": "https://x.example", "authorization": "a\r\nX-Evil: b"}, "webhook.authorization"),
+        ({"url": "https://x.example", "secret": "whsec_no base64!"}, "webhook.secret"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(settings: dict[str, Any], text: str) -> None:
+    """What is missing or wrong is told when the channel is built, without its secret."""
+    with pytest.raises(ChannelNotConfiguredError, match=text) as caught:
+        WebhookChannel.from_settings(WebhookSettings(**settings))
+    assert "secret@" not in str(caught.value)
+    assert "no base64" not in str(caught.value)
+
+
+def test_content_is_checked() -> None:
+    """A campaign without text and HTML says nothing."""
+    webhook = WebhookChannel.from_settings(WebhookSettings(url="http://x.example"))
+    with pytest.raises(InvalidContentError):
+        webhook.compile(Content(subject="Hi"))
