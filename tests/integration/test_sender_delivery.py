@@ -1,0 +1,394 @@
+"""A run over one shard: every answer of a provider, and every reason to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from integration import sender_support as support
+from sender_service import leases, schema, shards
+from sender_service.channels import Answer, Content, Message, Reply
+from sender_service.delivery import Ended, ShardRun
+from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy
+from sender_service.handover import Job
+from sender_service.leases import Claim
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sender_service.delivery import Report
+    from service_runtime.database import Store
+
+
+class Bench:
+    """A campaign with one shard, a scripted channel, and whether sending is allowed."""
+
+    def __init__(self, store: Store, row: sa.Row[Any], guarantee: Guarantee) -> None:
+        self.store = store
+        self.row = row
+        self.guarantee = guarantee
+        self.channel = support.ScriptedChannel()
+        self.allowed = True
+        self.answered = 0
+        self.lease_seconds = 30.0
+        self.heartbeat_seconds = 10.0
+        self.run: ShardRun | None = None
+
+    @property
+    def campaign(self) -> int:
+        """The number of the campaign."""
+        number: int = self.row.campaign
+        return number
+
+    def job(self) -> Job:
+        """Return what is the same for all messages."""
+        return Job(
+            campaign_id="c1",
+            channel=self.channel,
+            limit=asyncio.Semaphore(self.channel.concurrency),
+            template=self.channel.compile(Content()),
+            keys=MessageKeys(organisation="o", campaign_id="c1", content_digest="d"),
+            policy=Policy(self.guarantee, 3, 0.001, 60.0),
+            window=8,
+            lease_seconds=self.lease_seconds,
+            heartbeat_seconds=self.heartbeat_seconds,
+        )
+
+    async def begin(self, *, probe: bool = False) -> ShardRun:
+        """Claim the shard and make a run over it."""
+        claimed_at = time.monotonic()
+        claim = await self.store.write(
+            partial(
+                leases.claim,
+                campaign=self.campaign,
+                owner="one",
+                lease_seconds=self.lease_seconds,
+                guarantee=self.guarantee,
+            )
+        )
+        assert isinstance(claim, Claim), claim
+        self.run = ShardRun(
+            self.store,
+            self.job(),
+            claim,
+            claimed_at=claimed_at,
+            may_send=lambda: self.allowed,
+            journaled=lambda shard, through: None,  # noqa: ARG005 - not looked at here
+            answered=self.note_answered,
+            probe=probe,
+        )
+        return self.run
+
+    def note_answered(self) -> None:
+        """Count what the run tells."""
+        self.answered += 1
+
+    async def run_once(self, *, probe: bool = False) -> Report:
+        """Claim the shard and run over it to the end."""
+        return await (await self.begin(probe=probe)).run()
+
+    async def until_done(self) -> Counter[str]:
+        """Run the shard again and again until every message has an outcome."""
+        counts: Counter[str] = Counter()
+
+        async def done() -> bool:
+            claim = await self.store.read(
+                lambda c: c.execute(leases._claimable(self.campaign, whole=False)).one_or_none()
+            )
+            if claim is not None:
+                counts.update((await self.run_once()).counts)
+            (shard,) = await support.rows(self.store, sa.select(schema.shards))
+            return bool(shard.journaled == self.row.total)
+
+        await support.eventually(done)
+        return counts
+
+    async def outcomes(self) -> dict[int, tuple[int, str, int]]:
+        """Return outcome, code and attempt by sequence."""
+        return await support.outcomes_of(self.store, self.campaign)
+
+    async def deferrals(self) -> dict[int, tuple[int, bool]]:
+        """Return tries and whether one runs, by sequence."""
+        found = await support.rows(self.store, sa.select(schema.deferrals))
+        return {row.sequence: (row.attempts, row.attempting) for row in found}
+
+    async def is_released(self) -> bool:
+        """Return whether nobody holds the shard."""
+        (shard,) = await support.rows(self.store, sa.select(schema.shards))
+        return shard.lease_expire_time is None
+
+
+@asynccontextmanager
+async def bench(
+    folder: Path, messages: int, guarantee: Guarantee = Guarantee.AT_MOST_ONCE
+) -> AsyncIterator[Bench]:
+    async with support.open_store(folder) as store:
+        row = await support.add_campaign(store, messages=messages, guarantee=guarantee)
+        yield Bench(store, row, guarantee)
+
+
+def first_then(first: Reply, then: Reply) -> Any:
+    """Return a script that answers the first try of a message one way, later tries another."""
+    return lambda message: first if message.attempt == 1 else then
+
+
+async def test_accepted_messages_are_sent_once_each(tmp_path: Path) -> None:
+    """Every message reaches the channel once, with its own key, and the shard is released."""
+    async with bench(tmp_path, 60) as b:
+        report = await b.run_once()
+        assert report.ended is Ended.IDLE
+        assert report.counts["sent"] == 60
+        assert b.channel.accepted() == list(range(1, 61))
+        assert len({message.idempotency_key for message in b.channel.calls}) == 60
+        assert await b.is_released()
+        assert b.channel.most_flying <= b.channel.concurrency
+
+
+async def test_refused_messages_fail_and_stop_nothing(tmp_path: Path) -> None:
+    """A permanent refusal is a FAILED result with the provider's code."""
+    async with bench(tmp_path, 30) as b:
+        b.channel.script = lambda m: support.REFUSED if m.sequence % 3 == 0 else support.ACCEPTED
+        await b.run_once()
+        outcomes = await b.outcomes()
+        assert {n for n, o in outcomes.items() if o[0] == Outcome.FAILED} == set(range(3, 31, 3))
+        assert outcomes[3] == (Outcome.FAILED, "550", 1)
+
+
+async def test_deferred_messages_are_tried_again(tmp_path: Path) -> None:
+    """A refusal for now leads to another try with the same key (S12), then to SENT."""
+    async with bench(tmp_path, 20) as b:
+        b.channel.script = first_then(support.DEFERRED, support.ACCEPTED)
+        counts = await b.until_done()
+        assert (counts["sent"], counts["deferred"]) == (20, 20)
+        keys: dict[int, set[str]] = {}
+        for message in b.channel.calls:
+            keys.setdefault(message.sequence, set()).add(message.idempotency_key)
+        assert all(len(of_one) == 1 for of_one in keys.values())
+        assert {o[2] for o in (await b.outcomes()).values()} == {2}
+        assert await b.deferrals() == {}
+
+
+async def test_l3_a_message_that_is_deferred_for_ever_fails(tmp_path: Path) -> None:
+    """After max_attempts the last code is the result."""
+    async with bench(tmp_path, 5) as b:
+        b.channel.script = lambda _: support.DEFERRED
+        counts = await b.until_done()
+        assert counts["failed"] == 5
+        assert set((await b.outcomes()).values()) == {(Outcome.FAILED, "451", 3)}
+
+
+async def test_s10_a_lost_answer_is_never_sent_again(tmp_path: Path) -> None:
+    """At most once: UNKNOWN with a code, and one call."""
+    async with bench(tmp_path, 10) as b:
+        b.channel.script = lambda _: support.LOST
+        assert (await b.until_done())["unknown"] == 10
+        assert len(b.channel.calls) == 10
+        assert set((await b.outcomes()).values()) == {(Outcome.UNKNOWN, "timeout", 1)}
+
+
+async def test_s11_a_lost_answer_is_tried_again_with_the_same_key(tmp_path: Path) -> None:
+    """At least once: another try, bounded, and UNKNOWN if none is ever answered."""
+    async with bench(tmp_path, 10, Guarantee.AT_LEAST_ONCE) as b:
+        b.channel.script = lambda m: (
+            support.LOST if m.attempt == 1 or m.sequence == 10 else support.ACCEPTED
+        )
+        counts = await b.until_done()
+        assert (counts["sent"], counts["unknown"]) == (9, 1)
+        assert (await b.outcomes())[10] == (Outcome.UNKNOWN, "timeout", 3)
+        assert len({(m.sequence, m.idempotency_key) for m in b.channel.calls}) == 10
+
+
+async def test_an_exception_out_of_a_channel_is_in_doubt(tmp_path: Path) -> None:
+    """A defect of a channel ends its message as UNKNOWN, is logged, and stops no other."""
+
+    def script(message: Message) -> Reply:
+        if message.sequence == 4:
+            raise ZeroDivisionError
+        return None if message.sequence == 5 else support.ACCEPTED  # type: ignore[return-value]
+
+    async with bench(tmp_path, 12) as b:
+        b.channel.script = script
+        with capture_logs() as logged:
+            report = await b.run_once()
+        outcomes = await b.outcomes()
+        assert outcomes[4] == outcomes[5] == (Outcome.UNKNOWN, "channel_error", 1)
+        assert report.counts["sent"] == 10
+        failures = [line for line in logged if line["event"] == "channel_failed"]
+        assert {line["sequence"] for line in failures} == {4, 5}
+        assert all(line["exc_info"] for line in failures)
+
+
+async def test_a_call_that_cancels_itself_is_in_doubt(tmp_path: Path) -> None:
+    """A cancellation that is not ours is an answer that was lost, not the end of the run."""
+
+    def script(message: Message) -> Reply:
+        if message.sequence == 2:
+            raise asyncio.CancelledError
+        return support.ACCEPTED
+
+    async with bench(tmp_path, 6) as b:
+        b.channel.script = script
+        await b.run_once()
+        assert (await b.outcomes())[2] == (Outcome.UNKNOWN, "channel_error", 1)
+
+
+async def test_an_unreachable_provider_costs_no_try(tmp_path: Path) -> None:
+    """All that was taken is handed back, nothing is in doubt, nothing counts as a try."""
+    async with bench(tmp_path, 30) as b:
+        b.channel.script = lambda _: support.UNREACHABLE
+        report = await b.run_once()
+        assert report.ended is Ended.UNREACHABLE
+        assert report.unreachable == support.UNREACHABLE
+        assert await b.outcomes() == {}
+        assert set((await b.deferrals()).values()) == {(0, False)}
+        assert await support.in_doubt(b.store, b.campaign) == 0
+        assert await b.is_released()
+        b.channel.script = lambda _: support.ACCEPTED
+        assert (await b.until_done())["sent"] == 30
+
+
+async def test_a_probe_sends_one_message_until_the_provider_answers(tmp_path: Path) -> None:
+    """While nobody answers one message is at stake; after the first answer the window is."""
+    async with bench(tmp_path, 30) as b:
+        b.channel.script = lambda _: support.UNREACHABLE
+        await b.run_once(probe=True)
+        assert len(b.channel.calls) == 1
+        b.channel.script = lambda _: support.ACCEPTED
+        await b.run_once(probe=True)
+        assert b.answered == 1
+        assert b.channel.accepted() == list(range(1, 31))
+        assert b.channel.most_flying > 1
+
+
+async def test_a_stop_lets_calls_end_and_hands_the_rest_back(tmp_path: Path) -> None:
+    """Pause: nothing new is launched, what runs is written down, nothing is in doubt."""
+    async with bench(tmp_path, 40) as b:
+        b.channel.hold.clear()
+        run = await b.begin()
+        running = asyncio.create_task(run.run())
+        await support.eventually(lambda: b.channel.flying == 4)
+        b.allowed = False
+        run.wake()
+        b.channel.hold.set()
+        report = await running
+        assert report.ended is Ended.STOPPED
+        assert len(b.channel.calls) == 4
+        assert set(await b.outcomes()) == {message.sequence for message in b.channel.calls}
+        assert await support.in_doubt(b.store, b.campaign) == 0
+        b.allowed = True
+        await b.until_done()
+        assert b.channel.accepted() == list(range(1, 41))
+
+
+async def test_a_cancelled_run_leaves_only_running_calls_in_doubt(tmp_path: Path) -> None:
+    """What is finished is written down and the lease given up, even then."""
+    async with bench(tmp_path, 40) as b:
+        answered = {1, 2}
+        hold = asyncio.Event()
+        original = b.channel.send
+
+        async def send(template: Any, message: Message) -> Reply:
+            if message.sequence not in answered:
+                await hold.wait()
+            return await original(template, message)
+
+        b.channel.send = send  # type: ignore[method-assign]
+        running = asyncio.create_task((await b.begin()).run())
+        await support.eventually(lambda: len(b.channel.calls) == 2)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert set(await b.outcomes()) == answered
+        assert await support.in_doubt(b.store, b.campaign) == b.channel.concurrency
+        assert await b.is_released()
+
+
+async def test_a_run_whose_lease_is_lost_writes_nothing_more(tmp_path: Path) -> None:
+    """S9: after a takeover the old run ends and says so; the new owner's rows stand."""
+    async with bench(tmp_path, 20) as b:
+        b.channel.hold.clear()
+        running = asyncio.create_task((await b.begin()).run())
+        await support.eventually(lambda: b.channel.flying == 4)
+        await b.store.write(leases.release_all)
+        await b.store.write(
+            partial(
+                leases.claim,
+                campaign=b.campaign,
+                owner="two",
+                lease_seconds=30,
+                guarantee=b.guarantee,
+            )
+        )
+        before = await b.outcomes()
+        b.channel.hold.set()
+        assert (await running).ended is Ended.LEASE_LOST
+        assert await b.outcomes() == before
+        assert {outcome[1] for outcome in before.values()} == {"in_doubt"}
+
+
+async def test_nothing_is_launched_on_a_lease_that_is_too_short(tmp_path: Path) -> None:
+    """A call that could outlive the lease is not begun; the messages are handed back."""
+    async with bench(tmp_path, 20) as b:
+        b.lease_seconds = b.channel.timeout_seconds + 1.0
+        run = await b.begin()
+        running = asyncio.create_task(run.run())
+
+        async def taken() -> bool:
+            (shard,) = await support.rows(b.store, sa.select(schema.shards))
+            return bool(shard.intent_through == 8)
+
+        await support.eventually(taken)
+        b.allowed = False
+        run.wake()
+        await running
+        assert b.channel.calls == []
+        assert await support.in_doubt(b.store, b.campaign) == 0
+
+
+async def test_a_lease_is_renewed_while_calls_take_long(tmp_path: Path) -> None:
+    """Heartbeats move the end of the lease on, so a slow provider loses no shard."""
+    async with bench(tmp_path, 5) as b:
+        b.heartbeat_seconds = 0.02
+        b.channel.hold.clear()
+        running = asyncio.create_task((await b.begin()).run())
+        (before,) = await support.rows(b.store, sa.select(schema.shards))
+
+        async def renewed() -> bool:
+            (now,) = await support.rows(b.store, sa.select(schema.shards))
+            return bool(now.lease_expire_time > before.lease_expire_time)
+
+        await support.eventually(renewed)
+        b.channel.hold.set()
+        assert (await running).ended is Ended.IDLE
+
+
+async def test_the_window_holds_at_every_commit_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With answers of every kind at most a window is in doubt after any commit."""
+    doubts: list[int] = []
+    advance = shards.advance
+
+    def counted(connection: sa.Connection, *args: Any, **kwargs: Any) -> shards.Advance:
+        result = advance(connection, *args, **kwargs)
+        waiting = connection.execute(
+            sa.select(sa.func.count()).where(schema.deferrals.c.attempting.is_(False))
+        ).scalar_one()
+        shard = connection.execute(sa.select(schema.shards)).one()
+        doubts.append(shard.intent_through - shard.journaled - waiting)
+        return result
+
+    monkeypatch.setattr(shards, "advance", counted)
+    answers = [support.ACCEPTED, support.REFUSED, support.DEFERRED, support.ACCEPTED]
+    async with bench(tmp_path, 80) as b:
+        b.channel.script = lambda m: answers[(m.sequence + m.attempt) % 4]
+        await b.until_done()
+    assert max(doubts) == 8
+    assert Answer.DEFERRED in {reply.answer for reply in answers}

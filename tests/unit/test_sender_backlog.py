@@ -1,0 +1,170 @@
+"""What is still to be reported, against a model, and case by case."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from sender_service.backlog import Backlog, Frame, Page
+from sender_service.journal import ShardKey, ShardProgress
+
+KEY = ShardKey(1, 1)
+
+
+def backlog_with(journaled: int, reported: int = 0) -> Backlog:
+    backlog = Backlog(10)
+    backlog.add(1, [ShardProgress(KEY, journaled, reported)])
+    return backlog
+
+
+def drain(backlog: Backlog, first_number: int = 1) -> list[Frame]:
+    frames = []
+    number = first_number
+    while (frame := backlog.next_frame(0.0)) is not None:
+        backlog.sent(number, frame)
+        frames.append(frame)
+        number += 1
+    return frames
+
+
+def test_a_campaign_is_subscribed_to_before_its_results() -> None:
+    """The first frame of a campaign on a stream asks for its state."""
+    assert drain(backlog_with(15)) == [
+        Frame(1, None),
+        Frame(1, Page(KEY, 0, 10)),
+        Frame(1, Page(KEY, 10, 15)),
+    ]
+
+
+def test_a_new_stream_sends_what_was_not_acknowledged() -> None:
+    """Acknowledged pages are not sent again, all others are."""
+    backlog = backlog_with(25)
+    drain(backlog)
+    assert backlog.acknowledge(2, ()).reported == {KEY: 10}
+    backlog.restart()
+    assert [frame.page for frame in drain(backlog)] == [
+        None,
+        Page(KEY, 10, 20),
+        Page(KEY, 20, 25),
+    ]
+
+
+def test_pages_after_a_rejected_one_do_not_count() -> None:
+    """What follows a rejected page is sent again with it, so that nothing is left out."""
+    backlog = backlog_with(25)
+    drain(backlog)
+    acknowledged = backlog.acknowledge(4, {3})
+    assert acknowledged.reported == {KEY: 10}
+    assert acknowledged.rejected == {3: 1}
+    assert [frame.page for frame in drain(backlog, 5)] == [Page(KEY, 10, 20), Page(KEY, 20, 25)]
+
+
+def test_a_held_campaign_does_not_hold_up_another() -> None:
+    """L5: a campaign whose results are refused waits alone."""
+    backlog = backlog_with(5)
+    other = ShardKey(2, 1)
+    backlog.add(2, [ShardProgress(other, 5, 0)])
+    backlog.hold(1, 100.0)
+    assert [frame.campaign for frame in drain(backlog)] == [2, 2]
+    assert backlog.held_until(50.0) == 100.0
+    assert backlog.next_frame(101.0) == Frame(1, None)
+
+
+def test_campaigns_take_turns() -> None:
+    """L5: a small campaign's page does not wait for all pages of a large one."""
+    backlog = backlog_with(1000)
+    backlog.add(2, [ShardProgress(ShardKey(2, 1), 5, 0)])
+    frames = drain(backlog)
+    assert [frame.campaign for frame in frames[:4]] == [1, 2, 1, 2]
+
+
+def test_a_replaced_store_is_told_everything_again() -> None:
+    """After report_again the first entry is the next one sent."""
+    backlog = backlog_with(10, reported=10)
+    assert drain(backlog) == [Frame(1, None)]
+    backlog.report_again()
+    backlog.restart()
+    assert drain(backlog)[1] == Frame(1, Page(KEY, 0, 10))
+
+
+class Streams(RuleBasedStateMachine):
+    """Streams that break, frames that are refused, journals that grow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backlog = Backlog(3)
+        self.keys = [ShardKey(1, 1), ShardKey(1, 2), ShardKey(2, 1)]
+        self.journaled = dict.fromkeys(self.keys, 0)
+        self.stored: dict[ShardKey, set[int]] = {key: set() for key in self.keys}
+        self.reported = dict.fromkeys(self.keys, 0)
+        self.in_flight: list[tuple[int, Frame]] = []
+        self.number = 0
+        for campaign in (1, 2):
+            self.backlog.add(
+                campaign,
+                [ShardProgress(key, 0, 0) for key in self.keys if key.campaign == campaign],
+            )
+
+    @rule(index=st.integers(0, 2), more=st.integers(1, 8))
+    def journal_grows(self, index: int, more: int) -> None:
+        """A delivery commits."""
+        key = self.keys[index]
+        self.journaled[key] += more
+        self.backlog.journaled(key, self.journaled[key])
+
+    @rule()
+    def send(self) -> None:
+        """The writer sends what is next."""
+        frame = self.backlog.next_frame(0.0)
+        if frame is not None:
+            self.number += 1
+            self.backlog.sent(self.number, frame)
+            self.in_flight.append((self.number, frame))
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        """The service answers some frames, and refuses some of those."""
+        count = data.draw(st.integers(1, len(self.in_flight)))
+        answered, self.in_flight = self.in_flight[:count], self.in_flight[count:]
+        refused = {number for number, _ in answered if data.draw(st.booleans())}
+        for number, frame in answered:
+            if frame.page is not None and number not in refused:
+                self.stored[frame.page.key].update(
+                    range(frame.page.after + 1, frame.page.through + 1)
+                )
+        self.reported |= self.backlog.acknowledge(answered[-1][0], refused).reported
+
+    @rule()
+    def break_stream(self) -> None:
+        """The stream is lost with all that is in flight."""
+        self.number = 0
+        self.in_flight = []
+        self.backlog.restart()
+
+    @invariant()
+    def reported_is_stored(self) -> None:
+        """Nothing counts as reported that the service did not store."""
+        for key, through in self.reported.items():
+            assert set(range(1, through + 1)) <= self.stored[key]
+
+    def teardown(self) -> None:
+        """L4: once faults stop, everything is reported."""
+        self.break_stream()
+        for _ in range(10_000):
+            self.send()
+            if not self.in_flight:
+                break
+            number, frame = self.in_flight.pop(0)
+            if frame.page is not None:
+                self.stored[frame.page.key].update(
+                    range(frame.page.after + 1, frame.page.through + 1)
+                )
+            self.reported |= self.backlog.acknowledge(number, ()).reported
+        assert self.reported == self.journaled
+        assert self.backlog.unreported == 0
+
+
+TestStreams = Streams.TestCase
+TestStreams.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
