@@ -1,7 +1,7 @@
 """A campaign as e-mail: its bytes are laid out once and filled in for each recipient.
 
-Building a message object for each recipient would be the slowest step of sending
-(docs/performance.md), so the parts that are the same for all are rendered once.
+Building a message object for each recipient would be the slowest step of sending, so the
+parts that are the same for all are rendered once.
 """
 
 from __future__ import annotations
