@@ -1,0 +1,151 @@
+"""Both services as processes beside an SMTP provider in the test's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from acceptance.processes import PATIENCE_SECONDS, Service
+from clients.errors import UnavailableError
+from clients.sender import SenderClient
+from clients.status import StatusClient
+from protos.campaign.v1 import sender_pb2, status_pb2
+from providers.smtp_provider import SmtpProvider
+
+CAMPAIGN_ID = "newsletter"
+#: Between two looks at what is waited for, seconds.
+_BETWEEN_LOOKS = 0.002
+CONTENT = {
+    "subject": "Hello {{ name }}",
+    "text": "Dear {{ name }}, this is for you.\n",
+    "from": "News <news@example.com>",
+}
+
+
+@dataclass(slots=True)
+class Deployment:
+    """A status service, a sender service, and the provider the sender sends to."""
+
+    status: Service
+    sender: Service
+    provider: SmtpProvider
+
+    async def start(self, service: Service) -> None:
+        """Start a service without holding up the provider; on the port it had, if it had one."""
+        await asyncio.to_thread(service.start)
+        # A service that comes back comes back where its peers look for it.
+        section = "STATUS" if service is self.status else "SENDER"
+        service.environment[f"CLOSEOUT_{section}_LISTEN"] = service.address
+        if service is self.status:
+            self.sender.environment["CLOSEOUT_SENDER_STATUS_ADDRESS"] = service.address
+
+    async def kill_and_start(self, service: Service) -> None:
+        """End a service as a power cut does, and start it again."""
+        await asyncio.to_thread(service.kill)
+        await self.start(service)
+
+    async def send(
+        self, addresses: list[str], options: sender_pb2.DeliveryOptions | None = None
+    ) -> None:
+        """Create, fill and start the campaign :data:`CAMPAIGN_ID`."""
+        async with SenderClient(self.sender.address) as client:
+            await client.create_campaign(
+                campaign_id=CAMPAIGN_ID,
+                channel="smtp",
+                content=sender_pb2.Content(**CONTENT),
+                options=options,
+            )
+            await client.upload_recipients(
+                campaign_id=CAMPAIGN_ID, upload_id="audience", batches=_batches(addresses)
+            )
+            await client.start_campaign(campaign_id=CAMPAIGN_ID)
+
+    async def campaign(self) -> status_pb2.Campaign:
+        """Return the campaign as the status service has it now, however long that takes."""
+        async with StatusClient(self.status.address) as client:
+            deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+            while True:
+                try:
+                    return await client.get_campaign(campaign_id=CAMPAIGN_ID)
+                except UnavailableError:
+                    assert asyncio.get_running_loop().time() < deadline
+
+    async def completed(self) -> status_pb2.Campaign:
+        """Return the campaign once it is COMPLETED."""
+        async with (
+            StatusClient(self.status.address) as client,
+            asyncio.timeout(4 * PATIENCE_SECONDS),
+        ):
+            async for campaign in client.watch_campaign(campaign_id=CAMPAIGN_ID):
+                last = campaign
+        assert last.state == status_pb2.Campaign.COMPLETED, last
+        return last
+
+    async def results(self) -> dict[int, status_pb2.Result]:
+        """Return every stored result by sequence."""
+        async with StatusClient(self.status.address) as client:
+            return {
+                result.sequence: result
+                async for result in client.list_results(campaign_id=CAMPAIGN_ID)
+            }
+
+    async def accepted(self, at_least: int) -> None:
+        """Wait until the provider accepted so many messages."""
+        await until(lambda: len(self.provider.ledger.accepted) >= at_least)
+
+    def accepted_by_address(self) -> Counter[str]:
+        """Return how many messages the provider accepted for each address."""
+        return Counter(entry.recipient for entry in self.provider.ledger.accepted)
+
+
+@asynccontextmanager
+async def deployed(
+    folder: Path, provider: SmtpProvider, **settings: str
+) -> AsyncIterator[Deployment]:
+    """Start both services and the provider; leave nothing running."""
+    quiet = {"CLOSEOUT_LOG_LEVEL": "info"}
+    async with provider:
+        with (
+            Service(
+                "status_service",
+                "status service listening on ",
+                folder / "status",
+                quiet | {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0"},
+            ) as status,
+            Service(
+                "sender_service",
+                "sender service listening on ",
+                folder / "sender",
+                quiet
+                | {
+                    "CLOSEOUT_SENDER_LISTEN": "127.0.0.1:0",
+                    "CLOSEOUT_SMTP_HOST": "127.0.0.1",
+                    "CLOSEOUT_SMTP_PORT": str(provider.port),
+                }
+                | settings,
+            ) as sender,
+        ):
+            deployment = Deployment(status, sender, provider)
+            await deployment.start(status)
+            await deployment.start(sender)
+            yield deployment
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Return once ``true()`` is; fail if that takes longer than PATIENCE_SECONDS."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not true():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(_BETWEEN_LOOKS)
+
+
+def _batches(addresses: list[str]) -> list[list[sender_pb2.Recipient]]:
+    recipients = []
+    for address in addresses:
+        recipient = sender_pb2.Recipient(address=address)
+        recipient.fields["name"] = address.partition("@")[0]
+        recipients.append(recipient)
+    return [recipients[first : first + 1_000] for first in range(0, len(recipients), 1_000)]

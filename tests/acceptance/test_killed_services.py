@@ -1,0 +1,133 @@
+"""Either service killed at random moments of a campaign, and the truth compared after."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from acceptance.deployment import Deployment, deployed
+from protos.campaign.v1 import sender_pb2, status_pb2
+from providers.smtp_provider import scripted
+
+_MESSAGES = 2_000
+_KILLS = 20
+_WINDOW = 64
+_ADDRESSES = [f"person{number}@example.com" for number in range(_MESSAGES)]
+_NAMES = {value: name for name, value in status_pb2.Result.Outcome.items()}
+
+
+def _moments(seed: int) -> list[int]:
+    """Return after how many accepted messages each kill comes."""
+    return sorted(random.Random(seed).sample(range(10, _MESSAGES - 100), _KILLS))  # noqa: S311
+
+
+def _outcomes(results: dict[int, status_pb2.Result]) -> dict[str, str]:
+    """Return the name of the outcome of each address; sequence n is the n-th address."""
+    return {
+        _ADDRESSES[sequence - 1]: _NAMES[result.outcome] for sequence, result in results.items()
+    }
+
+
+def _check_conservation(campaign: status_pb2.Campaign, outcomes: dict[str, str]) -> None:
+    """S1, S3: the counters add up to the total and equal the stored results."""
+    assert campaign.total == campaign.processed == len(outcomes) == _MESSAGES
+    assert Counter(outcomes.values()) == Counter(
+        SENT=campaign.sent,
+        FAILED=campaign.failed,
+        SKIPPED=campaign.skipped,
+        UNKNOWN=campaign.unknown,
+    )
+
+
+def _check_completed_once(deployment: Deployment) -> None:
+    """S4: one transition to COMPLETED and one event of it, read from the database."""
+    with sqlite3.connect(deployment.status.folder / "closeout-status.db") as database:
+        found = database.execute(
+            "SELECT (SELECT count(*) FROM transitions WHERE to_state = 'COMPLETED'),"
+            " (SELECT count(*) FROM events WHERE kind = 'campaign.completed')"
+        ).fetchone()
+    database.close()
+    assert found == (1, 1)
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_sender_killed_twenty_times_at_most_once(tmp_path: Path, seed: int) -> None:
+    """S10, S1, S3, S4: no recipient gets two messages, and only doubt ends as UNKNOWN.
+
+    The sender is killed twenty times in one campaign. It completes; every SENT is in the
+    provider's ledger; whatever the provider has and the sender does not know of is UNKNOWN,
+    and there is at most one window of that for each kill.
+    """
+    async with deployed(tmp_path, scripted(latency_seconds=0.005)) as deployment:
+        await deployment.send(
+            _ADDRESSES,
+            sender_pb2.DeliveryOptions(guarantee=sender_pb2.DeliveryOptions.AT_MOST_ONCE),
+        )
+        # So short between two kills that the windows of doubt leave enough to send.
+        chance = random.Random(seed)  # noqa: S311
+        for _ in range(_KILLS):
+            await deployment.accepted(
+                len(deployment.provider.ledger.accepted) + chance.randint(1, 30)
+            )
+            await deployment.kill_and_start(deployment.sender)
+        campaign = await deployment.completed()
+        outcomes = _outcomes(await deployment.results())
+
+    _check_conservation(campaign, outcomes)
+    _check_completed_once(deployment)
+    accepted = deployment.accepted_by_address()
+    assert max(accepted.values()) == 1
+    assert {address for address, name in outcomes.items() if name == "SENT"} <= set(accepted)
+    assert set(outcomes.values()) <= {"SENT", "UNKNOWN"}
+    assert 0 < campaign.unknown <= _KILLS * _WINDOW
+
+
+@pytest.mark.parametrize("seed", [2])
+async def test_sender_killed_at_least_once(tmp_path: Path, seed: int) -> None:
+    """S11, S12: every message is sent; a second copy carries the same Message-ID.
+
+    Copies come of doubt only, so there is at most one window of them for each kill.
+    """
+    async with deployed(tmp_path, scripted(latency_seconds=0.005)) as deployment:
+        await deployment.send(
+            _ADDRESSES,
+            sender_pb2.DeliveryOptions(
+                guarantee=sender_pb2.DeliveryOptions.AT_LEAST_ONCE, window=_WINDOW
+            ),
+        )
+        for moment in _moments(seed)[::4]:
+            await deployment.accepted(moment)
+            await deployment.kill_and_start(deployment.sender)
+        campaign = await deployment.completed()
+        outcomes = _outcomes(await deployment.results())
+
+    _check_conservation(campaign, outcomes)
+    assert campaign.sent == _MESSAGES
+    accepted = deployment.accepted_by_address()
+    assert set(accepted) == set(_ADDRESSES)
+    assert accepted.total() - _MESSAGES <= _KILLS // 4 * _WINDOW
+    identities = {
+        (entry.recipient, entry.message_id) for entry in deployment.provider.ledger.accepted
+    }
+    assert len(identities) == _MESSAGES
+
+
+@pytest.mark.parametrize("seed", [3])
+async def test_status_killed_twenty_times(tmp_path: Path, seed: int) -> None:
+    """S7, S1, S4: nothing reported is lost, nothing is counted twice, one completion."""
+    async with deployed(tmp_path, scripted(latency_seconds=0.005)) as deployment:
+        await deployment.send(_ADDRESSES)
+        for moment in _moments(seed):
+            await deployment.accepted(moment)
+            await deployment.kill_and_start(deployment.status)
+        campaign = await deployment.completed()
+        outcomes = _outcomes(await deployment.results())
+
+    _check_conservation(campaign, outcomes)
+    _check_completed_once(deployment)
+    assert campaign.sent == _MESSAGES
+    assert deployment.accepted_by_address() == Counter(_ADDRESSES)
