@@ -173,12 +173,13 @@ async def _send(
                 "transitioned": started.transitioned,
             }
         )
-    elif not started.transitioned:
-        screen.line(f"was started before, with {started.total} messages")
-    elif start is not None:
-        screen.line(f"{started.total} messages are scheduled for {clock(timestamp(start))}")
     else:
-        screen.line(f"started: {started.total} messages")
+        how = "started"
+        if not started.transitioned:
+            how = "was started before"
+        elif start is not None:
+            how = f"to be started at {clock(timestamp(start))}"
+        screen.line(f"{how}: {started.total} message{'' if started.total == 1 else 's'}")
     return OK
 
 

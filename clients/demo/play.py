@@ -87,7 +87,10 @@ async def _demo(examples: Path) -> int:
 
 async def _play(made: Stage, status: StatusClient, examples: Path) -> int:
     _title("1. A campaign goes out over SMTP")
-    files = (str(examples / "welcome.toml"), "--recipients", str(examples / "recipients.csv"))
+    campaign_file, recipients = (
+        str(_near(examples / name)) for name in ("welcome.toml", "recipients.csv")
+    )
+    files = (campaign_file, "--recipients", recipients)
     await _expect(made, OK, "send", *files, "--campaign-id", _CAMPAIGN, "--watch")
     campaign = await status.get_campaign(campaign_id=_CAMPAIGN)
     results = [result async for result in status.list_results(campaign_id=_CAMPAIGN)]
@@ -103,6 +106,12 @@ async def _play(made: Stage, status: StatusClient, examples: Path) -> int:
     screen.line("")
     screen.line(f"{state_name(campaign)} {counts(campaign)}")
     return OK if agrees and campaign.state == pb.Campaign.COMPLETED else FAILED
+
+
+def _near(path: Path) -> Path:
+    """Return the path as people would type it from here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _title(text: str) -> None:

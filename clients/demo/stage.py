@@ -54,7 +54,10 @@ class Stage:
         screen.line("")
         screen.line(f"$ closeout {' '.join(words)}")
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "clients", *words, env=self.environment
+            *(sys.executable, "-P", "-m", "clients", *words),
+            env=self.environment,
+            # What a refusal says belongs into the story, in its place.
+            stderr=asyncio.subprocess.STDOUT,
         )
         try:
             return await process.wait()

@@ -1,0 +1,219 @@
+"""``closeout send`` against both services and a provider, as a user runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clients.cli.services import ServiceProcess
+from clients.cli.up import sender_settings, status_settings
+from clients.demo.provider import DemoBehaviour, Move, SmtpProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ANY_PORT = "127.0.0.1:0"
+CAMPAIGN = """
+name = "Letter"
+[content]
+subject = "Hello {{ name }}"
+text = "Hello {{ name }}"
+from = "news@example.com"
+[options]
+retry_backoff_seconds = 0.05
+"""
+
+
+class Obliging(DemoBehaviour):
+    """A provider that accepts everything."""
+
+    def on_recipient(self, address: str) -> Move | str:  # noqa: ARG002
+        """Accept."""
+        return Move.ACCEPT
+
+
+@dataclass
+class System:
+    """Both services, the provider, and ``closeout`` beside them."""
+
+    folder: Path
+    provider: SmtpProvider
+    environment: dict[str, str]
+
+    async def closeout(self, *words: str) -> tuple[int, str, str]:
+        """Run a command; return its exit code, output and errors."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "clients", *words),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    def write(self, name: str, text: str) -> str:
+        """Write a file and return its name."""
+        (self.folder / name).write_text(text, encoding="utf-8")
+        return name
+
+    def recipients(self) -> list[str]:
+        """Whom the provider accepted messages for."""
+        return sorted(entry.recipient for entry in self.provider.ledger.accepted)
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    clean = {name: text for name, text in os.environ.items() if "CLOSEOUT" not in name}
+    lines: list[str] = []
+
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(SmtpProvider(Obliging()))
+        smtp = {
+            "CLOSEOUT_SMTP_HOST": "127.0.0.1",
+            "CLOSEOUT_SMTP_PORT": str(provider.port),
+            "CLOSEOUT_SMTP_SECURITY": "none",
+        }
+
+        async def started(name: str, settings: dict[str, str]) -> str:
+            service = ServiceProcess(
+                f"{name} service",
+                f"{name}_service",
+                settings=settings,
+                environment=clean,
+                folder=tmp_path,
+                log=lines.append,
+            )
+            stack.push_async_callback(service.stop)
+            await service.start()
+            return service.address
+
+        status = await started("status", dict(status_settings(tmp_path, ANY_PORT)))
+        sender = await started("sender", {**sender_settings(tmp_path, ANY_PORT, status), **smtp})
+        found = {"CLOSEOUT_SENDER_STATUS_ADDRESS": status, "CLOSEOUT_SENDER_LISTEN": sender}
+        yield System(tmp_path, provider, {**clean, **found, "TZ": "UTC"})
+
+
+async def test_a_campaign_goes_out_and_completes(system: System) -> None:
+    """Every valid address once; what was not accepted is told with its line."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write(
+        "r.csv",
+        'id,email,name\n1,a@example.com,"Doe, Zoë"\n2,nobody,x\n3,b@example.com,B\n'
+        "4,a@EXAMPLE.com,again\n",
+    )
+    words = ("send", campaign, "--recipients", recipients, "--watch")
+    code, out, err = await system.closeout(*words)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert "r.csv: 4 rows, 2 accepted, 1 duplicate, 1 invalid" in lines
+    assert any(line.startswith("  line 3: nobody: ") for line in lines)
+    assert lines[-1] == "COMPLETED total=2 sent=2 failed=0 skipped=0 unknown=0"
+    assert system.recipients() == ["a@example.com", "b@example.com"]
+
+    code, out, err = await system.closeout(*words)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == lines[-1]
+    assert system.recipients() == ["a@example.com", "b@example.com"]
+
+
+async def test_send_speaks_json(system: System) -> None:
+    """A script gets the id and the counts."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", "email\na@example.com\nnobody\n")
+    code, out, _ = await system.closeout("send", campaign, "--recipients", recipients, "--json")
+    assert code == 0
+    plain = json.loads(out)
+    assert (plain["accepted"], plain["invalid"], plain["total"]) == (1, 1, 1)
+    code, out, _ = await system.closeout("watch", plain["campaign_id"])
+    assert (code, out.splitlines()[-1][:22]) == (0, "COMPLETED total=1 sent")
+
+
+async def test_a_broken_template_shows_the_place(system: System) -> None:
+    """File, line and column, the line itself, and a mark below the column."""
+    system.write("letter.txt", "Hello\nyour {{ name | upcaze }}\n")
+    text = CAMPAIGN.replace('text = "Hello {{ name }}"', 'text_file = "letter.txt"')
+    campaign = system.write("c.toml", text)
+    recipients = system.write("r.csv", "email\na@example.com\n")
+    code, out, err = await system.closeout("send", campaign, "--recipients", recipients)
+    assert (code, out) == (2, "")
+    first, line, mark = err.splitlines()
+    assert first.startswith("closeout: letter.txt:2:")
+    assert "upcaze" in first
+    assert line == "  your {{ name | upcaze }}"
+    assert line[mark.index("^") :].startswith("upcaze")
+
+
+async def test_a_preview_sends_nothing(system: System) -> None:
+    """The message of the first recipient is printed, and nothing is stored."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", "email,name\na@example.com,Zoë\n")
+    words = ("send", campaign, "--recipients", recipients, "--preview")
+    code, out, err = await system.closeout(*words)
+    assert (code, err) == (0, "")
+    assert "Hello Zoë" in out
+    code, out, _ = await system.closeout("list")
+    assert (code, out) == (0, "")
+    assert system.recipients() == []
+
+
+async def test_a_scheduled_campaign_waits(system: System) -> None:
+    """With --start-time in the future nothing goes out; cancelling ends it."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", "email\na@example.com\n")
+    named = ("--campaign-id", "later", "--start-time", "2099-01-01T00:00+00:00")
+    code, out, _ = await system.closeout("send", campaign, "--recipients", recipients, *named)
+    assert code == 0
+    assert "to be started at 2099-01-01 00:00:00+00:00: 1 message" in out
+    _, out, _ = await system.closeout("status", "later")
+    assert "state          SCHEDULED" in out
+    code, out, _ = await system.closeout("cancel", "later")
+    assert code == 0
+    assert system.recipients() == []
+
+
+@pytest.mark.parametrize(
+    ("csv", "message"),
+    [
+        ("name,phone\nx,1\n", "no column 'address' or 'email'; its columns are name, phone"),
+        ("email\n", "no recipients below its header"),
+        ("email,name\na@example.com,Doe, Jane\n", "line 2 has 3 cells"),
+    ],
+)
+async def test_a_broken_list_creates_no_campaign(system: System, csv: str, message: str) -> None:
+    """The list is read to its end before anything else happens."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", csv)
+    code, out, err = await system.closeout("send", campaign, "--recipients", recipients)
+    assert (code, out) == (2, "")
+    assert message in err
+    _, out, _ = await system.closeout("list")
+    assert out == ""
+
+
+async def test_a_channel_that_is_not_there_is_told(system: System) -> None:
+    """The message lists the channels there are."""
+    campaign = system.write("c.toml", CAMPAIGN.replace("[content]", 'channel = "fax"\n[content]'))
+    recipients = system.write("r.csv", "email\na@example.com\n")
+    code, _, err = await system.closeout("send", campaign, "--recipients", recipients)
+    assert code == 2
+    assert "there is no channel 'fax'; installed: console, null, smtp, webhook" in err
+
+
+async def test_the_examples_can_be_previewed(system: System) -> None:
+    """The example campaign is in order, Liquid in subject, text and HTML included."""
+    files = (str(EXAMPLES / "welcome.toml"), "--recipients", str(EXAMPLES / "recipients.csv"))
+    code, out, err = await system.closeout("send", *files, "--preview")
+    assert (code, err) == (0, "")
+    assert "Jürgen, your Lantern Pro account is ready" in out
