@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from providers.smtp_provider import SmtpProvider, scripted
 from sender_service.channels import Answer, Content, Message, Reply
@@ -14,15 +15,24 @@ from sender_service.channels.errors import ChannelNotConfiguredError
 from sender_service.channels.smtp import SmtpChannel
 from sender_service.channels.smtp_settings import Security, SmtpSettings
 
-CERTIFICATE = Path(__file__).parent.parent / "providers" / "certificate.pem"
+AUTHORITY = trustme.CA()
+IDENTITY = AUTHORITY.issue_cert("localhost", "127.0.0.1")
 LOGIN = ("ann", "correct horse")
 WRONG = "battery staple"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of the authority that vouches for the provider."""
+    path = tmp_path_factory.mktemp("tls") / "authority.pem"
+    AUTHORITY.cert_pem.write_to_path(str(path))
+    return path
 
 
 def server_tls() -> ssl.SSLContext:
     """Return what the provider shows to prove it is localhost."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(CERTIFICATE)
+    IDENTITY.configure_cert(context)
     return context
 
 
@@ -38,17 +48,17 @@ async def send_through(provider: SmtpProvider, **settings: Any) -> Reply:
         await smtp.close()
 
 
-async def test_starttls_with_a_certificate_that_is_trusted() -> None:
+async def test_starttls_with_a_certificate_that_is_trusted(authority: Path) -> None:
     """A message goes out encrypted to a server that proves its name."""
     async with scripted(tls=server_tls()) as provider:
-        reply = await send_through(provider, security="starttls", ca_file=CERTIFICATE)
+        reply = await send_through(provider, security="starttls", ca_file=authority)
     assert reply.answer is Answer.ACCEPTED
 
 
-async def test_tls_from_the_start() -> None:
+async def test_tls_from_the_start(authority: Path) -> None:
     """TLS may also begin with the connection."""
     async with scripted(tls=server_tls(), tls_from_start=True) as provider:
-        reply = await send_through(provider, security="tls", host="localhost", ca_file=CERTIFICATE)
+        reply = await send_through(provider, security="tls", host="localhost", ca_file=authority)
     assert reply.answer is Answer.ACCEPTED
 
 
@@ -79,27 +89,27 @@ async def test_server_without_starttls_gets_nothing() -> None:
 
 
 @pytest.mark.parametrize("from_start", [True, False])
-async def test_login(from_start: bool) -> None:  # noqa: FBT001
+async def test_login(authority: Path, from_start: bool) -> None:  # noqa: FBT001
     """The user name and the password of the settings are given to the server."""
     tls = server_tls()
     async with scripted(tls=tls, tls_from_start=from_start, login=LOGIN) as provider:
         reply = await send_through(
             provider,
             security="tls" if from_start else "starttls",
-            ca_file=CERTIFICATE,
+            ca_file=authority,
             username=LOGIN[0],
             password=LOGIN[1],
         )
     assert reply.answer is Answer.ACCEPTED
 
 
-async def test_refused_login_is_unreachable_and_keeps_the_password() -> None:
+async def test_refused_login_is_unreachable_and_keeps_the_password(authority: Path) -> None:
     """A wrong password fails no message, and stands in no text."""
     async with scripted(tls=server_tls(), login=LOGIN) as provider:
         reply = await send_through(
             provider,
             security="starttls",
-            ca_file=CERTIFICATE,
+            ca_file=authority,
             username=LOGIN[0],
             password=WRONG,
         )
@@ -107,10 +117,10 @@ async def test_refused_login_is_unreachable_and_keeps_the_password() -> None:
     assert "battery" not in reply.detail
 
 
-async def test_missing_login_is_unreachable() -> None:
+async def test_missing_login_is_unreachable(authority: Path) -> None:
     """A server that asks for a login at MAIL refuses us, not the message."""
     async with scripted(tls=server_tls(), login=LOGIN) as provider:
-        reply = await send_through(provider, security="starttls", ca_file=CERTIFICATE)
+        reply = await send_through(provider, security="starttls", ca_file=authority)
     assert (reply.answer, reply.code) == (Answer.UNREACHABLE, "530")
 
 
