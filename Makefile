@@ -66,7 +66,7 @@ protos: $(INSTALLED) ## Generate the code beside protos/campaign/v1/*.proto
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure this machine: messages a second, and its own raw insert rate
-	@$(BIN)/python -m benchmarks
+	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m benchmarks  # or it remarks on every process
 
 # Keeps the pins that still fit; `make lock UPGRADE=1` moves all of them.
 .PHONY: lock

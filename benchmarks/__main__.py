@@ -27,7 +27,7 @@ async def _measure(messages: int) -> None:
         raw = await asyncio.to_thread(floor.insert_rate, folder, _RESULTS)
         print(f"\nfloor: the bare driver inserts {raw:,.0f} result rows/s (one thread, FULL)")
 
-        print(f"\nresult stream, {_RESULTS:,} results, {500} a frame, client on the same machine")
+        print(f"\nresult stream, {_RESULTS:,} results, 500 a frame, client on the same machine")
         for streams in (1, 4):
             run = _fresh(folder, f"streams-{streams}")
             stream = await result_stream.measure(run, streams=streams, results=_RESULTS)

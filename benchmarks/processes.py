@@ -48,7 +48,7 @@ async def service(module: str, folder: Path, settings: dict[str, str]) -> AsyncI
     """
     name = module.removesuffix("_service")
     prefix = f"CLOSEOUT_{name.upper()}"
-    inherited = {key: value for key, value in os.environ.items() if key[:9] != "CLOSEOUT_"}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("CLOSEOUT_")}
     environment = inherited | {
         f"{prefix}_LISTEN": "127.0.0.1:0",
         f"{prefix}_DATABASE_URL": f"sqlite:///{folder / name}.db",
