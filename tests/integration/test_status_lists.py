@@ -1,0 +1,210 @@
+"""Lists in pages: each row once and in order, with tokens bound to their question."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from clients.errors import InvalidArgumentError, from_rpc_error
+from integration.status_support import FAILED, SENT, Status, results
+from protos.campaign.v1 import status_pb2 as pb
+
+
+@pytest.fixture
+async def filled(status: Status) -> Status:
+    """Seven campaigns; "a" has gaps, both outcomes and a long audit trail."""
+    for name in "abcdefg":
+        await status.start(name, 40)
+    await status.report("a", *results(range(1, 40, 3)), *results(range(2, 40, 6), FAILED))
+    for _ in range(3):
+        await status.client.pause_campaign(campaign_id="a")
+        await status.client.resume_campaign(campaign_id="a")
+    return status
+
+
+_Request = Callable[..., Any]
+_LISTS: list[tuple[str, _Request, str, Callable[[Any], Any], int]] = [
+    ("ListCampaigns", pb.ListCampaignsRequest, "campaigns", lambda row: row.campaign_id, 7),
+    (
+        "ListResults",
+        lambda **fields: pb.ListResultsRequest(campaign_id="a", **fields),
+        "results",
+        lambda row: row.sequence,
+        20,
+    ),
+    (
+        "ListMissingRanges",
+        lambda **fields: pb.ListMissingRangesRequest(campaign_id="a", **fields),
+        "ranges",
+        lambda row: (row.first, row.last),
+        13,
+    ),
+    (
+        "ListTransitions",
+        lambda **fields: pb.ListTransitionsRequest(campaign_id="a", **fields),
+        "transitions",
+        lambda row: row.to_state,
+        8,
+    ),
+]
+
+
+async def pages(status: Status, method: str, request: _Request, rows: str, size: int) -> list[Any]:
+    """Return all pages of a list, as lists of rows."""
+    found = []
+    token = ""
+    while True:
+        page = await getattr(status.stub, method)(request(page_size=size, page_token=token))
+        found.append(list(getattr(page, rows)))
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+@pytest.mark.parametrize("listed", _LISTS, ids=[row[0] for row in _LISTS])
+async def test_pages_of_any_size_have_the_same_rows(
+    filled: Status, listed: tuple[str, _Request, str, Callable[[Any], Any], int]
+) -> None:
+    """Pages are full but for the last, and together they are the list, without a repeat."""
+    method, request_of, rows, key, count = listed
+    (whole,) = await pages(filled, method, request_of, rows, 0)
+    assert len(whole) == count
+    for size in (1, 3, count - 1, count, count + 1):
+        found = await pages(filled, method, request_of, rows, size)
+        assert [key(row) for page in found for row in page] == [key(row) for row in whole]
+        assert all(len(page) == size for page in found[:-1])
+        assert found[-1], "no empty page at the end"
+
+
+async def test_a_token_is_refused_for_another_question(filled: Status) -> None:
+    """A token of one list, campaign or filter is INVALID_ARGUMENT in every other question."""
+    stub = filled.stub
+    token = {
+        method: (await getattr(stub, method)(request_of(page_size=1))).next_page_token
+        for method, request_of, *_ in _LISTS
+    }
+    assert len(set(token.values())) == len(_LISTS)
+    wrong = [
+        stub.ListResults(pb.ListResultsRequest(campaign_id="b", page_token=token["ListResults"])),
+        stub.ListResults(
+            pb.ListResultsRequest(campaign_id="a", outcomes=[SENT], page_token=token["ListResults"])
+        ),
+        stub.ListCampaigns(pb.ListCampaignsRequest(states=[3], page_token=token["ListCampaigns"])),
+        stub.ListCampaigns(
+            pb.ListCampaignsRequest(
+                order=pb.ListCampaignsRequest.STUCK_FIRST, page_token=token["ListCampaigns"]
+            )
+        ),
+        *(
+            getattr(stub, method)(request_of(page_token=foreign))
+            for method, request_of, *_ in _LISTS
+            for other, foreign in token.items()
+            if other != method
+        ),
+    ]
+    for call in wrong:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        error = from_rpc_error(caught.value)
+        assert isinstance(error, InvalidArgumentError), error
+        assert set(error.field_violations) == {"page_token"}
+
+
+def _forged(content: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
+
+
+async def test_no_token_that_is_made_up_does_harm(filled: Status) -> None:
+    """Whatever is sent as a token is INVALID_ARGUMENT or a page, never a failure of ours."""
+    question = ["campaigns", "default", [], False]
+    made_up = [
+        "x",
+        "====",
+        "ä" * 9,
+        "a" * 100_000,
+        _forged(5),
+        _forged({}),
+        _forged(None),
+        _forged([]),
+        _forged([question]),
+        _forged([question, None]),
+        _forged([question, []]),
+        _forged([question, [1]]),
+        _forged([question, [1, 2, 3]]),
+        _forged([question, ["1", "2"]]),
+        _forged([question, [1.5, 2]]),
+        _forged([question, [True, 1]]),
+        _forged([question, [2**63, 1]]),
+        base64.urlsafe_b64encode(b"[" * 3_000).decode(),
+        base64.urlsafe_b64encode(b"\xff\xfe").decode(),
+    ]
+    for token in made_up:
+        for method, request_of, *_ in _LISTS:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await getattr(filled.stub, method)(request_of(page_token=token))
+            error = from_rpc_error(caught.value)
+            assert isinstance(error, InvalidArgumentError), (method, token[:80], error)
+
+
+async def test_the_newest_campaign_comes_first_and_states_filter(filled: Status) -> None:
+    """Campaigns come newest first; with states only those in them."""
+    names = [row.campaign_id async for row in filled.client.list_campaigns(page_size=2)]
+    assert names == list("gfedcba")
+    await filled.client.pause_campaign(campaign_id="c")
+    await filled.client.cancel_campaign(campaign_id="e")
+    chosen = filled.client.list_campaigns(states=[pb.Campaign.PAUSED, pb.Campaign.CANCELLED])
+    assert [row.campaign_id async for row in chosen] == ["e", "c"]
+
+
+async def test_the_campaign_longest_without_progress_comes_first(filled: Status) -> None:
+    """Stuck first: the open campaigns, the one whose last new result is oldest first."""
+    await filled.report("c", *results([1]))
+    await filled.client.cancel_campaign(campaign_id="b")
+    listed = filled.client.list_campaigns(stuck_first=True, page_size=2)
+    assert [row.campaign_id async for row in listed] == ["d", "e", "f", "g", "a", "c"]
+
+
+async def test_results_of_some_outcomes(filled: Status) -> None:
+    """ListResults with outcomes has those alone, in order, over pages."""
+    failed = filled.client.list_results(campaign_id="a", outcomes=[FAILED], page_size=2)
+    assert [row.sequence async for row in failed] == list(range(2, 40, 6))
+    both = filled.client.list_results(campaign_id="a", outcomes=[SENT, FAILED], page_size=7)
+    assert len([row async for row in both]) == 20
+
+
+async def test_a_result_comes_back_as_it_was_reported(status: Status) -> None:
+    """Every field of a result is kept, also its time to the microsecond."""
+    given = pb.Result(
+        sequence=1,
+        outcome=FAILED,
+        attempt=3,
+        code="550",
+        detail="no such user: жук",
+        provider_message_id="<1@example.com>",
+    )
+    given.finish_time.FromJsonString("1969-12-31T23:59:58.123456Z")
+    await status.start("a", 1)
+    await status.report("a", given)
+    assert [row async for row in status.client.list_results(campaign_id="a")] == [given]
+
+
+async def test_the_largest_page_of_the_longest_results_fits_a_message(status: Status) -> None:
+    """A full page of results with every text at its longest can be sent and read."""
+    await status.start("a", 2_000)
+    text = {"code": "𝄞" * 64, "detail": "𝄞" * 500, "provider_message_id": "𝄞" * 255}
+    for start in (1, 1_001):
+        await status.report("a", *results(range(start, start + 1_000), **text))
+    listed = status.client.list_results(campaign_id="a", page_size=5_000)
+    assert [row.sequence async for row in listed] == list(range(1, 2_001))
+
+
+async def test_a_campaign_without_a_total_has_no_missing_ranges(status: Status) -> None:
+    """Of a DRAFT nothing is missing, and nothing is listed."""
+    await status.client.create_campaign(campaign_id="a")
+    assert [gap async for gap in status.client.list_missing_ranges(campaign_id="a")] == []
+    assert [row async for row in status.client.list_results(campaign_id="a")] == []
