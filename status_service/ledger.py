@@ -16,13 +16,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from service_runtime.database import read_clock
-from status_service.domain import Cause, Counters, State, sources
+from status_service.domain import OPEN, Cause, Counters, State, sources
 from status_service.errors import (
     CampaignNotFoundError,
     CampaignNotSealedError,
     SequenceOutOfRangeError,
 )
-from status_service.result_rows import ResultRow, stored_outcomes, upsert
+from status_service.result_rows import ResultRow, count, stored_outcomes, upsert
 from status_service.schema import campaigns, events, transitions
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _record_campaign(
     after = settle(
         connection,
         campaign,
-        Counters.of(deltas),
+        _believed(connection, campaign, Counters.of(deltas)),
         now=now,
         cause=Cause.RESULT,
         actor=reporter,
@@ -207,6 +207,19 @@ def _record_campaign(
     if after.state != campaign.state:
         recorded.completed.append(change_of(after))
     return after
+
+
+def _believed(connection: sa.Connection, campaign: sa.Row[Any], deltas: Counters) -> Counters:
+    """Return what to add to the counters for results that were just stored.
+
+    Those deltas, unless they fill the campaign: then its results are counted, once,
+    so that a counter somebody changed by hand completes nothing with people missing.
+    """
+    counters = counters_of(campaign)
+    fills = counters.processed + deltas.processed >= campaign.total
+    if State(campaign.state) not in OPEN or not fills:
+        return deltas
+    return count(connection, campaign.campaign, campaign.total).minus(counters)
 
 
 def settle(
