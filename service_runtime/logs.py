@@ -25,7 +25,6 @@ def configure_logs(level: str, *, service: str) -> None:
         level: debug, info, warning or error.
         service: bound to every line as ``service``.
     """
-    terminal = sys.stderr.isatty()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -44,16 +43,18 @@ def configure_logs(level: str, *, service: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *(
-                    [structlog.dev.ConsoleRenderer()]
-                    if terminal
-                    else [
-                        structlog.processors.dict_tracebacks,
-                        structlog.processors.JSONRenderer(default=str),
-                    ]
-                ),
+                *_renderers(terminal=sys.stderr.isatty()),
             ],
         )
     )
     logging.getLogger("grpc._cython.cygrpc").addFilter(_CancelledStreams())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def _renderers(*, terminal: bool) -> list[structlog.typing.Processor]:
+    # Stacks are plain text: the richer forms carry the values of local variables,
+    # and so addresses and passwords, into the log.
+    if terminal:
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(exception_formatter=plain)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
