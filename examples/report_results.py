@@ -71,9 +71,7 @@ async def main(address: str, total: int) -> None:
     """Send a campaign of ``total`` messages and print how it ended."""
     campaign_id = f"example-{uuid.uuid4()}"
     async with StatusClient(address) as status:
-        await status.create_campaign(
-            campaign_id=campaign_id, display_name="My own sender", channel="mine"
-        )
+        await status.create_campaign(campaign_id=campaign_id, display_name="Mine", channel="mine")
         await status.start_campaign(campaign_id=campaign_id, total=total)
         await report(status, campaign_id, [send(sequence) for sequence in range(1, total + 1)])
         campaign = await status.get_campaign(campaign_id=campaign_id)
