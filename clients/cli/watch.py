@@ -35,7 +35,7 @@ _LINE_INTERVAL_SECONDS = 1.0
 #: How often a service that does not answer is asked again, seconds.
 _RECONNECT_SECONDS = 0.5
 #: How often the sender is asked what it waits for, seconds.
-_PROBLEM_INTERVAL_SECONDS = 2.0
+_PROBLEM_INTERVAL_SECONDS = 1.0
 
 TERMINAL = (pb.Campaign.COMPLETED, pb.Campaign.CANCELLED)
 

@@ -49,15 +49,19 @@ class System:
     provider: SmtpProvider
     environment: dict[str, str]
 
-    async def closeout(self, *words: str) -> tuple[int, str, str]:
-        """Run a command; return its exit code, output and errors."""
-        process = await asyncio.create_subprocess_exec(
+    async def start(self, *words: str) -> asyncio.subprocess.Process:
+        """Start a command."""
+        return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "clients", *words),
             cwd=self.folder,
             env=self.environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+
+    async def closeout(self, *words: str) -> tuple[int, str, str]:
+        """Run a command; return its exit code, output and errors."""
+        process = await self.start(*words)
         async with asyncio.timeout(60):
             out, err = await process.communicate()
         assert process.returncode is not None
@@ -138,6 +142,29 @@ async def test_send_speaks_json(system: System) -> None:
     assert (plain["accepted"], plain["invalid"], plain["total"]) == (1, 1, 1)
     code, out, _ = await system.closeout("watch", plain["campaign_id"])
     assert (code, out.splitlines()[-1][:22]) == (0, "COMPLETED total=1 sent")
+
+
+async def test_a_provider_that_is_down_is_waited_for(system: System) -> None:
+    """The campaign waits, `watch` and `status` say why, and it goes on by itself."""
+    await system.provider.__aexit__(None, None, None)
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", "email\na@example.com\n")
+    named = ("--recipients", recipients, "--campaign-id", "waits")
+    assert (await system.closeout("send", campaign, *named))[0] == 0
+    process = await system.start("watch", "waits")
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        said = (await process.stderr.readline()).decode()
+        assert said.startswith("closeout: the sender waits: ")
+        assert "Connection refused" in said
+        _, status, _ = await system.closeout("status", "waits")
+        assert "waits for" in status
+        assert "Connection refused" in status
+        async with SmtpProvider(Obliging(), port=system.provider.port) as provider:
+            out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert out.splitlines()[-1] == b"COMPLETED total=1 sent=1 failed=0 skipped=0 unknown=0"
+    assert [entry.recipient for entry in provider.ledger.accepted] == ["a@example.com"]
 
 
 async def test_a_broken_template_shows_the_place(system: System) -> None:
