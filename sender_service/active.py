@@ -61,7 +61,8 @@ class ActiveCampaign:
     async def wait(self, seconds: float | None) -> None:
         """Wait until something changed, at most ``seconds``; None: however long."""
         try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
         except TimeoutError:
             return
         self._changed.clear()

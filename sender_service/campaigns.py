@@ -229,7 +229,7 @@ def note_unreachable(connection: sa.Connection, campaign: int) -> float:
     since = connection.execute(
         sa.update(campaigns)
         .where(campaigns.c.campaign == campaign)
-        .values(unreachable_time=sa.func.coalesce(campaigns.c.unreachable_time, now))
+        .values(unreachable_time=sa.func.coalesce(campaigns.c.unreachable_time, database_now()))
         .returning(campaigns.c.unreachable_time)
     ).scalar_one()
     return float((now - since).total_seconds())

@@ -191,7 +191,10 @@ class ShardRun:
                 return
             self._progress.clear()
             try:
-                await asyncio.wait_for(self._progress.wait(), min(waits))
+                # Not wait_for: in Python 3.11 it loses a cancellation that comes
+                # in the same moment as the event.
+                async with asyncio.timeout(min(waits)):
+                    await self._progress.wait()
             except TimeoutError:
                 continue
 

@@ -229,7 +229,7 @@ def _try_again(
             lost=True,
             attempts=deferrals.c.attempts + 1,
             next_attempt_time=now,
-            first_attempt_time=sa.func.coalesce(deferrals.c.first_attempt_time, now),
+            first_attempt_time=sa.func.coalesce(deferrals.c.first_attempt_time, database_now()),
             code=_DOUBT_CODE,
             detail=_DOUBT_DETAIL,
         )

@@ -204,9 +204,8 @@ class Reporter:
     async def _wait_for_more(self, now: float) -> None:
         held_until = self._backlog.held_until(now)
         try:
-            await asyncio.wait_for(
-                self._more.wait(), None if held_until is None else held_until - now
-            )
+            async with asyncio.timeout(None if held_until is None else held_until - now):
+                await self._more.wait()
         except TimeoutError:
             return
 

@@ -43,6 +43,8 @@ log = structlog.get_logger()
 _TURN_SECONDS = 5.0
 #: Bounds of the wait for what may be claimed later, seconds.
 _MIN_WAIT, _MAX_WAIT = 0.01, 30.0
+#: The longest wait before the status service is asked again to seal, seconds.
+_MAX_SEAL_WAIT = 3.0
 #: How often a campaign that only a person can help is looked at again, seconds.
 _STUCK_SECONDS = 60.0
 #: What a cancelled delivery may take to write down what is finished, seconds.
@@ -170,7 +172,7 @@ class Runner:
 
         False: it is finished, was cancelled before it began, or this process stops.
         """
-        backoff = Backoff(first_seconds=1, max_seconds=_MAX_WAIT)
+        backoff = Backoff(first_seconds=0.5, max_seconds=_MAX_SEAL_WAIT)
         while not self._stopping:
             row = await self._store.read(
                 partial(

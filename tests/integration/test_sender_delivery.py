@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from integration import sender_support as support
 from sender_service import leases, schema, shards

@@ -1,0 +1,165 @@
+"""Both services in this process, on free ports, with a scripted channel."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from clients.errors import UnavailableError
+from clients.sender import SenderClient
+from clients.status import StatusClient
+from integration import sender_support as support
+from protos.campaign.v1 import sender_pb2, status_pb2
+from sender_service import server as sender_server
+from sender_service.settings import SenderSettings
+from sender_service.settings import Settings as SenderServiceSettings
+from status_service import server as status_server
+from status_service.settings import Settings as StatusServiceSettings
+from status_service.settings import StatusSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sender_service.channels import Channel
+
+State = status_pb2.Campaign.State
+TERMINAL = {State.COMPLETED, State.CANCELLED}
+
+
+class Pair:
+    """The two services, either of which can be stopped and started again.
+
+    The ports stay the same over restarts, as do the databases.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.channel = support.ScriptedChannel()
+        self.options = sender_pb2.DeliveryOptions()
+        self.settings: dict[str, Any] = {"grace_seconds": 2, "shard_size": 50}
+        self.status_address = "127.0.0.1:0"
+        self.sender_address = "127.0.0.1:0"
+        self._status = AsyncExitStack()
+        self._sender = AsyncExitStack()
+        self._clients = AsyncExitStack()
+        self.status: StatusClient
+        self.sender: SenderClient
+
+    async def start(self) -> None:
+        """Start both, and connect."""
+        await self.start_status()
+        await self.start_sender()
+        self.status = await self._clients.enter_async_context(StatusClient(self.status_address))
+        self.sender = await self._clients.enter_async_context(SenderClient(self.sender_address))
+
+    async def start_status(self, database: str = "status.db") -> None:
+        """Start the status service."""
+        settings = StatusSettings(
+            listen=self.status_address,
+            database_url=f"sqlite:///{self.folder}/{database}",
+            grace_seconds=0,
+        )
+        running = await self._status.enter_async_context(
+            status_server.running(StatusServiceSettings(status=settings))
+        )
+        self.status_address = running.address
+
+    async def stop_status(self) -> None:
+        """Stop the status service in order."""
+        await self._status.aclose()
+
+    async def start_sender(self) -> None:
+        """Start the sender service."""
+        settings = SenderSettings(
+            listen=self.sender_address,
+            database_url=f"sqlite:///{self.folder}/sender.db",
+            status_address=self.status_address,
+            **self.settings,
+        )
+        channels: dict[str, type[Channel]] = {"scripted": support.channel_class(self.channel)}
+        running = await self._sender.enter_async_context(
+            sender_server.running(SenderServiceSettings(sender=settings), channels=channels)
+        )
+        self.sender_address = running.address
+
+    async def stop_sender(self) -> None:
+        """Stop the sender service in order; calls that do not end stay in doubt."""
+        await self._sender.aclose()
+
+    async def close(self) -> None:
+        """Stop everything."""
+        self.channel.hold.set()
+        await self._clients.aclose()
+        await self._sender.aclose()
+        await self._status.aclose()
+
+    async def create(self, campaign_id: str, messages: int, **fields: Any) -> None:
+        """Create a campaign with so many recipients."""
+        await self.sender.create_campaign(
+            campaign_id=campaign_id,
+            channel="scripted",
+            content=sender_pb2.Content(subject="Hello"),
+            options=self.options,
+            **fields,
+        )
+        addresses = [f"p{number}@example.com" for number in range(messages)]
+        await self.sender.upload_recipients(
+            campaign_id=campaign_id,
+            upload_id="u",
+            batches=[[sender_pb2.Recipient(address=address) for address in addresses]],
+        )
+
+    async def begin(self, campaign_id: str, messages: int, **fields: Any) -> None:
+        """Create a campaign and start it."""
+        await self.create(campaign_id, messages, **fields)
+        await self.sender.start_campaign(campaign_id=campaign_id)
+
+    async def ended(self, campaign_id: str) -> status_pb2.Campaign:
+        """Wait until a campaign is in a terminal state and fully processed."""
+
+        async def look() -> status_pb2.Campaign | None:
+            try:
+                campaign = await self.status.get_campaign(campaign_id=campaign_id)
+            except UnavailableError:
+                return None  # it was started again only now
+            done = campaign.state in TERMINAL and campaign.pending == 0
+            return campaign if done else None
+
+        campaign: status_pb2.Campaign = await support.eventually(look)
+        return campaign
+
+    async def finished(self, campaign_id: str) -> sender_pb2.GetDeliveryResponse:
+        """Wait until the sender has nothing left to do for a campaign."""
+
+        async def look() -> sender_pb2.GetDeliveryResponse | None:
+            delivery = await self.sender.get_delivery(campaign_id=campaign_id)
+            done = delivery.phase == sender_pb2.GetDeliveryResponse.FINISHED
+            return delivery if done else None
+
+        delivery: sender_pb2.GetDeliveryResponse = await support.eventually(look)
+        return delivery
+
+    async def results(self, campaign_id: str) -> dict[int, status_pb2.Result]:
+        """Return the results the status service has, by sequence."""
+        return {
+            result.sequence: result
+            async for result in self.status.list_results(campaign_id=campaign_id)
+        }
+
+    async def problem(self, campaign_id: str) -> str:
+        """Return what the sender says holds a campaign up."""
+        return (await self.sender.get_delivery(campaign_id=campaign_id)).problem
+
+
+@asynccontextmanager
+async def pair(folder: Path, **settings: Any) -> AsyncIterator[Pair]:
+    """Run both services for the block."""
+    both = Pair(folder)
+    both.settings |= settings
+    try:
+        await both.start()
+        yield both
+    finally:
+        await asyncio.shield(both.close())

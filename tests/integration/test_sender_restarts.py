@@ -1,0 +1,320 @@
+"""What survives the stop of either service, and of the stream between them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+
+from integration import sender_support as support
+from integration.sender_pair import Pair, State, pair
+from protos.campaign.v1 import sender_pb2, status_pb2, status_pb2_grpc
+from sender_service import reporter as reporter_module
+from sender_service import schema
+from sender_service.domain import Guarantee
+from service_runtime.database import Store
+from service_runtime.errors import StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+async def stop_in_the_middle(both: Pair, *, after: int) -> int:
+    """Stop the sender with calls in flight; return how many stay in doubt."""
+    accepted = 0
+
+    def script(_: Any) -> Any:
+        nonlocal accepted
+        accepted += 1
+        if accepted == after:
+            both.channel.hold.clear()
+        return support.ACCEPTED
+
+    both.channel.script = script
+    await both.begin("c1", 200)
+    await support.eventually(lambda: both.channel.flying == both.channel.concurrency)
+    in_flight = both.channel.flying
+    await both.stop_sender()
+    both.channel.hold.set()
+    both.channel.script = lambda _: support.ACCEPTED
+    return in_flight
+
+
+@pytest.mark.parametrize("guarantee", Guarantee)
+async def test_a_restarted_sender_goes_on(tmp_path: Path, guarantee: Guarantee) -> None:
+    """S10, S11: what was in flight is UNKNOWN or sent again, all else is sent once."""
+    async with pair(tmp_path, grace_seconds=0) as both:
+        both.options = sender_pb2.DeliveryOptions(
+            guarantee=sender_pb2.DeliveryOptions.Guarantee.Value(guarantee.name)
+        )
+        in_flight = await stop_in_the_middle(both, after=70)
+        await both.start_sender()
+        campaign = await both.ended("c1")
+        assert campaign.state == State.COMPLETED
+        tries: dict[int, list[str]] = {}
+        for message in both.channel.calls:
+            tries.setdefault(message.sequence, []).append(message.idempotency_key)
+        twice = {sequence for sequence, keys in tries.items() if len(keys) > 1}
+        results = await both.results("c1")
+        if guarantee is Guarantee.AT_MOST_ONCE:
+            assert not twice
+            assert 0 < campaign.unknown <= in_flight
+            unknown = {n for n, r in results.items() if r.outcome == status_pb2.Result.UNKNOWN}
+            assert all(results[n].code == "in_doubt" for n in unknown)
+        else:
+            assert 0 < len(twice) <= in_flight
+            assert campaign.sent == 200
+            assert all(len(set(keys)) == 1 for keys in tries.values())
+        assert set(tries) == set(range(1, 201))
+        await both.finished("c1")
+
+
+async def test_a_sender_stopped_in_order_leaves_no_doubt(tmp_path: Path) -> None:
+    """With enough grace every call in flight is written down, and nothing is sent twice."""
+    async with pair(tmp_path, grace_seconds=20) as both:
+        both.channel.hold.clear()
+        await both.begin("c1", 100)
+        await support.eventually(lambda: both.channel.flying == 4)
+        stopping = asyncio.create_task(both.stop_sender())
+        both.channel.hold.set()
+        await stopping
+        await both.start_sender()
+        campaign = await both.ended("c1")
+        assert (campaign.sent, campaign.unknown) == (100, 0)
+        assert both.channel.accepted() == list(range(1, 101))
+
+
+async def test_after_a_restart_nothing_is_sent_before_the_state_is_known(tmp_path: Path) -> None:
+    """A campaign cancelled while the sender was away is not sent further."""
+    async with pair(tmp_path, grace_seconds=20) as both:
+        both.channel.hold.clear()
+        await both.begin("c1", 100)
+        await support.eventually(lambda: both.channel.flying == 4)
+        stopping = asyncio.create_task(both.stop_sender())
+        both.channel.hold.set()
+        await stopping
+        calls = len(both.channel.calls)
+        await both.status.cancel_campaign(campaign_id="c1")
+        await both.stop_status()
+        await both.start_sender()
+        await support.eventually(lambda: both.problem("c1"))
+        await both.start_status()
+        campaign = await both.ended("c1")
+        assert len(both.channel.calls) == calls
+        assert (campaign.state, campaign.skipped) == (State.CANCELLED, 100 - calls)
+
+
+async def test_l4_results_are_kept_while_the_status_service_is_away(tmp_path: Path) -> None:
+    """Sending goes on, the journal waits, and everything is counted once afterwards."""
+    async with pair(tmp_path) as both:
+        both.channel.hold.clear()
+        await both.begin("c1", 120)
+        await support.eventually(lambda: both.channel.flying == 4)
+        await both.stop_status()
+        with capture_logs() as logged:
+            both.channel.hold.set()
+            await support.eventually(lambda: len(both.channel.accepted()) == 120)
+
+            async def all_waits() -> bool:
+                delivery = await both.sender.get_delivery(campaign_id="c1")
+                return delivery.unreported == 120 and "does not answer" in delivery.problem
+
+            await support.eventually(all_waits)
+            await both.start_status()
+            campaign = await both.ended("c1")
+        assert (campaign.state, campaign.sent) == (State.COMPLETED, 120)
+        lost = [line for line in logged if line["event"] == "reporter_lost"]
+        regained = [line for line in logged if line["event"] == "reporter_regained"]
+        assert len(lost) <= 1
+        assert len(regained) == 1
+        assert (await both.finished("c1")).problem == ""
+
+
+async def test_a_restart_of_both_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    """What was acknowledged is not needed again, what was not is reported again."""
+    async with pair(tmp_path, grace_seconds=20) as both:
+        both.channel.hold.clear()
+        await both.begin("c1", 100)
+        await support.eventually(lambda: both.channel.flying == 4)
+        await both.stop_status()
+        stopping = asyncio.create_task(both.stop_sender())
+        both.channel.hold.set()
+        await stopping
+        await both.start_status()
+        await both.start_sender()
+        assert (await both.ended("c1")).sent == 100
+        assert both.channel.accepted() == list(range(1, 101))
+
+
+async def test_a_second_sender_on_the_same_database_is_refused(tmp_path: Path) -> None:
+    """It says who has the database, and disturbs nothing."""
+    async with pair(tmp_path) as both:
+        other = Pair(tmp_path)
+        other.status_address = both.status_address
+        with pytest.raises(StartupError, match="in use by the sender service"):
+            await other.start_sender()
+        await both.begin("c1", 3)
+        assert (await both.ended("c1")).sent == 3
+
+
+class FakeStatusService(status_pb2_grpc.StatusServiceServicer):
+    """A status service whose stream does what a test says: for faults no real one has."""
+
+    def __init__(self) -> None:
+        self.generation = "g1"
+        self.stored: dict[int, int] = {}
+        self.streams = 0
+        self.break_after: int | None = None
+        self.silent = False
+        self.reject: set[str] = set()
+        self.frames: list[list[int]] = []
+
+    async def CreateCampaign(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+        """Accept any."""
+        campaign = status_pb2.Campaign(campaign_id=request.campaign_id, state=State.DRAFT)
+        return status_pb2.CreateCampaignResponse(campaign=campaign, created=True)
+
+    async def StartCampaign(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+        """Begin at once."""
+        campaign = status_pb2.Campaign(campaign_id=request.campaign_id, state=State.SENDING)
+        return status_pb2.StartCampaignResponse(campaign=campaign, transitioned=True)
+
+    async def ReportResults(  # type: ignore[override]  # noqa: N802
+        self, request_iterator: AsyncIterator[Any], context: Any
+    ) -> AsyncIterator[Any]:
+        """Store, acknowledge, reject, fall silent or break."""
+        self.streams += 1
+        frames = 0
+        async for request in request_iterator:
+            assert request.frame == frames + 1
+            frames += 1
+            self.frames.append([request.frame, len(request.results)])
+            if self.break_after is not None and request.results and frames > self.break_after:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "broken by the test")
+            if self.silent and request.results:
+                continue
+            response = status_pb2.ReportResultsResponse(
+                acked_through=request.frame, store_generation=self.generation
+            )
+            response.campaign_states.add(campaign_id=request.campaign_id, state=State.SENDING)
+            if request.campaign_id in self.reject and request.results:
+                response.rejections.add(
+                    frame=request.frame,
+                    campaign_id=request.campaign_id,
+                    reason="CAMPAIGN_NOT_SEALED",
+                    message="not sealed, says the test",
+                )
+            else:
+                for result in request.results:
+                    self.stored[result.sequence] = self.stored.get(result.sequence, 0) + 1
+            yield response
+
+
+class Faults(Pair):
+    """A sender beside a status service that misbehaves."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.fake = FakeStatusService()
+        self._server = grpc.aio.server()
+
+    async def start_status(self, database: str = "") -> None:  # noqa: ARG002 - it has none
+        """Serve the fake."""
+        status_pb2_grpc.add_StatusServiceServicer_to_server(self.fake, self._server)
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        self.status_address = f"127.0.0.1:{port}"
+        await self._server.start()
+
+    async def close(self) -> None:
+        """Stop everything."""
+        await super().close()
+        await self._server.stop(None)
+
+
+@pytest.fixture
+async def faults(tmp_path: Path) -> AsyncIterator[Faults]:
+    """A sender beside a status service that misbehaves, already running."""
+    both = Faults(tmp_path)
+    await both.start()
+    yield both
+    await both.close()
+
+
+async def test_a_broken_stream_is_replayed(faults: Faults) -> None:
+    """What was not acknowledged is sent again on the next stream; nothing is left out."""
+    faults.fake.break_after = 1
+    await faults.begin("c1", 120)
+    await support.eventually(lambda: faults.fake.streams >= 3)
+    assert faults.fake.stored == {}
+    faults.fake.break_after = None
+    delivery = await faults.finished("c1")
+    assert delivery.unreported == 0
+    assert set(faults.fake.stored) == set(range(1, 121))
+
+
+async def test_rejected_results_are_kept_and_shown(faults: Faults) -> None:
+    """A refusal is logged as an error, shown to the operator, retried, and cleared."""
+    faults.fake.reject = {"c1"}
+    with capture_logs() as logged:
+        await faults.begin("c1", 30)
+        problem = await support.eventually(lambda: faults.problem("c1"))
+    assert "not sealed, says the test" in problem
+    refused = [line for line in logged if line["event"] == "results_refused"]
+    assert [line["reason"] for line in refused] == ["CAMPAIGN_NOT_SEALED"]
+    await faults.begin("c2", 10)
+    await faults.finished("c2")
+    faults.fake.reject = set()
+    assert (await faults.finished("c1")).problem == ""
+    assert set(faults.fake.stored) == set(range(1, 31))
+
+
+async def test_a_silent_stream_is_given_up(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that are never acknowledged do not stop the reports for ever."""
+    monkeypatch.setattr(reporter_module, "_ACKNOWLEDGE_SECONDS", 0.2)
+    monkeypatch.setattr(reporter_module, "_WATCH_SECONDS", 0.05)
+    faults.fake.silent = True
+    await faults.begin("c1", 30)
+    await support.eventually(lambda: faults.fake.streams >= 2)
+    faults.fake.silent = False
+    await faults.finished("c1")
+    assert set(faults.fake.stored) == set(range(1, 31))
+
+
+async def test_a_replaced_store_gets_everything_again(faults: Faults) -> None:
+    """Another generation on a later stream: the journal of open campaigns is replayed."""
+    faults.channel.script = lambda m: support.ACCEPTED if m.sequence <= 20 else support.UNREACHABLE
+    await faults.begin("c1", 40)
+    await support.eventually(lambda: set(faults.fake.stored) >= set(range(1, 21)))
+
+    async def all_reported() -> bool:
+        delivery = await faults.sender.get_delivery(campaign_id="c1")
+        return delivery.unreported == 0
+
+    await support.eventually(all_reported)
+    faults.fake.stored.clear()
+    faults.fake.generation = "g2"
+    await faults.begin("c2", 1)  # its answer tells the generation
+    await support.eventually(lambda: set(range(1, 21)) <= set(faults.fake.stored))
+    faults.channel.script = lambda _: support.ACCEPTED
+    await faults.finished("c1")
+    assert set(faults.fake.stored) == set(range(1, 41))
+
+
+async def test_reported_is_stored_as_it_was_acknowledged(tmp_path: Path) -> None:
+    """S7: what the sender calls reported is in the database of the status service."""
+    async with pair(tmp_path) as both:
+        await both.begin("c1", 75)
+        await both.finished("c1")
+        await both.stop_sender()
+        store = Store(f"sqlite:///{tmp_path}/sender.db", schema.metadata, holder="test")
+        try:
+            shards = await support.rows(store, sa.select(schema.shards))
+        finally:
+            store.close()
+        assert [shard.reported for shard in shards] == [50, 25]
+        assert len(await both.results("c1")) == 75
