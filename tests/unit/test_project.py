@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -139,3 +142,23 @@ def test_code_of_the_readme_is_that_of_the_example() -> None:
         lines = [line.strip() for line in block.splitlines()]
         starts = [index for index, line in enumerate(script) if line == lines[0]]
         assert lines in [script[start : start + len(lines)] for start in starts]
+
+
+def test_the_wheel_has_what_it_needs_outside_of_a_clone(tmp_path: Path) -> None:
+    """Installed without the sources, types are known and the demo has its campaign."""
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
+    subprocess.run(  # noqa: S603 - our own interpreter, our own arguments
+        [*build, "--directory", str(tmp_path)], cwd=ROOT, check=True, capture_output=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert names >= {f"{package}/py.typed" for package in packages}
+    assert names >= {
+        f"clients/demo/examples/{path.name}"
+        for path in (ROOT / "examples").iterdir()
+        if path.suffix in {".toml", ".csv", ".txt", ".html"}
+    }
+    tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == set(packages)
