@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -312,6 +314,25 @@ TestS1ToS6 = Ledger.TestCase
 TestS1ToS6.settings = settings(stateful_step_count=25)
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["one-frame", "a-frame-each"])
+def test_s2_every_merge_of_up_to_three_results(together: bool) -> None:  # noqa: FBT001
+    """Whatever up to three outcomes a message gets in whatever order, the highest stays."""
+    orders = [order for length in (1, 2, 3) for order in itertools.product(Outcome, repeat=length)]
+    steps = [
+        [(sequence, order[step]) for sequence, order in enumerate(orders, 1) if len(order) > step]
+        for step in range(3)
+    ]
+    parts = [list(itertools.chain(*steps))] if together else steps
+    database = Database()
+    try:
+        _report(database, "a", parts, total=len(orders), together=True)
+        stored = database.by_hand.execute("SELECT outcome FROM results ORDER BY sequence")
+        assert [one[0] for one in stored] == [max(order) for order in orders]
+        check_invariants(database.by_hand)
+    finally:
+        database.close()
+
+
 _TOTAL = 12
 reports = st.lists(st.tuples(st.integers(1, _TOTAL), outcomes), min_size=1, max_size=40)
 
@@ -332,7 +353,7 @@ def test_s2_any_split_order_and_repetition_ends_in_the_same_rows(
             "once": [reported],
             "anyhow": [shuffled[first:last] for first, last in edges],
         }.items():
-            _report(database, name, parts, together=together)
+            _report(database, name, parts, total=_TOTAL, together=together)
         found = {
             name: database.by_hand.execute(
                 "SELECT state, sent, failed, skipped, unknown, sequence, outcome FROM campaigns"
@@ -352,7 +373,7 @@ def test_s2_any_split_order_and_repetition_ends_in_the_same_rows(
 
 
 def _report(
-    database: Database, name: str, parts: list[list[tuple[int, int]]], *, together: bool
+    database: Database, name: str, parts: list[list[tuple[int, int]]], *, total: int, together: bool
 ) -> None:
     key = ledger.CampaignKey("default", name)
     parsed = [ledger.Frame(key, "tester", [result(*one) for one in part]) for part in parts]
@@ -361,7 +382,7 @@ def _report(
         campaigns.create(
             connection, _CALLER, campaign_id=name, request_id="", display_name="", channel=""
         )
-        campaigns.start(connection, _CALLER, name, total=_TOTAL, start_time=None)
+        campaigns.start(connection, _CALLER, name, total=total, start_time=None)
 
     database.write(prepared)
     for batch in [parsed] if together else [[frame] for frame in parsed]:
