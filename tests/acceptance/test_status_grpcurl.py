@@ -1,0 +1,138 @@
+"""The status service through grpcurl, as an operator without our code calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pysqlite3 import dbapi2
+
+from acceptance.processes import PATIENCE_SECONDS, Service
+
+_GRPCURL = Path(sys.executable).with_name("grpcurl")
+_SERVICE = "campaign.v1.StatusService"
+
+
+@pytest.fixture(scope="module")
+def status(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A status service as a process."""
+    folder = tmp_path_factory.mktemp("status")
+    with Service(
+        "status_service",
+        "status service listening on ",
+        folder,
+        {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0"},
+    ) as service:
+        service.start()
+        yield service
+        assert service.terminate() == 0
+
+
+def grpcurl(status: Service, *arguments: str, data: Any = None) -> tuple[int, str, str]:
+    """Run grpcurl; return its exit code, output and errors."""
+    options = [] if data is None else ["-d", json.dumps(data)]
+    done = subprocess.run(  # noqa: S603 - a tool of the development environment
+        [_GRPCURL, "-plaintext", "-emit-defaults", *options, status.address, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def called(status: Service, method: str, data: Any) -> Any:
+    """Make a call that succeeds; return its answer."""
+    code, output, errors = grpcurl(status, f"{_SERVICE}/{method}", data=data)
+    assert code == 0, errors
+    return json.loads(output)
+
+
+def sent_campaign(status: Service, name: str, total: int, results: int) -> None:
+    """Make a campaign of which the first ``results`` messages were sent."""
+    called(status, "CreateCampaign", {"campaign_id": name, "display_name": name})
+    called(status, "StartCampaign", {"campaign_id": name, "total": total})
+    rows = [{"sequence": number, "outcome": "SENT"} for number in range(1, results + 1)]
+    frame = {"frame": 1, "campaign_id": name, "results": rows, "reporter": "grpcurl"}
+    answer = called(status, "ReportResults", frame)
+    assert answer["acked_through"] == "1"
+
+
+def test_grpcurl_lists_and_describes_service_method_and_message(status: Service) -> None:
+    """Reflection lists the service and describes it, a method and a message of it."""
+    code, output, errors = grpcurl(status, "list")
+    assert code == 0, errors
+    assert {_SERVICE, "grpc.health.v1.Health"} <= set(output.split())
+    code, output, errors = grpcurl(status, "list", _SERVICE)
+    assert code == 0, errors
+    assert f"{_SERVICE}.MarkComplete" in output.split()
+    for symbol, expected in {
+        _SERVICE: "rpc MarkComplete ( .campaign.v1.MarkCompleteRequest )",
+        f"{_SERVICE}.MarkComplete": "returns ( .campaign.v1.MarkCompleteResponse )",
+        "campaign.v1.MarkCompleteRequest": "string campaign_id = 1;",
+    }.items():
+        code, output, errors = grpcurl(status, "describe", symbol)
+        assert code == 0, errors
+        assert expected in output
+    code, output, errors = grpcurl(status, "describe")
+    assert code == 0, errors
+    assert _SERVICE in output
+
+
+def test_grpcurl_reads_health(status: Service) -> None:
+    """The health service answers for the server and for our service by name."""
+    for name in ("", _SERVICE):
+        code, output, errors = grpcurl(
+            status, "grpc.health.v1.Health/Check", data={"service": name}
+        )
+        assert code == 0, errors
+        assert json.loads(output) == {"status": "SERVING"}
+
+
+def test_mark_complete_completes_a_campaign_that_is_stuck(status: Service) -> None:
+    """A campaign made stuck by hand in the database is completed, and only the first time."""
+    sent_campaign(status, "stuck", 3, 3)
+    connection = dbapi2.connect(status.folder / "closeout-status.db", timeout=PATIENCE_SECONDS)
+    with connection:
+        changed = connection.execute(
+            "UPDATE campaigns SET state = 'SENDING', complete_time = NULL"
+            " WHERE campaign_id = 'stuck'"
+        )
+        assert changed.rowcount == 1
+    connection.close()
+    answer = called(status, "MarkComplete", {"campaign_id": "stuck", "reason": "by hand"})
+    assert answer["transitioned"] is True
+    assert (answer["campaign"]["state"], answer["campaign"]["sent"]) == ("COMPLETED", "3")
+    again = called(status, "MarkComplete", {"campaign_id": "stuck"})
+    assert again == {"campaign": answer["campaign"], "transitioned": False}
+
+
+def test_mark_complete_of_a_completed_campaign_is_ok(status: Service) -> None:
+    """A campaign that closed by itself: OK, transitioned is false."""
+    sent_campaign(status, "done", 2, 2)
+    answer = called(status, "MarkComplete", {"campaign_id": "done"})
+    assert (answer["transitioned"], answer["campaign"]["state"]) == (False, "COMPLETED")
+
+
+def test_mark_complete_that_is_not_ready_names_what_is_missing(status: Service) -> None:
+    """FAILED_PRECONDITION with the counts and the missing ranges in text and details."""
+    sent_campaign(status, "half", 10, 4)
+    code, _, errors = grpcurl(status, f"{_SERVICE}/MarkComplete", data={"campaign_id": "half"})
+    assert code != 0
+    assert "Code: FailedPrecondition" in errors
+    assert "total=10 sent=4 failed=0 skipped=0 unknown=0 pending=6" in errors
+    assert "no result for 5-10" in errors
+    assert "CAMPAIGN_NOT_FULLY_PROCESSED" in errors
+
+
+def test_mark_complete_of_nothing_is_not_found(status: Service) -> None:
+    """NOT_FOUND with its reason."""
+    code, _, errors = grpcurl(status, f"{_SERVICE}/MarkComplete", data={"campaign_id": "nothing"})
+    assert code != 0
+    assert "Code: NotFound" in errors
+    assert "CAMPAIGN_NOT_FOUND" in errors

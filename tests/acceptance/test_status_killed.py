@@ -1,0 +1,113 @@
+"""S7: what was acknowledged survives SIGKILL; what was not is sent again and counts once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from pysqlite3 import dbapi2
+
+from acceptance.processes import Service
+from clients.status import StatusClient
+from integration.status_support import (
+    FAILED,
+    PATIENCE_SECONDS,
+    SENT,
+    Stream,
+    check_invariants,
+    reporting,
+    results,
+)
+
+_TOTAL, _A_FRAME, _IN_FLIGHT, _KILLS = 20_000, 100, 8, 5
+_FRAMES = range(_TOTAL // _A_FRAME)
+COMPLETED = 5
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> Iterator[Service]:
+    """A status service as a process, which comes back on the port it had."""
+    with Service(
+        "status_service",
+        "status service listening on ",
+        tmp_path,
+        {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0"},
+    ) as service:
+        service.environment["CLOSEOUT_STATUS_LISTEN"] = service.start()
+        yield service
+
+
+def stored(status: Service) -> set[int]:
+    """Return the sequences that have a result in the database."""
+    connection = dbapi2.connect(status.folder / "closeout-status.db", timeout=PATIENCE_SECONDS)
+    try:
+        return {row[0] for row in connection.execute("SELECT sequence FROM results")}
+    finally:
+        connection.close()
+
+
+async def report(stream: Stream, frames: list[int], acknowledged: set[int]) -> None:
+    """Report frames with a bounded number in flight; note what was acknowledged, to the end."""
+    sent: list[int] = []
+
+    def note() -> None:
+        acknowledged.update(sent[: stream.acked_through])
+
+    try:
+        for frame in frames:
+            first = frame * _A_FRAME + 1
+            outcome = FAILED if frame % 10 == 0 else SENT
+            sent.append(frame)
+            await stream.send("a", *results(range(first, first + _A_FRAME), outcome))
+            while len(sent) - stream.acked_through >= _IN_FLIGHT:
+                await stream.acked(stream.acked_through + 1)
+                note()
+        await stream.acked(len(sent))
+    finally:
+        note()
+
+
+async def test_s7_acknowledged_frames_survive_sigkill(status: Service) -> None:
+    """Killed five times at random while 20,000 results come in: all are there, each once."""
+    chance = random.Random(20_000)  # noqa: S311 - where to kill, not a secret
+    async with StatusClient(status.address) as client:
+        await client.create_campaign(campaign_id="a")
+        await client.start_campaign(campaign_id="a", total=_TOTAL)
+    acknowledged: set[int] = set()
+    generations = set()
+    for _ in range(_KILLS):
+        missing = [frame for frame in _FRAMES if frame not in acknowledged]
+        kill_after = chance.randrange(1, len(missing) // 3)
+        async with StatusClient(status.address) as client, reporting(client) as stream:
+            reporter = asyncio.create_task(report(stream, missing, acknowledged))
+            await stream.until(lambda: stream.acked_through >= kill_after)  # noqa: B023
+            status.kill()
+            with pytest.raises((AssertionError, grpc.aio.AioRpcError, asyncio.InvalidStateError)):
+                await reporter
+            await stream.status()
+            acknowledged.update(missing[: stream.acked_through])
+            generations.update(answer.store_generation for answer in stream.responses)
+        await asyncio.to_thread(status.start)
+        kept = stored(status)
+        for frame in acknowledged:
+            assert set(range(frame * _A_FRAME + 1, (frame + 1) * _A_FRAME + 1)) <= kept
+    assert len(generations) == 1
+    async with StatusClient(status.address) as client:
+        rest = [frame for frame in _FRAMES if frame not in acknowledged]
+        assert rest, "killed before the end"
+        async with reporting(client) as stream:
+            await report(stream, rest, acknowledged)
+            assert stream.states == {"a": COMPLETED}
+        campaign = await client.get_campaign(campaign_id="a")
+        assert await client.repair_campaigns() == []
+    assert (campaign.state, campaign.sent, campaign.failed) == (COMPLETED, 18_000, 2_000)
+    assert status.terminate() == 0
+    assert not status.events("campaign_repaired")
+    connection = dbapi2.connect(status.folder / "closeout-status.db")
+    check_invariants(connection)
+    assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    connection.close()
