@@ -1,0 +1,227 @@
+"""The store under both services: durability, transactions, threads, and who may open it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from pysqlite3 import dbapi2
+from structlog.testing import capture_logs
+
+from service_runtime.database import Store, UtcTime, read_clock
+from service_runtime.errors import StartupError, StoreUnavailableError
+
+_metadata = sa.MetaData()
+_things = sa.Table(
+    "things", _metadata, sa.Column("thing", sa.Integer, primary_key=True), sa.Column("at", UtcTime)
+)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """A store in a new file."""
+    opened = Store(f"sqlite:///{tmp_path}/x.db", _metadata, holder="test")
+    yield opened
+    opened.close()
+
+
+def _add(connection: sa.Connection, thing: int = 1) -> None:
+    connection.execute(sa.insert(_things).values(thing=thing))
+
+
+def _count(connection: sa.Connection) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(_things)).scalar_one()
+
+
+async def test_s7_commits_are_synchronous(store: Store) -> None:
+    """Every connection runs in WAL with synchronous=FULL: a commit survives a power cut."""
+
+    def pragmas(connection: sa.Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names]
+
+    assert await store.write(pragmas) == ["wal", 2, 1]
+    assert await store.read(pragmas) == ["wal", 2, 1]
+
+
+async def test_work_that_fails_leaves_nothing(store: Store) -> None:
+    """An exception rolls the transaction back, reaches the caller as it is, and the store lives."""
+
+    def failing(connection: sa.Connection) -> None:
+        _add(connection)
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await store.write(failing)
+    assert await store.read(_count) == 0
+    assert store.answering
+
+
+async def test_a_cancelled_caller_does_not_reach_into_the_transaction(store: Store) -> None:
+    """Work that runs ends as it would, though whoever asked for it is gone."""
+    running, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        running.set()
+        assert go_on.wait(20)
+        _add(connection)
+
+    task = asyncio.create_task(store.write(slow))
+    await asyncio.to_thread(running.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    await store.write(lambda _: None)  # one thread writes, so that one is done
+    assert await store.read(_count) == 1
+
+
+async def test_reads_go_on_beside_a_write(store: Store) -> None:
+    """A write in progress holds up no read, which sees what was there before."""
+    written, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        _add(connection)
+        written.set()
+        assert go_on.wait(20)
+
+    task = asyncio.create_task(store.write(slow))
+    await asyncio.to_thread(written.wait, 20)
+    assert await store.read(_count) == 0
+    go_on.set()
+    await task
+    assert await store.read(_count) == 1
+
+
+async def test_s15_a_database_that_fails_is_unavailable_until_it_takes_something(
+    store: Store, tmp_path: Path
+) -> None:
+    """A failure is logged and surfaced; an empty transaction is no sign of health, a probe is."""
+    by_hand = dbapi2.connect(tmp_path / "x.db", timeout=20)
+    by_hand.execute("ALTER TABLE things RENAME TO away")
+    by_hand.commit()
+    with capture_logs() as logs, pytest.raises(StoreUnavailableError) as caught:
+        await store.write(_add)
+    assert caught.value.retry_after_seconds
+    assert [line["event"] for line in logs] == ["store_failed"]
+    assert not store.answering
+    await store.write(lambda _: None)
+    assert not store.answering
+    by_hand.execute("ALTER TABLE away RENAME TO things")
+    by_hand.commit()
+    by_hand.close()
+    await store.probe()
+    assert store.answering
+    await store.write(_add)
+
+
+async def test_s15_a_probe_finds_a_full_database(store: Store) -> None:
+    """The probe takes up room, so it fails where nothing can be stored, and leaves no trace."""
+
+    def tables(connection: sa.Connection) -> list[str]:
+        return sa.inspect(connection).get_table_names()
+
+    await store.write(_add)
+
+    def filled(connection: sa.Connection) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    def emptied(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+
+    await store.write(filled)
+    with pytest.raises(StoreUnavailableError, match="full"):
+        await store.probe()
+    assert not store.answering
+    await store.write(emptied)
+    await store.probe()
+    assert store.answering
+    assert await store.read(tables) == ["things"]
+
+
+def test_a_second_store_on_the_file_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    """The message names the file and who has it; the file is free after a close."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    first = Store(url, _metadata, holder="first service")
+    with pytest.raises(StartupError) as caught:
+        Store(url, _metadata, holder="second service")
+    assert f"{tmp_path}/x.db" in str(caught.value)
+    assert f"the first service, process {os.getpid()}" in str(caught.value)
+    first.close()
+    Store(url, _metadata, holder="third service").close()
+
+
+def test_a_file_that_is_no_database_is_refused_and_let_go(tmp_path: Path) -> None:
+    """The message says so, and a store can be made there once the file is gone."""
+    file = tmp_path / "x.db"
+    file.write_bytes(b"nonsense" * 1_000)
+    with pytest.raises(StartupError, match="not a database"):
+        Store(f"sqlite:///{file}", _metadata, holder="test")
+    file.unlink()
+    Store(f"sqlite:///{file}", _metadata, holder="test").close()
+
+
+def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
+    """Addresses are in it: nobody else may read the database."""
+    Store(f"sqlite:///{tmp_path}/new/x.db", _metadata, holder="test").close()
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "new" / "x.db").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///file:x?mode=memory&uri=true",
+        "sqlite:///x.db?cache=shared",
+        "sqlite+aiosqlite:///x.db",
+        "postgresql://u:secret@h/d",
+        "x.db",
+        "",
+    ],
+)
+def test_what_is_no_sqlite_file_is_refused(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, without a password, and without a file left behind."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StartupError) as caught:
+        Store(url, _metadata, holder="test")
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    moment=st.datetimes(
+        min_value=datetime(1, 1, 1),  # noqa: DTZ001 - Hypothesis adds the zone
+        timezones=st.sampled_from([UTC]),
+    )
+)
+def test_times_are_kept_to_the_microsecond(moment: datetime) -> None:
+    """A time goes into the database and comes out as the same time in UTC."""
+    kind = UtcTime()
+    bound = kind.process_bind_param(moment, sa.create_engine("sqlite://").dialect)
+    assert isinstance(bound, int)
+    assert kind.process_result_value(bound, sa.create_engine("sqlite://").dialect) == moment
+
+
+async def test_the_clock_is_the_databases_and_goes_forward(store: Store) -> None:
+    """The database tells the time, aware and in UTC, and never goes back within a transaction."""
+
+    def clocks(connection: sa.Connection) -> list[datetime]:
+        return [read_clock(connection) for _ in range(50)]
+
+    told = await store.read(clocks)
+    assert told == sorted(told)
+    assert abs(told[0] - datetime.now(UTC)) < timedelta(minutes=1)
