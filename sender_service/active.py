@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+#: How often a campaign that only a person can help is looked at again, seconds.
+_STUCK_SECONDS = 60.0
+
 
 class ActiveCampaign:
     """A campaign that is not finished.
@@ -38,8 +41,6 @@ class ActiveCampaign:
         self.state: State | None = None
         #: Called when the state changes, so that a running shard notices at once.
         self.on_change: Callable[[], None] | None = None
-        #: True from the moment its provider can't be reached until it answers.
-        self.unreachable = False
         self._changed = asyncio.Event()
         self._problems: dict[str, str] = {}
 
@@ -81,3 +82,14 @@ class ActiveCampaign:
         text = "; ".join(self._problems.values())
         await store.write(partial(campaigns.store_problem, campaign=self.number, problem=text))
         return True
+
+    async def tell_stuck(self, store: Store, source: str, problem: str) -> None:
+        """Say that only a person can help, once, and wait a while."""
+        if await self.tell(store, source, problem):
+            log.error(
+                "campaign_stuck",
+                campaign_id=self.campaign_id,
+                reason=problem,
+                action="needs manual intervention; it goes on by itself afterwards",
+            )
+        await self.wait(_STUCK_SECONDS)

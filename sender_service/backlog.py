@@ -37,11 +37,13 @@ class Acknowledged:
     """What an acknowledgement covers.
 
     Attributes:
+        settled: how many frames.
         reported: how many entries of each shard are acknowledged now.
-        accepted: campaigns of frames that were not rejected.
+        accepted: campaigns whose results are taken: a page was, or there is none.
         rejected: numbers of frames that were, with their campaigns.
     """
 
+    settled: int
     reported: dict[ShardKey, int]
     accepted: set[int]
     rejected: dict[int, int]
@@ -158,7 +160,8 @@ class Backlog:
 
     def acknowledge(self, through: int, rejections: Collection[int]) -> Acknowledged:
         """Note that every frame up to ``through`` is stored, or in ``rejections``."""
-        acknowledged = Acknowledged({}, set(), {})
+        settled = sum(number <= through for number, _ in self._in_flight)
+        acknowledged = Acknowledged(settled, {}, set(), {})
         while self._in_flight and self._in_flight[0][0] <= through:
             number, frame = self._in_flight.popleft()
             campaign = self._campaigns.get(frame.campaign)
@@ -167,7 +170,7 @@ class Backlog:
             rejected = number in rejections
             if rejected:
                 acknowledged.rejected[number] = frame.campaign
-            else:
+            elif frame.page is not None or not campaign.unsent:
                 acknowledged.accepted.add(frame.campaign)
             if frame.page is not None:
                 self._settle(frame.page, acknowledged, rejected=rejected)

@@ -8,26 +8,25 @@ committed intent does not cover.
 from __future__ import annotations
 
 import asyncio
-import enum
 import time
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from sender_service import leases, shards
-from sender_service.domain import Backoff, Finished, HandBack, Outcome, room
+from sender_service import shards
+from sender_service.domain import Backoff, Finished, HandBack, room
 from sender_service.errors import LeaseLostError
 from sender_service.handover import hand_over
+from sender_service.lease_keeper import LeaseKeeper
+from sender_service.shard_report import Ended, ShardReport
 from sender_service.shards import Advance, Batch, Launch, Position
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender_service.channels import Reply
     from sender_service.handover import Job
     from sender_service.leases import Claim
     from service_runtime.database import Store
@@ -40,37 +39,8 @@ LEASE_MARGIN_SECONDS = 2.0
 _COMMIT_SECONDS = 0.05
 #: How often the loop looks around when nothing wakes it, seconds.
 _IDLE_SECONDS = 1.0
-#: "batch sent" is logged at most this often, seconds.
-_LOG_SECONDS = 1.0
 #: A worker lets others run after so many messages a channel took at once.
 _MESSAGES_A_TURN = 64
-
-
-class Ended(enum.Enum):
-    """Why a run of a shard ended."""
-
-    #: Nothing is left to hand over now: all is done, or waits for a later try.
-    IDLE = "idle"
-    #: It was asked to stop; what was not handed over was handed back.
-    STOPPED = "stopped"
-    #: The provider can't be reached; likewise.
-    UNREACHABLE = "unreachable"
-    #: The shard belongs to another claim.
-    LEASE_LOST = "lease_lost"
-
-
-@dataclass(slots=True)
-class Report:
-    """What a run did, for its caller and the log.
-
-    ``counts`` has the outcomes by name, and ``deferred``; ``answered`` is true once
-    the provider gave any answer but UNREACHABLE; ``unreachable`` is the last of those.
-    """
-
-    ended: Ended = Ended.IDLE
-    counts: Counter[str] = field(default_factory=Counter)
-    answered: bool = False
-    unreachable: Reply | None = None
 
 
 class ShardRun:
@@ -103,24 +73,27 @@ class ShardRun:
         self._job = job
         self._lease = claim.lease
         self._position = Position(claim.revision, claim.intent_through, 0)
-        self._leased_until = claimed_at + job.lease_seconds
         self._may_send = may_send
         self._journaled = journaled
         self._answered = answered
         self._window = 1 if probe else job.window
         self._queue: deque[Launch] = deque()
-        self._flying = 0
         self._retrying: set[int] = set()
         self._batch = Batch()
         self._work = asyncio.Event()
         self._progress = asyncio.Event()
-        self._lost = False
         self._released = False
-        self._logged: Counter[str] = Counter()
-        self._log_time = time.monotonic()
-        self.report = Report()
+        self._keeper = LeaseKeeper(
+            store,
+            claim.lease,
+            claimed_at=claimed_at,
+            lease_seconds=job.lease_seconds,
+            heartbeat_seconds=job.heartbeat_seconds,
+            renewed=self._work.set,
+        )
+        self.report = ShardReport(job.campaign_id, claim.lease.shard)
 
-    async def run(self) -> Report:
+    async def run(self) -> ShardReport:
         """Send until nothing is left to do now, or until something forbids it.
 
         The lease is given up at the end. When cancelled, what is finished is
@@ -128,7 +101,7 @@ class ShardRun:
         """
         workers = min(self._job.channel.concurrency, self._job.window)
         tasks = [asyncio.create_task(self._work_through()) for _ in range(workers)]
-        tasks.append(asyncio.create_task(self._renew()))
+        tasks.append(asyncio.create_task(self._keeper.run()))
         try:
             await self._drive(tasks)
         except LeaseLostError as error:
@@ -138,7 +111,7 @@ class ShardRun:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._let_go()
-            self._log_batch(last=True)
+            self.report.log()
         return self.report
 
     def wake(self) -> None:
@@ -175,7 +148,7 @@ class ShardRun:
         first_finished: float | None = None
         while True:
             finished = len(self._batch)
-            if finished >= enough or finished == self._position.in_doubt or self._lost:
+            if finished >= enough or finished == self._position.in_doubt or self._keeper.lost:
                 return
             if self._stopping() and self._queue:
                 return
@@ -203,7 +176,7 @@ class ShardRun:
 
         Calls that were running just now stay in doubt; the next claim settles them.
         """
-        if self._lost or self._released:
+        if self._keeper.lost or self._released:
             return
         self._hand_back()
         try:
@@ -212,7 +185,7 @@ class ShardRun:
             self._note_lost(error)
 
     def _note_lost(self, error: LeaseLostError) -> None:
-        self._lost = True
+        self._keeper.lost = True
         self.report.ended = Ended.LEASE_LOST
         log.warning(
             "lease_lost",
@@ -236,7 +209,7 @@ class ShardRun:
         try:
             return await asyncio.shield(commit)
         except asyncio.CancelledError:
-            await asyncio.wait([commit])
+            await asyncio.gather(commit, return_exceptions=True)
             raise
 
     async def _commit_once(self, *, take: int, release: bool) -> Advance:
@@ -267,27 +240,10 @@ class ShardRun:
         self._queue.extend(advance.launches)
         self._retrying.update(launch.sequence for launch in advance.launches if launch.deferred)
         self._work.set()
-        for row in batch.outcomes:
-            self.report.counts[_NAMES[row[1]]] += 1
-        self.report.counts["deferred"] += sum(row[2] > 0 for row in batch.deferrals)
+        self.report.note(batch)
         if batch.outcomes:
             self._journaled(self._lease.shard, advance.journaled)
-        self._log_batch()
         return advance
-
-    def _log_batch(self, *, last: bool = False) -> None:
-        now = time.monotonic()
-        new = self.report.counts - self._logged
-        if new and (last or now - self._log_time >= _LOG_SECONDS):
-            log.info(
-                "batch_sent",
-                campaign_id=self._job.campaign_id,
-                shard=self._lease.shard,
-                **{name: new[name] for name in (*_NAMES.values(), "deferred")},
-                seconds=round(now - self._log_time, 3),
-            )
-            self._logged = self.report.counts.copy()
-            self._log_time = now
 
     def _hand_back(self) -> None:
         """Give back what was taken and not handed over: it is not in doubt."""
@@ -298,46 +254,12 @@ class ShardRun:
         self._retrying.discard(launch.sequence)
         self._batch.give_back(launch)
 
-    async def _renew(self) -> None:
-        """Renew the lease until it is lost.
-
-        Raises:
-            LeaseLostError: it is.
-        """
-        try:
-            while True:
-                await asyncio.sleep(self._job.heartbeat_seconds)
-                asked_at = time.monotonic()
-                try:
-                    await self._store.write(
-                        lambda connection: leases.renew(
-                            connection, self._lease, self._job.lease_seconds
-                        )
-                    )
-                except StoreUnavailableError as error:
-                    # Nothing new is launched once the lease gets short.
-                    log.warning(
-                        "lease_not_renewed",
-                        campaign_id=self._job.campaign_id,
-                        shard=self._lease.shard,
-                        error=error.message,
-                    )
-                else:
-                    self._leased_until = asked_at + self._job.lease_seconds
-                    self._work.set()
-        except LeaseLostError:
-            self._lost = True
-            self._progress.set()
-            raise
-
     def _may_launch(self) -> bool:
         """Return whether a message may be handed over at this moment."""
         return (
-            not self._lost
-            and self.report.unreachable is None
+            self.report.unreachable is None
             and self._may_send()
-            and self._leased_until - time.monotonic()
-            > self._job.channel.timeout_seconds + LEASE_MARGIN_SECONDS
+            and self._keeper.outlasts(self._job.channel.timeout_seconds + LEASE_MARGIN_SECONDS)
         )
 
     async def _work_through(self) -> None:
@@ -352,13 +274,9 @@ class ShardRun:
             async with self._job.limit:
                 if not self._queue or not self._may_launch():
                     continue
-                launch = self._queue.popleft()
-                self._flying += 1
-                try:
-                    await self._hand_over(launch)
-                finally:
-                    self._flying -= 1
-            if len(self._batch) in {self._window // 2, self._position.in_doubt}:
+                await self._hand_over(self._queue.popleft())
+            # The first one starts the clock of the commit, the others may be enough.
+            if len(self._batch) in {1, self._window // 2, self._position.in_doubt}:
                 self._progress.set()
             in_turn += 1
             if in_turn == _MESSAGES_A_TURN:
@@ -384,6 +302,3 @@ class ShardRun:
         self.report.answered = True
         self._window = self._job.window
         self._answered()
-
-
-_NAMES = {outcome.value: outcome.name.lower() for outcome in reversed(Outcome)}

@@ -18,6 +18,7 @@ import structlog
 
 from protos.campaign.v1 import status_pb2 as pb
 from sender_service import campaigns, convert, journal
+from sender_service.acknowledgements import Acknowledgements
 from sender_service.backlog import Backlog
 from sender_service.domain import Backoff
 from service_runtime.errors import StoreUnavailableError
@@ -60,7 +61,11 @@ class Reporter:
         store: the sender's.
         client: reaches the status service.
         instance: the name of this process, for "who reported last".
+
+    Attributes:
         finished: told when every outcome of a campaign is acknowledged.
+        trouble: why the status service can't be reported to; empty: it can.
+        trouble_time: since when.
     """
 
     def __init__(
@@ -69,26 +74,20 @@ class Reporter:
         client: StatusClient,
         *,
         instance: str,
-        finished: Callable[[ActiveCampaign], None],
     ) -> None:
         self._store = store
         self._client = client
         self._instance = instance
-        self._finished = finished
+        self.finished: Callable[[ActiveCampaign], None] | None = None
         self._backlog = Backlog(_RESULTS_A_FRAME)
         self._campaigns: dict[int, ActiveCampaign] = {}
         self._refused: dict[int, Backoff] = {}
         self._more = asyncio.Event()
         self._room = asyncio.Event()
-        self._acknowledged = asyncio.Event()
-        self._reported: dict[ShardKey, int] = {}
-        self._storing = asyncio.Lock()
-        self._generation = ""
+        self._acknowledgements = Acknowledgements(store)
         self._progress_time = 0.0
         self._answers = False
-        #: Why the status service can't be reported to; empty: it can.
         self.trouble = ""
-        #: Since when.
         self.trouble_time: datetime | None = None
 
     def add(self, active: ActiveCampaign, progress: Iterable[ShardProgress]) -> None:
@@ -105,29 +104,28 @@ class Reporter:
     async def run(self) -> None:
         """Keep a stream open until cancelled."""
         backoff = Backoff(first_seconds=0.2, max_seconds=10)
-        storing = asyncio.create_task(self._store_acknowledgements())
-        try:
-            while True:
-                self._answers = False
-                try:
-                    await self._stream()
-                except (_StreamBrokenError, StoreUnavailableError) as error:
-                    self._note_lost(str(error))
-                except Exception as error:
-                    log.exception("reporter_failed")  # a defect; reporting must go on
-                    self._note_lost(f"{type(error).__name__}: {error}")
-                if self._answers:
-                    backoff.reset()
-                await asyncio.sleep(backoff.next_seconds())
-        finally:
-            storing.cancel()
-            await asyncio.gather(storing, return_exceptions=True)
+        while True:
+            self._answers = False
+            try:
+                await self._stream()
+            except (_StreamBrokenError, StoreUnavailableError) as error:
+                self._note_lost(str(error))
+            except Exception as error:
+                log.exception("reporter_failed")  # a defect; reporting must go on
+                self._note_lost(f"{type(error).__name__}: {error}")
+            if self._answers:
+                backoff.reset()
+            await asyncio.sleep(backoff.next_seconds())
+
+    async def store_acknowledgements(self) -> None:
+        """Write down what is acknowledged until cancelled."""
+        await self._acknowledgements.run(self.finish)
 
     async def drain(self, seconds: float) -> None:
         """Wait until all is acknowledged and stored, at most ``seconds``."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self.trouble:
-            if not (self._backlog.unreported or self._reported or self._storing.locked()):
+            if not self._backlog.unreported and self._acknowledgements.all_stored:
                 return
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -235,12 +233,10 @@ class Reporter:
             await self._note_states(response)
             rejections = {rejection.frame: rejection for rejection in response.rejections}
             acknowledged = self._backlog.acknowledge(response.acked_through, rejections)
-            if acknowledged.accepted or acknowledged.rejected:
+            if acknowledged.settled:
                 self._progress_time = time.monotonic()
                 self._room.set()
-            if acknowledged.reported:
-                self._reported.update(acknowledged.reported)
-                self._acknowledged.set()
+            self._acknowledgements.add(acknowledged.reported)
             await self._note_rejections(acknowledged, rejections)
 
     async def _watch(self) -> None:
@@ -261,17 +257,8 @@ class Reporter:
         Raises:
             _StreamBrokenError: they are; the next stream begins from the start.
         """
-        if not generation or generation == self._generation:
-            return
-        async with self._storing:  # no acknowledgement of the old store comes after it
-            replaced = await self._store.write(
-                partial(journal.adopt_generation, generation=generation)
-            )
-            self._generation = generation
-            if replaced:
-                self._reported.clear()
-                self._backlog.report_again()
-        if replaced:
+        if await self._acknowledgements.adopt(generation):
+            self._backlog.report_again()
             log.warning(
                 "status_store_replaced",
                 generation=generation,
@@ -318,36 +305,13 @@ class Reporter:
                 await active.tell(self._store, _REPORT_PROBLEM, "")
                 log.info("results_taken_again", campaign_id=active.campaign_id)
 
-    async def _store_acknowledgements(self) -> None:
-        """Write down what is acknowledged, all that came in meanwhile at once."""
-        backoff = Backoff(first_seconds=0.2, max_seconds=5)
-        while True:
-            await self._acknowledged.wait()
-            self._acknowledged.clear()
-            async with self._storing:
-                reported, self._reported = self._reported, {}
-                try:
-                    finished = await self._store.write(
-                        partial(journal.acknowledge, reported=reported)
-                    )
-                except StoreUnavailableError:
-                    self._reported = reported | self._reported
-                    self._acknowledged.set()
-                    finished = None
-            if finished is None:
-                await asyncio.sleep(backoff.next_seconds())
-                continue
-            backoff.reset()
-            for campaign in finished:
-                self.finish(campaign)
-
     def finish(self, campaign: int) -> None:
         """Stop following a campaign of which everything is acknowledged."""
         self._backlog.remove(campaign)
         self._refused.pop(campaign, None)
         active = self._campaigns.pop(campaign, None)
-        if active is not None:
-            self._finished(active)
+        if active is not None and self.finished is not None:
+            self.finished(active)
 
 
 def _result(entry: sa.Row[Any]) -> pb.Result:

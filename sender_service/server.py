@@ -19,6 +19,7 @@ from sender_service.reporter import Reporter
 from sender_service.runner import Runner
 from sender_service.service import SenderCampaigns
 from sender_service.servicer import SenderServicer
+from sender_service.workplace import Workplace
 from service_runtime.background import background
 from service_runtime.database import Store
 from service_runtime.grpc_server import Server
@@ -77,8 +78,9 @@ async def running(
         await store.write(_forget_former_process)
         async with StatusClient(own.status_address) as client:
             instance = _instance()
-            runner = Runner(store, registry, client, own, instance=instance)
-            reporter = Reporter(store, client, instance=instance, finished=runner.finished)
+            reporter = Reporter(store, client, instance=instance)
+            runner = Runner(Workplace(store, registry, client, reporter, own, instance=instance))
+            reporter.finished = runner.finished
             service = SenderCampaigns(
                 store, registry, client, runner, reporter, shard_size=own.shard_size
             )
@@ -98,9 +100,13 @@ async def running(
                 status_address=own.status_address,
                 instance=instance,
             )
-            async with background(reporter.run()), background(follow_store(store, server)):
+            async with (
+                background(reporter.run()),
+                background(reporter.store_acknowledgements()),
+                background(follow_store(store, server)),
+            ):
                 try:
-                    await runner.start(reporter)
+                    await runner.start()
                     yield Running(address, port)
                 finally:
                     log.info("stopping", grace_seconds=own.grace_seconds)

@@ -16,16 +16,17 @@ from structlog.testing import capture_logs
 from integration import sender_support as support
 from sender_service import leases, schema, shards
 from sender_service.channels import Answer, Content, Message, Reply
-from sender_service.delivery import Ended, ShardRun
+from sender_service.delivery import ShardRun
 from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy
 from sender_service.handover import Job
 from sender_service.leases import Claim
+from sender_service.shard_report import Ended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from sender_service.delivery import Report
+    from sender_service.shard_report import ShardReport
     from service_runtime.database import Store
 
 
@@ -92,7 +93,7 @@ class Bench:
         """Count what the run tells."""
         self.answered += 1
 
-    async def run_once(self, *, probe: bool = False) -> Report:
+    async def run_once(self, *, probe: bool = False) -> ShardReport:
         """Claim the shard and run over it to the end."""
         return await (await self.begin(probe=probe)).run()
 
