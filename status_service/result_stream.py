@@ -68,7 +68,8 @@ class ResultStream:
         self._listening: set[CampaignKey] = set()
         self._told: dict[CampaignKey, State] = {}
         self._untold: dict[CampaignKey, State] = {}
-        self._repeated = False  # a frame came again, so the acknowledgement must too
+        self._next = status_pb2.ReportResultsResponse()  # what is to be told, as it gathers
+        self._news = False  # there is something in it; or a frame came again
         self._reading = True
         self._wake = asyncio.Event()
 
@@ -101,14 +102,14 @@ class ResultStream:
         async for request in requests:
             if request.frame != self._received + 1:
                 if 0 < request.frame <= self._received:
-                    self._repeated = True
+                    self._news = True  # its acknowledgement comes again, too
                     self._wake.set()
                     continue
                 raise FrameOutOfOrderError(frame=request.frame, expected=self._received + 1)
             receipt = await self._submit(request)
             self._received = request.frame
             self._waiting.append((request.frame, request.campaign_id, receipt))
-            receipt.add_done_callback(lambda _: self._wake.set())
+            receipt.add_done_callback(lambda _: self._gather())
 
     async def _submit(
         self, request: status_pb2.ReportResultsRequest
@@ -142,23 +143,43 @@ class ResultStream:
                 await self._wake.wait()
             self._wake.clear()
 
-    def _next_response(self) -> status_pb2.ReportResultsResponse | None:
-        response = status_pb2.ReportResultsResponse(store_generation=self._generation)
-        news = self._repeated
-        self._repeated = False
-        while self._waiting and self._waiting[0][2].done():
+    def _gather(self) -> None:
+        """Take up the receipts of what is stored, in order of the frames.
+
+        Done as they come: a client that does not read costs one answer, not one a frame.
+        """
+        while self._waiting and self._waiting[0][2].done() and not self._waiting[0][2].exception():
             frame, campaign_id, receipt = self._waiting.popleft()
-            self._fold(response, frame, campaign_id, receipt.result())
+            self._fold(self._next, frame, campaign_id, receipt.result())
             self._acked = frame
-            news = True
+            self._news = True
+        self._wake.set()
+
+    def _next_response(self) -> status_pb2.ReportResultsResponse | None:
+        """Return what there is to tell, if anything.
+
+        Raises:
+            Exception: all else was told, and what the next frame failed with is left.
+        """
+        response = self._next
         for key, state in self._untold.items():
             if self._told.get(key) is not state:
                 self._told[key] = state
                 response.campaign_states.add(campaign_id=key.campaign_id, state=to_state(state))
-                news = True
+                self._news = True
         self._untold.clear()
+        failed = bool(self._waiting) and self._waiting[0][2].done()
+        if not self._news:
+            if failed:
+                self._waiting[0][2].result()
+            return None
+        if failed:
+            self._wake.set()  # come back for it
+        self._news = False
+        self._next = status_pb2.ReportResultsResponse()
         response.acked_through = self._acked
-        return response if news else None
+        response.store_generation = self._generation
+        return response
 
     def _fold(
         self,

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,26 @@ async def test_each_state_is_told_once(status: Status) -> None:
     assert [state.state for state in told] == [SENDING]
 
 
+async def test_a_client_that_reads_at_the_end_gets_all_its_answers(status: Status) -> None:
+    """A client may send thousands of frames before it reads: nothing waits for it."""
+    await status.start("a", 5_000)
+    call = status.client.report_results()
+    for frame in range(1, 5_001):
+        await call.write(
+            pb.ReportResultsRequest(frame=frame, campaign_id="a", results=results([frame]))
+        )
+    await call.done_writing()
+    answers = [answer async for answer in _read(call)]
+    assert answers[-1].acked_through == 5_000
+    assert sum(answer.new_results for answer in answers) == 5_000
+    assert await call.code() == grpc.StatusCode.OK
+
+
+async def _read(call: Any) -> AsyncIterator[pb.ReportResultsResponse]:
+    while (answer := await call.read()) is not grpc.aio.EOF:
+        yield answer
+
+
 async def test_s2_two_overlapping_streams_count_each_message_once(status: Status) -> None:
     """Two senders report the same messages at once: rows and counters are those of one."""
     await status.start("a", 1_000)
@@ -365,8 +386,10 @@ async def test_s15_a_defect_in_one_frame_does_not_take_the_others_with_it(status
             for number in range(1, 51):
                 await good.send("b", *results([number]))
                 if number == 25:
+                    await bad.send("a", *results([2]))
                     await bad.send("a", *results([1], code="poison"))
             ended = await bad.status()
+            assert bad.acked_through == 1
             await good.acked(50)
             assert not good.rejections
     assert ended is not None
