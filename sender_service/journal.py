@@ -71,9 +71,22 @@ def append(
 def read(
     connection: sa.Connection, key: ShardKey, *, after: int, limit: int
 ) -> Sequence[sa.Row[Any]]:
-    """Return up to ``limit`` entries of a shard above number ``after``, in order."""
+    """Return up to ``limit`` entries of a shard above number ``after``, in order.
+
+    ``finish_time`` is in microseconds since 1970: a ``datetime`` for each of a
+    million entries would only be taken apart again.
+    """
     return connection.execute(
-        sa.select(outcomes)
+        sa.select(
+            outcomes.c.entry,
+            outcomes.c.sequence,
+            outcomes.c.outcome,
+            outcomes.c.attempt,
+            outcomes.c.code,
+            outcomes.c.detail,
+            outcomes.c.provider_message_id,
+            sa.type_coerce(outcomes.c.finish_time, sa.BigInteger).label("finish_time"),
+        )
         .where(
             outcomes.c.campaign == key.campaign,
             outcomes.c.shard == key.shard,

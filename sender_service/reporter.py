@@ -323,7 +323,7 @@ def _result(entry: sa.Row[Any]) -> pb.Result:
         detail=entry.detail,
         provider_message_id=entry.provider_message_id,
     )
-    result.finish_time.FromDatetime(entry.finish_time)
+    result.finish_time.FromMicroseconds(entry.finish_time)
     return result
 
 

@@ -38,6 +38,8 @@ async def test_a_campaign_is_sent_counted_and_closed(tmp_path: Path) -> None:
         results = await both.results("c1")
         assert results[3].code == "550"
         assert results[1].provider_message_id == "p-1"
+        age = datetime.now(UTC) - results[1].finish_time.ToDatetime(tzinfo=UTC)
+        assert timedelta(0) <= age < timedelta(minutes=1)
 
 
 async def test_a_campaign_without_recipients_is_complete_at_once(tmp_path: Path) -> None:
