@@ -70,7 +70,7 @@ class Pair:
         """Stop the status service in order."""
         await self._status.aclose()
 
-    async def start_sender(self) -> None:
+    async def start_sender(self, *, with_channel: bool = True) -> None:
         """Start the sender service."""
         settings = SenderSettings(
             listen=self.sender_address,
@@ -78,7 +78,9 @@ class Pair:
             status_address=self.status_address,
             **self.settings,
         )
-        channels: dict[str, type[Channel]] = {"scripted": support.channel_class(self.channel)}
+        channels: dict[str, type[Channel]] = {}
+        if with_channel:
+            channels["scripted"] = support.channel_class(self.channel)
         running = await self._sender.enter_async_context(
             sender_server.running(SenderServiceSettings(sender=settings), channels=channels)
         )

@@ -21,6 +21,7 @@ from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy
 from sender_service.handover import Job
 from sender_service.leases import Claim
 from sender_service.shard_report import Ended
+from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -395,3 +396,34 @@ async def test_the_window_holds_at_every_commit_of_a_run(
         await b.until_done()
     assert max(doubts) == 8
     assert Answer.DEFERRED in {reply.answer for reply in answers}
+
+
+async def test_a_commit_whose_answer_is_lost_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it was applied or not, every message is sent once and has one outcome."""
+    async with bench(tmp_path, 60) as b:
+        write = b.store.write
+        calls = 0
+
+        async def unreliable(work: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls % 4 == 2:  # nothing was written
+                raise StoreUnavailableError("the test says so")
+            result = await write(work)
+            if calls % 4 == 0:  # all was written, but nobody heard
+                raise StoreUnavailableError("the test says so")
+            return result
+
+        b.channel.script = lambda m: (
+            support.DEFERRED if m.attempt == 1 and m.sequence % 5 == 0 else support.ACCEPTED
+        )
+        run = await b.begin()
+        monkeypatch.setattr(b.store, "write", unreliable)
+        await run.run()
+        monkeypatch.undo()
+        await b.until_done()
+        assert calls > 8
+        assert b.channel.accepted() == list(range(1, 61))
+        assert {outcome[0] for outcome in (await b.outcomes()).values()} == {Outcome.SENT}

@@ -151,6 +151,23 @@ async def test_a_restart_of_both_loses_and_repeats_nothing(tmp_path: Path) -> No
         assert both.channel.accepted() == list(range(1, 101))
 
 
+async def test_a_channel_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+    """A campaign whose channel is not installed any more waits, and can still be cancelled."""
+    async with pair(tmp_path, grace_seconds=20) as both:
+        both.channel.script = lambda _: support.UNREACHABLE
+        await both.begin("c1", 20)
+        await support.eventually(lambda: both.problem("c1"))
+        await both.stop_sender()
+        await both.start_sender(with_channel=False)
+
+        async def said() -> bool:
+            return "there is no channel 'scripted'" in await both.problem("c1")
+
+        await support.eventually(said)
+        await both.status.cancel_campaign(campaign_id="c1")
+        assert (await both.ended("c1")).skipped == 20
+
+
 async def test_a_second_sender_on_the_same_database_is_refused(tmp_path: Path) -> None:
     """It says who has the database, and disturbs nothing."""
     async with pair(tmp_path) as both:
