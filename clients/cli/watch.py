@@ -11,7 +11,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -198,14 +197,14 @@ class BarView:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TaskProgressColumn(),
+            TextColumn("{task.fields[done]}"),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("[green]{task.fields[sent]}[/] sent [red]{task.fields[failed]}[/] failed"),
             console=screen.console(),
             transient=True,
         )
-        self._task = self._progress.add_task("", total=None, sent=0, failed=0)
+        self._task = self._progress.add_task("", total=None, done="", sent=0, failed=0)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -226,6 +225,7 @@ class BarView:
             description=screen.styled(state_name(campaign)),
             total=campaign.total if campaign.sealed else None,
             completed=campaign.processed,
+            done=percent(campaign.processed, campaign.total) if campaign.sealed else "",
             sent=campaign.sent,
             failed=campaign.failed,
         )

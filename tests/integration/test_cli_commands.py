@@ -6,8 +6,6 @@ import asyncio
 import csv
 import io
 import json
-import os
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,12 +15,14 @@ import pytest
 from clients.demo.reports import report_sent
 from clients.demo.stuck_by_hand import take_completion_away
 from clients.status import StatusClient
+from integration.cli_support import clean_environment, finished, started
 from protos.campaign.v1 import status_pb2 as pb
 from status_service.server import running
 from status_service.settings import Settings, StatusSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 NOBODY = "127.0.0.1:1"
@@ -42,30 +42,16 @@ class Service:
 
     def environment(self) -> dict[str, str]:
         """Variables with which commands find this service and no sender."""
-        clean = {name: text for name, text in os.environ.items() if "CLOSEOUT" not in name}
         own = {"CLOSEOUT_SENDER_STATUS_ADDRESS": self.address, "CLOSEOUT_SENDER_LISTEN": NOBODY}
-        return {**clean, **own, "TZ": "UTC"}
+        return {**clean_environment(), **own}
 
-    async def start(self, *words: str) -> asyncio.subprocess.Process:
-        """Start a command."""
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "clients",
-            *words,
-            cwd=self.folder,
-            env=self.environment(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+    def started(self, *words: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+        """Start a command for the time of a block."""
+        return started(*words, folder=self.folder, environment=self.environment())
 
     async def closeout(self, *words: str) -> tuple[int, str, str]:
         """Run a command; return its exit code, output and errors."""
-        process = await self.start(*words)
-        async with asyncio.timeout(60):
-            out, err = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
+        return await finished(*words, folder=self.folder, environment=self.environment())
 
     async def campaign(self, campaign_id: str, total: int, *reported: int) -> None:
         """Make a campaign with some of its results."""
@@ -287,9 +273,8 @@ async def test_fix_asks_for_a_person_with_exit_code_3(service: Service) -> None:
 async def test_watch_ends_with_the_campaign(service: Service) -> None:
     """Lines while it is sent, the counters at the end, exit code 0."""
     await service.campaign("one", 2, 1)
-    process = await service.start("watch", "one")
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
+    async with service.started("watch", "one") as process:
+        assert process.stdout is not None
         first = await process.stdout.readline()
         assert first.startswith(b"SENDING 1/2 (50.0%) sent=1")
         async with StatusClient(service.address) as status:
@@ -311,16 +296,15 @@ async def test_watch_of_a_cancelled_campaign_is_exit_code_1(service: Service) ->
 
 async def test_watch_goes_on_when_the_service_comes_back(tmp_path: Path) -> None:
     """A restart of the status service is a pause for those who watch."""
-    async with AsyncExitStack() as first:
-        address = (await first.enter_async_context(running(settings(tmp_path)))).address
-        service = Service(tmp_path, address)
-        await service.campaign("one", 2, 1)
-        process = await service.start("watch", "one")
-        assert process.stdout is not None
-        assert process.stderr is not None
-        async with asyncio.timeout(60):
+    async with AsyncExitStack() as stack:
+        async with running(settings(tmp_path)) as first:
+            address = first.address
+            service = Service(tmp_path, address)
+            await service.campaign("one", 2, 1)
+            process = await stack.enter_async_context(service.started("watch", "one"))
+            assert process.stdout is not None
+            assert process.stderr is not None
             await process.stdout.readline()
-    async with asyncio.timeout(60):
         assert b"does not answer; waiting" in await process.stderr.readline()
         async with running(settings(tmp_path, address)), StatusClient(address) as status:
             assert b"is back" in await process.stderr.readline()

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
+from integration.cli_support import clean_environment, started
+
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 LAST_LINE = re.compile(r"COMPLETED total=1935 sent=(\d+) failed=(\d+) skipped=0 unknown=0")
 
 
-async def demo(folder: Path) -> asyncio.subprocess.Process:
-    """Start the demo with a folder of its own for temporary files."""
-    await asyncio.to_thread(folder.mkdir)
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "clients", "demo"),
-        env={**os.environ, "TMPDIR": str(folder)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+def demo(folder: Path) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    """Run the demo with a folder of its own for temporary files."""
+    folder.mkdir()
+    return started(
+        "demo", folder=folder.parent, environment={**clean_environment(), "TMPDIR": str(folder)}
     )
 
 
 async def test_two_demos_at_once_end_well_and_leave_nothing(tmp_path: Path) -> None:
     """The last line is the campaign's; the parts about repair show what they promise."""
     folders = [tmp_path / "one", tmp_path / "two"]
-    demos = [await demo(folder) for folder in folders]
-    async with asyncio.timeout(180):
-        printed = [await process.communicate() for process in demos]
-    for process, (out, err) in zip(demos, printed, strict=True):
+    async with demo(folders[0]) as one, demo(folders[1]) as two:
+        printed = await asyncio.gather(one.communicate(), two.communicate())
+    for process, (out, err) in zip((one, two), printed, strict=True):
         text = out.decode()
         assert process.returncode == 0, text
         assert err == b""
@@ -55,11 +52,11 @@ async def test_two_demos_at_once_end_well_and_leave_nothing(tmp_path: Path) -> N
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """Services and files are gone, whenever the signal comes."""
-    process = await demo(tmp_path / "one")
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
-        while not (await process.stdout.readline()).startswith(b"sender service listening"):
-            pass
+    async with demo(tmp_path / "one") as process:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            if line.startswith(b"sender service listening"):
+                break
         services = psutil.Process(process.pid).children()
         process.send_signal(number)
         await process.communicate()

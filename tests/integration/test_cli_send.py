@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +13,12 @@ import pytest
 from clients.cli.services import ServiceProcess
 from clients.cli.up import sender_settings, status_settings
 from clients.demo.provider import DemoBehaviour, Move, SmtpProvider
+from integration.cli_support import clean_environment, finished, started
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ANY_PORT = "127.0.0.1:0"
@@ -49,23 +49,13 @@ class System:
     provider: SmtpProvider
     environment: dict[str, str]
 
-    async def start(self, *words: str) -> asyncio.subprocess.Process:
-        """Start a command."""
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "clients", *words),
-            cwd=self.folder,
-            env=self.environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+    def started(self, *words: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+        """Start a command for the time of a block."""
+        return started(*words, folder=self.folder, environment=self.environment)
 
     async def closeout(self, *words: str) -> tuple[int, str, str]:
         """Run a command; return its exit code, output and errors."""
-        process = await self.start(*words)
-        async with asyncio.timeout(60):
-            out, err = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
+        return await finished(*words, folder=self.folder, environment=self.environment)
 
     def write(self, name: str, text: str) -> str:
         """Write a file and return its name."""
@@ -79,7 +69,7 @@ class System:
 
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
-    clean = {name: text for name, text in os.environ.items() if "CLOSEOUT" not in name}
+    clean = clean_environment()
     lines: list[str] = []
 
     async with AsyncExitStack() as stack:
@@ -106,7 +96,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
         status = await started("status", dict(status_settings(tmp_path, ANY_PORT)))
         sender = await started("sender", {**sender_settings(tmp_path, ANY_PORT, status), **smtp})
         found = {"CLOSEOUT_SENDER_STATUS_ADDRESS": status, "CLOSEOUT_SENDER_LISTEN": sender}
-        yield System(tmp_path, provider, {**clean, **found, "TZ": "UTC"})
+        yield System(tmp_path, provider, {**clean, **found})
 
 
 async def test_a_campaign_goes_out_and_completes(system: System) -> None:
@@ -151,9 +141,8 @@ async def test_a_provider_that_is_down_is_waited_for(system: System) -> None:
     recipients = system.write("r.csv", "email\na@example.com\n")
     named = ("--recipients", recipients, "--campaign-id", "waits")
     assert (await system.closeout("send", campaign, *named))[0] == 0
-    process = await system.start("watch", "waits")
-    assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with system.started("watch", "waits") as process:
+        assert process.stderr is not None
         said = (await process.stderr.readline()).decode()
         assert said.startswith("closeout: the sender waits: ")
         assert "Connection refused" in said

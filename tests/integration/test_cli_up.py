@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ import pytest
 
 from clients.errors import UnavailableError
 from clients.status import StatusClient
+from integration.cli_support import PATIENCE_SECONDS, clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,12 +25,11 @@ FREE = ("--status-listen", "127.0.0.1:0", "--sender-listen", "127.0.0.1:0")
 @contextlib.asynccontextmanager
 async def up(folder: Path, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run ``closeout up`` in ``folder``; whatever happens, it is stopped at the end."""
-    environment = {name: text for name, text in os.environ.items() if "CLOSEOUT" not in name}
     with (folder / "log").open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "clients", "up", *words),
             cwd=folder,
-            env=environment,
+            env=clean_environment(),
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
         )
@@ -39,14 +38,19 @@ async def up(folder: Path, *words: str) -> AsyncIterator[asyncio.subprocess.Proc
     finally:
         if process.returncode is None:
             process.terminate()
-            await process.wait()
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
 
 
 async def addresses(process: asyncio.subprocess.Process) -> list[str]:
     """Return where the two services listen, once they do."""
     assert process.stdout is not None
     found = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         for name in ("status", "sender"):
             line = (await process.stdout.readline()).decode().strip()
             assert line.startswith(f"{name} service listening on 127.0.0.1:")
@@ -70,7 +74,7 @@ async def test_up_starts_both_and_stops_the_sender_first(
         async with StatusClient(status_address) as status:
             assert [item async for item in status.list_campaigns()] == []
         process.send_signal(number)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await process.wait() == 0
         assert not [service for service in services if service.is_running()]
     assert {"status.db", "sender.db"} <= {path.name for path in (tmp_path / "data").iterdir()}
@@ -90,7 +94,7 @@ async def test_when_one_dies_the_other_is_stopped(tmp_path: Path, victim: str) -
         services = psutil.Process(process.pid).children()
         (killed,) = [each for each in services if f"{victim}_service" in each.cmdline()]
         killed.kill()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await process.wait() == 1
         assert not [service for service in services if service.is_running()]
         async with StatusClient(status_address) as status:
@@ -106,7 +110,10 @@ async def test_a_second_one_on_the_same_folder_is_told_who_has_it(tmp_path: Path
     data = ("--data-dir", str(tmp_path / "data"))
     async with up(tmp_path, *data, *FREE) as first:
         status_address, _ = await addresses(first)
-        async with up(tmp_path / "second", *data, *FREE) as second, asyncio.timeout(60):
+        async with (
+            up(tmp_path / "second", *data, *FREE) as second,
+            asyncio.timeout(PATIENCE_SECONDS),
+        ):
             assert await second.wait() == 1
         last = log(tmp_path / "second").splitlines()[-1]
         assert last.startswith("closeout: the status service ended with exit code 2: ")
@@ -124,7 +131,7 @@ async def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         words = ("--status-listen", "127.0.0.1:0", "--sender-listen", address)
         process = await stack.enter_async_context(up(tmp_path, *words))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await process.wait() == 1
     last = log(tmp_path).splitlines()[-1]
     assert f"can't listen on {address}" in last

@@ -1,0 +1,56 @@
+"""``closeout`` as a process of its own, which never outlives its test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+#: How long a command may take, seconds: far longer than it does.
+PATIENCE_SECONDS = 60.0
+
+
+def clean_environment() -> dict[str, str]:
+    """Return our environment without settings of Closeout, in a time zone that is known."""
+    names = [name for name in os.environ if not name.startswith("CLOSEOUT_")]
+    return {**{name: os.environ[name] for name in names}, "TZ": "UTC"}
+
+
+@contextlib.asynccontextmanager
+async def started(
+    *words: str, folder: Path, environment: dict[str, str]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a command; it is killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "clients", *words),
+        cwd=folder,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await process.communicate()
+            except TimeoutError:
+                process.kill()
+                await process.communicate()
+
+
+async def finished(*words: str, folder: Path, environment: dict[str, str]) -> tuple[int, str, str]:
+    """Run a command to its end; return its exit code, output and errors."""
+    async with started(*words, folder=folder, environment=environment) as process:
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
