@@ -169,10 +169,12 @@ class Ledger(RuleBasedStateMachine):
             refused = True
         assert refused is not accepted
 
-    @initialize(target=names)
-    def first(self) -> str:
-        """Begin with a campaign."""
-        return self._create()
+    @initialize(target=names, total=st.integers(1, 5))
+    def first(self, total: int) -> str:
+        """Begin with a small campaign that has started, so that many ends are reached."""
+        name = self._create()
+        self.start(name, total)
+        return name
 
     @precondition(lambda self: len(self.model) < 3)
     @rule(target=names)
@@ -275,10 +277,17 @@ class Ledger(RuleBasedStateMachine):
         """Set a completed campaign back by hand; repair completes it again, once."""
         if self.model[name].state is not State.COMPLETED:
             return
+
+        def completed() -> list[Any]:
+            rows = self.database.by_hand.execute("SELECT campaign_id, complete_time FROM campaigns")
+            return [tuple(one) for one in rows]
+
+        before = completed()
         self.database.by_hand.execute(
             "UPDATE campaigns SET state = 'SENDING' WHERE campaign_id = ?", (name,)
         )
         assert self._repair(name).diagnosis is Diagnosis.FULLY_PROCESSED
+        assert completed() == before, "S5"
 
     @invariant()
     def what_must_hold_holds(self) -> None:

@@ -124,6 +124,23 @@ async def test_s14_mark_complete_completes_what_is_full(
     assert (again.transitioned, again.campaign) == (False, answer.campaign)
 
 
+async def test_s5_a_campaign_set_back_by_hand_keeps_its_time(status: Status) -> None:
+    """complete_time is written once: a repair of a campaign that had one does not move it."""
+    await status.start("a", 3)
+    await status.report("a", *results([1, 2, 3]))
+    before = await status.client.get_campaign(campaign_id="a")
+    status.execute("UPDATE campaigns SET state = 'SENDING'")
+    for mend in (
+        status.client.repair_campaigns,
+        lambda: status.client.mark_complete(campaign_id="a"),
+    ):
+        await mend()
+        after = await status.client.get_campaign(campaign_id="a")
+        assert (after.state, after.complete_time) == (COMPLETED, before.complete_time)
+        status.execute("UPDATE campaigns SET state = 'SENDING'")
+    await status.client.repair_campaigns()
+
+
 @_each_way
 async def test_s14_the_pass_at_start_completes_what_is_full(
     tmp_path: Path, make_stuck: _Break, diagnosis: int
