@@ -11,12 +11,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from service_runtime.errors import InvalidRequestError
-from status_service.convert import from_result, from_timestamp
+from status_service.convert import from_results, from_timestamp
 from status_service.domain import State
 from status_service.queries import PageRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from google.protobuf.duration_pb2 import Duration
@@ -34,7 +34,9 @@ _LARGEST_TOTAL = 2**53
 _FIRST_MICROSECOND = -62_135_596_800_000_000
 _LAST_MICROSECOND = 253_402_300_799_999_999
 _NO_TIME = "not a time of the years 1 to 9999"
+#: The texts of a result in the order of a row, and how long each may be.
 _LONGEST = {"code": 64, "detail": 500, "provider_message_id": 255}
+_OUTCOMES = frozenset(range(1, 5))
 
 
 def campaign_id(given: str) -> str:
@@ -105,32 +107,44 @@ def threshold(given: Duration) -> timedelta:
     return span
 
 
-_OUTCOMES = range(1, 5)
-
-
-def result_rows(results: Iterable[status_pb2.Result]) -> list[ResultRow]:
+def result_rows(results: Sequence[status_pb2.Result]) -> list[ResultRow]:
     """Return the results of a frame as the ledger takes them.
 
-    Whether the sequences are the campaign's is the ledger's to say.
+    Whether the sequences are the campaign's is the ledger's to say. This runs for
+    every result there is, so a frame is looked at column by column, and row by row
+    only to name what is wrong.
     """
-    rows = [from_result(result) for result in results]
-    if len(rows) > FRAME_RESULTS:
+    if len(results) > FRAME_RESULTS:
         raise InvalidRequestError.of(
-            {"results": f"{len(rows)} in one frame; at most {FRAME_RESULTS}"}
+            {"results": f"{len(results)} in one frame; at most {FRAME_RESULTS}"}
         )
-    for index, (_, outcome, attempt, code, detail, message_id, finish) in enumerate(rows):
-        if outcome not in _OUTCOMES:
-            raise InvalidRequestError.of({f"results[{index}].outcome": "required"})
-        if attempt < 0:
-            raise InvalidRequestError.of({f"results[{index}].attempt": "negative"})
-        if finish is not None and not _FIRST_MICROSECOND <= finish <= _LAST_MICROSECOND:
-            raise InvalidRequestError.of({f"results[{index}].finish_time": _NO_TIME})
-        if code or detail or message_id:
-            text(f"results[{index}].code", code, _LONGEST["code"])
-            text(f"results[{index}].detail", detail, _LONGEST["detail"])
-            text(
-                f"results[{index}].provider_message_id",
-                message_id,
-                _LONGEST["provider_message_id"],
-            )
+    rows = from_results(results)
+    if not rows:
+        return rows
+    _, outcomes, attempts, *texts, times = zip(*rows, strict=True)
+    fits = (
+        _OUTCOMES.issuperset(outcomes)
+        and min(attempts) >= 0
+        and all(map(_fits, texts, _LONGEST.values()))
+        and all(_FIRST_MICROSECOND <= time <= _LAST_MICROSECOND for time in set(times) - {None})
+    )
+    if not fits:
+        for index, row in enumerate(rows):
+            _check_row(f"results[{index}]", row)
     return rows
+
+
+def _fits(column: Sequence[str], longest: int) -> bool:
+    return max(map(len, column)) <= longest and "\x00" not in "".join(column)
+
+
+def _check_row(place: str, row: ResultRow) -> None:
+    _, outcome, attempt, *texts, finish = row
+    if outcome not in _OUTCOMES:
+        raise InvalidRequestError.of({f"{place}.outcome": "required"})
+    if attempt < 0:
+        raise InvalidRequestError.of({f"{place}.attempt": "negative"})
+    if finish is not None and not _FIRST_MICROSECOND <= finish <= _LAST_MICROSECOND:
+        raise InvalidRequestError.of({f"{place}.finish_time": _NO_TIME})
+    for (field, longest), given in zip(_LONGEST.items(), texts, strict=True):
+        text(f"{place}.{field}", given, longest)

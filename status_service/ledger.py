@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -163,17 +163,54 @@ def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:
 def _record_campaign(
     connection: sa.Connection,
     campaign: sa.Row[Any],
-    accepted: Sequence[tuple[Frame, FrameReceipt]],
+    accepted: _Accepted,
     now: datetime,
     recorded: Recorded,
 ) -> sa.Row[Any]:
-    stored = stored_outcomes(
-        connection, campaign.campaign, [row[0] for frame, _ in accepted for row in frame.rows]
+    sequences = [row[0] for frame, _ in accepted for row in frame.rows]
+    stored = stored_outcomes(connection, campaign.campaign, sequences)
+    if not stored and len(set(sequences)) == len(sequences):
+        changed, deltas = _all_new(accepted)
+    else:
+        changed, deltas = _merged(accepted, stored)
+    if not changed:
+        return campaign
+    upsert(connection, campaign.campaign, changed, now)
+    after = settle(
+        connection,
+        campaign,
+        _believed(connection, campaign, Counters.of(deltas)),
+        now=now,
+        cause=Cause.RESULT,
+        actor=next(f.reporter for f, r in reversed(accepted) if r.new or r.raised),
+        progressed=any(receipt.new for _, receipt in accepted),
     )
+    recorded.changes.append(change_of(after))
+    if after.state != campaign.state:
+        recorded.completed.append(change_of(after))
+    return after
+
+
+#: Frames that can be applied, each with its receipt.
+_Accepted: TypeAlias = "Sequence[tuple[Frame, FrameReceipt]]"
+
+
+def _all_new(accepted: _Accepted) -> tuple[list[ResultRow], Counter[int]]:
+    """Return the rows to store and the deltas of the counters, where nothing is stored yet."""
+    rows: list[ResultRow] = []
+    for frame, receipt in accepted:
+        receipt.new = len(frame.rows)
+        rows += frame.rows
+    return rows, Counter(row[1] for row in rows)
+
+
+def _merged(accepted: _Accepted, stored: dict[int, int]) -> tuple[list[ResultRow], Counter[int]]:
+    """Return the rows to store and the deltas of the counters; the higher outcome stays.
+
+    ``stored`` has the outcomes of before, by sequence; those of after when this returns.
+    """
     changed: dict[int, ResultRow] = {}
     deltas: Counter[int] = Counter()
-    new = 0
-    reporter = ""
     for frame, receipt in accepted:
         for row in frame.rows:
             sequence, outcome = row[0], row[1]
@@ -189,24 +226,7 @@ def _record_campaign(
             stored[sequence] = outcome
             changed[sequence] = row
             deltas[outcome] += 1
-            reporter = frame.reporter
-        new += receipt.new
-    if not changed:
-        return campaign
-    upsert(connection, campaign.campaign, list(changed.values()), now)
-    after = settle(
-        connection,
-        campaign,
-        _believed(connection, campaign, Counters.of(deltas)),
-        now=now,
-        cause=Cause.RESULT,
-        actor=reporter,
-        progressed=new > 0,
-    )
-    recorded.changes.append(change_of(after))
-    if after.state != campaign.state:
-        recorded.completed.append(change_of(after))
-    return after
+    return list(changed.values()), deltas
 
 
 def _believed(connection: sa.Connection, campaign: sa.Row[Any], deltas: Counters) -> Counters:

@@ -9,7 +9,8 @@ each time.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from itertools import chain
+from typing import TYPE_CHECKING, TypeAlias
 
 import sqlalchemy as sa
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 #: time in microseconds since 1970 or None. A tuple, since a frame has hundreds.
 ResultRow: TypeAlias = tuple[int, int, int, str, str, str, int | None]
 
-_COLUMNS = (
-    "campaign",
+#: The columns of a ResultRow; ``campaign`` and ``record_time`` are the same for all.
+_GIVEN = (
     "sequence",
     "outcome",
     "attempt",
@@ -34,7 +35,6 @@ _COLUMNS = (
     "detail",
     "provider_message_id",
     "finish_time",
-    "record_time",
 )
 #: Rows of one INSERT; SQLite takes 32,766 values in a statement.
 _ROWS_A_STATEMENT = 1_000
@@ -80,20 +80,19 @@ def upsert(
     record_time = _TIME.process_bind_param(now, connection.dialect)
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         part = rows[start : start + _ROWS_A_STATEMENT]
-        parameters: list[Any] = []
-        for row in part:
-            parameters += (campaign, *row, record_time)
-        changed = connection.exec_driver_sql(_upsert_sql(len(part)), tuple(parameters)).rowcount
+        parameters = (campaign, record_time, *chain.from_iterable(part))
+        changed = connection.exec_driver_sql(_upsert_sql(len(part)), parameters).rowcount
         if changed != len(part):
             raise RuntimeError(f"{changed} of {len(part)} results of campaign {campaign} stored")
 
 
 @cache
 def _upsert_sql(rows: int) -> str:
-    values = ", ".join(["(" + ", ".join("?" * len(_COLUMNS)) + ")"] * rows)
-    raised = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[2:])
+    row = f"(?1, ?2, {', '.join('?' * len(_GIVEN))})"
+    raised = ", ".join(f"{name} = excluded.{name}" for name in ("record_time", *_GIVEN[1:]))
     return (
-        f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES {values}"  # noqa: S608 - no input
+        f"INSERT INTO results (campaign, record_time, {', '.join(_GIVEN)})"  # noqa: S608 - no input
+        f" VALUES {', '.join([row] * rows)}"
         f" ON CONFLICT (campaign, sequence) DO UPDATE SET {raised}"
         " WHERE excluded.outcome > results.outcome"
     )
