@@ -12,9 +12,10 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import floor, null_campaign, result_stream
+from benchmarks import floor, null_campaign, rendering, result_stream
 
 _RESULTS = 200_000
+_EMAILS = 5_000
 
 
 async def _measure(messages: int) -> None:
@@ -48,6 +49,13 @@ async def _measure(messages: int) -> None:
         print(
             f"  at most {campaign.sender_mib:.0f} MiB in the sender service,"
             f" {campaign.status_mib:.0f} MiB in the status service"
+        )
+
+        emails = await asyncio.to_thread(rendering.measure, _EMAILS)
+        print("\ne-mails of text and HTML, rendered in one thread")
+        print(
+            f"  {emails.rate:,.0f}/s = {emails.rate / emails.email_message_rate:.1f} times"
+            f" an EmailMessage for each ({emails.email_message_rate:,.0f}/s)"
         )
 
 
