@@ -39,6 +39,8 @@ _MAX_ANSWER_BYTES = 64 * 1024
 _MAX_ID_CHARACTERS = 255
 #: 425 is Too Early (RFC 8470); with 5xx, these say "not now".
 _NOT_NOW = frozenset({408, 425, 429})
+#: A gateway says that it had no answer; what the receiver behind it did is not known.
+_ANSWER_LOST = frozenset({502, 504})
 
 
 class WebhookChannel:
@@ -191,6 +193,8 @@ def _reply(response: aiohttp.ClientResponse) -> Reply:
     code = str(status)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Reply(Answer.ACCEPTED, code=code)
+    if status in _ANSWER_LOST:
+        return Reply(Answer.LOST, code=code)
     if status in _NOT_NOW or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         wait = _retry_after(response.headers.get("Retry-After", ""))
         return Reply(Answer.DEFERRED, code=code, retry_after_seconds=wait)

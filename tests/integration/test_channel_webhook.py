@@ -83,6 +83,9 @@ async def test_message_is_posted_as_json_with_its_key() -> None:
         ("defer429", Answer.DEFERRED, "429"),
         ("defer500", Answer.DEFERRED, "500"),
         ("defer503", Answer.DEFERRED, "503"),
+        # A gateway speaks; the receiver behind it may have acted.
+        ("defer502", Answer.LOST, "502"),
+        ("defer504", Answer.LOST, "504"),
         # The settings are wrong, not the message.
         ("refuse401", Answer.UNREACHABLE, "401"),
         ("cut", Answer.LOST, "connection_lost"),
