@@ -291,7 +291,7 @@ class StatusClient(ChannelOwner):
         stall_threshold: timedelta | None = None,
         campaign_id: str = "",
         timeout_seconds: float = REPAIR_TIMEOUT_SECONDS,
-    ) -> list[pb.CampaignDiagnosis]:
+    ) -> pb.RepairCampaignsResponse:
         """Diagnose all open campaigns (or one) and repair what is safe.
 
         Safe at any time; never ends a campaign that has pending messages.
@@ -299,8 +299,7 @@ class StatusClient(ChannelOwner):
         request = pb.RepairCampaignsRequest(dry_run=dry_run, campaign_id=campaign_id)
         if stall_threshold is not None:
             request.stall_threshold.CopyFrom(duration(stall_threshold))
-        response = await self._call(self._stub.RepairCampaigns, request, timeout_seconds)
-        return list(response.diagnoses)
+        return await self._call(self._stub.RepairCampaigns, request, timeout_seconds)
 
     async def explain_campaign(
         self, *, campaign_id: str, timeout_seconds: float | None = None

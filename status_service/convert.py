@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from status_service.repair import Finding
     from status_service.result_rows import ResultRow
 
+#: Diagnoses in one answer, at most: each takes up to about 1,500 bytes.
+_MOST_DIAGNOSES = 2_000
+
 
 def to_campaign(row: sa.Row[Any]) -> status_pb2.Campaign:
     """Return a row of ``campaigns`` as a message."""
@@ -122,6 +125,18 @@ def to_diagnosis(found: Finding) -> status_pb2.CampaignDiagnosis:
         last = max(row.start_time, row.progress_time or row.start_time)
         message.idle_duration.CopyFrom(_to_duration(found.now - last))
     return message
+
+
+def to_repairs(findings: Sequence[Finding]) -> status_pb2.RepairCampaignsResponse:
+    """Return findings as an answer that fits into a message, the important ones first."""
+    important = [found for found in findings if found.repaired or found.needs_attention]
+    others = [found for found in findings if not (found.repaired or found.needs_attention)]
+    return status_pb2.RepairCampaignsResponse(
+        diagnoses=map(to_diagnosis, (important + others)[:_MOST_DIAGNOSES]),
+        open_campaigns=len(findings),
+        repaired_campaigns=sum(found.repaired for found in findings),
+        attention_campaigns=sum(found.needs_attention for found in findings),
+    )
 
 
 def to_timestamp(moment: datetime | None) -> Timestamp | None:

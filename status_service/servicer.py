@@ -224,7 +224,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             ),
             campaign_id=request.campaign_id and checks.campaign_id(request.campaign_id),
         )
-        return status_pb2.RepairCampaignsResponse(diagnoses=map(convert.to_diagnosis, findings))
+        return convert.to_repairs(findings)
 
     async def ExplainCampaign(  # noqa: D102, N802
         self, request: status_pb2.ExplainCampaignRequest, context: _Context

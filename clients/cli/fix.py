@@ -50,44 +50,48 @@ def fix(
 
 async def _fix(address: str, threshold: timedelta | None, *, dry_run: bool, as_json: bool) -> int:
     async with status_client(address) as status:
-        diagnoses = await status.repair_campaigns(dry_run=dry_run, stall_threshold=threshold)
-    repaired = sum(diagnosis.repaired for diagnosis in diagnoses)
-    attention = sum(diagnosis.needs_attention for diagnosis in diagnoses)
+        found = await status.repair_campaigns(dry_run=dry_run, stall_threshold=threshold)
     if as_json:
         screen.print_json(
             {
                 "dry_run": dry_run,
-                "open": len(diagnoses),
-                "repaired": repaired,
-                "needs_attention": attention,
-                "diagnoses": [screen.as_dict(diagnosis) for diagnosis in diagnoses],
+                "open": found.open_campaigns,
+                "repaired": found.repaired_campaigns,
+                "needs_attention": found.attention_campaigns,
+                "diagnoses": [screen.as_dict(diagnosis) for diagnosis in found.diagnoses],
             }
         )
     else:
-        print_diagnoses(diagnoses, dry_run=dry_run)
-    stuck = attention or (dry_run and repaired)
+        print_repairs(found, dry_run=dry_run)
+    stuck = found.attention_campaigns or (dry_run and found.repaired_campaigns)
     return NEEDS_A_PERSON if stuck else OK
 
 
-def print_diagnoses(diagnoses: Sequence[pb.CampaignDiagnosis], *, dry_run: bool) -> None:
+def print_repairs(found: pb.RepairCampaignsResponse, *, dry_run: bool) -> None:
     """Print what was found about each campaign, what was done, and a summary."""
-    if screen.on_terminal() and diagnoses:
-        screen.show(_table(diagnoses))
-    elif diagnoses:
-        for diagnosis in diagnoses:
+    if screen.on_terminal() and found.diagnoses:
+        screen.show(_table(found.diagnoses))
+    else:
+        for diagnosis in found.diagnoses:
             screen.line(_line(diagnosis))
-    for diagnosis in diagnoses:
+    for diagnosis in found.diagnoses:
         if diagnosis.repaired or diagnosis.needs_attention:
             mark = "needs a person" if diagnosis.needs_attention else "fixed"
             if dry_run and diagnosis.repaired:
                 mark = "would be fixed"
             screen.line(f"{mark}: {diagnosis.campaign.campaign_id}: {diagnosis.action}")
-    repaired = sum(diagnosis.repaired for diagnosis in diagnoses)
-    attention = sum(diagnosis.needs_attention for diagnosis in diagnoses)
+    hidden = found.open_campaigns - len(found.diagnoses)
+    if hidden:
+        screen.line(f"{hidden} more are not shown")
+    total, repaired, attention = (
+        found.open_campaigns,
+        found.repaired_campaigns,
+        found.attention_campaigns,
+    )
     verb = "would fix" if dry_run else "fixed"
     screen.line(
-        f"{len(diagnoses)} open campaign{'' if len(diagnoses) == 1 else 's'}: {verb} {repaired},"
-        f" {attention} in need of a person, {len(diagnoses) - repaired - attention} left alone"
+        f"{total} open campaign{'' if total == 1 else 's'}: {verb} {repaired},"
+        f" {attention} in need of a person, {total - repaired - attention} left alone"
     )
 
 

@@ -125,7 +125,7 @@ async def test_s13_lists_and_repairs_have_ones_own_campaigns_only(foreign: Statu
     for stuck_first in (False, True):
         listed = foreign.client.list_campaigns(stuck_first=stuck_first)
         assert [row.campaign_id async for row in listed] == ["ours"]
-    found = await foreign.client.repair_campaigns()
+    found = (await foreign.client.repair_campaigns()).diagnoses
     assert [diagnosis.campaign.campaign_id for diagnosis in found] == ["ours"]
     assert dump(foreign) == before
 

@@ -246,7 +246,9 @@ async def test_report_results_is_the_call_itself(status: StatusClient) -> None:
 
 async def test_repair_passes_its_threshold(status: StatusClient, status_servicer: Status) -> None:
     """The diagnoses are returned as a list."""
-    found = await status.repair_campaigns(dry_run=True, stall_threshold=timedelta(seconds=90))
+    found = (
+        await status.repair_campaigns(dry_run=True, stall_threshold=timedelta(seconds=90))
+    ).diagnoses
     assert [diagnosis.action for diagnosis in found] == ["none"]
     assert status_servicer.requests[0].stall_threshold.seconds == 90
 

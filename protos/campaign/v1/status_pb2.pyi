@@ -1194,18 +1194,32 @@ class RepairCampaignsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DIAGNOSES_FIELD_NUMBER: _builtins.int
+    OPEN_CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    REPAIRED_CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    ATTENTION_CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    open_campaigns: _builtins.int
+    """How many campaigns were open."""
+    repaired_campaigns: _builtins.int
+    """How many of them were repaired (with dry_run: would be)."""
+    attention_campaigns: _builtins.int
+    """How many need a person."""
     @_builtins.property
     def diagnoses(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignDiagnosis]:
-        """One diagnosis for each campaign that was open."""
+        """What was found, at most 2,000 campaigns: those repaired and those that need a
+        person first, then the others, oldest first.
+        """
 
     def __init__(
         self,
         *,
         diagnoses: _abc.Iterable[Global___CampaignDiagnosis] | None = ...,
+        open_campaigns: _builtins.int = ...,
+        repaired_campaigns: _builtins.int = ...,
+        attention_campaigns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["diagnoses", b"diagnoses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention_campaigns", b"attention_campaigns", "diagnoses", b"diagnoses", "open_campaigns", b"open_campaigns", "repaired_campaigns", b"repaired_campaigns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

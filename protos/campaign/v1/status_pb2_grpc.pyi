@@ -53,7 +53,7 @@ class StatusServiceStub:
     Allowed from DRAFT and SCHEDULED. The total is fixed here for good. With
     start_time in the future the campaign becomes SCHEDULED, and SENDING when
     that time has come; a call without start_time starts a SCHEDULED campaign
-    at once. A campaign of 0 messages is COMPLETED at once.
+    at once, one with another start_time moves it. A campaign of 0 messages is COMPLETED at once.
     Idempotent: the same total again is OK with transitioned = false.
     Errors: FAILED_PRECONDITION (CAMPAIGN_SEALED) for another total,
     (TRANSITION_NOT_ALLOWED) from CANCELLED, NOT_FOUND, INVALID_ARGUMENT.
@@ -150,7 +150,7 @@ class StatusServiceAsyncStub(StatusServiceStub):
     Allowed from DRAFT and SCHEDULED. The total is fixed here for good. With
     start_time in the future the campaign becomes SCHEDULED, and SENDING when
     that time has come; a call without start_time starts a SCHEDULED campaign
-    at once. A campaign of 0 messages is COMPLETED at once.
+    at once, one with another start_time moves it. A campaign of 0 messages is COMPLETED at once.
     Idempotent: the same total again is OK with transitioned = false.
     Errors: FAILED_PRECONDITION (CAMPAIGN_SEALED) for another total,
     (TRANSITION_NOT_ALLOWED) from CANCELLED, NOT_FOUND, INVALID_ARGUMENT.
@@ -256,7 +256,7 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         Allowed from DRAFT and SCHEDULED. The total is fixed here for good. With
         start_time in the future the campaign becomes SCHEDULED, and SENDING when
         that time has come; a call without start_time starts a SCHEDULED campaign
-        at once. A campaign of 0 messages is COMPLETED at once.
+        at once, one with another start_time moves it. A campaign of 0 messages is COMPLETED at once.
         Idempotent: the same total again is OK with transitioned = false.
         Errors: FAILED_PRECONDITION (CAMPAIGN_SEALED) for another total,
         (TRANSITION_NOT_ALLOWED) from CANCELLED, NOT_FOUND, INVALID_ARGUMENT.
