@@ -110,7 +110,7 @@ def start(
     """Seal the total and begin to send, now or at ``start_time``.
 
     A campaign without messages is complete at once. Repeating the call changes
-    nothing.
+    nothing; with another ``start_time`` it moves a campaign that is SCHEDULED.
 
     Raises:
         CampaignNotFoundError: there is none.
@@ -139,6 +139,13 @@ def start(
         cause = Cause.SEAL if state is State.DRAFT else Cause.USER
         sending = _begin(connection, campaign, caller.actor, cause=cause, total=total)
         return Changed(sending, transitioned=True)
+    if state is State.SCHEDULED and start_time != campaign.schedule_time:
+        campaign = connection.execute(
+            sa.update(campaigns)
+            .where(campaigns.c.campaign == campaign.campaign)
+            .values(schedule_time=start_time, revision=campaigns.c.revision + 1)
+            .returning(campaigns)
+        ).one()
     return Changed(campaign, transitioned=False)
 
 

@@ -172,6 +172,16 @@ async def test_a_call_without_a_time_starts_a_scheduled_campaign_at_once(status:
     assert (now.campaign.state, now.transitioned) == (SENDING, True)
 
 
+async def test_another_time_moves_a_scheduled_campaign(status: Status) -> None:
+    """StartCampaign with another start_time moves a SCHEDULED campaign, and says no transition."""
+    first, second = (datetime.now(UTC) + timedelta(days=days) for days in (1, 2))
+    await status.client.create_campaign(campaign_id="a")
+    await status.client.start_campaign(campaign_id="a", total=2, start_time=first)
+    moved = await status.client.start_campaign(campaign_id="a", total=2, start_time=second)
+    assert (moved.campaign.state, moved.transitioned) == (SCHEDULED, False)
+    assert moved.campaign.schedule_time.ToDatetime(UTC) == second
+
+
 async def test_s6_pause_resume_and_cancel_are_idempotent_and_guarded(status: Status) -> None:
     """Each call brings a campaign to its state, says if it did, and is refused elsewhere."""
     client = status.client
