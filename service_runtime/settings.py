@@ -58,8 +58,8 @@ def load(model: type[S], environment: Mapping[str, str] = os.environ) -> S:
     for name, value in environment.items():
         if not name.startswith(PREFIX) or name == _FILE:
             continue
-        section, _, field = name.removeprefix(PREFIX).lower().partition("_")
-        if section not in sections() or not field:
+        section, field = _split(name.removeprefix(PREFIX).lower())
+        if not field:
             raise StartupError(f"unknown setting {name}{_suggestion(name, _names(model))}")
         values.setdefault(section, {})[field] = value
         places[section, field] = name
@@ -68,6 +68,17 @@ def load(model: type[S], environment: Mapping[str, str] = os.environ) -> S:
         return model.model_validate(own)
     except pydantic.ValidationError as error:
         raise StartupError(_first_error(error, places, model)) from error
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return the section and the field of a variable; no field: there is no such section.
+
+    A channel's name may have an underscore of its own: the longest section wins.
+    """
+    for section in sorted(sections(), key=len, reverse=True):
+        if name.startswith(f"{section}_"):
+            return section, name.removeprefix(f"{section}_")
+    return name, ""
 
 
 def _from_file(

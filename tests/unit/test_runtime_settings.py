@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pydantic
 import pytest
 
+from service_runtime import settings
 from service_runtime.errors import StartupError
-from service_runtime.settings import load
+from service_runtime.settings import Section, load
 from status_service.settings import Settings
 
 
@@ -37,6 +39,23 @@ def test_the_file_of_the_working_folder_is_read(tmp_path: Path) -> None:
     """closeout.toml in the working folder counts without being named."""
     (tmp_path / "closeout.toml").write_text("[status]\ngrace_seconds = 1.5\n")
     assert load(Settings, {}).status.grace_seconds == 1.5
+
+
+def test_a_channel_may_have_an_underscore_in_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables of a channel ``my_sms`` are told from those of a section ``my``."""
+
+    class Sms(Section):
+        """A table of settings."""
+
+        url: str = ""
+
+    class WithSms(pydantic.BaseModel):
+        """Settings with that table."""
+
+        my_sms: Sms = Sms()
+
+    monkeypatch.setattr(settings, "sections", lambda: ["status", "my", "my_sms"])
+    assert load(WithSms, {"CLOSEOUT_MY_SMS_URL": "x"}).my_sms.url == "x"
 
 
 def test_settings_of_the_other_service_and_of_others_are_passed_over(tmp_path: Path) -> None:
