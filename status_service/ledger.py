@@ -70,11 +70,16 @@ class Change(NamedTuple):
 
 @dataclass(slots=True)
 class Recorded:
-    """What a batch of frames did: a receipt for each, and the campaigns changed."""
+    """What a batch of frames did: a receipt for each, and the campaigns changed.
+
+    Of those, ``completed`` were by this batch, and ``late`` had been before it: a
+    better result corrected their counters.
+    """
 
     receipts: list[FrameReceipt]
     changes: list[Change] = field(default_factory=list)
     completed: list[Change] = field(default_factory=list)
+    late: list[Change] = field(default_factory=list)
 
 
 def key_of(campaign: sa.Row[Any]) -> CampaignKey:
@@ -188,6 +193,8 @@ def _record_campaign(
     recorded.changes.append(change_of(after))
     if after.state != campaign.state:
         recorded.completed.append(change_of(after))
+    elif State(after.state) is State.COMPLETED:
+        recorded.late.append(change_of(after))
     return after
 
 

@@ -114,6 +114,8 @@ class Writer:
             self._changes.publish(recorded.changes)
             for change in recorded.completed:
                 log_completed(change, cause=Cause.RESULT)
+            for change in recorded.late:
+                log.info("results_after_the_end", campaign_id=change.key.campaign_id)
 
     async def _record(self, frames: Sequence[ledger.Frame]) -> ledger.Recorded:
         """Record a batch, the same batch again and again until the database takes it.
