@@ -84,6 +84,26 @@ async def test_a_cancelled_caller_does_not_reach_into_the_transaction(store: Sto
     assert await store.read(_count) == 1
 
 
+async def test_s4_a_write_holds_the_lock_from_its_beginning(tmp_path: Path, store: Store) -> None:
+    """What a write transaction has read stays true to its end: nobody else writes meanwhile."""
+    other = dbapi2.connect(
+        tmp_path / "x.db", timeout=0, isolation_level=None, check_same_thread=False
+    )
+
+    def read_then_write(connection: sa.Connection) -> int:
+        before = _count(connection)
+        with pytest.raises(dbapi2.OperationalError, match="locked"):
+            other.execute("INSERT INTO things (thing) VALUES (2)")
+        _add(connection)
+        return before
+
+    try:
+        assert await store.write(read_then_write) == 0
+    finally:
+        other.close()
+    assert await store.read(_count) == 1
+
+
 async def test_reads_go_on_beside_a_write(store: Store) -> None:
     """A write in progress holds up no read, which sees what was there before."""
     written, go_on = threading.Event(), threading.Event()
