@@ -113,14 +113,18 @@ async def expire(store: Store) -> None:
     await store.write(work)
 
 
-async def test_s9_an_old_epoch_changes_nothing(tmp_path: Path) -> None:
-    """Intent, journal, renewal and closing with a lost lease say so and write nothing."""
+@pytest.mark.parametrize("next_owner", ["two", "one"], ids=["another", "the-same"])
+async def test_s9_an_old_epoch_changes_nothing(tmp_path: Path, next_owner: str) -> None:
+    """Intent, journal, renewal and closing with a lost lease say so and write nothing.
+
+    Also where the same process claimed the shard again: what it had begun before is old.
+    """
     async with support.open_store(tmp_path) as store:
         row = await support.add_campaign(store, messages=20)
         old = await claim(store, row.campaign)
         taken = await advance(store, old, start_of(old), take=4)
         await expire(store)
-        await claim(store, row.campaign, "two")
+        await claim(store, row.campaign, next_owner)
         before = await snapshot(store)
         with pytest.raises(LeaseLostError):
             await advance(store, old, taken.position, sent(*taken.launches), take=4)
