@@ -274,6 +274,18 @@ async def test_a_broken_stream_is_replayed(faults: Faults) -> None:
     assert set(faults.fake.stored) == set(range(1, 121))
 
 
+async def test_s7_what_was_not_acknowledged_is_reported_after_a_restart(faults: Faults) -> None:
+    """What was only written to a stream is not reported yet, for the next process too."""
+    faults.fake.silent = True
+    await faults.begin("c1", 120)
+    await support.eventually(lambda: sum(results for _, results in faults.fake.frames) >= 20)
+    await faults.stop_sender()
+    faults.fake.silent = False
+    await faults.start_sender()
+    assert (await faults.finished("c1")).unreported == 0
+    assert set(faults.fake.stored) == set(range(1, 121))
+
+
 async def test_rejected_results_are_kept_and_shown(faults: Faults) -> None:
     """A refusal is logged as an error, shown to the operator, retried, and cleared."""
     faults.fake.reject = {"c1"}
