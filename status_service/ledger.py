@@ -50,13 +50,18 @@ class Frame:
 
 @dataclass(slots=True)
 class FrameReceipt:
-    """What became of a frame. ``error`` set: nothing of it is stored."""
+    """What became of a frame. ``error`` set: nothing of it is stored.
+
+    ``state`` and ``processed`` are those of the campaign afterwards; None and 0 if there
+    is none.
+    """
 
     new: int = 0
     raised: int = 0
     duplicate: int = 0
     error: ServiceError | None = None
     state: State | None = None
+    processed: int = 0
 
 
 class Change(NamedTuple):
@@ -148,6 +153,7 @@ def record(connection: sa.Connection, frames: Sequence[Frame]) -> Recorded:
         campaign = _record_campaign(connection, campaign, accepted, now, recorded)
         for index in indexes:
             receipts[index].state = State(campaign.state)
+            receipts[index].processed = counters_of(campaign).processed
     return recorded
 
 

@@ -67,7 +67,7 @@ class ResultStream:
         self._waiting: deque[tuple[int, str, asyncio.Future[FrameReceipt]]] = deque()
         self._listening: set[CampaignKey] = set()
         self._told: dict[CampaignKey, State] = {}
-        self._untold: dict[CampaignKey, State] = {}
+        self._untold: dict[CampaignKey, tuple[State, int]] = {}  # and how much is processed
         self._next = status_pb2.ReportResultsResponse()  # what is to be told, as it gathers
         self._news = False  # there is something in it; or a frame came again
         self._reading = True
@@ -162,10 +162,12 @@ class ResultStream:
             Exception: all else was told, and what the next frame failed with is left.
         """
         response = self._next
-        for key, state in self._untold.items():
+        for key, (state, processed) in self._untold.items():
             if self._told.get(key) is not state:
                 self._told[key] = state
-                response.campaign_states.add(campaign_id=key.campaign_id, state=to_state(state))
+                response.campaign_states.add(
+                    campaign_id=key.campaign_id, state=to_state(state), processed=processed
+                )
                 self._news = True
         self._untold.clear()
         failed = bool(self._waiting) and self._waiting[0][2].done()
@@ -196,7 +198,7 @@ class ResultStream:
         key = CampaignKey(self._caller.organisation, campaign_id)
         if receipt.state is not None:
             self._listen(key)
-            self._untold.setdefault(key, receipt.state)
+            self._untold.setdefault(key, (receipt.state, receipt.processed))
         elif isinstance(receipt.error, CampaignNotFoundError):
             self._forget(key)
 
@@ -213,7 +215,7 @@ class ResultStream:
             self._changes.remove(key, self._on_change)
 
     def _on_change(self, change: Change) -> None:
-        self._untold[change.key] = change.state
+        self._untold[change.key] = (change.state, change.counters.processed)
         self._wake.set()
 
 

@@ -239,6 +239,19 @@ async def test_each_state_is_told_once(status: Status) -> None:
     assert [state.state for state in told] == [SENDING]
 
 
+async def test_a_subscription_is_told_how_much_has_a_result(status: Status) -> None:
+    """So that a sender notices when results it had acknowledged are lost."""
+    await status.start("a", 5)
+    await status.report("a", *results([1, 2, 2, 4]))
+    async with reporting(status.client) as stream:
+        await stream.send("a")
+        await stream.told("a", SENDING)
+        await stream.send("a", *results([2, 3, 5]))
+        await stream.told("a", COMPLETED)
+    told = [state for response in stream.responses for state in response.campaign_states]
+    assert [state.processed for state in told] == [3, 5]
+
+
 async def test_a_client_that_reads_at_the_end_gets_all_its_answers(status: Status) -> None:
     """A client may send thousands of frames before it reads: nothing waits for it."""
     await status.start("a", 5_000)

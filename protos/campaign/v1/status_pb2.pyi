@@ -560,19 +560,26 @@ class ReportResultsResponse(_message.Message):
 
         CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
         STATE_FIELD_NUMBER: _builtins.int
+        PROCESSED_FIELD_NUMBER: _builtins.int
         campaign_id: _builtins.str
         """The campaign."""
         state: Global___Campaign.State.ValueType
         """Its state now."""
+        processed: _builtins.int
+        """How many of its messages had a result then, whoever reported them. Fewer
+        than this sender had acknowledged before it opened the stream: results
+        are lost, report them again.
+        """
         def __init__(
             self,
             *,
             campaign_id: _builtins.str = ...,
             state: Global___Campaign.State.ValueType = ...,
+            processed: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "state", b"state"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "processed", b"processed", "state", b"state"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -593,7 +600,8 @@ class ReportResultsResponse(_message.Message):
     """How many changed nothing."""
     store_generation: _builtins.str
     """The identity of the store. When it differs from the one of an earlier
-    stream, acknowledged results may be lost: report everything again.
+    stream, acknowledged results may be lost: report everything again. A store
+    restored from a backup keeps its identity; see CampaignState.processed.
     """
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportResultsResponse.Rejection]:
