@@ -169,6 +169,26 @@ class SenderClient(ChannelOwner):
         request = pb.GetDeliveryRequest(campaign_id=campaign_id)
         return await self._call(self._stub.GetDelivery, request, timeout_seconds)
 
+    async def batch_get_recipients(
+        self,
+        *,
+        campaign_id: str,
+        sequences: Iterable[int],
+        timeout_seconds: float | None = None,
+    ) -> list[pb.RecipientEntry]:
+        """Return who the messages with ``sequences`` (1 to 1,000) go to, in order.
+
+        Sequences that the campaign does not have are left out.
+
+        Raises:
+            InvalidArgumentError: none or more than 1,000 were asked for.
+            NotFoundError: the sender has no such campaign.
+            ResourceExhaustedError: the answer exceeds 4 MiB, which 400 never do.
+        """
+        request = pb.BatchGetRecipientsRequest(campaign_id=campaign_id, sequences=sequences)
+        response = await self._call(self._stub.BatchGetRecipients, request, timeout_seconds)
+        return list(response.recipients)
+
 
 async def _each(
     batches: Iterable[Sequence[pb.Recipient]] | AsyncIterable[Sequence[pb.Recipient]],

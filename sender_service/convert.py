@@ -20,8 +20,10 @@ from sender_service.intake import GivenRecipient
 from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
+    from sender_service.audience import Addressee
     from sender_service.campaigns import Delivery
     from sender_service.channels import Channel
     from sender_service.intake import UploadResult
@@ -203,6 +205,13 @@ def delivery_response(delivery: Delivery, status_trouble: Problem | None) -> pb.
         unreported=delivery.unreported,
         problem=problem,
         problem_time=timestamp(problem_time),
+    )
+
+
+def recipients_response(found: Iterable[Addressee]) -> pb.BatchGetRecipientsResponse:
+    """Return the answer to who some messages go to."""
+    return pb.BatchGetRecipientsResponse(
+        recipients=[pb.RecipientEntry(**addressee._asdict()) for addressee in found]
     )
 
 

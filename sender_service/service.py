@@ -1,4 +1,4 @@
-"""The use cases of the sender: create, upload, start, and how it stands."""
+"""The use cases of the sender: create, upload, start, how it stands, who gets it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from sender_service import campaigns, convert, intake, sealing
+from sender_service import audience, campaigns, convert, intake, sealing
 from sender_service.channels import Message
 from sender_service.channels.errors import (
     InvalidAddressError,
@@ -24,10 +24,11 @@ from sender_service.errors import (
 from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
+    from collections.abc import AsyncIterable, Collection
 
     from clients.status import StatusClient
     from protos.campaign.v1 import sender_pb2 as pb
+    from sender_service.audience import Addressee
     from sender_service.campaigns import Delivery
     from sender_service.channels import Channel, Template
     from sender_service.intake import UploadResult
@@ -253,6 +254,25 @@ class SenderCampaigns:
         """
         return await self._store.read(
             partial(campaigns.read_delivery, organisation=organisation, campaign_id=campaign_id)
+        )
+
+    async def recipients(
+        self, organisation: str, campaign_id: str, sequences: Collection[int]
+    ) -> list[Addressee]:
+        """Return who the messages with these sequences go to, in order of sequence.
+
+        Raises:
+            InvalidRequestError: none or too many are asked for.
+            CampaignNotFoundError: there is none.
+        """
+        audience.check_sequences(sequences)
+        return await self._store.read(
+            partial(
+                audience.read_recipients,
+                organisation=organisation,
+                campaign_id=campaign_id,
+                sequences=sequences,
+            )
         )
 
     def status_trouble(self) -> Problem | None:

@@ -69,6 +69,14 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
         )
         return convert.delivery_response(delivery, self._service.status_trouble())
 
+    async def BatchGetRecipients(  # noqa: D102, N802
+        self, request: sender_pb2.BatchGetRecipientsRequest, context: _Context
+    ) -> sender_pb2.BatchGetRecipientsResponse:
+        found = await self._service.recipients(
+            caller_of(context).organisation, _campaign_id(request.campaign_id), request.sequences
+        )
+        return convert.recipients_response(found)
+
 
 def _campaign_id(given: str) -> str:
     if not given:

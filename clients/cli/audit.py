@@ -5,7 +5,7 @@ from __future__ import annotations
 from clients.cli import screen
 from clients.cli.failures import OK
 from clients.cli.options import CampaignId, Json, StatusAddress, run, status_client
-from clients.cli.results import range_text
+from clients.cli.result_lines import range_text
 from clients.cli.words import clock, counts, enum_name, span, state_name
 from protos.campaign.v1 import status_pb2 as pb
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clients.cli import screen
-from clients.cli.failures import OK
+from clients.cli.failures import OK, sender_trouble
 from clients.cli.options import (
     CampaignId,
     Json,
@@ -18,7 +18,7 @@ from clients.cli.options import (
     status_client,
 )
 from clients.cli.words import ago, clock, counts, enum_name, percent, processed, state_name
-from clients.errors import ClientError, NotFoundError
+from clients.errors import ClientError
 from clients.sender import SenderClient
 from protos.campaign.v1 import sender_pb2
 from protos.campaign.v1 import status_pb2 as pb
@@ -178,10 +178,8 @@ async def _delivery(
     async with SenderClient(address) as sender:
         try:
             return await sender.get_delivery(campaign_id=campaign_id), ""
-        except NotFoundError:
-            return None, f"not a campaign of the sender at {address}"
         except ClientError as error:
-            return None, f"the sender at {address} does not answer ({error.code.name})"
+            return None, sender_trouble(error, address)
 
 
 def _campaign_lines(campaign: pb.Campaign) -> Iterator[tuple[str, str]]:

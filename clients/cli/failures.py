@@ -113,6 +113,15 @@ def naming(service: str, address: str, option: str) -> Iterator[None]:
         ) from error
 
 
+def sender_trouble(error: ClientError, address: str) -> str:
+    """Return why the sender told nothing, for commands that go on without it."""
+    if isinstance(error, NotFoundError):
+        return f"not a campaign of the sender at {address}"
+    if isinstance(error, UnimplementedError):
+        return f"what answers at {address} is no sender service of this version"
+    return f"the sender at {address} does not answer ({error.code.name})"
+
+
 def _short(error: ClientError) -> str:
     """The part of gRPC's text that tells people something."""
     text = str(error)

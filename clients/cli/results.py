@@ -1,44 +1,33 @@
-"""``closeout results``: what became of each message, and which have no result."""
+"""``closeout results``: what became of each message, which have no result, and whose they are."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import enum
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO, TypeVar
 
 import typer
 
 from clients.cli import screen
 from clients.cli.failures import FAILED, OK, CommandError, say
-from clients.cli.options import CampaignId, Json, StatusAddress, run, status_client
-from clients.cli.words import clock, enum_name
+from clients.cli.options import CampaignId, Json, SenderAddress, StatusAddress, run, status_client
+from clients.cli.recipient_lookup import BATCH, RecipientLookup
+from clients.cli.result_lines import Form, Line, writer
+from clients.sender import SenderClient
 from protos.campaign.v1 import status_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-
-    from google.protobuf.message import Message
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from clients.status import StatusClient
 
-_COLUMNS = (
-    "sequence",
-    "outcome",
-    "attempt",
-    "code",
-    "detail",
-    "provider_message_id",
-    "finish_time",
-)
-_RANGE_COLUMNS = ("first", "last")
-#: A spreadsheet takes a cell that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+T = TypeVar("T")
+
 _PAGE = 5000
+_PAGE_OF_RANGES = 1000
 
 
 class Outcome(enum.StrEnum):
@@ -58,8 +47,21 @@ def results(
         typer.Option(help="Only this outcome; may be given several times.", show_default=False),
     ] = None,
     missing: Annotated[
-        bool, typer.Option("--missing", help="The ranges of messages without a result instead.")
+        bool,
+        typer.Option(
+            "--missing",
+            help="The messages without a result instead: their ranges, or with --csv each one.",
+        ),
     ] = False,
+    recipients: Annotated[
+        bool | None,
+        typer.Option(
+            "--recipients/--no-recipients",
+            help="Whether the sender is asked for recipient_key and address of each message."
+            " Default: yes, but for ranges.",
+            show_default=False,
+        ),
+    ] = None,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV, safe for spreadsheets.")
     ] = False,
@@ -72,11 +74,13 @@ def results(
         ),
     ] = None,
     status_address: StatusAddress = "",
+    sender_address: SenderAddress = "",
     as_json: Json = False,
 ) -> int:
-    """List the results of a campaign in order of sequence.
+    """List the results of a campaign in order of sequence, and who each message went to.
 
-    A message is its sequence here: addresses stay with the sender.
+    Addresses stay with the sender, which is asked for them; results of another
+    sender come without.
     """
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json exclude each other")
@@ -84,48 +88,74 @@ def results(
         raise typer.BadParameter("--missing and --outcome exclude each other")
     outcomes = [pb.Result.Outcome.Value(name.upper()) for name in outcome or ()]
     as_csv = as_csv or (not as_json and output is not None and output.suffix.lower() == ".csv")
+    if recipients is None:
+        recipients = as_csv or not missing
+    form = Form(missing=missing, recipients=recipients)
     with _destination(output) as file:
-        write = _writer(file, missing=missing, as_csv=as_csv, as_json=as_json)
-        written = run(_results(status_address, campaign_id, outcomes, write, missing=missing))
+        write = writer(file, form, as_csv=as_csv, as_json=as_json)
+        written = run(_list(status_address, sender_address, campaign_id, outcomes, form, write))
     if output is not None:
-        say(f"{output}: {written} {'ranges' if missing else 'results'}")
+        say(f"{output}: {written} {form.noun}")
     elif not written and screen.on_terminal():
         say("no messages without a result" if missing else "no such results")
     return OK
 
 
-async def _results(
-    address: str,
+async def _list(  # noqa: PLR0917 - what the command was given, in its order
+    status_address: str,
+    sender_address: str,
     campaign_id: str,
     outcomes: list[pb.Result.Outcome.ValueType],
-    write: Callable[[Message], None],
-    *,
-    missing: bool,
+    form: Form,
+    write: Callable[[Sequence[Line]], None],
 ) -> int:
+    """Write the lines batch by batch, so that a campaign of any size takes little memory."""
     written = 0
-    async with status_client(address) as status:
-        rows = _rows(status, campaign_id, outcomes, missing=missing)
-        async for row in rows:
-            write(row)
-            written += 1
+    async with status_client(status_address) as status, SenderClient(sender_address) as sender:
+        lookup = RecipientLookup(sender, sender_address, campaign_id)
+        async for told in _batches(_told(status, campaign_id, outcomes, form)):
+            write(await _lines(told, lookup) if form.recipients else [Line(one) for one in told])
+            written += len(told)
     return written
 
 
-async def _rows(
+async def _told(
     status: StatusClient,
     campaign_id: str,
     outcomes: list[pb.Result.Outcome.ValueType],
-    *,
-    missing: bool,
-) -> AsyncIterator[Message]:
-    if missing:
-        async for found in status.list_missing_ranges(campaign_id=campaign_id, page_size=1000):
-            yield found
+    form: Form,
+) -> AsyncIterator[pb.Result | pb.SequenceRange]:
+    if not form.missing:
+        async for result in status.list_results(
+            campaign_id=campaign_id, outcomes=outcomes, page_size=_PAGE
+        ):
+            yield result
         return
-    async for result in status.list_results(
-        campaign_id=campaign_id, outcomes=outcomes, page_size=_PAGE
+    async for found in status.list_missing_ranges(
+        campaign_id=campaign_id, page_size=_PAGE_OF_RANGES
     ):
-        yield result
+        if not form.recipients:
+            yield found
+            continue
+        for sequence in range(found.first, found.last + 1):
+            yield pb.Result(sequence=sequence)
+
+
+async def _batches(items: AsyncIterator[T]) -> AsyncIterator[list[T]]:
+    batch: list[T] = []
+    async for item in items:
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def _lines(told: list[pb.Result | pb.SequenceRange], lookup: RecipientLookup) -> list[Line]:
+    messages = [one for one in told if isinstance(one, pb.Result)]
+    found = await lookup.find([message.sequence for message in messages])
+    return [Line(message, found.get(message.sequence)) for message in messages]
 
 
 @contextlib.contextmanager
@@ -144,52 +174,3 @@ def _destination(output: Path | None) -> Iterator[TextIO]:
         raise CommandError(f"{output}: {error.strerror}", exit_code=FAILED) from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def _writer(
-    file: TextIO, *, missing: bool, as_csv: bool, as_json: bool
-) -> Callable[[Message], None]:
-    if as_json:
-        return lambda row: _write(file, json.dumps(screen.as_dict(row), ensure_ascii=False))
-    if as_csv:
-        columns = _RANGE_COLUMNS if missing else _COLUMNS
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        return lambda row: writer.writerow([_cell(row, column) for column in columns])
-    if missing:
-        return lambda row: _write(file, range_text(row))
-    return lambda row: _write(file, _result_line(row))
-
-
-def _write(file: TextIO, text: str) -> None:
-    file.write(f"{text}\n")
-
-
-def _cell(row: Message, column: str) -> str:
-    value = getattr(row, column)
-    if column == "outcome":
-        return enum_name(pb.Result.Outcome, value)
-    if column == "finish_time":
-        return value.ToJsonString() if row.HasField(column) else ""
-    return safe_cell(value) if isinstance(value, str) else str(value)
-
-
-def safe_cell(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def range_text(found: Message) -> str:
-    """Return a range of sequences as people write it."""
-    first, last = getattr(found, "first"), getattr(found, "last")  # noqa: B009 - typed as Message
-    return str(first) if first == last else f"{first}-{last}"
-
-
-def _result_line(row: Message) -> str:
-    cells = {column: _cell(row, column) for column in _COLUMNS}
-    time = clock(row.finish_time) if row.HasField("finish_time") else "-"  # type: ignore[attr-defined]
-    detail = " ".join(cells["detail"].split())
-    return (
-        f"{cells['sequence']:>9}  {cells['outcome']:<7}  attempt={cells['attempt']}"
-        f"  {cells['code'] or '-':<5}  {time}  {detail}".rstrip()
-    )

@@ -21,6 +21,7 @@ from clients.demo.reports import report_sent
 from clients.demo.stage import Stage, stage
 from clients.demo.stuck_by_hand import take_completion_away
 from clients.errors import ClientError
+from clients.sender import SenderClient
 from clients.status import StatusClient
 from protos.campaign.v1 import status_pb2 as pb
 
@@ -95,6 +96,7 @@ async def _play(made: Stage, status: StatusClient, examples: Path) -> int:
     campaign = await status.get_campaign(campaign_id=_CAMPAIGN)
     results = [result async for result in status.list_results(campaign_id=_CAMPAIGN)]
     _show_outcomes(campaign, results)
+    await _show_whose(made, results)
     agrees = _compare(made, results)
 
     _title("2. Another sender withholds its last results")
@@ -154,6 +156,19 @@ def _show_outcomes(campaign: pb.Campaign, results: Iterable[pb.Result]) -> None:
     screen.line(f"{retried} of those sent were refused at first and tried again.")
     for (outcome, code, detail), count in groups.most_common():
         screen.line(f"{count} {outcome} with {code}: {detail}")
+
+
+async def _show_whose(made: Stage, results: Iterable[pb.Result]) -> None:
+    """Name the first person who did not get it, as the sender knows."""
+    failed = [result.sequence for result in results if result.outcome == pb.Result.FAILED]
+    if not failed:
+        return
+    async with SenderClient(made.sender_address) as sender:
+        (first,) = await sender.batch_get_recipients(campaign_id=_CAMPAIGN, sequences=failed[:1])
+    screen.line(
+        f"The first of them is message {first.sequence}, {first.recipient_key} {first.address};"
+        f" `closeout results {_CAMPAIGN} --outcome failed` lists all."
+    )
 
 
 def _compare(made: Stage, results: Iterable[pb.Result]) -> bool:

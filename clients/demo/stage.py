@@ -38,6 +38,7 @@ class Stage:
     environment: dict[str, str]
     log: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
     status_address: str = ""
+    sender_address: str = ""
 
     @property
     def ledger(self) -> Path:
@@ -104,6 +105,7 @@ async def stage() -> AsyncIterator[Stage]:
         )
         await _start(stack, sender)
         made.status_address = status.address
+        made.sender_address = sender.address
         made.environment["CLOSEOUT_SENDER_STATUS_ADDRESS"] = status.address
         made.environment["CLOSEOUT_SENDER_LISTEN"] = sender.address
         yield made

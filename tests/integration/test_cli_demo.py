@@ -42,6 +42,7 @@ async def test_two_demos_at_once_end_well_and_leave_nothing(tmp_path: Path) -> N
         assert int(last[1]) + int(last[2]) == 1935
         assert f"Checked: the provider accepted {last[1]} messages" in text
         assert "FAILED with 550" in text
+        assert re.search(r"The first of them is message \d+, C\d+ \S+@\S+; `closeout res", text)
         assert "no result for 401-420, 981-1000" in text
         assert "fixed: stuck: " in text
         assert "SENDING -> COMPLETED  RECONCILE" in text

@@ -10,7 +10,7 @@ from google.protobuf import duration_pb2, timestamp_pb2
 
 from clients.cli import screen, words
 from clients.cli.log_lines import readable
-from clients.cli.results import range_text, safe_cell
+from clients.cli.result_lines import range_text, safe_cell
 from protos.campaign.v1 import status_pb2 as pb
 
 
@@ -110,6 +110,7 @@ def test_a_name_can_not_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> N
         ("@x", "'@x"),
         ("\tx", "'\tx"),
         ("\rx", "'\rx"),
+        ("\nx", "'\nx"),
         ("550 no", "550 no"),
         ("", ""),
     ],

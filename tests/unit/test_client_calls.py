@@ -113,6 +113,14 @@ class Sender(SenderServiceServicer):
         self.created: list[sender_pb2.SenderServiceCreateCampaignRequest] = []
         self.frozen = False
 
+    async def BatchGetRecipients(self, request, context):
+        return sender_pb2.BatchGetRecipientsResponse(
+            recipients=[
+                sender_pb2.RecipientEntry(sequence=sequence, address=f"{sequence}@example.com")
+                for sequence in sorted(request.sequences)
+            ]
+        )
+
     async def CreateCampaign(self, request, context):
         self.created.append(request)
         return sender_pb2.SenderServiceCreateCampaignResponse(campaign_id="c", created=True)
@@ -316,3 +324,12 @@ async def test_a_create_carries_content_and_options(
     assert answer.campaign_id == "c"
     assert sender_servicer.created[0].content.subject == "s"
     assert not sender_servicer.created[0].HasField("options")
+
+
+async def test_recipients_are_asked_for_by_sequence(sender: SenderClient) -> None:
+    """Any iterable of sequences does; the entries are returned as a list."""
+    found = await sender.batch_get_recipients(campaign_id="c", sequences=iter([3, 1]))
+    assert [(entry.sequence, entry.address) for entry in found] == [
+        (1, "1@example.com"),
+        (3, "3@example.com"),
+    ]

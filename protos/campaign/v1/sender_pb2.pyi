@@ -596,3 +596,89 @@ class GetDeliveryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDeliveryResponse: _TypeAlias = GetDeliveryResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetRecipientsRequest(_message.Message):
+    """Request of BatchGetRecipients."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCES_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """Required. The campaign; its audience need not be frozen."""
+    @_builtins.property
+    def sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. The numbers of the messages: 1 to 1,000 of them, in any order. One
+        given twice is answered once.
+        """
+
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        sequences: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "sequences", b"sequences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetRecipientsRequest: _TypeAlias = BatchGetRecipientsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetRecipientsResponse(_message.Message):
+    """Response of BatchGetRecipients."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecipientEntry]:
+        """In order of sequence; sequences that the campaign does not have are left out.
+        Like every answer it is at most 4 MiB, which 400 recipients never exceed.
+        """
+
+    def __init__(
+        self,
+        *,
+        recipients: _abc.Iterable[Global___RecipientEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recipients", b"recipients"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetRecipientsResponse: _TypeAlias = BatchGetRecipientsResponse  # noqa: Y015
+
+@_typing.final
+class RecipientEntry(_message.Message):
+    """Who a message goes to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_KEY_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The number of the message within its campaign."""
+    address: _builtins.str
+    """The address in the form the channel gave it when it was taken."""
+    recipient_key: _builtins.str
+    """The caller's own id of the recipient; empty if it gave none."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        address: _builtins.str = ...,
+        recipient_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "recipient_key", b"recipient_key", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecipientEntry: _TypeAlias = RecipientEntry  # noqa: Y015

@@ -61,6 +61,11 @@ class SenderServiceStub:
                 request_serializer=protos_dot_campaign_dot_v1_dot_sender__pb2.GetDeliveryRequest.SerializeToString,
                 response_deserializer=protos_dot_campaign_dot_v1_dot_sender__pb2.GetDeliveryResponse.FromString,
                 _registered_method=True)
+        self.BatchGetRecipients = channel.unary_unary(
+                '/campaign.v1.SenderService/BatchGetRecipients',
+                request_serializer=protos_dot_campaign_dot_v1_dot_sender__pb2.BatchGetRecipientsRequest.SerializeToString,
+                response_deserializer=protos_dot_campaign_dot_v1_dot_sender__pb2.BatchGetRecipientsResponse.FromString,
+                _registered_method=True)
 
 
 class SenderServiceServicer:
@@ -123,6 +128,15 @@ class SenderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetRecipients(self, request, context):
+        """Who the messages with some sequences go to, or went to: what joins a result
+        or a missing range of the status service with a person.
+        Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_REQUEST).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SenderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +159,11 @@ def add_SenderServiceServicer_to_server(servicer, server):
                     servicer.GetDelivery,
                     request_deserializer=protos_dot_campaign_dot_v1_dot_sender__pb2.GetDeliveryRequest.FromString,
                     response_serializer=protos_dot_campaign_dot_v1_dot_sender__pb2.GetDeliveryResponse.SerializeToString,
+            ),
+            'BatchGetRecipients': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetRecipients,
+                    request_deserializer=protos_dot_campaign_dot_v1_dot_sender__pb2.BatchGetRecipientsRequest.FromString,
+                    response_serializer=protos_dot_campaign_dot_v1_dot_sender__pb2.BatchGetRecipientsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -262,6 +281,33 @@ class SenderService:
             '/campaign.v1.SenderService/GetDelivery',
             protos_dot_campaign_dot_v1_dot_sender__pb2.GetDeliveryRequest.SerializeToString,
             protos_dot_campaign_dot_v1_dot_sender__pb2.GetDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetRecipients(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaign.v1.SenderService/BatchGetRecipients',
+            protos_dot_campaign_dot_v1_dot_sender__pb2.BatchGetRecipientsRequest.SerializeToString,
+            protos_dot_campaign_dot_v1_dot_sender__pb2.BatchGetRecipientsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,6 +74,11 @@ class SenderServiceStub:
     """How the delivery of a campaign stands at the sender: shards, leases, doubt,
     what is not reported yet, and what it waits for. Errors: NOT_FOUND.
     """
+    BatchGetRecipients: _grpc.UnaryUnaryMultiCallable[_sender_pb2.BatchGetRecipientsRequest, _sender_pb2.BatchGetRecipientsResponse]
+    """Who the messages with some sequences go to, or went to: what joins a result
+    or a missing range of the status service with a person.
+    Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_REQUEST).
+    """
 
 @_typing.type_check_only
 class SenderServiceAsyncStub(SenderServiceStub):
@@ -120,6 +125,11 @@ class SenderServiceAsyncStub(SenderServiceStub):
     GetDelivery: _aio.UnaryUnaryMultiCallable[_sender_pb2.GetDeliveryRequest, _sender_pb2.GetDeliveryResponse]  # type: ignore[assignment]
     """How the delivery of a campaign stands at the sender: shards, leases, doubt,
     what is not reported yet, and what it waits for. Errors: NOT_FOUND.
+    """
+    BatchGetRecipients: _aio.UnaryUnaryMultiCallable[_sender_pb2.BatchGetRecipientsRequest, _sender_pb2.BatchGetRecipientsResponse]  # type: ignore[assignment]
+    """Who the messages with some sequences go to, or went to: what joins a result
+    or a missing range of the status service with a person.
+    Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_REQUEST).
     """
 
 class SenderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -188,6 +198,17 @@ class SenderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_sender_pb2.GetDeliveryResponse, _abc.Awaitable[_sender_pb2.GetDeliveryResponse]]:
         """How the delivery of a campaign stands at the sender: shards, leases, doubt,
         what is not reported yet, and what it waits for. Errors: NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetRecipients(
+        self,
+        request: _sender_pb2.BatchGetRecipientsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sender_pb2.BatchGetRecipientsResponse, _abc.Awaitable[_sender_pb2.BatchGetRecipientsResponse]]:
+        """Who the messages with some sequences go to, or went to: what joins a result
+        or a missing range of the status service with a person.
+        Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_REQUEST).
         """
 
 def add_SenderServiceServicer_to_server(servicer: SenderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
