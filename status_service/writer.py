@@ -111,11 +111,15 @@ class Writer:
             for (_, receipt), result in zip(batch, recorded.receipts, strict=True):
                 if not receipt.done():
                     receipt.set_result(result)
-            self._changes.publish(recorded.changes)
-            for change in recorded.completed:
-                log_completed(change, cause=Cause.RESULT)
-            for change in recorded.late:
-                log.info("results_after_the_end", campaign_id=change.key.campaign_id)
+            self._tell(recorded)
+
+    def _tell(self, recorded: ledger.Recorded) -> None:
+        """Tell watchers and the log what a batch changed, now that it is durable."""
+        self._changes.publish(recorded.changes)
+        for change in recorded.completed:
+            log_completed(change, cause=Cause.RESULT)
+        for change in recorded.late:
+            log.info("results_after_the_end", campaign_id=change.key.campaign_id)
 
     async def _record(self, frames: Sequence[ledger.Frame]) -> ledger.Recorded:
         """Record a batch, the same batch again and again until the database takes it.
