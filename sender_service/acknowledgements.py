@@ -24,10 +24,12 @@ class Acknowledgements:
 
     Args:
         store: the sender's.
+        replay_days: how long after its end a campaign is reported to another store.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, replay_days: int) -> None:
         self._store = store
+        self._replay_days = replay_days
         self._waiting: dict[ShardKey, int] = {}
         self._arrived = asyncio.Event()
         self._storing = asyncio.Lock()
@@ -69,17 +71,33 @@ class Acknowledgements:
                 self._arrived.set()
                 raise
 
+    async def bring_back(self, campaign: int) -> None:
+        """Count all outcomes of a campaign as unreported: :func:`.journal.bring_back`.
+
+        What was acknowledged and is not written down yet is void with it.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        async with self._storing:
+            await self._store.write(partial(journal.bring_back, campaign=campaign))
+            for key in [key for key in self._waiting if key.campaign == campaign]:
+                del self._waiting[key]
+
     async def adopt(self, generation: str) -> bool:
         """Note which store of the status service holds the results.
 
-        True: it is another one than before. All outcomes of unfinished campaigns
-        count as unreported then, whatever the old store acknowledged.
+        True: it is another one than before. All outcomes of campaigns that are not
+        finished, or were lately, count as unreported then, whatever the old store
+        acknowledged.
         """
         if not generation or generation == self._generation:
             return False
         async with self._storing:
             replaced = await self._store.write(
-                partial(journal.adopt_generation, generation=generation)
+                partial(
+                    journal.adopt_generation, generation=generation, replay_days=self._replay_days
+                )
             )
             if replaced:
                 self._waiting.clear()

@@ -40,12 +40,14 @@ class Acknowledged:
         settled: how many frames.
         reported: how many entries of each shard are acknowledged now.
         accepted: campaigns whose results are taken: a page was, or there is none.
+        subscribed: campaigns to which this stream is subscribed from now on.
         rejected: numbers of frames that were, with their campaigns.
     """
 
     settled: int
     reported: dict[ShardKey, int]
     accepted: set[int]
+    subscribed: set[int]
     rejected: dict[int, int]
 
 
@@ -62,6 +64,8 @@ class _Shard:
 @dataclass(slots=True)
 class _Campaign:
     subscribed: bool = False
+    #: Its pages may go out on this stream.
+    admitted: bool = False
     held_until: float = 0.0
     shards: dict[int, _Shard] = field(default_factory=dict)
     #: Shards with entries to send, in the order they got them.
@@ -95,6 +99,10 @@ class Backlog:
             for campaign in self._campaigns.values()
             for shard in campaign.shards.values()
         )
+
+    def __contains__(self, campaign: int) -> bool:
+        """Return whether a campaign is taken up."""
+        return campaign in self._campaigns
 
     def add(self, campaign: int, progress: Iterable[ShardProgress]) -> None:
         """Take up a campaign whose shards are so far."""
@@ -131,7 +139,7 @@ class Backlog:
                 self._turns.append(number)
                 continue
             frame = self._frame_of(number, campaign)
-            if campaign.unsent:
+            if campaign.admitted and campaign.unsent:
                 self._turns.append(number)
             if frame is not None:
                 return frame
@@ -141,7 +149,7 @@ class Backlog:
         if not campaign.subscribed:
             campaign.subscribed = True
             return Frame(number, None)
-        if not campaign.unsent:
+        if not (campaign.admitted and campaign.unsent):
             return None
         key = ShardKey(number, next(iter(campaign.unsent)))
         shard = campaign.shards[key.shard]
@@ -161,7 +169,7 @@ class Backlog:
     def acknowledge(self, through: int, rejections: Collection[int]) -> Acknowledged:
         """Note that every frame up to ``through`` is stored, or in ``rejections``."""
         settled = sum(number <= through for number, _ in self._in_flight)
-        acknowledged = Acknowledged(settled, {}, set(), {})
+        acknowledged = Acknowledged(settled, {}, set(), set(), {})
         while self._in_flight and self._in_flight[0][0] <= through:
             number, frame = self._in_flight.popleft()
             campaign = self._campaigns.get(frame.campaign)
@@ -175,8 +183,9 @@ class Backlog:
             if frame.page is not None:
                 self._settle(frame.page, acknowledged, rejected=rejected)
             elif rejected:
-                campaign.subscribed = False
-                self._take_turns(frame.campaign)
+                self.subscribe_again(frame.campaign)
+            else:
+                acknowledged.subscribed.add(frame.campaign)
         return acknowledged
 
     def _settle(self, page: Page, acknowledged: Acknowledged, *, rejected: bool) -> None:
@@ -210,7 +219,7 @@ class Backlog:
         self._in_flight.clear()
         self._turns.clear()
         for number, campaign in self._campaigns.items():
-            campaign.subscribed = False
+            campaign.subscribed = campaign.admitted = False
             for shard, progress in campaign.shards.items():
                 progress.sent = progress.reported
                 progress.in_flight = 0
@@ -219,11 +228,43 @@ class Backlog:
                     campaign.unsent[shard] = None
             self._turns.append(number)
 
-    def report_again(self) -> None:
+    def report_all_again(self) -> None:
         """Begin with the first entry of every shard; call :meth:`restart` next."""
         for campaign in self._campaigns.values():
             for shard in campaign.shards.values():
                 shard.reported = 0
+
+    def report_again(self, campaign: int) -> None:
+        """Begin with the first entry of every shard of a campaign, on the present stream.
+
+        Pages in flight do not count: those before them may be lost.
+        """
+        for number, shard in self._campaigns[campaign].shards.items():
+            shard.reported = 0
+            shard.broken = shard.in_flight > 0
+            if not shard.broken:
+                shard.sent = 0
+                self._offer(ShardKey(campaign, number))
+
+    def acknowledged(self, campaign: int) -> int:
+        """Return how many entries of a campaign are acknowledged."""
+        return sum(shard.reported for shard in self._campaigns[campaign].shards.values())
+
+    def admit(self, campaign: int) -> None:
+        """Let the pages of a campaign out on this stream, once it is subscribed to.
+
+        Before that they wait: what the subscription is answered then tells how the
+        status service stood before this stream brought it anything.
+        """
+        if campaign in self._campaigns:
+            self._campaigns[campaign].admitted = True
+            self._take_turns(campaign)
+
+    def subscribe_again(self, campaign: int) -> None:
+        """Ask for the state of a campaign again before its next page."""
+        if campaign in self._campaigns:
+            self._campaigns[campaign].subscribed = self._campaigns[campaign].admitted = False
+            self._take_turns(campaign)
 
     def _offer(self, key: ShardKey) -> None:
         campaign = self._campaigns[key.campaign]

@@ -72,7 +72,9 @@ class CampaignRun:
         if await self._store.write(partial(journal.finish_if_reported, campaign=number)):
             self._workplace.reporter.finish(number)
             return False
-        await self._deliver()
+        # One brought back to be reported again has nothing to deliver.
+        if sum(shard.journaled for shard in progress) < self._active.row.total:
+            await self._deliver()
         return True
 
     async def _deliver(self) -> None:

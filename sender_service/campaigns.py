@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -203,6 +203,20 @@ def open_campaigns(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
     return connection.execute(
         sa.select(campaigns)
         .where(campaigns.c.phase.in_([Phase.FROZEN.value, Phase.STARTED.value]))
+        .order_by(campaigns.c.campaign)
+    ).all()
+
+
+def finished_lately(connection: sa.Connection, days: int) -> Sequence[sa.Row[Any]]:
+    """Return the campaigns that were sent and ended within so many days, oldest first."""
+    since = read_clock(connection) - timedelta(days=days)
+    return connection.execute(
+        sa.select(campaigns)
+        .where(
+            campaigns.c.phase == Phase.FINISHED.value,
+            campaigns.c.start_time.is_not(None),
+            campaigns.c.finish_time > since,
+        )
         .order_by(campaigns.c.campaign)
     ).all()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 
 from sender_service import bulk
+from sender_service.campaigns import finished_lately, open_campaigns
 from sender_service.domain import Outcome, Phase
 from sender_service.schema import campaigns, meta, outcomes, shards
 from service_runtime.database import database_now
@@ -166,11 +167,26 @@ def counts(connection: sa.Connection, campaign: int) -> dict[str, int]:
     return {outcome.name.lower(): found.get(outcome, 0) for outcome in reversed(Outcome)}
 
 
-def adopt_generation(connection: sa.Connection, generation: str) -> bool:
+def bring_back(connection: sa.Connection, campaign: int) -> None:
+    """Count all outcomes of a campaign as unreported; FINISHED, it is STARTED again.
+
+    Nothing is sent by that: each message keeps the outcome it has. A campaign without
+    messages has nothing to report, so it is FROZEN and its seal is all there is to do.
+    """
+    phase = sa.case((campaigns.c.total == 0, Phase.FROZEN.value), else_=Phase.STARTED.value)
+    connection.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.campaign == campaign, campaigns.c.phase == Phase.FINISHED.value)
+        .values(phase=phase, finish_time=None)
+    )
+    connection.execute(sa.update(shards).where(shards.c.campaign == campaign).values(reported=0))
+
+
+def adopt_generation(connection: sa.Connection, generation: str, *, replay_days: int) -> bool:
     """Remember which store of the status service holds our results.
 
-    True: it is another one than before. Then all outcomes of unfinished campaigns
-    count as unreported from here on.
+    True: it is another one than before. Then the campaigns that are not finished,
+    and those finished within ``replay_days``, are brought back: :func:`bring_back`.
     """
     before = connection.execute(
         sa.select(meta.c.value).where(meta.c.name == _GENERATION)
@@ -181,8 +197,6 @@ def adopt_generation(connection: sa.Connection, generation: str) -> bool:
         connection.execute(sa.insert(meta).values(name=_GENERATION, value=generation))
         return False
     connection.execute(sa.update(meta).where(meta.c.name == _GENERATION).values(value=generation))
-    unfinished = sa.select(campaigns.c.campaign).where(campaigns.c.phase == Phase.STARTED.value)
-    connection.execute(
-        sa.update(shards).where(shards.c.campaign.in_(unfinished)).values(reported=0)
-    )
+    for row in (*open_campaigns(connection), *finished_lately(connection, replay_days)):
+        bring_back(connection, row.campaign)
     return True

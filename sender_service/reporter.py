@@ -21,6 +21,7 @@ from sender_service import campaigns, convert, journal
 from sender_service.acknowledgements import Acknowledgements
 from sender_service.backlog import Backlog
 from sender_service.domain import Backoff
+from sender_service.recovery import NOT_THERE, Recovery
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -61,8 +62,10 @@ class Reporter:
         store: the sender's.
         client: reaches the status service.
         instance: the name of this process, for "who reported last".
+        replay_days: how long after its end a campaign may be reported again.
 
     Attributes:
+        recovery: notices what the status service lost.
         finished: told when every outcome of a campaign is acknowledged.
         trouble: why the status service can't be reported to; empty: it can.
         trouble_time: since when.
@@ -74,6 +77,7 @@ class Reporter:
         client: StatusClient,
         *,
         instance: str,
+        replay_days: int,
     ) -> None:
         self._store = store
         self._client = client
@@ -84,7 +88,10 @@ class Reporter:
         self._refused: dict[int, Backoff] = {}
         self._more = asyncio.Event()
         self._room = asyncio.Event()
-        self._acknowledgements = Acknowledgements(store)
+        self._acknowledgements = Acknowledgements(store, replay_days=replay_days)
+        self.recovery = Recovery(
+            store, self._backlog, self._acknowledgements, replay_days=replay_days
+        )
         self._progress_time = 0.0
         self._answers = False
         self.trouble = ""
@@ -99,6 +106,16 @@ class Reporter:
     def journaled(self, key: ShardKey, through: int) -> None:
         """Note that the journal of a shard has ``through`` entries now."""
         self._backlog.journaled(key, through)
+        self._more.set()
+
+    def sealing_ended(self, campaign: int, *, sealed: bool) -> None:
+        """Ask for a campaign again, at once if it was ``sealed`` again."""
+        self.recovery.sealing_ended(campaign)
+        if sealed:
+            self._backlog.hold(campaign, 0.0)
+        else:
+            self._hold(campaign)
+        self._backlog.subscribe_again(campaign)
         self._more.set()
 
     async def run(self) -> None:
@@ -148,6 +165,7 @@ class Reporter:
         Raises:
             _StreamBrokenError: always, in the end.
         """
+        await self.recovery.begin(self._campaigns)
         self._backlog.restart()
         self._room.set()
         call: _Call = self._client.report_results()
@@ -210,7 +228,7 @@ class Reporter:
     async def _request(self, number: int, frame: Frame) -> pb.ReportResultsRequest:
         request = pb.ReportResultsRequest(
             frame=number,
-            campaign_id=self._campaigns[frame.campaign].campaign_id,
+            campaign_id=self._campaign_id(frame.campaign),
             reporter=self._instance,
         )
         if frame.page is not None:
@@ -223,6 +241,10 @@ class Reporter:
             request.results.extend(_result(entry) for entry in entries)
         return request
 
+    def _campaign_id(self, campaign: int) -> str:
+        active = self._campaigns.get(campaign)
+        return self.recovery.campaign_id(campaign) if active is None else active.campaign_id
+
     async def _read(self, call: _Call) -> None:
         while True:
             response = await call.read()
@@ -230,6 +252,7 @@ class Reporter:
                 return  # the end of the stream
             self._note_answer()
             await self._check_generation(response.store_generation)
+            self.recovery.note_told(response)
             await self._note_states(response)
             rejections = {rejection.frame: rejection for rejection in response.rejections}
             acknowledged = self._backlog.acknowledge(response.acked_through, rejections)
@@ -238,6 +261,9 @@ class Reporter:
                 self._room.set()
             self._acknowledgements.add(acknowledged.reported)
             await self._note_rejections(acknowledged, rejections)
+            for campaign in acknowledged.subscribed:
+                await self.recovery.subscribed(campaign, self._campaigns.get(campaign))
+            self._more.set()
 
     async def _watch(self) -> None:
         """End when frames in flight were not acknowledged for too long.
@@ -258,7 +284,8 @@ class Reporter:
             _StreamBrokenError: they are; the next stream begins from the start.
         """
         if await self._acknowledgements.adopt(generation):
-            self._backlog.report_again()
+            self._backlog.report_all_again()
+            await self.recovery.take_up_open()
             log.warning(
                 "status_store_replaced",
                 generation=generation,
@@ -285,11 +312,11 @@ class Reporter:
     ) -> None:
         for number, campaign in acknowledged.rejected.items():
             active = self._campaigns.get(campaign)
-            if active is None:
-                continue
             rejection = rejections[number]
-            backoff = self._refused.setdefault(campaign, Backoff(first_seconds=1, max_seconds=60))
-            self._backlog.hold(campaign, time.monotonic() + backoff.next_seconds())
+            self._hold(campaign)
+            lost = rejection.reason in NOT_THERE
+            if (lost and await self.recovery.not_there(campaign, active)) or active is None:
+                continue
             problem = f"the status service refuses results: {rejection.message}"
             if await active.tell(self._store, _REPORT_PROBLEM, problem):
                 log.error(
@@ -301,9 +328,14 @@ class Reporter:
                 )
         for campaign in acknowledged.accepted - set(acknowledged.rejected.values()):
             active = self._campaigns.get(campaign)
+            self.recovery.regained(campaign)
             if self._refused.pop(campaign, None) is not None and active is not None:
                 await active.tell(self._store, _REPORT_PROBLEM, "")
                 log.info("results_taken_again", campaign_id=active.campaign_id)
+
+    def _hold(self, campaign: int) -> None:
+        backoff = self._refused.setdefault(campaign, Backoff(first_seconds=1, max_seconds=60))
+        self._backlog.hold(campaign, time.monotonic() + backoff.next_seconds())
 
     def finish(self, campaign: int) -> None:
         """Stop following a campaign of which everything is acknowledged."""

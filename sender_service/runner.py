@@ -12,6 +12,7 @@ from sender_service import campaigns, journal
 from sender_service.active import ActiveCampaign
 from sender_service.campaign_run import CampaignRun
 from sender_service.domain import Backoff
+from sender_service.starting import seal_again
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -41,9 +42,11 @@ class Runner:
         self._workplace = workplace
         self._active: dict[int, ActiveCampaign] = {}
 
-    async def start(self) -> None:
-        """Take up what is not finished."""
+    async def take_up(self) -> None:
+        """Take up what is not finished and not at work."""
         for row in await self._workplace.store.read(campaigns.open_campaigns):
+            if row.campaign in self._active or self._workplace.stopping:
+                continue
             log.info("campaign_taken_up", campaign_id=row.campaign_id, phase=row.phase)
             self.add(row)
 
@@ -56,6 +59,11 @@ class Runner:
         if state is not None:
             active.set_state(state)
         active.wake()
+
+    def seal_again(self, active: ActiveCampaign) -> None:
+        """Have a campaign sealed whose seal the status service lost."""
+        if not self._workplace.stopping:
+            self._workplace.begin(seal_again(self._workplace, active))
 
     def finished(self, active: ActiveCampaign) -> None:
         """Note that every outcome of a campaign is acknowledged."""

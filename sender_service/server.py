@@ -78,9 +78,11 @@ async def running(
         await store.write(_forget_former_process)
         async with StatusClient(own.status_address) as client:
             instance = _instance()
-            reporter = Reporter(store, client, instance=instance)
+            reporter = Reporter(store, client, instance=instance, replay_days=own.replay_days)
             runner = Runner(Workplace(store, registry, client, reporter, own, instance=instance))
             reporter.finished = runner.finished
+            reporter.recovery.take_up = runner.take_up
+            reporter.recovery.seal = runner.seal_again
             service = SenderCampaigns(
                 store, registry, client, runner, reporter, shard_size=own.shard_size
             )
@@ -106,7 +108,7 @@ async def running(
                 background(follow_store(store, server)),
             ):
                 try:
-                    await runner.start()
+                    await runner.take_up()
                     yield Running(address, port)
                 finally:
                     log.info("stopping", grace_seconds=own.grace_seconds)

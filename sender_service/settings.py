@@ -47,6 +47,9 @@ class SenderSettings(Section):
     unreachable_deadline_hours: float = Field(default=72, gt=0)
     #: No try of a message begins later than this after its first, hours.
     retry_deadline_hours: float = Field(default=24, gt=0)
+    #: So long after its end, a campaign whose results the status service lost is
+    #: reported to it again, days.
+    replay_days: int = Field(default=7, ge=0, le=3_650)
 
     @pydantic.model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> Self:

@@ -1,4 +1,4 @@
-"""Have the status service seal a campaign that is only frozen yet."""
+"""Have the status service seal a campaign that is only frozen yet, or lost its seal."""
 
 from __future__ import annotations
 
@@ -63,3 +63,27 @@ async def started(workplace: Workplace, active: ActiveCampaign) -> bool:
             active.set_state(convert.state_of(sealed.campaign.state))
             return True
     return False
+
+
+async def seal_again(workplace: Workplace, active: ActiveCampaign) -> None:
+    """Try once to register and seal a campaign that the status service lost.
+
+    The reporter then asks for it again: where this failed, it finds the same loss.
+    """
+    sealed = False
+    try:
+        row = await workplace.store.read(
+            partial(
+                campaigns.get,
+                organisation=active.row.organisation,
+                campaign_id=active.campaign_id,
+            )
+        )
+        answer = await sealing.seal(workplace.client, row, row.schedule_time)
+    except ServiceError as error:
+        log.warning("seal_again_failed", campaign_id=active.campaign_id, reason=error.message)
+    else:
+        log.info("campaign_sealed_again", campaign_id=active.campaign_id, total=row.total)
+        active.set_state(convert.state_of(answer.campaign.state))
+        sealed = True
+    workplace.reporter.sealing_ended(active.number, sealed=sealed)

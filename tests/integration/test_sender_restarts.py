@@ -218,7 +218,9 @@ class FakeStatusService(status_pb2_grpc.StatusServiceServicer):
             response = status_pb2.ReportResultsResponse(
                 acked_through=request.frame, store_generation=self.generation
             )
-            response.campaign_states.add(campaign_id=request.campaign_id, state=State.SENDING)
+            response.campaign_states.add(
+                campaign_id=request.campaign_id, state=State.SENDING, processed=len(self.stored)
+            )
             if request.campaign_id in self.reject and request.results:
                 response.rejections.add(
                     frame=request.frame,

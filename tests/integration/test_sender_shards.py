@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from integration import sender_support as support
-from sender_service import closing, journal, leases, schema, shards
+from sender_service import campaigns, closing, journal, leases, schema, shards
 from sender_service.closing import Ending
 from sender_service.domain import Finished, Guarantee, Outcome, Retry
 from sender_service.errors import LeaseLostError
@@ -384,9 +384,33 @@ async def test_a_replaced_store_of_the_status_service_is_noticed_once(tmp_path: 
         key = journal.ShardKey(row.campaign, 1)
         await store.write(partial(journal.acknowledge, reported={key: 1}))
         adopted = [
-            await store.write(partial(journal.adopt_generation, generation=generation))
+            await store.write(
+                partial(journal.adopt_generation, generation=generation, replay_days=7)
+            )
             for generation in ("g1", "g1", "g2", "g2")
         ]
         assert adopted == [False, False, True, False]
         (progress,) = await store.read(partial(journal.progress, campaign=row.campaign))
         assert (progress.journaled, progress.reported) == (1, 0)
+
+
+@pytest.mark.parametrize(("replay_days", "brought_back"), [(7, True), (0, False)])
+async def test_another_store_brings_finished_campaigns_back(
+    tmp_path: Path, replay_days: int, *, brought_back: bool
+) -> None:
+    """Those that ended within the days set are open and unreported again."""
+    async with support.open_store(tmp_path) as store:
+        row = await support.add_campaign(store, messages=1)
+        claimed = await claim(store, row.campaign)
+        step = await advance(store, claimed, start_of(claimed), take=1)
+        await advance(store, claimed, step.position, sent(step.launches[0]))
+        key = journal.ShardKey(row.campaign, 1)
+        assert await store.write(partial(journal.acknowledge, reported={key: 1}))
+        for generation in ("g1", "g2"):
+            await store.write(
+                partial(journal.adopt_generation, generation=generation, replay_days=replay_days)
+            )
+        opened = await store.read(campaigns.open_campaigns)
+        assert [found.campaign for found in opened] == [row.campaign] * brought_back
+        (progress,) = await store.read(partial(journal.progress, campaign=row.campaign))
+        assert progress.reported == (0 if brought_back else 1)

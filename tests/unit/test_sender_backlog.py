@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sender_service.backlog import Backlog, Frame, Page
 from sender_service.journal import ShardKey, ShardProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 KEY = ShardKey(1, 1)
 
@@ -23,6 +28,8 @@ def drain(backlog: Backlog, first_number: int = 1) -> list[Frame]:
     number = first_number
     while (frame := backlog.next_frame(0.0)) is not None:
         backlog.sent(number, frame)
+        if frame.page is None:
+            backlog.admit(frame.campaign)  # as if it was answered at once
         frames.append(frame)
         number += 1
     return frames
@@ -80,12 +87,36 @@ def test_campaigns_take_turns() -> None:
 
 
 def test_a_replaced_store_is_told_everything_again() -> None:
-    """After report_again the first entry is the next one sent."""
+    """After report_all_again the first entry is the next one sent."""
     backlog = backlog_with(10, reported=10)
     assert drain(backlog) == [Frame(1, None)]
-    backlog.report_again()
+    backlog.report_all_again()
     backlog.restart()
     assert drain(backlog)[1] == Frame(1, Page(KEY, 0, 10))
+
+
+def test_results_wait_for_the_answer_to_the_subscription() -> None:
+    """What it is answered must not count results of this very stream."""
+    backlog = backlog_with(5)
+    backlog.sent(1, Frame(1, None))
+    assert backlog.next_frame(0.0) == Frame(1, None)
+    assert backlog.next_frame(0.0) is None
+    assert backlog.acknowledge(1, ()).subscribed == {1}
+    assert backlog.next_frame(0.0) is None
+    backlog.admit(1)
+    assert backlog.next_frame(0.0) == Frame(1, Page(KEY, 0, 5))
+
+
+def test_a_lost_campaign_is_reported_from_its_first_entry() -> None:
+    """Pages in flight at that moment do not count: those before them may be lost."""
+    backlog = backlog_with(25, reported=10)
+    drain(backlog)
+    assert backlog.acknowledged(1) == 10
+    backlog.report_again(1)
+    assert drain(backlog, 4) == []
+    assert backlog.acknowledge(3, ()).reported == {}
+    assert backlog.acknowledged(1) == 0
+    assert drain(backlog, 4)[0] == Frame(1, Page(KEY, 0, 10))
 
 
 class Streams(RuleBasedStateMachine):
@@ -134,7 +165,23 @@ class Streams(RuleBasedStateMachine):
                 self.stored[frame.page.key].update(
                     range(frame.page.after + 1, frame.page.through + 1)
                 )
-        self.reported |= self.backlog.acknowledge(answered[-1][0], refused).reported
+        self.settle(answered[-1][0], refused)
+
+    def settle(self, through: int, refused: Collection[int]) -> None:
+        """Take an acknowledgement as the reporter does."""
+        acknowledged = self.backlog.acknowledge(through, refused)
+        self.reported |= acknowledged.reported
+        for campaign in acknowledged.subscribed:
+            self.backlog.admit(campaign)
+
+    @rule(campaign=st.integers(1, 2))
+    def results_are_lost(self, campaign: int) -> None:
+        """The service turns out to have lost all results of a campaign that were stored."""
+        for key in self.keys:
+            if key.campaign == campaign:
+                self.stored[key].clear()
+                self.reported[key] = 0
+        self.backlog.report_again(campaign)
 
     @rule()
     def break_stream(self) -> None:
@@ -161,7 +208,7 @@ class Streams(RuleBasedStateMachine):
                 self.stored[frame.page.key].update(
                     range(frame.page.after + 1, frame.page.through + 1)
                 )
-            self.reported |= self.backlog.acknowledge(number, ()).reported
+            self.settle(number, ())
         assert self.reported == self.journaled
         assert self.backlog.unreported == 0
 
