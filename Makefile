@@ -51,6 +51,10 @@ demo: $(INSTALLED) ## Send a real campaign from end to end and see it complete, 
 test: $(INSTALLED) ## Run all tests: unit, integration, acceptance
 	@$(BIN)/python -m pytest
 
+.PHONY: mutants
+mutants: $(INSTALLED) ## Put known bugs back one at a time, and see that a test fails for each
+	@cd tests && ../$(BIN)/python -m mutants
+
 .PHONY: lint
 lint: $(INSTALLED) ## Check style, types, import contracts, and that the generated code is current
 	@$(BIN)/ruff check

@@ -1,0 +1,60 @@
+"""Put each bug back in a copy of the project, and see that its test fails: ``make mutants``.
+
+Arguments are names of mutants; without any, all are tried. Exit code 1 unless every
+one is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from mutants.mutant import Mutant
+from mutants.runner import Outcome, Verdict, run, run_unchanged
+from mutants.sender_bugs import SENDER_BUGS
+from mutants.status_bugs import STATUS_BUGS
+
+MUTANTS = {mutant.name: mutant for mutant in STATUS_BUGS + SENDER_BUGS}
+_AT_ONCE = 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Try the mutants named, or all; return the exit code."""
+    parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a mutant; default: all")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print what pytest says")
+    parser.add_argument("--table", action="store_true", help="print the table of the documents")
+    options = parser.parse_args(arguments)
+    if options.table:
+        print(*(mutant.row for mutant in MUTANTS.values()), sep="\n")
+        return 0
+    unknown = sorted(set(options.names) - set(MUTANTS))
+    if unknown:
+        parser.error(f"there is no mutant {', '.join(unknown)}")
+    chosen = [MUTANTS[name] for name in options.names or MUTANTS]
+    began = time.monotonic()
+    unchanged = run_unchanged(sorted({mutant.test for mutant in chosen}))
+    if unchanged.verdict is not Verdict.SURVIVED:
+        print(f"Without a mutant the tests must pass: {unchanged.why}\n{unchanged.output}")
+        return 1
+    print(f"Without a mutant the tests pass ({time.monotonic() - began:.0f} s).", flush=True)
+
+    def tried(mutant: Mutant) -> Outcome:
+        outcome = run(mutant)
+        print(f"{outcome.verdict:<8} {mutant.name:<30} {outcome.why[:120]}", flush=True)
+        if options.verbose or outcome.verdict is not Verdict.KILLED:
+            print(outcome.output, flush=True)
+        return outcome
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        verdicts = [outcome.verdict for outcome in threads.map(tried, chosen)]
+    killed = verdicts.count(Verdict.KILLED)
+    print(f"{killed} of {len(chosen)} killed in {time.monotonic() - began:.0f} s.")
+    return 0 if killed == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,323 @@
+"""Bugs of the status service: wrong completion, wrong counters, lost results."""
+
+from __future__ import annotations
+
+from mutants.mutant import Edit, Mutant
+
+_LEDGER = "status_service/ledger.py"
+_CAMPAIGNS = "status_service/campaigns.py"
+_WRITER = "status_service/writer.py"
+_DATABASE = "service_runtime/database.py"
+
+_CALLS = "tests/integration/test_status_calls.py"
+_STREAMS = "tests/integration/test_status_streams.py"
+_PROPERTIES = "tests/integration/test_status_properties.py"
+_REPAIR = "tests/integration/test_status_repair.py"
+_PROCESS = "tests/acceptance/test_status_process.py"
+_STORE = "tests/unit/test_runtime_database.py"
+
+COMPLETION_BUGS = (
+    Mutant(
+        name="count-misses-rows",
+        invariant="L1",
+        bug="Completion is decided by a `count(*)` that does not see the last results.",
+        seen="rails/solid_queue PR #142",
+        edits=(
+            Edit(_LEDGER, "    upsert(connection, campaign.campaign, changed, now)\n", ""),
+            Edit(
+                _LEDGER,
+                "    recorded.changes.append(change_of(after))\n",
+                "    upsert(connection, campaign.campaign, changed, now)\n"
+                "    recorded.changes.append(change_of(after))\n",
+            ),
+        ),
+        test=f"{_STREAMS}::test_s8_acknowledgements_are_cumulative_and_never_go_down",
+    ),
+    Mutant(
+        name="completion-afterwards",
+        invariant="S4",
+        bug="The last result commits first, and a second transaction completes the campaign.",
+        seen="listmonk `pipe.go`, laravel/horizon #1512",
+        edits=(
+            Edit(
+                _LEDGER,
+                "    full = sa.and_(\n",
+                "    full = sa.and_(\n        sa.literal(cause is not Cause.RESULT),\n",
+            ),
+            Edit(
+                _WRITER,
+                "recorded = await self._store.write(partial(ledger.record, frames=frames))\n",
+                "recorded = await self._store.write(partial(ledger.record, frames=frames))\n"
+                "                for change in recorded.changes:\n"
+                "                    await self._store.write(\n"
+                "                        lambda c, key=change.key: ledger.settle(\n"
+                "                            c, ledger.lock_one(c, key), ledger.Counters(),\n"
+                "                            now=ledger.read_clock(c), cause=Cause.USER, actor=''\n"
+                "                        )\n"
+                "                    )\n",
+            ),
+        ),
+        test=f"{_PROPERTIES}::TestS1ToS6",
+    ),
+    Mutant(
+        name="equal-is-jumped-over",
+        invariant="S3",
+        bug="Full is `==` and not `>=`: a counter that is too high is never looked at again.",
+        seen="laravel/framework #38139, useplunk/plunk #348",
+        edits=(
+            Edit(
+                _LEDGER,
+                "counters.processed + deltas.processed >= campaign.total",
+                "counters.processed + deltas.processed == campaign.total",
+            ),
+        ),
+        test=f"{_REPAIR}::test_s3_a_counter_that_is_too_high_completes_nothing",
+    ),
+    Mutant(
+        name="total-is-what-was-seen",
+        invariant="S3",
+        bug="A campaign that nobody sealed takes results, and completes with the first of them.",
+        seen="breamware/sidekiq-batch #20, zoolutions/pgbus PR #417",
+        edits=(
+            Edit(
+                _LEDGER,
+                "        campaign = locked.get(key)\n",
+                "        campaign = locked.get(key)\n"
+                "        if campaign is not None and campaign.state == 'DRAFT':\n"
+                "            seen = [row[0] for index in indexes for row in frames[index].rows]\n"
+                "            campaign = connection.execute(\n"
+                "                sa.update(campaigns)\n"
+                "                .where(campaigns.c.campaign == campaign.campaign)\n"
+                "                .values(total=max(seen, default=1), state='SENDING')\n"
+                "                .returning(campaigns)\n"
+                "            ).one()\n",
+            ),
+        ),
+        test=f"{_STREAMS}::test_a_frame_that_can_not_be_applied_leaves_the_others_alone",
+    ),
+    Mutant(
+        name="total-is-lowered",
+        invariant="S3",
+        bug="Starting again with a lower total moves the end of a campaign that is being sent.",
+        seen="putyourlightson/craft-campaign #505",
+        edits=(
+            Edit(
+                _CAMPAIGNS,
+                "        raise CampaignSealedError("
+                "campaign_id, sealed=campaign.total, given=total)\n",
+                "        campaign = connection.execute(\n"
+                "            sa.update(campaigns)\n"
+                "            .where(campaigns.c.campaign == campaign.campaign)\n"
+                "            .values(total=total)\n"
+                "            .returning(campaigns)\n"
+                "        ).one()\n",
+            ),
+        ),
+        test=f"{_CALLS}::test_another_total_than_the_sealed_one_is_refused",
+    ),
+    Mutant(
+        name="paused-never-completes",
+        invariant="L1",
+        bug="The last results of what was in flight leave a paused campaign open for ever.",
+        seen="knadh/listmonk #905, #1433",
+        edits=(Edit("status_service/domain.py", "        (State.PAUSED, State.COMPLETED),\n", ""),),
+        test=f"{_CALLS}::test_l1_a_paused_campaign_completes_with_its_last_result",
+    ),
+    Mutant(
+        name="state-is-recomputed",
+        invariant="S6",
+        bug="A late result sets a COMPLETED campaign back to SENDING.",
+        seen="Netflix/conductor PR #1664",
+        edits=(Edit(_LEDGER, "else_=columns.state)", "else_=State.SENDING.value)"),),
+        test=f"{_CALLS}::test_s5_a_better_result_after_completion_corrects_counters_and_nothing_else",
+    ),
+    Mutant(
+        name="two-events",
+        invariant="S4",
+        bug="What comes after a completion is told as another completion.",
+        seen="sidekiq/sidekiq #6852, bensheldon/good_job #832",
+        edits=(
+            Edit(
+                _LEDGER,
+                "    if after.state != campaign.state:\n        write_transition(",
+                "    if State(after.state) is State.COMPLETED:\n        write_transition(",
+            ),
+            Edit("status_service/schema.py", "        unique=True,\n", ""),
+        ),
+        test=f"{_CALLS}::test_s5_a_better_result_after_completion_corrects_counters_and_nothing_else",
+    ),
+    Mutant(
+        name="transition-by-id-only",
+        invariant="S6",
+        bug="A change of state updates the row whatever state it is in by then.",
+        seen="listmonk's status call, triggerdotdev #4397",
+        edits=(
+            Edit(
+                _CAMPAIGNS,
+                "    if state not in sources(target) or (",
+                "    if target is State.DRAFT and (",
+            ),
+            Edit(
+                _CAMPAIGNS,
+                "            campaigns.c.state == campaign.state,\n"
+                "            campaigns.c.state.in_(sources(target)),\n",
+                "",
+            ),
+        ),
+        test=f"{_CALLS}::test_s6_nothing_leads_out_of_completed",
+    ),
+)
+
+REPAIR_BUGS = (
+    Mutant(
+        name="mark-complete-trusts-counters",
+        invariant="S3",
+        bug="MarkComplete looks at the counters, and not at the results.",
+        seen="Billionmail/BillionMail #368",
+        edits=(
+            Edit(
+                _CAMPAIGNS,
+                "    counted = result_rows.count(connection, campaign.campaign, campaign.total)\n"
+                "    if counted.processed < campaign.total and not force:\n",
+                "    counted = counters_of(campaign)\n"
+                "    if counted.processed < campaign.total and not force:\n",
+            ),
+        ),
+        test=f"{_REPAIR}::test_s3_mark_complete_is_not_deceived_by_counters",
+    ),
+    Mutant(
+        name="forced-is-sent",
+        invariant="S1",
+        bug="A completion by force counts what is missing as sent.",
+        seen="dub #4351",
+        edits=(
+            Edit(
+                _CAMPAIGNS,
+                "                    (sequence, ",
+                "                    (sequence, Outcome.SENT or ",
+            ),
+        ),
+        test=f"{_CALLS}::test_s1_force_makes_what_is_missing_unknown_and_nothing_sent",
+    ),
+    Mutant(
+        name="stalled-by-age",
+        invariant="API",
+        bug="A campaign counts as stalled by its age, however lively it is.",
+        seen="cds-snc/notification-api #1912, GSA/notifications-api #1506",
+        edits=(
+            Edit(
+                "status_service/domain.py",
+                "now - max(start_time, progress_time or start_time)",
+                "now - start_time",
+            ),
+        ),
+        test=f"{_REPAIR}::test_a_slow_campaign_that_lives_is_left_alone",
+    ),
+    Mutant(
+        name="completed-at-the-repair",
+        invariant="S5",
+        bug="A repair writes a new time of completion over the one there was.",
+        seen="cds-snc/notification-api #1940",
+        edits=(
+            Edit(
+                _LEDGER,
+                "                    columns.complete_time, sa.literal(now,",
+                "                    sa.null(), sa.literal(now,",
+            ),
+        ),
+        test=f"{_REPAIR}::test_s5_a_campaign_set_back_by_hand_keeps_its_time",
+    ),
+)
+
+RESULT_BUGS = (
+    Mutant(
+        name="duplicate-counts-twice",
+        invariant="S1",
+        bug="The counter moves for each result that comes, the set of results only once.",
+        seen="sidekiq/sidekiq #6852, #4361, laravel/framework #38139",
+        edits=(
+            Edit(
+                _LEDGER,
+                "                receipt.duplicate += 1\n",
+                "                receipt.duplicate += 1\n                deltas[outcome] += 1\n",
+            ),
+        ),
+        test=f"{_PROPERTIES}::test_s2_any_split_order_and_repetition_ends_in_the_same_rows",
+    ),
+    Mutant(
+        name="last-writer-wins",
+        invariant="S2",
+        bug="A later result replaces a better one: what was sent becomes failed.",
+        seen="useSend `email-queue-service.ts`",
+        edits=(
+            Edit(_LEDGER, "elif outcome > before:", "elif outcome != before:"),
+            Edit(
+                "status_service/result_rows.py",
+                "excluded.outcome > results.outcome",
+                "excluded.outcome <> results.outcome",
+            ),
+        ),
+        test=f"{_PROPERTIES}::test_s2_every_merge_of_up_to_three_results",
+    ),
+    Mutant(
+        name="acknowledged-before-commit",
+        invariant="S7",
+        bug="A frame is acknowledged when it is queued, before it is stored.",
+        seen="sidekiq/sidekiq #5143",
+        edits=(
+            Edit(
+                _WRITER,
+                "        await self._queue.put((frame, receipt))\n",
+                "        await self._queue.put((frame, receipt))\n"
+                "        receipt.set_result(ledger.FrameReceipt(new=len(frame.rows)))\n",
+            ),
+        ),
+        test=f"{_PROCESS}::test_s7_s15_a_full_disk_loses_nothing_and_is_told",
+    ),
+    Mutant(
+        name="swallowed-update-error",
+        invariant="S15",
+        bug="A write that failed is logged, and its frames are acknowledged all the same.",
+        seen="listmonk `pipe.go`, Billionmail/BillionMail #368",
+        edits=(
+            Edit(
+                _WRITER,
+                "                await self._wait(backoff)\n",
+                "                return ledger.Recorded([ledger.FrameReceipt() for _ in frames])\n",
+            ),
+        ),
+        test=f"{_PROCESS}::test_s7_s15_a_full_disk_loses_nothing_and_is_told",
+    ),
+    Mutant(
+        name="synchronous-normal",
+        invariant="S7",
+        bug="SQLite does not wait for the disk: a power cut takes back what was acknowledged.",
+        seen="recipes for a fast SQLite; 500 of 500 commits were lost when it was tried",
+        edits=(Edit(_DATABASE, '"synchronous=FULL"', '"synchronous=NORMAL"'),),
+        test=f"{_STORE}::test_s7_commits_are_synchronous",
+    ),
+    Mutant(
+        name="deferred-begin",
+        invariant="S4",
+        bug="A transaction that reads before it writes does not hold the lock from the start.",
+        seen="SQLAlchemy's default for SQLite, celery/django-celery-results PR #144",
+        edits=(Edit(_DATABASE, 'begin="BEGIN IMMEDIATE"', 'begin="BEGIN DEFERRED"'),),
+        test=f"{_STORE}::test_s4_a_write_holds_the_lock_from_its_beginning",
+    ),
+    Mutant(
+        name="pause-waits-for-a-frame",
+        invariant="API",
+        bug="A pause reaches a stream only when its next frame is answered.",
+        seen="Notifuse/notifuse #303",
+        edits=(
+            Edit(
+                "status_service/result_stream.py",
+                "            self._changes.add(key, self._on_change)\n",
+                "",
+            ),
+        ),
+        test=f"{_STREAMS}::test_a_frame_without_results_subscribes_the_stream",
+    ),
+)
+
+STATUS_BUGS = COMPLETION_BUGS + REPAIR_BUGS + RESULT_BUGS

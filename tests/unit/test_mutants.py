@@ -1,0 +1,72 @@
+"""Seeded bugs still fit the source; ``make mutants`` shows that each is seen by its test."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mutants.__main__ import MUTANTS
+from mutants.mutant import Edit, Mutant, StaleMutantError
+from mutants.runner import ROOT
+from mutants.sender_bugs import SENDER_BUGS
+from mutants.status_bugs import STATUS_BUGS
+
+
+def a_mutant(*edits: Edit, test: str = "t.py::test_it") -> Mutant:
+    """Return a mutant with these edits."""
+    return Mutant("m", "S1", "a bug", "somewhere", edits, test)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=lambda mutant: mutant.name)
+def test_a_mutant_fits_the_source(mutant: Mutant) -> None:
+    """What it changes is there exactly once, the result is Python, and its test exists."""
+    changed = mutant.sources(ROOT)
+    assert all((ROOT / file).read_text() != source for file, source in changed.items())
+    mutant.check_test(ROOT)
+
+
+def test_the_names_of_mutants_are_unique() -> None:
+    """None hides another."""
+    assert len(MUTANTS) == len(STATUS_BUGS) + len(SENDER_BUGS)
+
+
+def test_the_table_of_seeded_bugs_is_theirs() -> None:
+    """docs/reliability.md lists every mutant as it is: see ``python -m mutants --table``."""
+    document = (ROOT / "docs" / "reliability.md").read_text()
+    _, _, section = document.partition("## Seeded bugs\n")
+    section, _, _ = section.partition("\n## ")
+    rows = re.findall(r"^\| `.+$", section, re.MULTILINE)
+    assert rows == [mutant.row for mutant in MUTANTS.values()]
+
+
+def test_each_mutant_breaks_a_line_that_is_promised() -> None:
+    """The letter of a mutant is one of docs/reliability.md, or it breaks what a call promises."""
+    document = (ROOT / "docs" / "reliability.md").read_text()
+    promised = re.findall(r"^\| ([SL]\d+) \|", document, re.MULTILINE)
+    assert {mutant.invariant for mutant in MUTANTS.values()} <= {*promised, "API"}
+
+
+@pytest.mark.parametrize("source", ["", "a = 1\na = 1\n"], ids=["gone", "twice"])
+def test_a_mutant_that_does_not_fit_is_refused(tmp_path: Path, source: str) -> None:
+    """A text that is gone or not unique is told, with the file and the text."""
+    (tmp_path / "x.py").write_text(source)
+    with pytest.raises(StaleMutantError, match=r"x\.py has [02] times: 'a = 1"):
+        a_mutant(Edit("x.py", "a = 1\n", "a = 2\n")).sources(tmp_path)
+
+
+def test_a_mutant_that_is_no_python_is_refused(tmp_path: Path) -> None:
+    """A mutant that can't be loaded would be killed by any test."""
+    (tmp_path / "x.py").write_text("a = 1\n")
+    with pytest.raises(StaleMutantError, match=r"x\.py: .*syntax"):
+        a_mutant(Edit("x.py", "1", "= 1")).sources(tmp_path)
+
+
+@pytest.mark.parametrize("test", ["no.py::test_it", "t.py::test_its", "t.py::test_"])
+def test_a_test_that_is_gone_is_told(tmp_path: Path, test: str) -> None:
+    """A test that was renamed is missed, also if another begins like it."""
+    (tmp_path / "t.py").write_text("def test_it() -> None: ...\n")
+    a_mutant().check_test(tmp_path)
+    with pytest.raises(StaleMutantError, match=f"no test {test}"):
+        a_mutant(test=test).check_test(tmp_path)
