@@ -54,11 +54,13 @@ def copied() -> Iterator[Path]:
         yield copy
 
 
-def run_unchanged(tests: Sequence[str]) -> Outcome:
-    """Run the tests of all mutants on a copy without any: SURVIVED is what must come of it."""
+def run_unchanged(mutants: Sequence[Mutant]) -> Outcome:
+    """Run the tests of mutants on a copy without any: SURVIVED is what must come of it."""
+    tests = sorted({mutant.test for mutant in mutants})
+    files = sorted({file for mutant in mutants for file in mutant.files})
     with copied() as copy:
-        marker = _mark(copy, "service_runtime/database.py")
-        return _verdict(copy, tests, [marker], seconds=_ALL_SECONDS)
+        markers = [_mark(copy, file) for file in files]
+        return _verdict(copy, tests, markers, seconds=_ALL_SECONDS)
 
 
 def run(mutant: Mutant) -> Outcome:
@@ -130,8 +132,6 @@ def _pytest(copy: Path, tests: Sequence[str], seconds: float) -> tuple[int, str]
 
 def _reason(output: str) -> str:
     """Return the first line that says what was wrong."""
-    # Hypothesis draws a group of failures with bars before each line.
-    said = re.findall(
-        r"^(?:E   | *\| )((?!Exception Group|ExceptionGroup).*\S)", output, re.MULTILINE
-    )
-    return str(said[0]) if said else "it failed"
+    # Hypothesis draws several failures as a tree, without pytest's mark.
+    said = re.search(r"^(?:E   | +\| (?=\w+Error))(\S.*)", output, re.MULTILINE)
+    return said[1] if said else "it failed"

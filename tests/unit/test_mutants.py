@@ -9,7 +9,7 @@ import pytest
 
 from mutants.__main__ import MUTANTS
 from mutants.mutant import Edit, Mutant, StaleMutantError
-from mutants.runner import ROOT
+from mutants.runner import ROOT, Verdict, run
 from mutants.sender_bugs import SENDER_BUGS
 from mutants.status_bugs import STATUS_BUGS
 
@@ -70,3 +70,33 @@ def test_a_test_that_is_gone_is_told(tmp_path: Path, test: str) -> None:
     a_mutant().check_test(tmp_path)
     with pytest.raises(StaleMutantError, match=f"no test {test}"):
         a_mutant(test=test).check_test(tmp_path)
+
+
+_RULES = "tests/unit/test_status_domain.py::test_s2_outcomes_rank_from_unknown_to_sent"
+
+
+def ranked(new: str, *, file: str = "status_service/domain.py") -> Mutant:
+    """Return a mutant of a rank, or of another file, with the test of ranks."""
+    return a_mutant(Edit(file, "    UNKNOWN = 1\n", new), test=_RULES)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "verdict", "why"),
+    [
+        (ranked("    UNKNOWN = 5\n"), Verdict.KILLED, "assert "),
+        (ranked("    UNKNOWN = 0 + 1\n"), Verdict.SURVIVED, "its test passes"),
+        (
+            ranked("    UNKNOWN = 5\n", file="sender_service/domain.py"),
+            Verdict.ERROR,
+            "the test does not load it: loaded-sender_service-domain.py",
+        ),
+        (ranked("    UNKNOWN = nothing\n"), Verdict.ERROR, "the test does not load it: "),
+    ],
+    ids=["seen", "not-seen", "not-loaded", "not-importable"],
+)
+def test_only_a_test_that_fails_over_the_mutant_kills_it(
+    mutant: Mutant, verdict: Verdict, why: str
+) -> None:
+    """What survives, is not loaded or breaks everything does not count as seen."""
+    outcome = run(mutant)
+    assert (outcome.verdict, outcome.why[: len(why)]) == (verdict, why), outcome.output
