@@ -37,7 +37,9 @@ async def stop_in_the_middle(both: Pair, *, after: int) -> int:
 
     both.channel.script = script
     await both.begin("c1", 200)
-    await support.eventually(lambda: both.channel.flying == both.channel.concurrency)
+    await support.eventually(
+        lambda: accepted >= after and both.channel.flying == both.channel.concurrency
+    )
     in_flight = both.channel.flying
     await both.stop_sender()
     both.channel.hold.set()
