@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from service_runtime.errors import ShuttingDownError
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
     from service_runtime.caller import Caller
     from status_service.changes import Changes
+    from status_service.ledger import Change
     from status_service.service import CampaignService
 
-#: At most one snapshot in this time, seconds.
+#: At most one snapshot in this time, seconds; the last one, of a campaign that ended,
+#: does not wait for it.
 _BETWEEN_SNAPSHOTS = 0.1
 #: A change that this process was not told of, such as one by hand in the database,
 #: is seen after this time, seconds.
@@ -35,7 +38,8 @@ async def watch(
     """Yield the campaign's row as it is, then whenever it changed; end with a terminal state.
 
     A snapshot is read only when the one before was taken, so a slow reader skips
-    some and holds up nobody.
+    some and holds up nobody. Those on the way are spaced out; the last one comes at
+    once.
 
     Raises:
         CampaignNotFoundError: there is none.
@@ -43,25 +47,41 @@ async def watch(
     """
     campaign = await service.get(caller, campaign_id)
     changed = asyncio.Event()
-    with changes.listening(key_of(campaign), lambda _: changed.set()):
-        campaign = await service.get(caller, campaign_id)
-        yield campaign
-        while not State(campaign.state).is_terminal:
-            if await _within(_BETWEEN_SNAPSHOTS, stopping):
-                raise ShuttingDownError("the service stops; watch again elsewhere or later")
-            await _within(_POLL, changed)
-            changed.clear()
-            seen = campaign
-            campaign = await service.get(caller, campaign_id)
-            # The whole row: a change by hand need not have moved its revision.
-            if campaign != seen:
-                yield campaign
+    urgent = asyncio.Event()  # it ended, or the service stops
 
+    def on_change(change: Change) -> None:
+        changed.set()
+        if change.state.is_terminal:
+            urgent.set()
 
-async def _within(seconds: float, event: asyncio.Event) -> bool:
-    """Wait for ``event``; return False if it did not come in time."""
+    def on_stop(_: asyncio.Task[Any]) -> None:
+        changed.set()
+        urgent.set()
+
+    stop = asyncio.create_task(stopping.wait())
+    stop.add_done_callback(on_stop)
     try:
+        with changes.listening(key_of(campaign), on_change):
+            campaign = await service.get(caller, campaign_id)
+            yield campaign
+            while not State(campaign.state).is_terminal:
+                await _within(_BETWEEN_SNAPSHOTS, urgent)
+                await _within(_POLL, changed)
+                if stopping.is_set():
+                    raise ShuttingDownError("the service stops; watch again elsewhere or later")
+                changed.clear()
+                urgent.clear()
+                seen = campaign
+                campaign = await service.get(caller, campaign_id)
+                # The whole row: a change by hand need not have moved its revision.
+                if campaign != seen:
+                    yield campaign
+    finally:
+        stop.cancel()
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for ``event``, at most so long."""
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False
+            await event.wait()

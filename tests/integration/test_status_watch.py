@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from clients.errors import NotFoundError
 from integration.status_support import PATIENCE_SECONDS, Status, results
 from protos.campaign.v1 import status_pb2 as pb
+from status_service import watching
 
 SENDING, PAUSED, COMPLETED, CANCELLED = range(3, 7)
 
@@ -41,6 +42,27 @@ async def test_a_watch_of_what_has_ended_is_one_snapshot(status: Status, state: 
     assert seen == [state]
 
 
+@pytest.mark.parametrize("state", [COMPLETED, CANCELLED])
+async def test_l1_the_end_does_not_wait_for_the_pace_of_snapshots(
+    status: Status, monkeypatch: pytest.MonkeyPatch, state: int
+) -> None:
+    """The end is told at once, however long the time between two snapshots is."""
+    monkeypatch.setattr(watching, "_BETWEEN_SNAPSHOTS", 3600.0)
+    await status.start("a", 2)
+    async with (
+        aclosing(status.client.watch_campaign(campaign_id="a")) as watch,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
+        assert (await anext(watch)).processed == 0
+        await status.report("a", *results([1]))
+        if state == COMPLETED:
+            await status.report("a", *results([2]))
+        else:
+            await status.client.cancel_campaign(campaign_id="a")
+        seen = [(campaign.state, campaign.processed) async for campaign in watch]
+    assert seen == [(state, 2 if state == COMPLETED else 1)]
+
+
 async def test_a_watch_of_nothing_is_not_found(status: Status) -> None:
     """Watching a campaign there is none of is NOT_FOUND."""
     with pytest.raises(NotFoundError):
@@ -52,22 +74,22 @@ async def test_a_change_by_hand_is_seen(status: Status) -> None:
     """A change made in the database, which moves no revision, reaches the watcher too."""
     await status.start("a", 2)
     async with (
-        aclosing(status.client.watch_campaign(campaign_id="a")) as watching,
+        aclosing(status.client.watch_campaign(campaign_id="a")) as watch,
         asyncio.timeout(PATIENCE_SECONDS),
     ):
-        assert (await anext(watching)).display_name == ""
+        assert (await anext(watch)).display_name == ""
         status.execute("UPDATE campaigns SET display_name = 'by hand'")
-        assert (await anext(watching)).display_name == "by hand"
+        assert (await anext(watch)).display_name == "by hand"
 
 
 async def test_a_slow_watcher_skips_and_holds_up_nobody(status: Status) -> None:
     """A watcher that does not read gets the end, not each of a thousand changes."""
     await status.start("a", 1_000)
-    watching = aiter(status.stub.WatchCampaign(pb.WatchCampaignRequest(campaign_id="a")))
-    assert (await anext(watching)).campaign.processed == 0
+    watch = aiter(status.stub.WatchCampaign(pb.WatchCampaignRequest(campaign_id="a")))
+    assert (await anext(watch)).campaign.processed == 0
     for start in range(1, 1_001, 10):
         await status.report("a", *results(range(start, start + 10)))
-    seen = [response.campaign.processed async for response in watching]
+    seen = [response.campaign.processed async for response in watch]
     assert seen == sorted(seen)
     assert seen[-1] == 1_000
     assert len(seen) < 100
@@ -94,7 +116,7 @@ async def test_s15_a_watcher_that_goes_away_is_no_error(status: Status) -> None:
     await status.start("a", 1)
     with capture_logs() as logs:
         for _ in range(20):
-            async with aclosing(status.client.watch_campaign(campaign_id="a")) as watching:
-                await anext(watching)
+            async with aclosing(status.client.watch_campaign(campaign_id="a")) as watch:
+                await anext(watch)
         await status.report("a", *results([1]))
     assert not [line for line in logs if line["log_level"] in {"error", "critical"}]
