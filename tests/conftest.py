@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from providers.postgresql_server import PostgresqlServer
 
 # The same examples in every run: a test that fails for one person fails for all, and
 # a change is never blamed for what another seed would have found before it. To search
@@ -22,3 +28,17 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """The PostgreSQL that tests share: take a database, and leave the server as it is."""
+    with PostgresqlServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgresql_server() -> Iterator[Callable[..., PostgresqlServer]]:
+    """Start servers that a test may stop, kill or set up as it likes."""
+    with ExitStack() as servers:
+        yield lambda *args, **kwargs: servers.enter_context(PostgresqlServer(*args, **kwargs))
