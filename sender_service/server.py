@@ -22,6 +22,7 @@ from sender_service.servicer import SenderServicer
 from sender_service.workplace import Workplace
 from service_runtime.background import background
 from service_runtime.database import Store
+from service_runtime.errors import StartupError
 from service_runtime.grpc_server import Server
 from service_runtime.readiness import follow_store
 
@@ -72,6 +73,9 @@ async def running(
     """
     own = settings.sender
     classes = installed_channels() if channels is None else channels
+    if own.database_url.startswith("postgresql"):
+        # Nothing takes over the campaigns of another instance yet.
+        raise StartupError("[sender] database_url: the sender runs on sqlite:///PATH only")
     store = Store(own.database_url, schema.metadata, holder="sender service")
     registry = ChannelRegistry(classes, settings)
     try:
@@ -98,7 +102,7 @@ async def running(
             log.info(
                 "serving",
                 address=address,
-                database=own.database_url,
+                database=store.url,
                 status_address=own.status_address,
                 instance=instance,
             )

@@ -1,8 +1,6 @@
-"""The database of a service: engines, time, and the threads that touch it.
+"""The database of a service: its time, and the threads that touch it.
 
-SQLite is driven by the rules that keep an acknowledged commit: WAL with
-``synchronous=FULL``, ``BEGIN IMMEDIATE`` for every transaction that writes, one
-connection that writes. docs/decisions.md says what was measured.
+What is particular to a kind of database is in :mod:`.sqlite` and :mod:`.postgresql`.
 """
 
 from __future__ import annotations
@@ -14,16 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from pysqlite3 import dbapi2
-from sqlalchemy import event
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from service_runtime.database_file import DatabaseFile
-from service_runtime.errors import StartupError, StoreUnavailableError
+from service_runtime.errors import StartupError, StoreBusyError, StoreUnavailableError
+from service_runtime.postgresql import is_lock_timeout, open_postgresql
+from service_runtime.sqlite import open_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from service_runtime.engines import Engines
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -31,13 +30,18 @@ T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Reads that may run at once beside the one writer.
 _READERS = 2
-#: Exists within the transaction of a probe only.
-_PROBE = sa.Table("store_probe", sa.MetaData(), sa.Column("content", sa.LargeBinary))
-_PROBE_BYTES = 16_384
+#: What a transaction fails with where the database, not the statement, is at fault.
+_UNAVAILABLE = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.InternalError,  # such as a primary that became a standby
+    sa.exc.TimeoutError,
+    StoreUnavailableError,
+)
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
-    """A point in time: aware UTC ``datetime`` in Python, integer microseconds in SQLite."""
+    """A point in time: aware UTC ``datetime`` in Python, integer microseconds in SQL."""
 
     impl = sa.BigInteger
     cache_ok = True
@@ -63,6 +67,11 @@ def _sqlite_now(element: database_now, compiler: Any, **kwargs: Any) -> str:  # 
     return "CAST(ROUND(unixepoch('subsec') * 1000) * 1000 AS INTEGER)"
 
 
+@compiles(database_now, "postgresql")
+def _postgresql_now(element: database_now, compiler: Any, **kwargs: Any) -> str:  # noqa: ARG001
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
+
 def read_clock(connection: sa.Connection) -> datetime:
     """Return the database's time."""
     return connection.execute(sa.select(database_now())).scalar_one()
@@ -76,28 +85,30 @@ class Store:
     written is ordered; a few read beside it.
 
     Args:
-        url: ``sqlite:///PATH``.
+        url: ``sqlite:///PATH`` or ``postgresql://USER@HOST/DATABASE``.
         metadata: the tables; created where they are missing.
         holder: who opens it, for the message to a second process, as in
             ``status service``.
+
+    Attributes:
+        url: the URL without its password.
+        answering: False from a failed transaction to the next probe that succeeds.
 
     Raises:
         StartupError: the database can't be used; the text says why.
     """
 
     def __init__(self, url: str, metadata: sa.MetaData, *, holder: str) -> None:
-        self._file = DatabaseFile(_sqlite_path(url), holder=holder)
-        self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE")
-        self._reader = _sqlite_engine(url, begin="BEGIN DEFERRED")
-        #: False from a failed transaction to the next probe that succeeds.
+        self._engines = open_engines(url, holder=holder)
+        self.url = self._engines.writer.url.render_as_string()
         self.answering = True
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         try:
-            metadata.create_all(self._writer)
-        except sa.exc.DBAPIError as error:
+            metadata.create_all(self._engines.writer)
+        except (sa.exc.DBAPIError, StoreUnavailableError) as error:
             self.close()
-            raise StartupError(f"can't open the database {url}: {error.orig}") from error
+            raise StartupError(f"can't open the database {self.url}: {_words(error)}") from error
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` in one write transaction, after all that was submitted before.
@@ -105,92 +116,86 @@ class Store:
         Raises:
             StoreUnavailableError: the transaction failed and nothing of it stays,
                 or, where the failure is one of commit, its outcome is not known.
+            StoreBusyError: somebody held a lock for too long; nothing of it stays.
         """
-        return await self._run(self._write_thread, self._writer, work)
+        return await self._run(self._write_thread, self._engines.writer, work)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run ``work`` on one consistent snapshot. ``work`` must not write.
+        """Run ``work`` on one consistent snapshot. ``work`` must neither write nor lock.
 
         Raises:
             StoreUnavailableError: the database does not answer.
         """
-        return await self._run(self._read_threads, self._reader, work)
+        return await self._run(self._read_threads, self._engines.reader, work)
 
     async def probe(self) -> None:
         """Find out whether something can be stored; ``answering`` says so afterwards.
 
-        A transaction that changes nothing succeeds on a full disk too, so this one
-        takes up pages and gives them back.
-
         Raises:
             StoreUnavailableError: it can't.
         """
-
-        def written(connection: sa.Connection) -> None:
-            _PROBE.create(connection)
-            connection.execute(sa.insert(_PROBE).values(content=bytes(_PROBE_BYTES)))
-            _PROBE.drop(connection)
-
-        await self.write(written)
+        await self.write(self._engines.probe)
         self.answering = True
 
     async def _run(
         self, threads: ThreadPoolExecutor, engine: sa.Engine, work: Callable[[sa.Connection], T]
     ) -> T:
         def transaction() -> T:
-            with engine.begin() as connection:
-                return work(connection)
+            try:
+                with engine.begin() as connection:
+                    return work(connection)
+            except _UNAVAILABLE:
+                # The next try begins on a new connection: after a failover the old
+                # one may still answer, and lead to a server that takes no writes.
+                engine.dispose()
+                raise
 
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, transaction)
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-            cause = getattr(error, "orig", None) or error
+        except _UNAVAILABLE as error:
+            words = _words(error)
+            if is_lock_timeout(error):
+                raise StoreBusyError(
+                    f"a lock is held by others ({words}); try again", retry_after_seconds=1.0
+                ) from error
             self.answering = False
-            log.warning("store_failed", error=str(cause))
+            log.warning("store_failed", error=words)
             raise StoreUnavailableError(
-                f"the database does not answer ({cause}); try again", retry_after_seconds=1.0
+                f"the database does not answer ({words}); try again", retry_after_seconds=1.0
             ) from error
 
     def close(self) -> None:
-        """Finish what was submitted, close the connections, let go of the file."""
+        """Finish what was submitted, close the connections, let go of the database."""
         self._write_thread.shutdown()
         self._read_threads.shutdown()
-        self._reader.dispose()
-        self._writer.dispose()
-        self._file.release()
+        self._engines.reader.dispose()
+        self._engines.writer.dispose()
+        self._engines.release()
 
 
-def _sqlite_path(url: str) -> str:
+def open_engines(url: str, *, holder: str) -> Engines:
+    """Return the engines for a URL; connects when they are used.
+
+    Raises:
+        StartupError: it is no URL of a database that is supported, or another
+            process has the file.
+    """
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
         raise StartupError(f"{url!r} is not a database URL, as in sqlite:///status.db") from error
-    # A database in memory would be another one for each connection.
-    in_memory = (parsed.database or "").startswith((":memory:", "file:"))
-    if parsed.drivername != "sqlite" or not parsed.database or in_memory or parsed.query:
-        raise StartupError(f"{parsed.render_as_string()}: only sqlite:///PATH is supported")
-    return parsed.database
-
-
-def _sqlite_engine(url: str, *, begin: str) -> sa.Engine:
-    engine = sa.create_engine(
-        url, module=dbapi2, poolclass=sa.QueuePool, pool_size=_READERS, max_overflow=0
+    match parsed.get_backend_name():
+        case "sqlite":
+            return open_sqlite(parsed, holder=holder, readers=_READERS)
+        case "postgresql":
+            return open_postgresql(parsed, holder=holder, readers=_READERS)
+    raise StartupError(
+        f"{parsed.render_as_string()}: only sqlite:///PATH and"
+        " postgresql://USER@HOST/DATABASE are supported"
     )
 
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, record: Any) -> None:  # noqa: ARG001
-        connection.isolation_level = None  # the driver begins nothing by itself
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "busy_timeout=5000",
-            "foreign_keys=ON",
-            "journal_size_limit=67108864",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
+def _words(error: Exception) -> str:
+    """Return what the database said, in one line."""
+    said = str(getattr(error, "orig", None) or error)
+    return "; ".join(line.strip() for line in said.splitlines() if line.strip())

@@ -91,6 +91,10 @@ class StoreUnavailableError(ServiceError):
     reason = "STORE_UNAVAILABLE"
 
 
+class StoreBusyError(StoreUnavailableError):
+    """The database answers; somebody holds a lock on what was to be changed."""
+
+
 class ShuttingDownError(ServiceError):
     """The process is stopping."""
 

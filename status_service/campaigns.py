@@ -11,9 +11,11 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from service_runtime.database import read_clock
-from status_service import result_rows
+from status_service import queries, result_rows
+from status_service.completion import settle
 from status_service.domain import OPEN, Cause, Counters, Outcome, State, sources
 from status_service.errors import (
     CampaignAlreadyExistsError,
@@ -23,8 +25,9 @@ from status_service.errors import (
     EtagMismatchError,
     TransitionNotAllowedError,
 )
-from status_service.ledger import CampaignKey, counters_of, lock_one, settle, write_transition
+from status_service.ledger import CampaignKey, counters_of, lock_one
 from status_service.schema import campaigns
+from status_service.transitions import write_transition
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,18 +67,10 @@ def create(
         CampaignAlreadyExistsError: the id is taken by other content.
     """
     columns = campaigns.c
-    same = columns.campaign_id == campaign_id if campaign_id else columns.request_id == request_id
-    if campaign_id or request_id:
-        existing = connection.execute(
-            sa.select(campaigns).where(columns.organisation == caller.organisation, same)
-        ).one_or_none()
-        if existing is not None:
-            if (existing.display_name, existing.channel) != (display_name, channel):
-                raise CampaignAlreadyExistsError(existing.campaign_id)
-            return Changed(existing, transitioned=False)
     now = read_clock(connection)
+    # Of two at once, one inserts; the other waits for it and then finds its row.
     created = connection.execute(
-        sa.insert(campaigns)
+        insert(campaigns)
         .values(
             organisation=caller.organisation,
             campaign_id=campaign_id or str(uuid.uuid4()),
@@ -85,8 +80,19 @@ def create(
             channel=channel,
             create_time=now,
         )
+        .on_conflict_do_nothing()
         .returning(campaigns)
-    ).one()
+    ).one_or_none()
+    if created is None:
+        same = (
+            columns.campaign_id == campaign_id if campaign_id else columns.request_id == request_id
+        )
+        existing = connection.execute(
+            sa.select(campaigns).where(columns.organisation == caller.organisation, same)
+        ).one()
+        if (existing.display_name, existing.channel) != (display_name, channel):
+            raise CampaignAlreadyExistsError(existing.campaign_id)
+        return Changed(existing, transitioned=False)
     write_transition(
         connection,
         None,
@@ -215,7 +221,7 @@ def mark_complete(
     nor stands in its way.
 
     Args:
-        connection: in a write transaction.
+        connection: in a write transaction; a snapshot will do for ``dry_run``.
         caller: who asks.
         campaign_id: the campaign.
         reason: for the audit trail.
@@ -229,7 +235,8 @@ def mark_complete(
         CampaignNotSendingError: it is neither SENDING nor PAUSED nor COMPLETED.
         CampaignNotFullyProcessedError: messages have no result, and no force.
     """
-    campaign = lock_one(connection, CampaignKey(caller.organisation, campaign_id))
+    key = CampaignKey(caller.organisation, campaign_id)
+    campaign = queries.get(connection, *key) if dry_run else lock_one(connection, key)
     if etag and etag != etag_of(campaign):
         raise EtagMismatchError(campaign_id, current=etag_of(campaign), given=etag)
     state = State(campaign.state)

@@ -1,29 +1,28 @@
 """The write path: results in, counters and completion out, in one transaction.
 
-This is the only place where counters move and a campaign becomes COMPLETED. Every
-function here works inside a transaction its caller holds, and begins by locking
-the campaign rows it touches, so no two writers decide on each other's unseen rows.
+Every function here works inside a transaction its caller holds, and begins by
+locking the campaign rows it touches, so no two writers decide on each other's unseen
+rows. The clock is read after that: a later writer has a later time.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from service_runtime.database import read_clock
-from status_service.domain import OPEN, Cause, Counters, State, sources
+from status_service.completion import settle
+from status_service.domain import OPEN, Cause, Counters, State
 from status_service.errors import (
     CampaignNotFoundError,
     CampaignNotSealedError,
     SequenceOutOfRangeError,
 )
 from status_service.result_rows import ResultRow, count, stored_outcomes, upsert
-from status_service.schema import campaigns, events, transitions
+from status_service.schema import campaigns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -134,11 +133,11 @@ def record(connection: sa.Connection, frames: Sequence[Frame]) -> Recorded:
     """
     receipts = [FrameReceipt() for _ in frames]
     recorded = Recorded(receipts)
-    now = read_clock(connection)
     by_campaign: dict[CampaignKey, list[int]] = {}
     for index, frame in enumerate(frames):
         by_campaign.setdefault(frame.key, []).append(index)
     locked = lock(connection, by_campaign)
+    now = read_clock(connection)
     for key, indexes in by_campaign.items():
         campaign = locked.get(key)
         if campaign is None:
@@ -253,112 +252,3 @@ def _believed(connection: sa.Connection, campaign: sa.Row[Any], deltas: Counters
     if State(campaign.state) not in OPEN or not fills:
         return deltas
     return count(connection, campaign.campaign, campaign.total).minus(counters)
-
-
-def settle(
-    connection: sa.Connection,
-    campaign: sa.Row[Any],
-    deltas: Counters,
-    *,
-    now: datetime,
-    cause: Cause,
-    actor: str,
-    reason: str = "",
-    progressed: bool = False,
-) -> sa.Row[Any]:
-    """Move the counters and, if that makes the campaign full, complete it.
-
-    One UPDATE decides and does both; where it completed the campaign, the
-    transition and its event follow in the same transaction.
-
-    Args:
-        connection: in a transaction that holds ``campaign`` locked.
-        campaign: its row as it was locked.
-        deltas: what to add to the counters.
-        now: the database's time.
-        cause: why, if this completes it.
-        actor: who, if this completes it.
-        reason: the reason given, if this completes it.
-        progressed: true if new results came in.
-
-    Returns:
-        The row as it is now; its state tells whether it was completed.
-    """
-    columns = campaigns.c
-    counters = {
-        name: columns[name] + getattr(deltas, name)
-        for name in ("sent", "failed", "skipped", "unknown")
-    }
-    full = sa.and_(
-        columns.state.in_(sources(State.COMPLETED)),
-        columns.total.is_not(None),
-        sum(counters.values(), sa.literal(0)) == columns.total,
-    )
-    values: dict[str, Any] = {
-        **counters,
-        "revision": columns.revision + 1,
-        "state": sa.case((full, State.COMPLETED.value), else_=columns.state),
-        # Written once: a campaign reopened by hand keeps the time it had.
-        "complete_time": sa.case(
-            (
-                full,
-                sa.func.coalesce(
-                    columns.complete_time, sa.literal(now, columns.complete_time.type)
-                ),
-            ),
-            else_=columns.complete_time,
-        ),
-    }
-    if progressed:
-        values |= {"progress_time": now, "last_reporter": actor}
-    after = connection.execute(
-        sa.update(campaigns)
-        .where(columns.campaign == campaign.campaign)
-        .values(values)
-        .returning(campaigns)
-    ).one()
-    if after.state != campaign.state:
-        write_transition(
-            connection, campaign.state, after, now=now, cause=cause, actor=actor, reason=reason
-        )
-    return after
-
-
-def write_transition(
-    connection: sa.Connection,
-    before: str | None,
-    campaign: sa.Row[Any],
-    *,
-    now: datetime,
-    cause: Cause,
-    actor: str,
-    reason: str,
-) -> None:
-    """Write that ``campaign`` came from state ``before``, and the event of that.
-
-    A completion is written once: where the audit trail has one already, as after a
-    change by hand in the database, neither is written again.
-    """
-    written = connection.execute(
-        insert(transitions)
-        .values(
-            campaign=campaign.campaign,
-            from_state=before,
-            to_state=campaign.state,
-            cause=cause.value,
-            actor=actor,
-            reason=reason,
-            create_time=now,
-        )
-        .on_conflict_do_nothing()
-        .returning(transitions.c.transition)
-    ).scalar_one_or_none()
-    if written is not None:
-        connection.execute(
-            sa.insert(events).values(
-                transition=written,
-                event_id=str(uuid.uuid4()),
-                kind=f"campaign.{campaign.state.lower()}",
-                create_time=now,
-            )
-        )

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from service_runtime.database import UtcTime
 from status_service.domain import Counters, Outcome
+from status_service.result_arrays import integers, texts
 from status_service.schema import results
 
 if TYPE_CHECKING:
@@ -78,23 +79,46 @@ def upsert(
             the campaign locked, found that it must. A defect; nothing is kept.
     """
     record_time = _TIME.process_bind_param(now, connection.dialect)
+    arrays = connection.dialect.name == "postgresql"
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         part = rows[start : start + _ROWS_A_STATEMENT]
-        parameters = (campaign, record_time, *chain.from_iterable(part))
-        changed = connection.exec_driver_sql(_upsert_sql(len(part)), parameters).rowcount
+        statement = _UPSERT_ARRAYS if arrays else _upsert_sql(len(part))
+        values = _columns(part) if arrays else tuple(chain.from_iterable(part))
+        changed = connection.exec_driver_sql(statement, (campaign, record_time, *values)).rowcount
         if changed != len(part):
             raise RuntimeError(f"{changed} of {len(part)} results of campaign {campaign} stored")
+
+
+_RAISE = (
+    " ON CONFLICT (campaign, sequence) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in ("record_time", *_GIVEN[1:]))
+    + " WHERE excluded.outcome > results.outcome"
+)
+_INSERT = f"INSERT INTO results (campaign, record_time, {', '.join(_GIVEN)})"
 
 
 @cache
 def _upsert_sql(rows: int) -> str:
     row = f"(?1, ?2, {', '.join('?' * len(_GIVEN))})"
-    raised = ", ".join(f"{name} = excluded.{name}" for name in ("record_time", *_GIVEN[1:]))
+    return f"{_INSERT} VALUES {', '.join([row] * rows)}{_RAISE}"
+
+
+_UPSERT_ARRAYS = (
+    f"{_INSERT} SELECT %s::bigint, %s::bigint, given.* FROM unnest(%s::bigint[],"  # noqa: S608 - no input
+    " %s::smallint[], %s::integer[], %s::text[], %s::text[], %s::text[], %s::bigint[])"
+    f" AS given{_RAISE}"
+)
+
+
+def _columns(rows: Sequence[ResultRow]) -> tuple[str, ...]:
+    """Return the columns of ``rows`` as array literals, in the order of a row."""
+    sequences, outcomes, attempts, *of_text, times = zip(*rows, strict=True)
     return (
-        f"INSERT INTO results (campaign, record_time, {', '.join(_GIVEN)})"  # noqa: S608 - no input
-        f" VALUES {', '.join([row] * rows)}"
-        f" ON CONFLICT (campaign, sequence) DO UPDATE SET {raised}"
-        " WHERE excluded.outcome > results.outcome"
+        integers(sequences),
+        integers(outcomes),
+        integers(attempts),
+        *map(texts, of_text),
+        integers(times),
     )
 
 

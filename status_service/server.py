@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects.postgresql import insert
 
 from protos.campaign.v1 import status_pb2, status_pb2_grpc
 from service_runtime.background import background
@@ -80,7 +81,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         port = await server.start(own.listen)
         address = f"{own.listen.rpartition(':')[0]}:{port}"
-        log.info("serving", address=address, database=own.database_url, generation=generation)
+        log.info("serving", address=address, database=store.url, generation=generation)
         async with (
             background(writer.run()),
             background(follow_store(store, server)),
@@ -102,15 +103,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
 def _generation(connection: sa.Connection) -> str:
     """Return the identity of this store; give it one if it is new."""
-    found: str | None = connection.execute(
-        sa.select(schema.store.c.generation)
-    ).scalar_one_or_none()
+    known = sa.select(schema.store.c.generation)
+    found: str | None = connection.execute(known).scalar_one_or_none()
     if found is not None:
         return found
-    generation = str(uuid.uuid4())
+    # Of replicas that begin at once, one gives the name and all take it.
     connection.execute(
-        sa.insert(schema.store).values(
-            one=1, generation=generation, create_time=read_clock(connection)
-        )
+        insert(schema.store)
+        .values(one=1, generation=str(uuid.uuid4()), create_time=read_clock(connection))
+        .on_conflict_do_nothing()
     )
-    return generation
+    agreed: str = connection.execute(known).scalar_one()
+    return agreed

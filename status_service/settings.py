@@ -15,7 +15,8 @@ class StatusSettings(Section):
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, told on standard output.
     listen: str = "127.0.0.1:50051"
-    #: The database, ``sqlite:///PATH``.
+    #: The database: ``sqlite:///PATH``, or ``postgresql://USER@HOST/DATABASE``, which
+    #: any number of instances can share.
     database_url: str = "sqlite:///closeout-status.db"
     #: How often the reconcile pass looks for what must not be, seconds.
     reconcile_interval_seconds: float = Field(default=30, gt=0)

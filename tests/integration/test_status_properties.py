@@ -26,8 +26,9 @@ from pysqlite3 import dbapi2
 
 from integration.status_support import check_invariants
 from service_runtime.caller import Caller
-from service_runtime.database import Store, _sqlite_engine
+from service_runtime.database import Store
 from service_runtime.errors import ServiceError
+from service_runtime.sqlite import sqlite_engine
 from status_service import campaigns, ledger, repair
 from status_service.domain import OPEN, TERMINAL, Diagnosis, Outcome, State
 from status_service.schema import metadata
@@ -126,7 +127,9 @@ class Database:
         self._folder = tempfile.TemporaryDirectory()
         self.path = Path(self._folder.name) / "status.db"
         self._store = Store(f"sqlite:///{self.path}", metadata, holder="test")
-        self._engine = _sqlite_engine(f"sqlite:///{self.path}", begin="BEGIN IMMEDIATE")
+        self._engine = sqlite_engine(
+            f"sqlite:///{self.path}", begin="BEGIN IMMEDIATE", connections=1
+        )
         self.by_hand = dbapi2.connect(self.path, isolation_level=None)
         # Hypothesis makes thousands of transactions; no power is cut here.
         sa.event.listen(

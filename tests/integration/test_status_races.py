@@ -28,7 +28,8 @@ from integration.status_support import (
     results,
 )
 from service_runtime.caller import Caller
-from service_runtime.database import Store, _sqlite_engine
+from service_runtime.database import Store
+from service_runtime.sqlite import sqlite_engine
 from status_service import campaigns, ledger, repair
 from status_service.domain import Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, TransitionNotAllowedError
@@ -89,7 +90,7 @@ async def test_s4_s14_replicas_race_on_the_same_database(tmp_path: Path) -> None
     """Threads with connections of their own finish one campaign at once: it completes once."""
     store = Store(f"sqlite:///{tmp_path}/status.db", metadata, holder="test")
     engines = [
-        _sqlite_engine(f"sqlite:///{tmp_path}/status.db", begin="BEGIN IMMEDIATE")
+        sqlite_engine(f"sqlite:///{tmp_path}/status.db", begin="BEGIN IMMEDIATE", connections=1)
         for _ in range(12)
     ]
     try:

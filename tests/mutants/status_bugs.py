@@ -5,9 +5,10 @@ from __future__ import annotations
 from mutants.mutant import Edit, Mutant
 
 _LEDGER = "status_service/ledger.py"
+_COMPLETION = "status_service/completion.py"
 _CAMPAIGNS = "status_service/campaigns.py"
 _WRITER = "status_service/writer.py"
-_DATABASE = "service_runtime/database.py"
+_SQLITE = "service_runtime/sqlite.py"
 
 _CALLS = "tests/integration/test_status_calls.py"
 _STREAMS = "tests/integration/test_status_streams.py"
@@ -40,9 +41,14 @@ COMPLETION_BUGS = (
         seen="listmonk `pipe.go`, laravel/horizon #1512",
         edits=(
             Edit(
-                _LEDGER,
+                _COMPLETION,
                 "    full = sa.and_(\n",
-                "    full = sa.and_(\n        sa.literal(cause is not Cause.RESULT),\n",
+                "    full = sa.and_(\n        sa.bindparam('repair', type_=sa.Integer) == 1,\n",
+            ),
+            Edit(
+                _COMPLETION,
+                '            "now": now,\n',
+                '            "now": now,\n            "repair": cause.value != "RESULT",\n',
             ),
             Edit(
                 _WRITER,
@@ -128,7 +134,7 @@ COMPLETION_BUGS = (
         invariant="S6",
         bug="A late result sets a COMPLETED campaign back to SENDING.",
         seen="Netflix/conductor PR #1664",
-        edits=(Edit(_LEDGER, "else_=columns.state)", "else_=State.SENDING.value)"),),
+        edits=(Edit(_COMPLETION, "else_=columns.state)", "else_=State.SENDING.value)"),),
         test=f"{_CALLS}::test_s5_a_better_result_after_completion_corrects_counters_and_nothing_else",
     ),
     Mutant(
@@ -138,7 +144,7 @@ COMPLETION_BUGS = (
         seen="sidekiq/sidekiq #6852, bensheldon/good_job #832",
         edits=(
             Edit(
-                _LEDGER,
+                _COMPLETION,
                 "    if after.state != campaign.state:\n        write_transition(",
                 "    if State(after.state) is State.COMPLETED:\n        write_transition(",
             ),
@@ -220,9 +226,9 @@ REPAIR_BUGS = (
         seen="cds-snc/notification-api #1940",
         edits=(
             Edit(
-                _LEDGER,
-                "                    columns.complete_time, sa.literal(now,",
-                "                    sa.null(), sa.literal(now,",
+                _COMPLETION,
+                "sa.func.coalesce(columns.complete_time, now)",
+                "sa.func.coalesce(sa.null(), now)",
             ),
         ),
         test=f"{_REPAIR}::test_s5_a_campaign_set_back_by_hand_keeps_its_time",
@@ -293,7 +299,7 @@ RESULT_BUGS = (
         invariant="S7",
         bug="SQLite does not wait for the disk: a power cut takes back what was acknowledged.",
         seen="recipes for a fast SQLite; 500 of 500 commits were lost when it was tried",
-        edits=(Edit(_DATABASE, '"synchronous=FULL"', '"synchronous=NORMAL"'),),
+        edits=(Edit(_SQLITE, '"synchronous=FULL"', '"synchronous=NORMAL"'),),
         test=f"{_STORE}::test_s7_commits_are_synchronous",
     ),
     Mutant(
@@ -301,7 +307,7 @@ RESULT_BUGS = (
         invariant="S4",
         bug="A transaction that reads before it writes does not hold the lock from the start.",
         seen="SQLAlchemy's default for SQLite, celery/django-celery-results PR #144",
-        edits=(Edit(_DATABASE, 'begin="BEGIN IMMEDIATE"', 'begin="BEGIN DEFERRED"'),),
+        edits=(Edit(_SQLITE, 'begin="BEGIN IMMEDIATE"', 'begin="BEGIN DEFERRED"'),),
         test=f"{_STORE}::test_s4_a_write_holds_the_lock_from_its_beginning",
     ),
     Mutant(

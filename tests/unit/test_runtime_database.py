@@ -205,12 +205,14 @@ def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
         "sqlite:///file:x?mode=memory&uri=true",
         "sqlite:///x.db?cache=shared",
         "sqlite+aiosqlite:///x.db",
-        "postgresql://u:secret@h/d",
+        "mysql://u:secret@h/d",
+        "postgresql+asyncpg://u:secret@h/d",
+        "postgresql://u:secret@h",
         "x.db",
         "",
     ],
 )
-def test_what_is_no_sqlite_file_is_refused(
+def test_what_is_no_supported_database_is_refused(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one line, without a password, and without a file left behind."""

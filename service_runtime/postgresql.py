@@ -1,0 +1,126 @@
+"""PostgreSQL: any number of processes on one database.
+
+Writers run READ COMMITTED and lock the campaign's row first: what they read after
+that is what was committed before. Readers run on a snapshot. A server that forgets
+commits is refused on every new connection, not at the start alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import event
+
+from service_runtime.engines import Engines
+from service_runtime.errors import StartupError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+#: The oldest version that is tested by its makers still.
+_OLDEST = 14
+#: A peer that vanished without a word is noticed after about 30 s. Waiting for a lock
+#: ends, so that whoever holds one by hand is told of, not waited for in silence.
+_CONNECT = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "client_encoding": "utf8",
+    "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+}
+#: Written to the log of the server and gone at the end of the transaction.
+_PROBE = sa.Table(
+    "store_probe",
+    sa.MetaData(),
+    sa.Column("content", sa.Text),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DROP",
+)
+_SETTINGS = (
+    "SELECT current_setting('server_version_num')::int / 10000,"
+    " current_setting('server_encoding'), current_setting('fsync'),"
+    " current_setting('full_page_writes'), current_setting('synchronous_commit'),"
+    " pg_is_in_recovery()"
+)
+
+
+def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
+    """Return the engines on a server that keeps what it commits.
+
+    Raises:
+        StartupError: the URL names another driver.
+    """
+    if url.drivername not in {"postgresql", "postgresql+psycopg"} or not url.database:
+        raise StartupError(
+            f"{url.render_as_string()}: PostgreSQL is supported as postgresql://USER@HOST/DATABASE"
+        )
+    return Engines(
+        writer=postgresql_engine(url, holder=holder, isolation="READ COMMITTED", connections=1),
+        reader=postgresql_engine(
+            url, holder=holder, isolation="REPEATABLE READ", connections=readers
+        ),
+        probe=_probe,
+        release=lambda: None,
+    )
+
+
+def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int) -> sa.Engine:
+    """Return an engine with its own pool; a connection lost while idle is replaced unseen."""
+    engine = sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        isolation_level=isolation,
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args=_CONNECT | {"application_name": f"closeout {holder}"},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _check(connection: Any, record: Any) -> None:  # noqa: ARG001
+        with connection.cursor() as cursor:
+            problem = _Settings(*cursor.execute(_SETTINGS).fetchone()).problem()
+        connection.rollback()
+        if problem:
+            connection.close()
+            raise StoreUnavailableError(f"the PostgreSQL server is refused: {problem}")
+
+    return engine
+
+
+class _Settings(NamedTuple):
+    """What a server says of itself, in the order of ``_SETTINGS``."""
+
+    version: int
+    encoding: str
+    fsync: str
+    full_page_writes: str
+    synchronous_commit: str
+    standby: bool
+
+    def problem(self) -> str:
+        """Return why it would break the promise that acknowledged is durable, if it would."""
+        if self.version < _OLDEST:
+            return f"it is version {self.version}; {_OLDEST} is the oldest that is supported"
+        if self.encoding != "UTF8":
+            return f"the database's encoding is {self.encoding}; create it with ENCODING 'UTF8'"
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            if getattr(self, name) == "off":
+                return f"{name} is off, so a crash loses what was acknowledged; set it to on"
+        if self.standby:
+            return "it is a standby, which takes no writes; connect to the primary"
+        return ""
+
+
+def is_lock_timeout(error: Exception) -> bool:
+    """Return whether a statement was given up because others hold a lock for too long."""
+    return isinstance(getattr(error, "orig", None), LockNotAvailable)
+
+
+def _probe(connection: sa.Connection) -> None:
+    _PROBE.create(connection)
+    connection.execute(sa.insert(_PROBE).values(content="probe"))

@@ -1,0 +1,106 @@
+"""Counters move, and the campaign that this fills is COMPLETED: one statement decides.
+
+This is the only place where counters move and a campaign becomes COMPLETED.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from status_service.domain import State, sources
+from status_service.schema import campaigns
+from status_service.transitions import write_transition
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from status_service.domain import Cause, Counters
+
+_COUNTERS = ("sent", "failed", "skipped", "unknown")
+
+
+def _settling() -> sa.Executable:
+    """Return the statement, built once: building it takes longer than running it."""
+    columns = campaigns.c
+    counters = {
+        name: columns[name] + sa.bindparam(f"{name}_delta", type_=sa.BigInteger)
+        for name in _COUNTERS
+    }
+    full = sa.and_(
+        columns.state.in_(sources(State.COMPLETED)),
+        columns.total.is_not(None),
+        sum(counters.values(), sa.literal(0)) == columns.total,
+    )
+    now = sa.bindparam("now", type_=columns.complete_time.type)
+    return (
+        sa.update(campaigns)
+        .where(columns.campaign == sa.bindparam("number", type_=sa.BigInteger))
+        .values(
+            **counters,
+            revision=columns.revision + 1,
+            state=sa.case((full, State.COMPLETED.value), else_=columns.state),
+            # Written once: a campaign reopened by hand keeps the time it had.
+            complete_time=sa.case(
+                (full, sa.func.coalesce(columns.complete_time, now)), else_=columns.complete_time
+            ),
+            progress_time=sa.func.coalesce(
+                sa.bindparam("progressed", type_=columns.progress_time.type),
+                columns.progress_time,
+            ),
+            last_reporter=sa.func.coalesce(
+                sa.bindparam("reporter", type_=sa.Text), columns.last_reporter
+            ),
+        )
+        .returning(campaigns)
+    )
+
+
+_SETTLE = _settling()
+
+
+def settle(
+    connection: sa.Connection,
+    campaign: sa.Row[Any],
+    deltas: Counters,
+    *,
+    now: datetime,
+    cause: Cause,
+    actor: str,
+    reason: str = "",
+    progressed: bool = False,
+) -> sa.Row[Any]:
+    """Move the counters and, if that makes the campaign full, complete it.
+
+    One UPDATE decides and does both; where it completed the campaign, the
+    transition and its event follow in the same transaction.
+
+    Args:
+        connection: in a transaction that holds ``campaign`` locked.
+        campaign: its row as it was locked.
+        deltas: what to add to the counters.
+        now: the database's time, read after the lock was taken.
+        cause: why, if this completes it.
+        actor: who, if this completes it.
+        reason: the reason given, if this completes it.
+        progressed: true if new results came in.
+
+    Returns:
+        The row as it is now; its state tells whether it was completed.
+    """
+    after = connection.execute(
+        _SETTLE,
+        {
+            "number": campaign.campaign,
+            **{f"{name}_delta": getattr(deltas, name) for name in _COUNTERS},
+            "now": now,
+            "progressed": now if progressed else None,
+            "reporter": actor if progressed else None,
+        },
+    ).one()
+    if after.state != campaign.state:
+        write_transition(
+            connection, campaign.state, after, now=now, cause=cause, actor=actor, reason=reason
+        )
+    return after
