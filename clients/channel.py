@@ -25,6 +25,8 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 # their caller's making are not: their callers know what was acknowledged. A
 # timeout in this configuration fires at random: deadlines go with each call.
 _SERVICE_CONFIG: dict[str, Any] = {
+    # Of several addresses all are used, and one that does not answer is passed over.
+    "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
             "name": [
@@ -45,7 +47,7 @@ _SERVICE_CONFIG: dict[str, Any] = {
                 {"service": "campaign.v1.SenderService", "method": "UploadRecipients"},
             ],
         },
-    ]
+    ],
 }
 
 _OPTIONS: list[tuple[str, Any]] = [
@@ -65,11 +67,16 @@ _OPTIONS: list[tuple[str, Any]] = [
 
 
 def open_channel(target: str) -> grpc.aio.Channel:
-    """Return a channel to ``target``, as in ``127.0.0.1:50051``; connects when used.
+    """Return a channel to ``target``; connects when used.
 
     Call it inside the event loop that is going to use it.
+
+    Args:
+        target: an address, as in ``127.0.0.1:50051``; a name that resolves to several,
+            as in ``dns:///status:50051``; or several IPv4 addresses with commas between.
     """
-    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    several = "," in target and ":///" not in target
+    return grpc.aio.insecure_channel(f"ipv4:{target}" if several else target, options=_OPTIONS)
 
 
 class ChannelOwner:

@@ -92,6 +92,7 @@ class Store:
 
     Attributes:
         url: the URL without its password.
+        listen: hears of what others change, or None where nobody else can: :mod:`.engines`.
         answering: False from a failed transaction to the next probe that succeeds.
 
     Raises:
@@ -101,6 +102,7 @@ class Store:
     def __init__(self, url: str, metadata: sa.MetaData, *, holder: str) -> None:
         self._engines = open_engines(url, holder=holder)
         self.url = self._engines.writer.url.render_as_string()
+        self.listen = self._engines.listen
         self.answering = True
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")

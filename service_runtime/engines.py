@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+#: Takes a channel; the payloads of its notifications come while the block runs. Raises
+#: StoreUnavailableError where the database does not answer, at any time.
+Listen: TypeAlias = Callable[[str], AbstractAsyncContextManager[AsyncIterator[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +26,12 @@ class Engines:
         probe: takes up room in a transaction and gives it back; fails where nothing
             can be stored.
         release: lets others have the database; called last.
+        listen: hears what the database tells of on a channel; None where nobody else
+            can change anything.
     """
 
     writer: sa.Engine
     reader: sa.Engine
     probe: Callable[[sa.Connection], None]
     release: Callable[[], None]
+    listen: Listen | None = None

@@ -29,6 +29,8 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/]+):\d{1,5}")
 _LAST_PORT = 65_535
+#: How long calls may go on on a connection that has come of age, seconds.
+_LAST_CALLS_SECONDS = 10
 _OPTIONS = [
     # Two servers on one port would each get a part of the calls, silently.
     ("grpc.so_reuseport", 0),
@@ -113,14 +115,26 @@ class Server:
     Args:
         services: full names of the services, as in ``campaign.v1.StatusService``.
         register: adds the servicers.
+        connection_age_seconds: a connection is closed about so long after it was made,
+            so that its client's calls spread over all instances again; None: never.
     """
 
     def __init__(
-        self, services: Iterable[str], register: Callable[[grpc.aio.Server], None]
+        self,
+        services: Iterable[str],
+        register: Callable[[grpc.aio.Server], None],
+        *,
+        connection_age_seconds: float | None = None,
     ) -> None:
         self._services = list(services)
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+        options: list[tuple[str, Any]] = list(_OPTIONS)
+        if connection_age_seconds is not None:
+            options += [
+                ("grpc.max_connection_age_ms", round(connection_age_seconds * 1_000)),
+                ("grpc.max_connection_age_grace_ms", _LAST_CALLS_SECONDS * 1_000),
+            ]
+        self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=options)
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection([*self._services, health.SERVICE_NAME], self._server)

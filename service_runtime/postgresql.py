@@ -7,9 +7,13 @@ commits is refused on every new connection, not at the start alone.
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import psycopg
 import sqlalchemy as sa
+from psycopg import sql
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import event
 
@@ -17,6 +21,8 @@ from service_runtime.engines import Engines
 from service_runtime.errors import StartupError, StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from sqlalchemy.engine import URL
 
 #: The oldest version that is tested by its makers still.
@@ -66,6 +72,7 @@ def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
         ),
         probe=_probe,
         release=lambda: None,
+        listen=partial(_listen, url, holder),
     )
 
 
@@ -77,7 +84,7 @@ def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
-        connect_args=_CONNECT | {"application_name": f"closeout {holder}"},
+        connect_args=_connect_arguments(holder),
     )
 
     @event.listens_for(engine, "connect")
@@ -114,6 +121,26 @@ class _Settings(NamedTuple):
         if self.standby:
             return "it is a standby, which takes no writes; connect to the primary"
         return ""
+
+
+@asynccontextmanager
+async def _listen(url: URL, holder: str, channel: str) -> AsyncIterator[AsyncIterator[str]]:
+    # The one connection that is not for worker threads: it changes nothing, so a
+    # cancellation can't cut a commit.
+    try:
+        async with await psycopg.AsyncConnection.connect(
+            url.set(drivername="postgresql").render_as_string(hide_password=False),
+            autocommit=True,
+            **_connect_arguments(holder),
+        ) as connection:
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            yield (notification.payload async for notification in connection.notifies())
+    except psycopg.Error as error:
+        raise StoreUnavailableError(f"the database tells nothing ({error})") from error
+
+
+def _connect_arguments(holder: str) -> dict[str, Any]:
+    return _CONNECT | {"application_name": f"closeout {holder}"}
 
 
 def is_lock_timeout(error: Exception) -> bool:

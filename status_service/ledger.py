@@ -70,6 +70,7 @@ class Change(NamedTuple):
     state: State
     total: int | None
     counters: Counters
+    revision: int
 
 
 @dataclass(slots=True)
@@ -98,7 +99,13 @@ def counters_of(campaign: sa.Row[Any]) -> Counters:
 
 def change_of(campaign: sa.Row[Any]) -> Change:
     """Return a row of ``campaigns`` as those who watch it see it."""
-    return Change(key_of(campaign), State(campaign.state), campaign.total, counters_of(campaign))
+    return Change(
+        key_of(campaign),
+        State(campaign.state),
+        campaign.total,
+        counters_of(campaign),
+        campaign.revision,
+    )
 
 
 def lock(connection: sa.Connection, keys: Iterable[CampaignKey]) -> dict[CampaignKey, sa.Row[Any]]:

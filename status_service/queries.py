@@ -22,6 +22,8 @@ from status_service.schema import campaigns, results, transitions
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from status_service.ledger import CampaignKey
+
 #: Longest page token there is, with room to spare.
 _LONGEST_TOKEN = 4_096
 #: Keys are signed 64-bit integers.
@@ -61,6 +63,12 @@ def get(connection: sa.Connection, organisation: str, campaign_id: str) -> sa.Ro
     if row is None:
         raise CampaignNotFoundError(campaign_id)
     return row
+
+
+def get_many(connection: sa.Connection, keys: Sequence[CampaignKey]) -> Sequence[sa.Row[Any]]:
+    """Return the rows of those of ``keys`` that are there, in no order."""
+    wanted = sa.tuple_(campaigns.c.organisation, campaigns.c.campaign_id).in_(keys)
+    return connection.execute(sa.select(campaigns).where(wanted)).all()
 
 
 def list_campaigns(

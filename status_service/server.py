@@ -20,6 +20,7 @@ from service_runtime.grpc_server import Server
 from service_runtime.readiness import follow_store
 from status_service import schema
 from status_service.changes import Changes
+from status_service.following import follow
 from status_service.reconcile import reconcile, start_scheduled
 from status_service.service import CampaignService
 from status_service.servicer import StatusServicer
@@ -78,6 +79,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             lambda grpc_server: status_pb2_grpc.add_StatusServiceServicer_to_server(
                 servicer, grpc_server
             ),
+            # With one instance there is nowhere else to go.
+            connection_age_seconds=own.connection_age_seconds if store.listen else None,
         )
         port = await server.start(own.listen)
         address = f"{own.listen.rpartition(':')[0]}:{port}"
@@ -85,6 +88,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         async with (
             background(writer.run()),
             background(follow_store(store, server)),
+            background(follow(store, changes)),
             background(reconcile(service, interval_seconds=own.reconcile_interval_seconds)),
             background(start_scheduled(service)),
         ):

@@ -24,6 +24,9 @@ class StatusSettings(Section):
     stall_threshold_seconds: float = Field(default=300, gt=0)
     #: How long running calls may go on after a stop signal, seconds.
     grace_seconds: float = Field(default=10, ge=0)
+    #: On PostgreSQL, a connection is closed after about so long, and its calls begin
+    #: again on any instance, seconds: instances that were added get their share.
+    connection_age_seconds: float = Field(default=1_800, gt=0)
     #: At most so many results are written in one transaction.
     commit_results: int = Field(default=5_000, ge=1)
     #: At most so many frames wait for the writer; then senders wait.

@@ -1,0 +1,199 @@
+"""Several status services on one PostgreSQL: what one does, the others see and tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import grpc
+import pytest
+
+from clients.channel import open_channel
+from clients.status import StatusClient
+from integration.status_support import (
+    PATIENCE_SECONDS,
+    eventually,
+    reporting,
+    results,
+    status_settings,
+)
+from protos.campaign.v1 import status_pb2 as pb
+from providers.postgresql_server import PostgresqlServer
+from service_runtime import grpc_server
+from status_service import following
+from status_service.server import running
+
+SENDING, PAUSED, COMPLETED = pb.Campaign.SENDING, pb.Campaign.PAUSED, pb.Campaign.COMPLETED
+#: A poll that never comes within a test, seconds.
+_NEVER = 3_600.0
+
+
+@dataclass
+class Replicas:
+    """Two services on one database, and a client of each."""
+
+    url: str
+    here: StatusClient
+    there: StatusClient
+    addresses: list[str]
+
+
+@pytest.fixture
+async def replicas(
+    postgresql_server: PostgresqlServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Replicas]:
+    """Two services that share a database."""
+    url = postgresql_server.create_database()
+    async with AsyncExitStack() as stack:
+        addresses = []
+        for _ in range(2):
+            settings = status_settings(tmp_path_factory.mktemp("status"), database_url=url)
+            addresses.append((await stack.enter_async_context(running(settings))).address)
+        here, there = [
+            await stack.enter_async_context(StatusClient(address)) for address in addresses
+        ]
+        yield Replicas(url, here, there, addresses)
+    postgresql_server.drop_database(url)
+
+
+@pytest.fixture
+def notified_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be seen by looking again, only by being told."""
+    monkeypatch.setattr(following, "_POLL", _NEVER)
+    monkeypatch.setattr("status_service.watching._POLL", _NEVER)
+
+
+@pytest.fixture
+def polled_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no notification come, as if each were lost."""
+    monkeypatch.setattr(following._Follower, "_note_change", lambda _self, _notification: None)
+    monkeypatch.setattr("status_service.watching._POLL", _NEVER)
+
+
+async def _watched_to_its_end(replicas: Replicas) -> None:
+    """Send a campaign through one service, and watch it and report to it on the other."""
+    await replicas.here.create_campaign(campaign_id="a")
+    await replicas.here.start_campaign(campaign_id="a", total=4)
+    seen: list[pb.Campaign] = []
+
+    async def watch() -> None:
+        async for campaign in replicas.there.watch_campaign(campaign_id="a"):
+            seen.append(campaign)  # noqa: PERF401 - looked at while it grows
+
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        reporting(replicas.here) as here,
+        reporting(replicas.there) as there,
+    ):
+        watcher = asyncio.create_task(watch())
+        await there.send("a", *results([1]))
+        await there.told("a", SENDING)
+        await replicas.here.pause_campaign(campaign_id="a")
+        await there.told("a", PAUSED)
+        await here.send("a", *results([2, 3]))
+
+        async def three_seen() -> bool:
+            return bool(seen) and (seen[-1].state, seen[-1].sent) == (PAUSED, 3)
+
+        await eventually(three_seen, what="the watcher sees what came through the other service")
+        await here.send("a", *results([4]))
+        await there.told("a", COMPLETED)
+        await watcher
+    assert (seen[-1].state, seen[-1].sent) == (COMPLETED, 4)
+
+
+@pytest.mark.usefixtures("notified_only")
+async def test_changes_through_another_service_are_told_at_once(replicas: Replicas) -> None:
+    """The database tells of them: nobody looks again in this test."""
+    await _watched_to_its_end(replicas)
+
+
+@pytest.mark.usefixtures("polled_only")
+async def test_a_lost_notification_costs_a_look_and_no_more(replicas: Replicas) -> None:
+    """What is watched is looked at by itself: nobody is told of anything in this test."""
+    await _watched_to_its_end(replicas)
+
+
+@pytest.mark.usefixtures("notified_only")
+async def test_what_changed_while_nobody_listened_is_looked_at(
+    replicas: Replicas, postgresql_server: PostgresqlServer
+) -> None:
+    """The connection that listens is cut again and again: each time it begins with a look."""
+    database = replicas.url.rpartition("/")[2]
+    stop = asyncio.Event()
+
+    def cut() -> None:
+        with postgresql_server.connect(database) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+            )
+
+    async def cut_again_and_again() -> None:
+        while not stop.is_set():
+            await asyncio.to_thread(cut)
+            await asyncio.sleep(0)
+
+    cutting = asyncio.create_task(cut_again_and_again())
+    try:
+        await _watched_to_its_end(replicas)
+    finally:
+        stop.set()
+        await cutting
+
+
+async def test_one_channel_spreads_its_calls_over_all_services(replicas: Replicas) -> None:
+    """Addresses in a list are used in turn, and one that is gone is passed over."""
+    await replicas.here.create_campaign(campaign_id="a")
+    async with open_channel(",".join(replicas.addresses)) as channel:
+        client = StatusClient(channel)
+        for _ in range(8):
+            assert (await client.get_campaign(campaign_id="a")).campaign_id == "a"
+    async with open_channel(f"{replicas.addresses[0]},127.0.0.1:1") as channel:
+        client = StatusClient(channel)
+        for _ in range(8):
+            assert (await client.get_campaign(campaign_id="a")).campaign_id == "a"
+
+
+async def test_of_services_that_create_one_campaign_at_once_one_does(replicas: Replicas) -> None:
+    """Whoever comes second is told what the first made, however close they are."""
+    for number in range(30):
+        name = f"c{number}"
+        made = await asyncio.gather(
+            *(
+                client.create_campaign(campaign_id=name, display_name="x")
+                for client in [replicas.here, replicas.there] * 3
+            )
+        )
+        assert {answer.campaign.campaign_id for answer in made} == {name}
+        assert sum(answer.created for answer in made) == 1
+    listed = [campaign async for campaign in replicas.here.list_campaigns()]
+    assert len(listed) == 30
+
+
+async def test_a_connection_that_has_come_of_age_is_closed(
+    postgresql_server: PostgresqlServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stream that goes on for ever is ended as one that broke, and may begin elsewhere."""
+    monkeypatch.setattr(grpc_server, "_LAST_CALLS_SECONDS", 1)
+    url = postgresql_server.create_database()
+    settings = status_settings(
+        tmp_path_factory.mktemp("status"), database_url=url, connection_age_seconds=0.5
+    )
+    async with running(settings) as service, StatusClient(service.address) as client:
+        await client.create_campaign(campaign_id="a")
+        await client.start_campaign(campaign_id="a", total=2)
+        async with reporting(client) as stream:
+            await stream.send("a", *results([1]))
+            await stream.acked(1)
+            ended = await stream.status()
+        assert ended is not None
+        assert ended.code() is grpc.StatusCode.UNAVAILABLE
+        async with reporting(client) as stream:
+            await stream.send("a", *results([1, 2]))
+            await stream.told("a", COMPLETED)
+    postgresql_server.drop_database(url)
