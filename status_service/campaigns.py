@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from service_runtime.database import read_clock
 from status_service import queries, result_rows
 from status_service.completion import settle
-from status_service.domain import OPEN, Cause, Counters, Outcome, State, sources
+from status_service.domain import OPEN, Cause, Outcome, State, sources
 from status_service.errors import (
     CampaignAlreadyExistsError,
     CampaignNotFullyProcessedError,
@@ -180,9 +180,12 @@ def _begin(
     write_transition(
         connection, campaign.state, sending, now=now, cause=cause, actor=actor, reason=""
     )
-    if total > 0:
+    counters = counters_of(sending)
+    if counters.processed < total:
         return sending
-    return settle(connection, sending, Counters(), now=now, cause=cause, actor=actor)
+    # No messages, or all were reported before it was due: no later result completes it.
+    counted = result_rows.count(connection, sending.campaign, total)
+    return settle(connection, sending, counted.minus(counters), now=now, cause=cause, actor=actor)
 
 
 def change_state(

@@ -172,6 +172,19 @@ async def test_a_call_without_a_time_starts_a_scheduled_campaign_at_once(status:
     assert (now.campaign.state, now.transitioned) == (SENDING, True)
 
 
+async def test_l1_a_campaign_reported_before_it_was_due_completes_when_it_starts(
+    status: Status,
+) -> None:
+    """Results that come too early are kept; with all of them there, the start is the end."""
+    await status.client.create_campaign(campaign_id="a")
+    due = datetime.now(UTC) + timedelta(hours=1)
+    await status.client.start_campaign(campaign_id="a", total=2, start_time=due)
+    await status.report("a", *results([1, 2]))
+    assert (await status.client.get_campaign(campaign_id="a")).state == SCHEDULED
+    answer = await status.client.start_campaign(campaign_id="a", total=2)
+    assert (answer.transitioned, answer.campaign.state) == (True, COMPLETED)
+
+
 async def test_another_time_moves_a_scheduled_campaign(status: Status) -> None:
     """StartCampaign with another start_time moves a SCHEDULED campaign, and says no transition."""
     first, second = (datetime.now(UTC) + timedelta(days=days) for days in (1, 2))
