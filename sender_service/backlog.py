@@ -39,7 +39,7 @@ class Acknowledged:
     Attributes:
         settled: how many frames.
         reported: how many entries of each shard are acknowledged now.
-        accepted: campaigns whose results are taken: a page was, or there is none.
+        accepted: campaigns whose results are taken: a page was, or none is left to take.
         subscribed: campaigns to which this stream is subscribed from now on.
         rejected: numbers of frames that were, with their campaigns.
     """
@@ -70,6 +70,11 @@ class _Campaign:
     shards: dict[int, _Shard] = field(default_factory=dict)
     #: Shards with entries to send, in the order they got them.
     unsent: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def all_reported(self) -> bool:
+        """True when every entry is acknowledged."""
+        return all(shard.reported == shard.journaled for shard in self.shards.values())
 
 
 class Backlog:
@@ -178,7 +183,7 @@ class Backlog:
             rejected = number in rejections
             if rejected:
                 acknowledged.rejected[number] = frame.campaign
-            elif frame.page is not None or not campaign.unsent:
+            elif frame.page is not None or campaign.all_reported:
                 acknowledged.accepted.add(frame.campaign)
             if frame.page is not None:
                 self._settle(frame.page, acknowledged, rejected=rejected)

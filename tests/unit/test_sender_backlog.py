@@ -67,6 +67,28 @@ def test_pages_after_a_rejected_one_do_not_count() -> None:
     assert [frame.page for frame in drain(backlog, 5)] == [Page(KEY, 10, 20), Page(KEY, 20, 25)]
 
 
+def test_a_page_under_way_is_not_taken_yet() -> None:
+    """A later answer to a subscription says nothing of results that are under way."""
+    backlog = backlog_with(5)
+    for number in (1, 2):
+        backlog.subscribe_again(1)
+        assert backlog.next_frame(0.0) == Frame(1, None)
+        backlog.sent(number, Frame(1, None))
+    assert backlog.acknowledge(1, ()).accepted == set()
+    assert drain(backlog, 3) == []
+    backlog.admit(1)
+    assert drain(backlog, 3) == [Frame(1, Page(KEY, 0, 5))]
+    assert backlog.acknowledge(2, ()).accepted == set()
+    assert backlog.acknowledge(3, ()).accepted == {1}
+
+
+def test_a_campaign_with_nothing_to_report_is_accepted() -> None:
+    """The answer to its subscription is all that shows that it is not refused."""
+    backlog = backlog_with(5, reported=5)
+    drain(backlog)
+    assert backlog.acknowledge(1, ()).accepted == {1}
+
+
 def test_a_held_campaign_does_not_hold_up_another() -> None:
     """L5: a campaign whose results are refused waits alone."""
     backlog = backlog_with(5)
