@@ -56,6 +56,7 @@ class _Shard:
     journaled: int
     reported: int
     sent: int
+    #: Pages that were taken to be sent and are not answered.
     in_flight: int = 0
     #: A frame was rejected: what was sent after it must not count as reported.
     broken: bool = False
@@ -160,6 +161,9 @@ class Backlog:
         shard = campaign.shards[key.shard]
         page = Page(key, shard.sent, min(shard.sent + self._page_size, shard.journaled))
         shard.sent = page.through
+        # From now on and not from when it is written: an answer may come in between,
+        # and what it does to the pages before this one concerns this one as well.
+        shard.in_flight += 1
         if shard.sent == shard.journaled:
             del campaign.unsent[key.shard]
         return Frame(number, page)
@@ -167,9 +171,6 @@ class Backlog:
     def sent(self, number: int, frame: Frame) -> None:
         """Note that ``frame`` goes out with this number."""
         self._in_flight.append((number, frame))
-        campaign = self._campaigns.get(frame.campaign)
-        if campaign is not None and frame.page is not None:
-            campaign.shards[frame.page.key.shard].in_flight += 1
 
     def acknowledge(self, through: int, rejections: Collection[int]) -> Acknowledged:
         """Note that every frame up to ``through`` is stored, or in ``rejections``."""

@@ -67,6 +67,22 @@ def test_pages_after_a_rejected_one_do_not_count() -> None:
     assert [frame.page for frame in drain(backlog, 5)] == [Page(KEY, 10, 20), Page(KEY, 20, 25)]
 
 
+def test_a_page_counts_as_in_flight_before_it_is_written() -> None:
+    """A page that is read while the one before it is rejected is sent again with it."""
+    backlog = backlog_with(20)
+    assert backlog.next_frame(0.0) == Frame(1, None)
+    backlog.sent(1, Frame(1, None))
+    backlog.admit(1)
+    first, second = backlog.next_frame(0.0), backlog.next_frame(0.0)
+    assert first == Frame(1, Page(KEY, 0, 10))
+    assert second == Frame(1, Page(KEY, 10, 20))
+    backlog.sent(2, first)
+    assert backlog.acknowledge(2, {2}).reported == {}
+    backlog.sent(3, second)
+    assert backlog.acknowledge(3, ()).reported == {}
+    assert [frame.page for frame in drain(backlog, 4)] == [Page(KEY, 0, 10), Page(KEY, 10, 20)]
+
+
 def test_a_page_under_way_is_not_taken_yet() -> None:
     """A later answer to a subscription says nothing of results that are under way."""
     backlog = backlog_with(5)
@@ -151,6 +167,7 @@ class Streams(RuleBasedStateMachine):
         self.journaled = dict.fromkeys(self.keys, 0)
         self.stored: dict[ShardKey, set[int]] = {key: set() for key in self.keys}
         self.reported = dict.fromkeys(self.keys, 0)
+        self.taken: Frame | None = None
         self.in_flight: list[tuple[int, Frame]] = []
         self.number = 0
         for campaign in (1, 2):
@@ -166,14 +183,21 @@ class Streams(RuleBasedStateMachine):
         self.journaled[key] += more
         self.backlog.journaled(key, self.journaled[key])
 
+    @precondition(lambda self: self.taken is None)
     @rule()
-    def send(self) -> None:
-        """The writer sends what is next."""
-        frame = self.backlog.next_frame(0.0)
-        if frame is not None:
-            self.number += 1
-            self.backlog.sent(self.number, frame)
-            self.in_flight.append((self.number, frame))
+    def take(self) -> None:
+        """The writer takes what is next, and reads it from the journal."""
+        self.taken = self.backlog.next_frame(0.0)
+
+    @precondition(lambda self: self.taken is not None)
+    @rule()
+    def write(self) -> None:
+        """The writer has read what it took, and sends it."""
+        assert self.taken is not None
+        self.number += 1
+        self.backlog.sent(self.number, self.taken)
+        self.in_flight.append((self.number, self.taken))
+        self.taken = None
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
@@ -209,6 +233,7 @@ class Streams(RuleBasedStateMachine):
     def break_stream(self) -> None:
         """The stream is lost with all that is in flight."""
         self.number = 0
+        self.taken = None
         self.in_flight = []
         self.backlog.restart()
 
@@ -222,9 +247,10 @@ class Streams(RuleBasedStateMachine):
         """L4: once faults stop, everything is reported."""
         self.break_stream()
         for _ in range(10_000):
-            self.send()
-            if not self.in_flight:
+            self.take()
+            if self.taken is None:
                 break
+            self.write()
             number, frame = self.in_flight.pop(0)
             if frame.page is not None:
                 self.stored[frame.page.key].update(
