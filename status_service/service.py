@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from service_runtime.errors import ServiceError
 from status_service import campaigns, queries, repair, result_rows
 from status_service.domain import Cause, State
 from status_service.ledger import CampaignKey, change_of
@@ -250,7 +251,7 @@ class CampaignService:
         for key in keys:
             found = await self._store.read(partial(_examined, key=key, threshold=threshold))
             if found.repaired and not dry_run:
-                found = await asyncio.shield(self._keep(self._repair(key, threshold, actor)))
+                found = await self._finish(self._repair(key, threshold, actor))
             findings.append(found)
         return findings
 
@@ -282,9 +283,7 @@ class CampaignService:
         completes_as: Cause = Cause.SEAL,
         reason: str = "",
     ) -> Changed:
-        # The caller may go away while the database works. What is written all the
-        # same must reach the watchers, the streams and the log.
-        return await asyncio.shield(self._keep(self._changed(work, actor, completes_as, reason)))
+        return await self._finish(self._changed(work, actor, completes_as, reason))
 
     async def _changed(
         self, work: Callable[[sa.Connection], Changed], actor: str, completes_as: Cause, reason: str
@@ -294,12 +293,18 @@ class CampaignService:
             self._publish(changed.campaign, actor, completes_as, reason)
         return changed
 
-    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run ``work`` in a task of its own, which the loop alone would not hold on to."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` to its end, also where the caller goes away meanwhile.
+
+        What is written all the same must reach the watchers, the streams and the log.
+        """
+        task = asyncio.create_task(_outcome(work))
+        self._tasks.add(task)  # the loop alone would not hold on to it
         task.add_done_callback(self._tasks.discard)
-        return task
+        done = await asyncio.shield(task)
+        if isinstance(done, ServiceError):
+            raise done
+        return done
 
     def _publish(self, campaign: sa.Row[Any], actor: str, completes_as: Cause, reason: str) -> None:
         change = change_of(campaign)
@@ -315,6 +320,18 @@ class CampaignService:
             actor=actor,
             reason=reason,
         )
+
+
+async def _outcome(work: Coroutine[Any, Any, T]) -> T | ServiceError:
+    """Return what ``work`` returns, or how it is refused.
+
+    A refusal is for the caller, who may be gone by then. Any other exception is a
+    defect, which the loop logs where nobody is left to see it.
+    """
+    try:
+        return await work
+    except ServiceError as refusal:
+        return refusal
 
 
 def _examined(connection: sa.Connection, key: CampaignKey, threshold: timedelta) -> Finding:
