@@ -1,0 +1,142 @@
+"""A campaign that is reported to a status service which fails, and what must be true of it then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import grpc
+
+from acceptance.forked import ForkedService
+from clients.errors import FailedPreconditionError, UnavailableError
+from clients.status import StatusClient
+from integration.status_support import FAILED, PATIENCE_SECONDS, SENT, UNKNOWN, results
+from protos.campaign.v1 import status_pb2 as pb
+
+#: A frame brings so many messages that are new, and so many of the frame before again.
+_NEW, _AGAIN = 12, 4
+_FRAMES = 5
+TOTAL = _NEW * _FRAMES
+#: The frame in the middle, and the one that completes the campaign.
+MIDDLE, LAST = 2, _FRAMES - 1
+
+
+@dataclass
+class Reported:
+    """A campaign, its frames, and which of them were acknowledged."""
+
+    campaign_id: str
+    frames: list[list[pb.Result]]
+    acknowledged: set[int] = field(default_factory=set)
+
+    @classmethod
+    def with_code(cls, campaign_id: str, code: str, frame: int) -> Reported:
+        """Return a campaign of which one frame asks for what ``code`` names.
+
+        Each frame repeats the end of the one before, with what became of messages in
+        doubt: what was UNKNOWN is raised, the rest are duplicates.
+        """
+        frames = []
+        for number in range(_FRAMES):
+            first = number * _NEW + 1
+            again = range(max(1, first - _AGAIN), first)
+            fresh = range(first, first + _NEW - _AGAIN)
+            doubtful = range(first + _NEW - _AGAIN, first + _NEW)
+            last = number == _FRAMES - 1
+            frames.append(
+                results(again, SENT)
+                + results(again, FAILED)  # is below SENT: changes nothing
+                + results(fresh, FAILED if number % 2 else SENT)
+                + results(doubtful, SENT if last else UNKNOWN)
+            )
+        frames[frame][-1].code = code
+        return cls(campaign_id, frames)
+
+    @property
+    def outcomes(self) -> dict[int, int]:
+        """What must be stored in the end: the best outcome of each message."""
+        return self.outcomes_of(range(len(self.frames)))
+
+    def outcomes_of(self, frames: Iterable[int]) -> dict[int, int]:
+        """Return the best outcome these frames have of each of their messages."""
+        best: dict[int, int] = {}
+        for frame in frames:
+            for result in self.frames[frame]:
+                best[result.sequence] = max(best.get(result.sequence, 0), result.outcome)
+        return best
+
+    async def start(self, client: StatusClient) -> None:
+        """Register it and seal its total."""
+        await client.create_campaign(campaign_id=self.campaign_id)
+        await client.start_campaign(campaign_id=self.campaign_id, total=TOTAL)
+
+    async def report(self, address: str) -> str:
+        """Send what was not acknowledged, until it is or the stream ends; say how it ended.
+
+        S8 is checked on the way. The middle frame travels alone, so that its
+        transaction is not the one that completes the campaign.
+        """
+        waiting = [n for n in range(len(self.frames)) if n not in self.acknowledged]
+        async with StatusClient(address) as client:
+            call = client.report_results()
+            sent = acked = 0
+            try:
+                for index in waiting:
+                    sent += 1
+                    await call.write(
+                        pb.ReportResultsRequest(
+                            frame=sent,
+                            campaign_id=self.campaign_id,
+                            results=self.frames[index],
+                            reporter="tester",
+                        )
+                    )
+                    while acked < sent and index in {MIDDLE - 1, MIDDLE, waiting[-1]}:
+                        response = await call.read()
+                        assert response is not grpc.aio.EOF, "ended early"
+                        assert not response.rejections
+                        assert acked <= response.acked_through <= sent, "S8"
+                        acked = response.acked_through
+                        self.acknowledged.update(waiting[:acked])
+            except grpc.aio.AioRpcError as error:
+                return str(error.code())
+            except asyncio.InvalidStateError:  # a write after the end
+                return str(await call.code())
+            finally:
+                call.cancel()
+        return "acknowledged"
+
+    async def report_all(self, service: ForkedService) -> list[str]:
+        """Report until all is acknowledged, starting the service when it died; say how it went."""
+        ends = []
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.acknowledged) < len(self.frames):
+                if not service.is_running:
+                    await asyncio.to_thread(service.start)
+                ends.append(await self.report(service.address))
+        return ends
+
+
+@asynccontextmanager
+async def meddling(service: ForkedService, campaign_id: str) -> AsyncIterator[None]:
+    """Pause the campaign, complete it by hand and resume it, over and over, while the block runs.
+
+    A service that is away or a campaign that is not ready refuses that, as it should.
+    """
+
+    async def meddle() -> None:
+        while True:
+            async with StatusClient(service.address) as client:
+                for call in (client.pause_campaign, client.mark_complete, client.resume_campaign):
+                    with suppress(UnavailableError, FailedPreconditionError):
+                        await call(campaign_id=campaign_id, reason="impatient")
+
+    task = asyncio.create_task(meddle())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,174 @@
+"""The status service with faults: the real one, run in place of ``python -m status_service``.
+
+Nothing of it is replaced. Hooks around SQLAlchemy's calls into the driver and around
+the answers on a stream look for the faults that :mod:`acceptance.failpoints` names.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import sqlalchemy as sa
+from pysqlite3 import dbapi2
+from sqlalchemy.engine.default import DefaultDialect
+
+from acceptance.failpoints import FIRED, TRACE, Failpoint, Fault, When, fired, step_of
+from protos.campaign.v1 import status_pb2
+from status_service import __main__ as status_main
+from status_service import campaigns, ledger, servicer
+
+_FOREVER_SECONDS = 3_600.0
+
+
+class Faults:
+    """The faults asked for: each happens once, over all starts in this folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / FIRED).open("a")
+        self._fired = set(fired(folder))
+        self._transaction = threading.local()
+
+    def begin(self, codes: Iterable[str]) -> None:
+        """Take note of what this thread's transaction is asked for."""
+        self._transaction.codes = self.asked(codes)
+
+    def end(self) -> None:
+        """Forget it: the transaction is over."""
+        self._transaction.codes = set()
+
+    def asked(self, codes: Iterable[str]) -> set[str]:
+        """Return those of ``codes`` that ask for something which did not happen yet."""
+        return {
+            code
+            for code in set(codes) - self._fired
+            if code == TRACE or Failpoint.of(code) is not None
+        }
+
+    def passing(self, when: When, step: str, connection: Any = None) -> None:
+        """Let happen what this thread's transaction asks for here."""
+        self.strike(getattr(self._transaction, "codes", set()), when, step, connection)
+
+    def strike(self, codes: set[str], when: When, step: str, connection: Any = None) -> None:
+        """Let happen what ``codes`` ask for here."""
+        if TRACE in codes and when is When.AFTER:
+            self._note(f"{TRACE} {step}")
+        for code in self.asked(codes):
+            point = Failpoint.of(code)
+            if point is not None and (point.when, point.step) == (when, step):
+                self._note(code)
+                self._happen(point, connection)
+
+    def _note(self, line: str) -> None:
+        self._fired.add(line)
+        self._file.write(f"{line}\n")
+        self._file.flush()
+
+    def _happen(self, point: Failpoint, connection: Any) -> None:
+        if point.fault is Fault.KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif point.fault is Fault.HANG:
+            time.sleep(_FOREVER_SECONDS)
+        elif connection is None:
+            raise ConnectionResetError("the stream is lost")
+        else:
+            _lose(connection)
+
+
+def _lose(connection: Any) -> NoReturn:
+    """Fail as the driver does when it can't reach its database any more."""
+    connection = getattr(connection, "driver_connection", connection)
+    if isinstance(connection, dbapi2.Connection):
+        raise dbapi2.OperationalError("disk I/O error")
+    raise TypeError(f"how does a {type(connection)} fail?")
+
+
+def _watch_transactions(faults: Faults) -> None:
+    record, mark_complete = ledger.record, campaigns.mark_complete
+
+    def recorded(connection: sa.Connection, frames: Sequence[ledger.Frame]) -> ledger.Recorded:
+        faults.begin(row[3] for frame in frames for row in frame.rows)
+        return record(connection, frames)
+
+    def marked(*arguments: Any, reason: str, **options: Any) -> campaigns.Changed:
+        faults.begin([reason])
+        return mark_complete(*arguments, reason=reason, **options)
+
+    ledger.record = recorded
+    campaigns.mark_complete = marked
+
+    @sa.event.listens_for(DefaultDialect, "do_execute")
+    def _execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:  # noqa: ARG001
+        step = step_of(statement)
+        faults.passing(When.BEFORE, step, cursor.connection)
+        cursor.execute(statement, parameters)
+        faults.passing(When.AFTER, step, cursor.connection)
+        return True  # done: the dialect need not
+
+    def ending(name: str, step: str) -> None:
+        end = getattr(DefaultDialect, name)
+
+        def ended(dialect: DefaultDialect, connection: Any) -> None:
+            try:
+                faults.passing(When.BEFORE, step, connection)
+                end(dialect, connection)
+                faults.passing(When.AFTER, step, connection)
+            finally:
+                faults.end()
+
+        setattr(DefaultDialect, name, ended)
+
+    ending("do_commit", "commit")
+    ending("do_rollback", "rollback")
+
+
+class _Answers:
+    """A call's context whose answers are watched; all else is the real one's."""
+
+    def __init__(self, context: Any, faults: Faults, asked: dict[int, set[str]]) -> None:
+        self._context = context
+        self._faults = faults
+        self._asked = asked
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def write(self, response: status_pb2.ReportResultsResponse) -> None:
+        """Answer, with a fault on either side if this acknowledges a frame that asks for one."""
+        told = [frame for frame in self._asked if frame <= response.acked_through]
+        codes = set().union(*(self._asked.pop(frame) for frame in told))
+        self._faults.strike(codes, When.BEFORE, "acknowledge")
+        await self._context.write(response)
+        self._faults.strike(codes, When.AFTER, "acknowledge")
+
+
+def _watch_streams(faults: Faults) -> None:
+    serve = servicer.StatusServicer.ReportResults
+
+    async def report_results(
+        service: servicer.StatusServicer, requests: AsyncIterator[Any], context: Any
+    ) -> None:
+        asked: dict[int, set[str]] = {}
+
+        async def looked_at() -> AsyncIterator[Any]:
+            async for request in requests:
+                if codes := faults.asked(result.code for result in request.results):
+                    asked[request.frame] = codes
+                yield request
+
+        await serve(service, looked_at(), _Answers(context, faults, asked))
+
+    servicer.StatusServicer.ReportResults = report_results
+
+
+def main() -> int:
+    """Run the service in this folder, with faults; return the exit code of the process."""
+    faults = Faults(Path.cwd())
+    _watch_transactions(faults)
+    _watch_streams(faults)
+    return status_main.main()
