@@ -33,25 +33,31 @@ class Reported:
 
     @classmethod
     def with_code(cls, campaign_id: str, code: str, frame: int) -> Reported:
-        """Return a campaign of which one frame asks for what ``code`` names.
+        """Return a campaign of which one frame asks for what ``code`` names."""
+        campaign = cls.of(campaign_id, _FRAMES)
+        campaign.frames[frame][-1].code = code
+        return campaign
+
+    @classmethod
+    def of(cls, campaign_id: str, number_of_frames: int) -> Reported:
+        """Return a campaign of so many frames.
 
         Each frame repeats the end of the one before, with what became of messages in
         doubt: what was UNKNOWN is raised, the rest are duplicates.
         """
         frames = []
-        for number in range(_FRAMES):
+        for number in range(number_of_frames):
             first = number * _NEW + 1
             again = range(max(1, first - _AGAIN), first)
             fresh = range(first, first + _NEW - _AGAIN)
             doubtful = range(first + _NEW - _AGAIN, first + _NEW)
-            last = number == _FRAMES - 1
+            last = number == number_of_frames - 1
             frames.append(
                 results(again, SENT)
                 + results(again, FAILED)  # is below SENT: changes nothing
                 + results(fresh, FAILED if number % 2 else SENT)
                 + results(doubtful, SENT if last else UNKNOWN)
             )
-        frames[frame][-1].code = code
         return cls(campaign_id, frames)
 
     @property
@@ -70,13 +76,14 @@ class Reported:
     async def start(self, client: StatusClient) -> None:
         """Register it and seal its total."""
         await client.create_campaign(campaign_id=self.campaign_id)
-        await client.start_campaign(campaign_id=self.campaign_id, total=TOTAL)
+        await client.start_campaign(campaign_id=self.campaign_id, total=_NEW * len(self.frames))
 
-    async def report(self, address: str) -> str:
+    async def report(self, address: str, *, in_flight: int = _FRAMES) -> str:
         """Send what was not acknowledged, until it is or the stream ends; say how it ended.
 
         S8 is checked on the way. The middle frame travels alone, so that its
-        transaction is not the one that completes the campaign.
+        transaction is not the one that completes the campaign; of all others
+        ``in_flight`` are under way at once.
         """
         waiting = [n for n in range(len(self.frames)) if n not in self.acknowledged]
         async with StatusClient(address) as client:
@@ -93,7 +100,8 @@ class Reported:
                             reporter="tester",
                         )
                     )
-                    while acked < sent and index in {MIDDLE - 1, MIDDLE, waiting[-1]}:
+                    alone = index in {MIDDLE - 1, MIDDLE, waiting[-1]}
+                    while acked < sent and (alone or sent - acked >= in_flight):
                         response = await call.read()
                         assert response is not grpc.aio.EOF, "ended early"
                         assert not response.rejections

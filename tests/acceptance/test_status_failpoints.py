@@ -112,9 +112,9 @@ async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(
 ) -> None:
     """MarkComplete with force does all of it or nothing, and once, when it is called again."""
     campaign = Reported.with_code("a", "", 0)
-    del campaign.frames[LAST]
     async with StatusClient(service.address) as client:
         await campaign.start(client)
+    del campaign.frames[LAST]
     await campaign.report_all(service)
     expected = campaign.outcomes | dict.fromkeys(range(TOTAL - 11, TOTAL + 1), UNKNOWN)
     # A channel that repeats no call by itself.
