@@ -37,7 +37,7 @@ _CONNECT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
     "client_encoding": "utf8",
-    "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+    "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s",
 }
 #: Written to the log of the server and gone at the end of the transaction.
 _PROBE = sa.Table(

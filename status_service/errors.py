@@ -39,6 +39,20 @@ class CampaignAlreadyExistsError(ServiceError):
         )
 
 
+class CampaignBusyError(ServiceError):
+    """Somebody holds the campaign's row locked; other campaigns don't wait for it."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "CAMPAIGN_BUSY"
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} is locked in the database by somebody else; try again",
+            metadata={"campaign_id": campaign_id},
+            retry_after_seconds=1.0,
+        )
+
+
 class CampaignSealedError(ServiceError):
     """The total was sealed with another value."""
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 
 from service_runtime.database import read_clock
+from status_service import queries
 from status_service.completion import settle
 from status_service.domain import OPEN, Cause, Counters, State
 from status_service.errors import (
+    CampaignBusyError,
     CampaignNotFoundError,
     CampaignNotSealedError,
     SequenceOutOfRangeError,
@@ -25,7 +27,7 @@ from status_service.result_rows import ResultRow, count, stored_outcomes, upsert
 from status_service.schema import campaigns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from service_runtime.errors import ServiceError
@@ -108,14 +110,20 @@ def change_of(campaign: sa.Row[Any]) -> Change:
     )
 
 
-def lock(connection: sa.Connection, keys: Iterable[CampaignKey]) -> dict[CampaignKey, sa.Row[Any]]:
+def lock(
+    connection: sa.Connection, keys: Iterable[CampaignKey], *, skip_busy: bool = False
+) -> dict[CampaignKey, sa.Row[Any]]:
     """Lock the rows of these campaigns, in one order for all callers, and return them.
 
-    On SQLite the transaction holds the only write lock there is already.
+    With ``skip_busy`` those that somebody else holds locked are left out. On SQLite the
+    transaction holds the only write lock there is already.
     """
     wanted = sa.tuple_(campaigns.c.organisation, campaigns.c.campaign_id).in_(list(keys))
     rows = connection.execute(
-        sa.select(campaigns).where(wanted).order_by(campaigns.c.campaign).with_for_update()
+        sa.select(campaigns)
+        .where(wanted)
+        .order_by(campaigns.c.campaign)
+        .with_for_update(skip_locked=skip_busy)
     )
     return {key_of(row): row for row in rows}
 
@@ -132,24 +140,32 @@ def lock_one(connection: sa.Connection, key: CampaignKey) -> sa.Row[Any]:
     return found[key]
 
 
-def record(connection: sa.Connection, frames: Sequence[Frame]) -> Recorded:
+def record(
+    connection: sa.Connection, frames: Sequence[Frame], *, skip_busy: bool = False
+) -> Recorded:
     """Store the results of ``frames``, and complete the campaigns they complete.
 
     A frame that can't be applied gets an ``error`` in its receipt and leaves the
-    others alone.
+    others alone. With ``skip_busy`` so do frames of campaigns that somebody else holds
+    locked; without it they are waited for.
     """
     receipts = [FrameReceipt() for _ in frames]
     recorded = Recorded(receipts)
     by_campaign: dict[CampaignKey, list[int]] = {}
     for index, frame in enumerate(frames):
         by_campaign.setdefault(frame.key, []).append(index)
-    locked = lock(connection, by_campaign)
+    locked = lock(connection, by_campaign, skip_busy=skip_busy)
+    busy = _others(connection, by_campaign.keys() - locked) if skip_busy else set()
     now = read_clock(connection)
     for key, indexes in by_campaign.items():
         campaign = locked.get(key)
         if campaign is None:
             for index in indexes:
-                receipts[index].error = CampaignNotFoundError(key.campaign_id)
+                receipts[index].error = (
+                    CampaignBusyError(key.campaign_id)
+                    if key in busy
+                    else CampaignNotFoundError(key.campaign_id)
+                )
             continue
         accepted = []
         for index in indexes:
@@ -161,6 +177,11 @@ def record(connection: sa.Connection, frames: Sequence[Frame]) -> Recorded:
             receipts[index].state = State(campaign.state)
             receipts[index].processed = counters_of(campaign).processed
     return recorded
+
+
+def _others(connection: sa.Connection, keys: Collection[CampaignKey]) -> set[CampaignKey]:
+    """Return those of ``keys`` that are there although they could not be locked."""
+    return {key_of(row) for row in queries.get_many(connection, list(keys))} if keys else set()
 
 
 def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:

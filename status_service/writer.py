@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from service_runtime.errors import ShuttingDownError, StoreUnavailableError
+from service_runtime.errors import ShuttingDownError, StoreBusyError, StoreUnavailableError
 from status_service import ledger
 from status_service.domain import Cause
 
@@ -129,10 +129,17 @@ class Writer:
         """
         backoff = _FIRST_BACKOFF
         failures = 0
+        busy = False
         while True:
             self._refuse_when_stopping()
             try:
-                recorded = await self._store.write(partial(ledger.record, frames=frames))
+                recorded = await self._store.write(
+                    partial(ledger.record, frames=frames, skip_busy=busy)
+                )
+            except StoreBusyError as error:
+                # One campaign must not hold up all others: its frames are refused.
+                log.warning("campaign_locked_by_others", frames=len(frames), error=error.message)
+                busy = True
             except StoreUnavailableError as error:
                 failures += 1
                 log.error(  # noqa: TRY400 - the database's words say it, no stack does

@@ -173,6 +173,28 @@ async def test_of_services_that_create_one_campaign_at_once_one_does(replicas: R
     assert len(listed) == 30
 
 
+async def test_l5_a_campaign_that_is_locked_by_hand_holds_up_no_other(
+    replicas: Replicas, postgresql_server: PostgresqlServer
+) -> None:
+    """Its frames are refused with a reason and taken later; those of others are stored."""
+    for name in ("a", "b"):
+        await replicas.here.create_campaign(campaign_id=name)
+        await replicas.here.start_campaign(campaign_id=name, total=1)
+    database = replicas.url.rpartition("/")[2]
+    async with reporting(replicas.here) as stream:
+        with postgresql_server.connect(database) as by_hand:
+            by_hand.autocommit = False
+            by_hand.execute("SELECT 1 FROM campaigns WHERE campaign_id = 'a' FOR UPDATE")
+            await stream.send("a", *results([1]))
+            await stream.send("b", *results([1]))
+            await stream.acked(2)
+            assert stream.rejections == [(1, "a", "CAMPAIGN_BUSY")]
+            assert stream.states["b"] == COMPLETED
+            by_hand.rollback()
+        await stream.send("a", *results([1]))
+        await stream.told("a", COMPLETED)
+
+
 async def test_a_connection_that_has_come_of_age_is_closed(
     postgresql_server: PostgresqlServer,
     tmp_path_factory: pytest.TempPathFactory,

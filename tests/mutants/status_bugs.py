@@ -52,8 +52,10 @@ COMPLETION_BUGS = (
             ),
             Edit(
                 _WRITER,
-                "recorded = await self._store.write(partial(ledger.record, frames=frames))\n",
-                "recorded = await self._store.write(partial(ledger.record, frames=frames))\n"
+                "                    partial(ledger.record, frames=frames, skip_busy=busy)\n"
+                "                )\n",
+                "                    partial(ledger.record, frames=frames, skip_busy=busy)\n"
+                "                )\n"
                 "                for change in recorded.changes:\n"
                 "                    await self._store.write(\n"
                 "                        lambda c, key=change.key: ledger.settle(\n"

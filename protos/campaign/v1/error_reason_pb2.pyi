@@ -68,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the status service does not answer the sender."""
     LEASE_LOST: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION: a shard's lease was lost to another instance."""
+    CAMPAIGN_BUSY: _ErrorReason.ValueType  # 22
+    """UNAVAILABLE: somebody holds the campaign's row locked; try again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -122,4 +124,6 @@ STATUS_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 20
 """UNAVAILABLE: the status service does not answer the sender."""
 LEASE_LOST: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: a shard's lease was lost to another instance."""
+CAMPAIGN_BUSY: ErrorReason.ValueType  # 22
+"""UNAVAILABLE: somebody holds the campaign's row locked; try again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
