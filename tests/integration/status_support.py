@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,13 @@ from pysqlite3 import dbapi2
 
 from clients.channel import open_channel
 from clients.status import StatusClient
+from integration.databases import PATIENCE_SECONDS, Database, Hand, SqliteDatabase
 from protos.campaign.v1 import status_pb2 as pb
 from protos.campaign.v1.status_pb2_grpc import StatusServiceStub
 from status_service.domain import ALLOWED, State
 from status_service.server import running
 from status_service.settings import Settings, StatusSettings
 
-#: How long anything that is waited for may take, seconds: far longer than it does.
-PATIENCE_SECONDS = 20.0
 SENT, FAILED, SKIPPED, UNKNOWN = (
     pb.Result.SENT,
     pb.Result.FAILED,
@@ -31,42 +30,41 @@ SENT, FAILED, SKIPPED, UNKNOWN = (
 )
 
 
-def status_settings(folder: Path, **changed: Any) -> Settings:
-    """Return settings of a service on any free port with its database in ``folder``."""
-    values = {"listen": "127.0.0.1:0", "database_url": f"sqlite:///{folder}/status.db"}
+def _database_of(place: Database | Path) -> Database:
+    return SqliteDatabase(place / "status.db") if isinstance(place, Path) else place
+
+
+def status_settings(place: Database | Path, **changed: Any) -> Settings:
+    """Return settings of a service on any free port with this database, or a file in a folder."""
+    database = _database_of(place)
+    values = {"listen": "127.0.0.1:0", "database_url": database.url}
     return Settings(status=StatusSettings(**(values | {"grace_seconds": 2.0} | changed)))
 
 
-@contextmanager
-def by_hand(folder: Path) -> Iterator[dbapi2.Connection]:
-    """Open the database of a service beside it, as a person with a tool does; commit at the end."""
-    connection = dbapi2.connect(folder / "status.db", timeout=PATIENCE_SECONDS)
-    connection.row_factory = dbapi2.Row
-    try:
-        with connection:
-            yield connection
-    finally:
-        connection.close()
+def by_hand(folder: Path) -> AbstractContextManager[dbapi2.Connection]:
+    """Open the SQLite file of a service in ``folder`` by hand; commit at the end."""
+    return SqliteDatabase(folder / "status.db").by_hand()
 
 
 @dataclass
 class Status:
     """A status service in this process, and ways to call it."""
 
-    folder: Path
+    database: Database
     address: str
     client: StatusClient
     stub: Any
 
     def check_invariants(self, **options: Any) -> None:
         """Check what must hold in its database: :func:`check_invariants`."""
-        with by_hand(self.folder) as connection:
+        with self.database.by_hand() as connection:
             check_invariants(connection, **options)
 
     def execute(self, statement: str, *values: object) -> list[Any]:
         """Run one statement in its database by hand; return the rows."""
-        with by_hand(self.folder) as connection:
-            return connection.execute(statement, values).fetchall()
+        with self.database.by_hand() as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
 
     async def start(self, campaign_id: str, total: int) -> None:
         """Create and start a campaign."""
@@ -88,7 +86,7 @@ class Status:
         await self.start(campaign_id, total)
         await self.report(campaign_id, *results(range(1, total + 1)))
         self.reopen(campaign_id)
-        with by_hand(self.folder) as connection:
+        with self.database.by_hand() as connection:
             (row,) = connection.execute(
                 "SELECT transition FROM transitions JOIN campaigns USING (campaign)"
                 " WHERE campaign_id = ? AND to_state = 'COMPLETED'",
@@ -106,13 +104,14 @@ class Status:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **changed: Any) -> AsyncIterator[Status]:
-    """Serve from ``folder`` in this process."""
+async def serving(place: Database | Path, **changed: Any) -> AsyncIterator[Status]:
+    """Serve from a database, or from a file in a folder, in this process."""
+    database = _database_of(place)
     async with (
-        running(status_settings(folder, **changed)) as service,
+        running(status_settings(database, **changed)) as service,
         open_channel(service.address) as channel,
     ):
-        yield Status(folder, service.address, StatusClient(channel), StatusServiceStub(channel))
+        yield Status(database, service.address, StatusClient(channel), StatusServiceStub(channel))
 
 
 def results(
@@ -236,28 +235,32 @@ async def eventually(true: Callable[[], Awaitable[object]], *, what: str) -> Non
 
 
 def check_invariants(
-    connection: dbapi2.Connection,
+    connection: Hand,
     *,
     raised_late: Collection[tuple[str, int]] = (),
     broken: Collection[str] = (),
+    organisation: str | None = None,
 ) -> None:
     """Check S1, S3, S4, S5 and S6 of every campaign in a database.
 
     Args:
-        connection: to the database.
+        connection: to the database, by hand.
         raised_late: (campaign, sequence) of results that got a better outcome after
             their campaign had completed: they alone may be younger than that.
         broken: campaigns that were changed by hand and not repaired yet; not checked.
+        organisation: check the campaigns of this one only.
     """
-    connection.row_factory = dbapi2.Row
+    if isinstance(connection, dbapi2.Connection):
+        connection.row_factory = dbapi2.Row
     for campaign in connection.execute("SELECT * FROM campaigns").fetchall():
-        if campaign["campaign_id"] not in broken:
+        foreign = organisation not in {None, campaign["organisation"]}
+        if not foreign and campaign["campaign_id"] not in broken:
             _check_counters(connection, campaign)
             _check_transitions(connection, campaign)
             _check_completion(connection, campaign, raised_late)
 
 
-def _check_counters(connection: dbapi2.Connection, campaign: Any) -> None:
+def _check_counters(connection: Hand, campaign: Any) -> None:
     rows = dict(
         connection.execute(
             "SELECT outcome, count(*) FROM results WHERE campaign = ? GROUP BY outcome",
@@ -270,10 +273,11 @@ def _check_counters(connection: dbapi2.Connection, campaign: Any) -> None:
     assert sum(counters) <= (campaign["total"] or 0), f"S1: {dict(campaign)}"
 
 
-def _check_transitions(connection: dbapi2.Connection, campaign: Any) -> None:
+def _check_transitions(connection: Hand, campaign: Any) -> None:
     trail = connection.execute(
         "SELECT from_state, to_state, count(event_id) AS events FROM transitions"
-        " LEFT JOIN events USING (transition) WHERE campaign = ? GROUP BY transition",
+        " LEFT JOIN events USING (transition) WHERE campaign = ?"
+        " GROUP BY transitions.transition ORDER BY transitions.transition",
         (campaign["campaign"],),
     ).fetchall()
     before = None
@@ -289,7 +293,7 @@ def _check_transitions(connection: dbapi2.Connection, campaign: Any) -> None:
 
 
 def _check_completion(
-    connection: dbapi2.Connection, campaign: Any, raised_late: Collection[tuple[str, int]]
+    connection: Hand, campaign: Any, raised_late: Collection[tuple[str, int]]
 ) -> None:
     if campaign["state"] != "COMPLETED":
         assert campaign["complete_time"] is None, f"S5: {dict(campaign)}"

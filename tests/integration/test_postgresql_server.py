@@ -140,7 +140,7 @@ def test_it_does_not_outlive_a_killed_process(before: str) -> None:
     """
     with subprocess.Popen(  # noqa: S603 - our own interpreter, our own script
         [sys.executable, "-c", textwrap.dedent(script)],
-        env=os.environ | {"PYTHONPATH": str(_TESTS)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(_TESTS), *sys.path])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -19,6 +19,7 @@ from clients.errors import (
     InvalidArgumentError,
     from_rpc_error,
 )
+from integration.databases import Database
 from integration.status_support import (
     FAILED,
     SENT,
@@ -484,11 +485,14 @@ async def test_the_largest_total_can_be_started_listed_and_explained(status: Sta
     assert campaign.pending == 2**53 - 2
 
 
-async def test_the_generation_belongs_to_the_file(tmp_path: Any) -> None:
-    """A restart on the same file keeps the store's generation; a new file has another."""
+async def test_the_generation_belongs_to_the_database(
+    new_database: Callable[[], Database],
+) -> None:
+    """A restart on the same database keeps the store's generation; a new one has another."""
     seen = []
-    for folder in ("one", "one", "two"):
-        async with serving(tmp_path / folder) as service:
+    one, two = new_database(), new_database()
+    for database in (one, one, two):
+        async with serving(database) as service:
             await service.client.create_campaign(campaign_id="a")
             await service.client.start_campaign(campaign_id="a", total=1)
             call = service.client.report_results()

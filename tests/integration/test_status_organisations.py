@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from integration.status_support import Status, by_hand, reporting, results
+from integration.status_support import Status, reporting, results
 from protos.campaign.v1 import status_pb2 as pb
 
 _CALLS: list[tuple[str, Callable[[str], Any]]] = [
@@ -48,12 +48,12 @@ async def foreign(status: Status) -> AsyncIterator[Status]:
 
 def dump(status: Status) -> list[Any]:
     """Return all that the database has of the other organisation."""
-    with by_hand(status.folder) as connection:
+    with status.database.by_hand() as connection:
         rows = connection.execute("SELECT * FROM campaigns WHERE organisation = 'rival'").fetchall()
         (number,) = {row["campaign"] for row in rows}
         for table in ("results", "transitions"):
             rows += connection.execute(
-                f"SELECT * FROM {table} WHERE campaign = ?",  # noqa: S608
+                f"SELECT * FROM {table} WHERE campaign = ? ORDER BY 1, 2",  # noqa: S608
                 (number,),
             ).fetchall()
     return [tuple(row) for row in rows]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -21,20 +20,19 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
-from pysqlite3 import dbapi2
 
+from integration.databases import Database
 from integration.status_support import check_invariants
 from service_runtime.caller import Caller
 from service_runtime.database import Store
 from service_runtime.errors import ServiceError
-from service_runtime.sqlite import sqlite_engine
 from status_service import campaigns, ledger, repair
 from status_service.domain import OPEN, TERMINAL, Diagnosis, Outcome, State
 from status_service.schema import metadata
 
 T = TypeVar("T")
-_CALLER = Caller("default", "tester")
 _LARGEST = 30
 _THRESHOLD = timedelta(minutes=5)
 
@@ -116,37 +114,53 @@ class Campaign:
         return True
 
 
-def _hurry(connection: Any, _: object) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
+class Books:
+    """A new organisation in a database that examples share: each begins with nothing."""
 
+    _numbers = itertools.count(1)
 
-class Database:
-    """A new database in a folder of its own."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self.path = Path(self._folder.name) / "status.db"
-        self._store = Store(f"sqlite:///{self.path}", metadata, holder="test")
-        self._engine = sqlite_engine(
-            f"sqlite:///{self.path}", begin="BEGIN IMMEDIATE", connections=1
-        )
-        self.by_hand = dbapi2.connect(self.path, isolation_level=None)
-        # Hypothesis makes thousands of transactions; no power is cut here.
-        sa.event.listen(
-            self._engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF")
-        )
+    def __init__(self, database: Database) -> None:
+        self.caller = Caller(f"organisation-{next(self._numbers)}", "tester")
+        self.by_hand = database.connect()
+        self.refused = database.IntegrityError
+        self._engine = database.engine()
+        # Hypothesis makes thousands of transactions; nothing crashes here.
+        sa.event.listen(self._engine, "connect", lambda raw, _: raw.execute(database.hurry))
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` in a transaction as the service does."""
         with self._engine.begin() as connection:
             return work(connection)
 
+    def key(self, name: str) -> ledger.CampaignKey:
+        """Return what the ledger calls a campaign."""
+        return ledger.CampaignKey(self.caller.organisation, name)
+
+    def rows(self, columns: str, order: str = "campaign") -> list[Any]:
+        """Return columns of the campaigns of this organisation and of their results."""
+        return self.by_hand.execute(  # type: ignore[no-any-return]
+            f"SELECT {columns} FROM campaigns LEFT JOIN results USING (campaign)"  # noqa: S608
+            f" WHERE organisation = ? ORDER BY {order}",
+            (self.caller.organisation,),
+        ).fetchall()
+
+    def check(self, raised_late: Collection[tuple[str, int]] = ()) -> None:
+        """Check what must hold."""
+        check_invariants(
+            self.by_hand, raised_late=raised_late, organisation=self.caller.organisation
+        )
+
     def close(self) -> None:
-        """Remove it."""
+        """Close the connections."""
         self.by_hand.close()
         self._engine.dispose()
-        self._store.close()
-        self._folder.cleanup()
+
+
+@pytest.fixture(scope="module")
+def tables(lasting_database: Database) -> Database:
+    """The tables of the service in a database that all examples share."""
+    Store(lasting_database.url, metadata, holder="test").close()
+    return lasting_database
 
 
 class Ledger(RuleBasedStateMachine):
@@ -154,20 +168,20 @@ class Ledger(RuleBasedStateMachine):
 
     names = Bundle("names")
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
         super().__init__()
         self.model: dict[str, Campaign] = {}
-        self.database = Database()
+        self.books = Books(database)
 
     def teardown(self) -> None:
-        """Remove the database."""
-        self.database.close()
+        """Close the connections."""
+        self.books.close()
 
     def attempt(self, accepted: bool, work: Callable[[sa.Connection], T]) -> None:  # noqa: FBT001
         """Do it, and expect what the model said."""
         refused = False
         try:
-            self.database.write(work)
+            self.books.write(work)
         except ServiceError:
             refused = True
         assert refused is not accepted
@@ -191,7 +205,12 @@ class Ledger(RuleBasedStateMachine):
         self.attempt(
             accepted=True,
             work=lambda connection: campaigns.create(
-                connection, _CALLER, campaign_id=name, request_id="", display_name="", channel=""
+                connection,
+                self.books.caller,
+                campaign_id=name,
+                request_id="",
+                display_name="",
+                channel="",
             ),
         )
         return name
@@ -202,15 +221,15 @@ class Ledger(RuleBasedStateMachine):
         self.attempt(
             self.model[name].start(total),
             lambda connection: campaigns.start(
-                connection, _CALLER, name, total=total, start_time=None
+                connection, self.books.caller, name, total=total, start_time=None
             ),
         )
 
     @rule(name=names, reported=frames)
     def report(self, name: str, reported: list[list[tuple[int, int]]]) -> None:
         """Report frames in one transaction, with duplicates, any order, out of range, unsealed."""
-        key = ledger.CampaignKey("default", name)
-        recorded = self.database.write(
+        key = self.books.key(name)
+        recorded = self.books.write(
             lambda connection: ledger.record(
                 connection,
                 [ledger.Frame(key, "tester", [result(*one) for one in rows]) for rows in reported],
@@ -233,7 +252,9 @@ class Ledger(RuleBasedStateMachine):
         """Pause, resume or cancel."""
         self.attempt(
             self.model[name].change(state),
-            lambda connection: campaigns.change_state(connection, _CALLER, name, state, reason=""),
+            lambda connection: campaigns.change_state(
+                connection, self.books.caller, name, state, reason=""
+            ),
         )
 
     @rule(name=names, force=st.booleans())
@@ -242,7 +263,13 @@ class Ledger(RuleBasedStateMachine):
         self.attempt(
             self.model[name].mark_complete(force=force),
             lambda connection: campaigns.mark_complete(
-                connection, _CALLER, name, reason="x", force=force, dry_run=False, etag=""
+                connection,
+                self.books.caller,
+                name,
+                reason="x",
+                force=force,
+                dry_run=False,
+                etag="",
             ),
         )
 
@@ -254,8 +281,8 @@ class Ledger(RuleBasedStateMachine):
         assert (found.diagnosis is None) == (self.model[name].state not in OPEN)
 
     def _repair(self, name: str) -> repair.Finding:
-        key = ledger.CampaignKey("default", name)
-        return self.database.write(
+        key = self.books.key(name)
+        return self.books.write(
             lambda connection: repair.repair(connection, key, _THRESHOLD, actor="repair")
         )
 
@@ -266,12 +293,8 @@ class Ledger(RuleBasedStateMachine):
         campaign = self.model[name]
         if campaign.state not in OPEN:
             return
-        with contextlib.suppress(dbapi2.IntegrityError):  # more than the total
-            self.database.by_hand.execute(
-                "UPDATE campaigns SET sent = ?, failed = ?, skipped = ?, unknown = ?"
-                " WHERE campaign_id = ?",
-                (*drift, name),
-            )
+        with contextlib.suppress(self.books.refused):  # more than the total
+            self._change_by_hand("sent = ?, failed = ?, skipped = ?, unknown = ?", name, *drift)
         assert self._repair(name).diagnosis in {*Diagnosis}
         assert not self._repair(name).repaired
 
@@ -281,16 +304,16 @@ class Ledger(RuleBasedStateMachine):
         if self.model[name].state is not State.COMPLETED:
             return
 
-        def completed() -> list[Any]:
-            rows = self.database.by_hand.execute("SELECT campaign_id, complete_time FROM campaigns")
-            return [tuple(one) for one in rows]
-
-        before = completed()
-        self.database.by_hand.execute(
-            "UPDATE campaigns SET state = 'SENDING' WHERE campaign_id = ?", (name,)
-        )
+        before = self.books.rows("campaign_id, complete_time")
+        self._change_by_hand("state = 'SENDING'", name)
         assert self._repair(name).diagnosis is Diagnosis.FULLY_PROCESSED
-        assert completed() == before, "S5"
+        assert self.books.rows("campaign_id, complete_time") == before, "S5"
+
+    def _change_by_hand(self, change: str, name: str, *values: int) -> None:
+        self.books.by_hand.execute(
+            f"UPDATE campaigns SET {change} WHERE organisation = ? AND campaign_id = ?",  # noqa: S608
+            (*values, self.books.caller.organisation, name),
+        )
 
     @invariant()
     def what_must_hold_holds(self) -> None:
@@ -300,34 +323,30 @@ class Ledger(RuleBasedStateMachine):
             for name, campaign in self.model.items()
             for sequence in campaign.raised_late
         }
-        check_invariants(self.database.by_hand, raised_late=late)
-        found = {
-            campaign["campaign_id"]: (
-                campaign["state"],
-                campaign["total"],
-                self._stored(campaign["campaign"]),
-            )
-            for campaign in self.database.by_hand.execute("SELECT * FROM campaigns").fetchall()
-        }
-        expected = {
+        self.books.check(raised_late=late)
+        found: dict[str, tuple[str, int | None, dict[int, int]]] = {}
+        for name, state, total, sequence, outcome in self.books.rows(
+            "campaign_id, state, total, sequence, outcome"
+        ):
+            _, _, stored = found.setdefault(name, (state, total, {}))
+            if sequence is not None:
+                stored[sequence] = outcome
+        assert found == {
             name: (campaign.state.value, campaign.total, campaign.stored)
             for name, campaign in self.model.items()
         }
-        assert found == expected
-
-    def _stored(self, campaign: int) -> dict[int, int]:
-        rows = self.database.by_hand.execute(
-            "SELECT sequence, outcome FROM results WHERE campaign = ?", (campaign,)
-        )
-        return dict(tuple(stored) for stored in rows)
 
 
-TestS1ToS6 = Ledger.TestCase
-TestS1ToS6.settings = settings(stateful_step_count=25)
+class TestS1ToS6:
+    """The ledger does what the model says."""
+
+    def test_they_hold_after_any_sequence_of_calls_and_faults(self, tables: Database) -> None:
+        """Whatever is called, repeated or broken by hand."""
+        run_state_machine_as_test(lambda: Ledger(tables), settings=settings(stateful_step_count=25))
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one-frame", "a-frame-each"])
-def test_s2_every_merge_of_up_to_three_results(together: bool) -> None:  # noqa: FBT001
+def test_s2_every_merge_of_up_to_three_results(tables: Database, together: bool) -> None:  # noqa: FBT001
     """Whatever up to three outcomes a message gets in whatever order, the highest stays."""
     orders = [order for length in (1, 2, 3) for order in itertools.product(Outcome, repeat=length)]
     steps = [
@@ -335,14 +354,11 @@ def test_s2_every_merge_of_up_to_three_results(together: bool) -> None:  # noqa:
         for step in range(3)
     ]
     parts = [list(itertools.chain(*steps))] if together else steps
-    database = Database()
-    try:
-        _report(database, "a", parts, total=len(orders), together=True)
-        stored = database.by_hand.execute("SELECT outcome FROM results ORDER BY sequence")
+    with closing(Books(tables)) as books:
+        _report(books, "a", parts, total=len(orders), together=True)
+        stored = books.rows("outcome", order="sequence")
         assert [one[0] for one in stored] == [max(order) for order in orders]
-        check_invariants(database.by_hand)
-    finally:
-        database.close()
+        books.check()
 
 
 _TOTAL = 12
@@ -351,7 +367,7 @@ reports = st.lists(st.tuples(st.integers(1, _TOTAL), outcomes), min_size=1, max_
 
 @given(reported=reports, data=st.data())
 def test_s2_any_split_order_and_repetition_ends_in_the_same_rows(
-    reported: list[tuple[int, int]], data: st.DataObject
+    tables: Database, reported: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     """Results sent once in order, or repeated, shuffled and cut anyhow, leave the same behind."""
     repeated = reported + data.draw(st.lists(st.sampled_from(reported), max_size=20))
@@ -359,19 +375,18 @@ def test_s2_any_split_order_and_repetition_ends_in_the_same_rows(
     cuts = sorted(data.draw(st.sets(st.integers(0, len(shuffled)), max_size=6)))
     edges = list(zip([0, *cuts], [*cuts, len(shuffled)], strict=True))
     together = data.draw(st.booleans())  # in one transaction, or in one each
-    database = Database()
-    try:
+    with closing(Books(tables)) as books:
         for name, parts in {
             "once": [reported],
             "anyhow": [shuffled[first:last] for first, last in edges],
         }.items():
-            _report(database, name, parts, total=_TOTAL, together=together)
+            _report(books, name, parts, total=_TOTAL, together=together)
+        rows = books.rows(
+            "campaign_id, state, sent, failed, skipped, unknown, sequence, outcome",
+            order="sequence",
+        )
         found = {
-            name: database.by_hand.execute(
-                "SELECT state, sent, failed, skipped, unknown, sequence, outcome FROM campaigns"
-                " JOIN results USING (campaign) WHERE campaign_id = ? ORDER BY sequence",
-                (name,),
-            ).fetchall()
+            name: [tuple(row)[1:] for row in rows if row["campaign_id"] == name]
             for name in ("once", "anyhow")
         }
         assert found["once"] == found["anyhow"]
@@ -379,24 +394,22 @@ def test_s2_any_split_order_and_repetition_ends_in_the_same_rows(
             sequence: max(outcome for other, outcome in reported if other == sequence)
             for sequence, _ in reported
         }
-        check_invariants(database.by_hand, raised_late=[(n, s) for n in found for s, _ in reported])
-    finally:
-        database.close()
+        books.check(raised_late=[(n, s) for n in found for s, _ in reported])
 
 
 def _report(
-    database: Database, name: str, parts: list[list[tuple[int, int]]], *, total: int, together: bool
+    books: Books, name: str, parts: list[list[tuple[int, int]]], *, total: int, together: bool
 ) -> None:
-    key = ledger.CampaignKey("default", name)
+    key = books.key(name)
     parsed = [ledger.Frame(key, "tester", [result(*one) for one in part]) for part in parts]
 
     def prepared(connection: sa.Connection) -> None:
         campaigns.create(
-            connection, _CALLER, campaign_id=name, request_id="", display_name="", channel=""
+            connection, books.caller, campaign_id=name, request_id="", display_name="", channel=""
         )
-        campaigns.start(connection, _CALLER, name, total=total, start_time=None)
+        campaigns.start(connection, books.caller, name, total=total, start_time=None)
 
-    database.write(prepared)
+    books.write(prepared)
     for batch in [parsed] if together else [[frame] for frame in parsed]:
-        recorded = database.write(lambda connection, batch=batch: ledger.record(connection, batch))
+        recorded = books.write(lambda connection, batch=batch: ledger.record(connection, batch))
         assert all(receipt.error is None for receipt in recorded.receipts)

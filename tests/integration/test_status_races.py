@@ -13,23 +13,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from clients.errors import FailedPreconditionError
+from integration.databases import Database
 from integration.status_support import (
     PATIENCE_SECONDS,
     Status,
-    by_hand,
     check_invariants,
     reporting,
     results,
 )
 from service_runtime.caller import Caller
 from service_runtime.database import Store
-from service_runtime.sqlite import sqlite_engine
 from status_service import campaigns, ledger, repair
 from status_service.domain import Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, TransitionNotAllowedError
@@ -86,13 +84,10 @@ async def test_s4_s14_the_last_results_race_with_every_repair(status: Status) ->
     assert row[0] == 0, "L1"
 
 
-async def test_s4_s14_replicas_race_on_the_same_database(tmp_path: Path) -> None:
+async def test_s4_s14_replicas_race_on_the_same_database(database: Database) -> None:
     """Threads with connections of their own finish one campaign at once: it completes once."""
-    store = Store(f"sqlite:///{tmp_path}/status.db", metadata, holder="test")
-    engines = [
-        sqlite_engine(f"sqlite:///{tmp_path}/status.db", begin="BEGIN IMMEDIATE", connections=1)
-        for _ in range(12)
-    ]
+    store = Store(database.url, metadata, holder="test")
+    engines = [database.engine() for _ in range(12)]
     try:
         with ThreadPoolExecutor(len(engines)) as threads:
             for number in range(15):
@@ -101,7 +96,7 @@ async def test_s4_s14_replicas_race_on_the_same_database(tmp_path: Path) -> None
         for engine in engines:
             engine.dispose()
         store.close()
-    with by_hand(tmp_path) as connection:
+    with database.by_hand() as connection:
         check_invariants(connection)
         completed = connection.execute("SELECT state, sent FROM campaigns").fetchall()
         assert [tuple(row) for row in completed] == [("COMPLETED", 12)] * 15

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from clients.errors import FailedPreconditionError
+from integration.databases import Database
 from integration.status_support import (
     FAILED,
     Status,
-    by_hand,
     eventually,
     reporting,
     results,
@@ -48,7 +47,7 @@ async def _completion_never_written(status: Status) -> None:
 
 async def _paused_and_full(status: Status) -> None:
     await status.stuck("a")
-    with by_hand(status.folder) as connection:
+    with status.database.by_hand() as connection:
         connection.execute("UPDATE campaigns SET state = 'PAUSED'")
         connection.execute(
             "INSERT INTO transitions (campaign, from_state, to_state, cause, actor, reason,"
@@ -143,14 +142,14 @@ async def test_s5_a_campaign_set_back_by_hand_keeps_its_time(status: Status) -> 
 
 @_each_way
 async def test_s14_the_pass_at_start_completes_what_is_full(
-    tmp_path: Path, make_stuck: _Break, diagnosis: int
+    database: Database, make_stuck: _Break, diagnosis: int
 ) -> None:
     """A service that starts on a database with a stuck campaign mends it by itself."""
     assert diagnosis
-    async with serving(tmp_path) as status:
+    async with serving(database) as status:
         await make_stuck(status)
     with capture_logs() as logs:
-        async with serving(tmp_path) as status:
+        async with serving(database) as status:
 
             async def is_completed() -> bool:
                 campaign = await status.client.get_campaign(campaign_id="a")
@@ -162,9 +161,9 @@ async def test_s14_the_pass_at_start_completes_what_is_full(
     assert [line["log_level"] for line in repaired] == ["error"]
 
 
-async def test_s14_the_pass_comes_again(tmp_path: Path) -> None:
+async def test_s14_the_pass_comes_again(database: Database) -> None:
     """A campaign that gets stuck while the service runs is mended at the next interval."""
-    async with serving(tmp_path, reconcile_interval_seconds=0.1) as status:
+    async with serving(database, reconcile_interval_seconds=0.1) as status:
         await status.stuck("a")
 
         async def is_completed() -> bool:
@@ -314,10 +313,10 @@ async def test_a_paused_campaign_is_left_alone(status: Status) -> None:
     assert (found.diagnosis, found.needs_attention) == (Diagnosis.PAUSED, False)
 
 
-async def test_one_that_needs_a_person_is_logged_when_that_begins(tmp_path: Path) -> None:
+async def test_one_that_needs_a_person_is_logged_when_that_begins(database: Database) -> None:
     """The pass logs a campaign that needs attention once, not at every interval."""
     with capture_logs() as logs:
-        async with serving(tmp_path, reconcile_interval_seconds=0.02) as status:
+        async with serving(database, reconcile_interval_seconds=0.02) as status:
             await status.start("a", 5)
             _age(status, started=timedelta(hours=1), progressed=None)
 

@@ -10,7 +10,6 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,13 +24,13 @@ from clients.errors import (
     from_rpc_error,
 )
 from clients.status import StatusClient
+from integration.databases import Database
 from integration.status_support import (
     FAILED,
     PATIENCE_SECONDS,
     SENT,
     UNKNOWN,
     Status,
-    by_hand,
     eventually,
     reporting,
     results,
@@ -355,10 +354,10 @@ async def test_s15_a_killed_client_is_no_error_of_the_service(
     assert (await status.client.get_campaign(campaign_id="a")).state == COMPLETED
 
 
-async def test_open_streams_are_told_that_the_service_stops(tmp_path: Path) -> None:
+async def test_open_streams_are_told_that_the_service_stops(database: Database) -> None:
     """A stop ends all streams with UNAVAILABLE, SHUTTING_DOWN; what was acknowledged is stored."""
     async with AsyncExitStack() as clients:
-        async with running(status_settings(tmp_path, grace_seconds=PATIENCE_SECONDS)) as service:
+        async with running(status_settings(database, grace_seconds=PATIENCE_SECONDS)) as service:
             client = await clients.enter_async_context(StatusClient(service.address))
             await client.create_campaign(campaign_id="a")
             await client.start_campaign(campaign_id="a", total=1_000)
@@ -380,7 +379,7 @@ async def test_open_streams_are_told_that_the_service_stops(tmp_path: Path) -> N
             async for _ in watching:
                 pass
         assert caught.value.reason == "SHUTTING_DOWN"
-        with by_hand(tmp_path) as connection:
+        with database.by_hand() as connection:
             (count,) = connection.execute("SELECT count(*) FROM results").fetchone()
         assert count >= busy.acked_through
 
@@ -389,11 +388,7 @@ async def test_s15_a_defect_in_one_frame_does_not_take_the_others_with_it(status
     """A frame the database refuses ends its stream with an error id; other streams go on."""
     await status.start("a", 100)
     await status.start("b", 100)
-    with by_hand(status.folder) as connection:
-        connection.execute(
-            "CREATE TRIGGER refuse BEFORE INSERT ON results WHEN NEW.code = 'poison'"
-            " BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        )
+    status.database.refuse_results("poison")
     with capture_logs() as logs:
         async with reporting(status.client) as bad, reporting(status.client) as good:
             for number in range(1, 51):
@@ -412,7 +407,7 @@ async def test_s15_a_defect_in_one_frame_does_not_take_the_others_with_it(status
     assert "refused" not in error.message
     (failed,) = [line for line in logs if line["event"] == "call_failed"]
     assert failed["error_id"] == error.metadata["error_id"]
-    status.execute("DROP TRIGGER refuse")
+    status.database.take_results()
     await status.report("a", *results([1], code="poison"))
 
 
@@ -422,9 +417,7 @@ async def test_a_pause_whose_caller_is_gone_still_reaches_the_stream(status: Sta
     async with reporting(status.client) as stream:
         await stream.send("a")
         await stream.acked(1)
-        lock: Any
-        with by_hand(status.folder) as lock:
-            lock.execute("BEGIN IMMEDIATE")
+        with status.database.held():
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await status.stub.PauseCampaign(
                     pb.PauseCampaignRequest(campaign_id="a"), timeout=0.3

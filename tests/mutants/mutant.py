@@ -84,6 +84,6 @@ class Mutant:
         file, _, name = self.test.partition("::")
         source = root / file
         if not source.is_file() or not re.search(
-            rf"^((async )?def {name}\(|{name} = )", source.read_text(), re.MULTILINE
+            rf"^((async )?def {name}\(|class {name}:)", source.read_text(), re.MULTILINE
         ):
             raise StaleMutantError(f"{self.name}: renew it, there is no test {self.test}")

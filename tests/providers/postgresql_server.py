@@ -114,6 +114,23 @@ class PostgresqlServer:
             )
         return self.url_of(name)
 
+    def empty_database(self, url: str) -> None:
+        """End the connections to a database and remove all that is in it.
+
+        A small part of the work of dropping it and creating another.
+        """
+        name = url.rpartition("/")[2]
+        with self.connect("postgres", user="postgres") as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s",
+                [name],
+            )
+        with self.connect(name, user="postgres") as connection:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute(
+                sql.SQL("CREATE SCHEMA public AUTHORIZATION {}").format(sql.Identifier(OWNER))
+            )
+
     def drop_database(self, url: str) -> None:
         """Remove a database, and whatever connections to it are still open."""
         name = url.rpartition("/")[2]
