@@ -16,6 +16,7 @@ import structlog
 from service_runtime.errors import ServiceError
 from status_service import campaigns, queries, repair, result_rows
 from status_service.domain import Cause, State
+from status_service.errors import CampaignNotFoundError
 from status_service.ledger import CampaignKey, change_of
 from status_service.writer import log_completed
 
@@ -249,7 +250,12 @@ class CampaignService:
             keys = await self._store.read(partial(repair.open_campaigns, organisation=organisation))
         findings = []
         for key in keys:
-            found = await self._store.read(partial(_examined, key=key, threshold=threshold))
+            try:
+                found = await self._store.read(partial(_examined, key=key, threshold=threshold))
+            except CampaignNotFoundError:
+                if campaign_id:
+                    raise
+                continue  # taken out by hand since it was listed
             if found.repaired and not dry_run:
                 found = await self._finish(self._repair(key, threshold, actor))
             findings.append(found)

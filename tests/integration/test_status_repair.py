@@ -23,6 +23,7 @@ from integration.status_support import (
     serving,
 )
 from protos.campaign.v1 import status_pb2 as pb
+from status_service import repair
 
 SENDING, PAUSED, COMPLETED = 3, 4, 5
 Diagnosis = pb.CampaignDiagnosis
@@ -366,3 +367,21 @@ async def test_an_answer_with_thousands_of_campaigns_names_the_important_ones(
     assert found.diagnoses[0].campaign.campaign_id == "stuck"
     # Made by hand, without an audit trail: not for the check of what always holds.
     status.execute("DELETE FROM campaigns WHERE campaign_id LIKE 'more-%'")
+
+
+async def test_a_campaign_taken_out_by_hand_does_not_end_the_pass(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is gone between the list and the look at it is left out; the others are mended."""
+    await status.start("gone", 1)
+    await status.stuck("stuck")
+    listed = repair.open_campaigns
+
+    def taken_out(connection: Any, organisation: str | None) -> Any:
+        keys = listed(connection, organisation)
+        status.execute("UPDATE campaigns SET campaign_id = 'b' WHERE campaign_id = 'gone'")
+        return keys
+
+    monkeypatch.setattr(repair, "open_campaigns", taken_out)
+    found = (await status.client.repair_campaigns()).diagnoses
+    assert [(row.campaign.campaign_id, row.repaired) for row in found] == [("stuck", True)]
