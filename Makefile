@@ -68,9 +68,16 @@ lint: $(INSTALLED) ## Check style, types, import contracts, and that the generat
 protos: $(INSTALLED) ## Generate the code beside protos/campaign/v1/*.proto
 	@$(BIN)/python -m protos
 
+# How many results a campaign has before more are measured; empty: the small sizes.
+SIZES ?=
+# The size of the campaign that goes through both services; empty: 100,000.
+MESSAGES ?=
+
 .PHONY: bench
-bench: $(INSTALLED) ## Measure this machine: messages a second, and its own raw insert rate
-	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m benchmarks  # or it remarks on every process
+bench: $(INSTALLED) ## Measure this machine beside the rates of its bare databases; SIZES="100000 10000000" for large ones
+	@# Without the first, gRPC remarks on every process; PostgreSQL is the one of the tests.
+	@GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m benchmarks \
+		$(if $(SIZES),--sizes $(SIZES)) $(if $(MESSAGES),--messages $(MESSAGES))
 
 # Keeps the pins that still fit; `make lock UPGRADE=1` moves all of them.
 .PHONY: lock

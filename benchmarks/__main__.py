@@ -9,38 +9,36 @@ import platform
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from benchmarks import floor, null_campaign, rendering, result_stream
+from benchmarks import floor, null_campaign, rendering, status_report
+from benchmarks.databases import PostgresqlDatabases, SqliteFiles
 
-_RESULTS = 200_000
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _EMAILS = 5_000
 
 
-async def _measure(messages: int) -> None:
+async def _measure(messages: int, sizes: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory(prefix="closeout-bench-") as name:
         folder = Path(name)
         print(
-            f"Python {platform.python_version()}, {floor.driver_version()},"
-            f" {os.cpu_count()} processors, database in {folder.parent}"
+            f"Python {platform.python_version()}, {floor.versions()},"
+            f" {os.cpu_count()} processors, databases in {folder.parent}"
         )
-        raw = await asyncio.to_thread(floor.insert_rate, folder, _RESULTS)
-        print(f"\nfloor: the bare driver inserts {raw:,.0f} result rows/s (one thread, FULL)")
+        files = SqliteFiles(_fresh(folder, "sqlite"))
+        async for line in status_report.measured(files, sizes):
+            print(line, flush=True)
+        with PostgresqlDatabases(_fresh(folder, "postgresql")) as databases:
+            async for line in status_report.measured(databases, sizes):
+                print(line, flush=True)
 
-        print(f"\nresult stream, {_RESULTS:,} results, 500 a frame, client on the same machine")
-        for streams in (1, 4):
-            run = _fresh(folder, f"streams-{streams}")
-            stream = await result_stream.measure(run, streams=streams, results=_RESULTS)
-            print(
-                f"  {streams} streams: {stream.first_rate:>9,.0f}/s"
-                f" = {stream.first_rate / raw:.2f} of the floor;"
-                f" again {stream.replay_rate:,.0f}/s = {stream.replay_rate / raw:.2f};"
-                f" status service {stream.memory_mib:.0f} MiB at most"
-            )
-
+        raw = await asyncio.to_thread(files.insert_rate, messages)
         campaign = await null_campaign.measure(_fresh(folder, "campaign"), messages)
-        print(f"\ncampaign of {messages:,} messages through the channel null")
+        print(f"\ncampaign of {messages:,} messages through the channel null, SQLite")
         print(f"  intake: {campaign.intake_rate:,.0f} recipients/s")
         print(
             f"  StartCampaign to COMPLETED: {campaign.rate:,.0f} messages/s"
@@ -68,7 +66,15 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--messages", type=int, default=100_000, help="size of the campaign")
-    uvloop.run(_measure(parser.parse_args().messages))
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[100_000, 1_000_000],
+        help="how many results a campaign has before more are reported",
+    )
+    options = parser.parse_args()
+    uvloop.run(_measure(options.messages, options.sizes))
     return 0
 
 

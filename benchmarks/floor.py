@@ -1,50 +1,123 @@
-"""The floor: what the bare driver does with the same rows on the same disk."""
+"""The floor: how fast the bare driver inserts the same rows into the same database."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import sqlalchemy as sa
 from pysqlite3 import dbapi2
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
 from status_service.schema import results
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 #: Rows of one commit: as many as the status service commits at most.
 _ROWS_A_COMMIT = 5_000
+#: Rows of one INSERT into SQLite, which takes 32,766 values in a statement.
+_ROWS_A_STATEMENT = 1_000
 _NOW = 1_700_000_000_000_000
+_COLUMNS = (
+    "campaign",
+    "sequence",
+    "outcome",
+    "attempt",
+    "code",
+    "detail",
+    "provider_message_id",
+    "finish_time",
+    "record_time",
+)
+_POSTGRESQL_TYPES = (
+    "bigint",
+    "bigint",
+    "smallint",
+    "integer",
+    "text",
+    "text",
+    "text",
+    "bigint",
+    "bigint",
+)
 
 
-def insert_rate(folder: Path, rows: int) -> float:
-    """Return how many result rows a second ``executemany`` inserts, one thread, FULL."""
-    table = str(CreateTable(results).compile(dialect=sqlite.dialect()))
-    connection = dbapi2.connect(str(folder / "floor.db"), isolation_level=None)
+def sqlite_rate(file: Path, rows: int) -> float:
+    """Return how many result rows a second go into a new file, one thread, FULL."""
+    row = f"({', '.join('?' * len(_COLUMNS))})"
+    values = ", ".join([row] * _ROWS_A_STATEMENT)
+    insert = f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES {values}"  # noqa: S608 - no input
+    commits = [
+        [tuple(chain.from_iterable(part)) for part in _parts(commit, _ROWS_A_STATEMENT)]
+        for commit in _parts(_rows(rows), _ROWS_A_COMMIT)
+    ]
+    connection = dbapi2.connect(str(file), isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(table)
-        names = ", ".join(column.name for column in results.columns)
-        marks = ", ".join("?" * len(results.columns))
-        insert = f"INSERT INTO results ({names}) VALUES ({marks})"  # noqa: S608 - our own names
-        data = [
-            (1, sequence, 4, 1, "250", "", f"queued-as-{sequence:012}", _NOW, _NOW)
-            for sequence in range(1, rows + 1)
-        ]
+        connection.execute(_create_table("sqlite://"))
         begin = time.perf_counter()
-        for start in range(0, rows, _ROWS_A_COMMIT):
+        for commit in commits:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(insert, data[start : start + _ROWS_A_COMMIT])
+            for parameters in commit:
+                connection.execute(insert, parameters)
             connection.execute("COMMIT")
         return rows / (time.perf_counter() - begin)
     finally:
         connection.close()
+        file.unlink()
 
 
-def driver_version() -> str:
-    """Return the version of SQLite that is measured, and of SQLAlchemy."""
-    return f"SQLite {dbapi2.sqlite_version}, SQLAlchemy {sa.__version__}"
+def postgresql_rate(url: str, rows: int) -> float:
+    """Return how many result rows a second go into an empty database, one connection.
+
+    The arrays are text already, since psycopg would take longer to make them than the
+    server takes to store them.
+    """
+    arrays = ", ".join(f"%s::{kind}[]" for kind in _POSTGRESQL_TYPES)
+    insert = (
+        f"INSERT INTO results ({', '.join(_COLUMNS)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - no input
+    ).encode()
+    commits = [
+        [_array(column) for column in zip(*commit, strict=True)]
+        for commit in _parts(_rows(rows), _ROWS_A_COMMIT)
+    ]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_create_table("postgresql+psycopg://").encode())
+        begin = time.perf_counter()
+        for columns in commits:
+            connection.execute(insert, columns)  # commits by itself
+        return rows / (time.perf_counter() - begin)
+
+
+def _create_table(url: str) -> str:
+    dialect = sa.make_url(url).get_dialect()()
+    return str(CreateTable(results).compile(dialect=dialect))
+
+
+def _rows(rows: int) -> list[tuple[Any, ...]]:
+    return [
+        (1, sequence, 4, 1, "250", "", f"queued-as-{sequence:012}", _NOW, _NOW)
+        for sequence in range(1, rows + 1)
+    ]
+
+
+def _array(column: Sequence[int | str]) -> str:
+    """Return a PostgreSQL array; our texts have nothing in them that needs an escape."""
+    return "{" + ",".join(f'"{value}"' for value in column) + "}"
+
+
+def _parts(rows: list[tuple[Any, ...]], size: int) -> list[list[tuple[Any, ...]]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def versions() -> str:
+    """Return the versions of the drivers that are measured."""
+    return (
+        f"SQLite {dbapi2.sqlite_version}, psycopg {psycopg.__version__},"
+        f" SQLAlchemy {sa.__version__}"
+    )

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from benchmarks.databases import Database
 
 _START_SECONDS = 30
 _STOP_SECONDS = 30
@@ -35,6 +39,24 @@ class Service:
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(peak.split()[1]) / _MEBIBYTE
+
+    def cpu_seconds(self) -> float:
+        """Return how much processor time it has used so far."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
+
+@asynccontextmanager
+async def status_service(database: Database, name: str) -> AsyncIterator[Service]:
+    """Run a status service with a database of its own, called ``name``."""
+    folder = database.folder / name
+    folder.mkdir(exist_ok=True)
+    settings = {
+        "CLOSEOUT_LOG_LEVEL": "warning",
+        "CLOSEOUT_STATUS_DATABASE_URL": await asyncio.to_thread(database.url, name),
+    }
+    async with service("status_service", folder, settings) as running:
+        yield running
 
 
 @asynccontextmanager

@@ -2,102 +2,58 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from benchmarks.processes import service
-from clients.status import StatusClient
-from protos.campaign.v1 import status_pb2
+from benchmarks.frames import RESULTS_A_FRAME
+from benchmarks.load import LoadSpec, check_completed, load, start_campaigns
+from benchmarks.processes import status_service
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-_RESULTS_A_FRAME = 500
-_FINISH_TIME = Timestamp(seconds=1_700_000_000)
+    from benchmarks.databases import Database
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFigures:
-    """What one run measured: results a second, and the peak memory of the service."""
+    """What one run measured.
+
+    Attributes:
+        first_rate: results a second, all of them new.
+        again_rate: results a second, all of them known.
+        service_cpu: processors the status service kept busy meanwhile.
+        load_cpu: processors the load kept busy meanwhile.
+        memory_mib: the most memory of the status service.
+    """
 
     first_rate: float
-    replay_rate: float
+    again_rate: float
+    service_cpu: float
+    load_cpu: float
     memory_mib: float
 
 
-async def measure(folder: Path, *, streams: int, results: int) -> StreamFigures:
+async def measure(database: Database, *, streams: int, results: int) -> StreamFigures:
     """Report ``results`` results over ``streams`` streams, then all of them again.
+
+    Each stream reports a campaign of its own.
 
     Raises:
         RuntimeError: a campaign was not completed by its last result.
     """
-    async with (
-        service("status_service", folder, {"CLOSEOUT_LOG_LEVEL": "warning"}) as status,
-        StatusClient(status.address) as client,
-    ):
-        each = results // streams // _RESULTS_A_FRAME * _RESULTS_A_FRAME
-        frames = [_frames(f"stream-{number}", each) for number in range(streams)]
-        for number in range(streams):
-            await client.create_campaign(campaign_id=f"stream-{number}")
-            await client.start_campaign(campaign_id=f"stream-{number}", total=each)
-        first = await _report_all(client, frames)
-        for number in range(streams):
-            campaign = await client.get_campaign(campaign_id=f"stream-{number}")
-            if campaign.state != status_pb2.Campaign.COMPLETED:
-                raise RuntimeError(f"not completed: {campaign}")
-        replay = await _report_all(client, frames)
-        return StreamFigures(
-            each * streams / first, each * streams / replay, status.peak_memory_mib()
-        )
-
-
-def _frames(campaign_id: str, total: int) -> list[status_pb2.ReportResultsRequest]:
-    return [
-        status_pb2.ReportResultsRequest(
-            frame=number,
-            campaign_id=campaign_id,
-            results=[
-                status_pb2.Result(
-                    sequence=sequence,
-                    outcome=status_pb2.Result.SENT,
-                    attempt=1,
-                    code="250",
-                    provider_message_id=f"queued-as-{sequence:012}",
-                    finish_time=_FINISH_TIME,
-                )
-                for sequence in range(first, first + _RESULTS_A_FRAME)
-            ],
-        )
-        for number, first in enumerate(range(1, total + 1, _RESULTS_A_FRAME), start=1)
-    ]
-
-
-async def _report_all(
-    client: StatusClient, frames: Sequence[Sequence[status_pb2.ReportResultsRequest]]
-) -> float:
-    begin = time.perf_counter()
-    await asyncio.gather(*(_report(client, one) for one in frames))
-    return time.perf_counter() - begin
-
-
-async def _report(client: StatusClient, frames: Sequence[status_pb2.ReportResultsRequest]) -> None:
-    call = client.report_results()
-
-    async def acknowledged() -> None:
-        async for response in call:
-            if response.acked_through == len(frames):
-                return
-
-    waiting = asyncio.create_task(acknowledged())
-    try:
-        for frame in frames:
-            await call.write(frame)
-        await waiting
-    finally:
-        waiting.cancel()
-        call.cancel()
+    each = results // streams // RESULTS_A_FRAME * RESULTS_A_FRAME
+    campaigns = [f"stream-{number}" for number in range(streams)]
+    async with status_service(database, f"streams-{streams}") as status:
+        await start_campaigns(status.address, campaigns, each)
+        async with load(LoadSpec(status.address, campaigns, 1, each)) as reporting:
+            cpu = status.cpu_seconds()
+            first = await reporting.run()
+            await check_completed(status.address, campaigns)
+            again = await reporting.run()
+            seconds = first.seconds + again.seconds
+            return StreamFigures(
+                first_rate=each * streams / first.seconds,
+                again_rate=each * streams / again.seconds,
+                service_cpu=(status.cpu_seconds() - cpu) / seconds,
+                load_cpu=(first.cpu_seconds + again.cpu_seconds) / seconds,
+                memory_mib=status.peak_memory_mib(),
+            )

@@ -1,0 +1,131 @@
+"""The databases that a status service is measured on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, Self
+
+import psycopg
+from pysqlite3 import dbapi2
+
+from benchmarks import floor
+from providers.postgresql_server import PostgresqlServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+#: As a server has it that nobody configured; the one of the tests is smaller.
+_SERVER_SETTINGS = {"shared_buffers": "128MB"}
+#: Rows of results in the shape of those that are reported, and the counter of them.
+_FILL = (
+    "INSERT INTO results (campaign, sequence, outcome, attempt, code, detail,"
+    " provider_message_id, finish_time, record_time)"
+    " SELECT campaign, number, 4, 1, '250', '', 'queued-as-' || substr(CAST(1000000000000 + number"
+    " AS TEXT), 2), start_time, start_time FROM campaigns, {numbers}"
+    " WHERE campaign_id = 'growing'"
+)
+_SQLITE_NUMBERS = (
+    "(WITH RECURSIVE counted (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM counted"
+    " WHERE number < {rows}) SELECT number FROM counted) AS counted"
+)
+_POSTGRESQL_NUMBERS = "generate_series(1, {rows}) AS counted (number)"
+_COUNT = "UPDATE campaigns SET sent = {rows}, progress_time = start_time"
+
+
+class Database(Protocol):
+    """Makes databases for status services, and measures its own floor.
+
+    Attributes:
+        title: what is printed of it.
+        folder: where its files and the logs of services go.
+        most_rows: how many results a measurement has, so that it takes seconds.
+    """
+
+    title: str
+    folder: Path
+    most_rows: int
+
+    def url(self, name: str) -> str:
+        """Return the URL of the database ``name``, which is made where there is none."""
+
+    def insert_rate(self, rows: int) -> float:
+        """Return how many result rows a second the bare driver inserts."""
+
+    def fill(self, name: str, rows: int) -> None:
+        """Store the results 1..``rows`` of the one campaign in ``name``, as SENT."""
+
+
+class SqliteFiles:
+    """SQLite: a file for each database."""
+
+    title = "SQLite, synchronous = FULL"
+    most_rows = 500_000
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def url(self, name: str) -> str:
+        """Return the URL of a file."""
+        return f"sqlite:///{self.folder / name}.db"
+
+    def insert_rate(self, rows: int) -> float:
+        """Return the rate of multi-row INSERTs, committed like those of the service."""
+        return floor.sqlite_rate(self.folder / "floor.db", rows)
+
+    def fill(self, name: str, rows: int) -> None:
+        """Fill a file that no service has open."""
+        connection = dbapi2.connect(str(self.folder / f"{name}.db"))
+        try:
+            with connection:
+                connection.execute(_FILL.format(numbers=_SQLITE_NUMBERS.format(rows=rows)))
+                connection.execute(_COUNT.format(rows=rows))
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()
+
+
+class PostgresqlDatabases:
+    """PostgreSQL: databases of one server, which runs while the block of this does."""
+
+    title = "PostgreSQL, fsync = on"
+    most_rows = 200_000
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._server = PostgresqlServer(_SERVER_SETTINGS)
+        self._urls: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Remove the server and what it stored."""
+        self._server.close()
+
+    def url(self, name: str) -> str:
+        """Return the URL of a database of the server."""
+        if name not in self._urls:
+            self._urls[name] = self._server.create_database()
+        return self._urls[name]
+
+    def insert_rate(self, rows: int) -> float:
+        """Return the rate of INSERTs from arrays, committed like those of the service."""
+        url = self._server.create_database()
+        try:
+            return floor.postgresql_rate(url, rows)
+        finally:
+            self._server.drop_database(url)
+
+    def fill(self, name: str, rows: int) -> None:
+        """Fill a database that no service is connected to."""
+        numbers = _POSTGRESQL_NUMBERS.format(rows=rows)
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            connection.execute(_FILL.format(numbers=numbers).encode())
+            connection.execute(_COUNT.format(rows=rows).encode())
+            # As it would do by itself, in the middle of what is measured.
+            connection.execute("VACUUM (ANALYZE) results")

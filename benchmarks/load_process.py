@@ -1,0 +1,137 @@
+"""``python -m benchmarks.load_process SPEC``: report results from a process of its own.
+
+Makes all frames first and says ``ready``. Each line on standard input sends them all,
+each stream over a connection of its own; a line of JSON answers what that took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TypeAlias
+
+import grpc
+import uvloop
+
+from benchmarks import frames
+from benchmarks.load import LoadFigures, LoadSpec
+from protos.campaign.v1 import status_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_METHOD = "/campaign.v1.StatusService/ReportResults"
+_SWITCH_INTERVAL_SECONDS = 0.0005
+#: From the order to begin to the first frame that is due, seconds.
+_LEAD_SECONDS = 0.05
+
+_Open: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, status_pb2.ReportResultsResponse]"
+
+
+async def _run(spec: LoadSpec) -> None:
+    prepared = [
+        frames.serialised(campaign_id, first=spec.first, results=spec.results)
+        for campaign_id in spec.campaigns
+    ]
+    channels = [
+        # Without this the streams of one process share one connection.
+        grpc.aio.insecure_channel(spec.address, options=[("grpc.use_local_subchannel_pool", 1)])
+        for _ in prepared
+    ]
+    streams: list[_Open] = [
+        channel.stream_stream(
+            _METHOD,
+            request_serializer=_as_it_is,
+            response_deserializer=status_pb2.ReportResultsResponse.FromString,
+        )
+        for channel in channels
+    ]
+    for channel in channels:
+        await channel.channel_ready()
+    _say("ready")
+    while await asyncio.to_thread(sys.stdin.readline):
+        _say(json.dumps(asdict(await _report_all(streams, prepared, spec.frames_a_second))))
+    for channel in channels:
+        await channel.close()
+
+
+def _as_it_is(frame: bytes) -> bytes:
+    return frame
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+async def _report_all(
+    streams: Sequence[_Open], prepared: Sequence[Sequence[bytes]], frames_a_second: float
+) -> LoadFigures:
+    cpu = time.process_time()
+    begin = time.perf_counter()
+    between = len(streams) / frames_a_second if frames_a_second else 0.0
+    latencies = await asyncio.gather(
+        *(
+            # The streams take turns, so that frames are due at even distances.
+            _report(stream, own, begin + _LEAD_SECONDS + between * turn / len(streams), between)
+            for turn, (stream, own) in enumerate(zip(streams, prepared, strict=True))
+        )
+    )
+    return LoadFigures(
+        seconds=time.perf_counter() - begin,
+        cpu_seconds=time.process_time() - cpu,
+        latencies=[latency for of_stream in latencies for latency in of_stream]
+        if frames_a_second
+        else [],
+    )
+
+
+async def _report(stream: _Open, own: Sequence[bytes], start: float, between: float) -> list[float]:
+    """Send frames when they are due, or as fast as they go if ``between`` is 0.
+
+    Returns:
+        Seconds from when a frame was due to its acknowledgement: a frame that had to
+        wait for those before it counts that wait.
+    """
+    call = stream()
+    latencies: list[float] = []
+
+    async def acknowledged() -> None:
+        async for response in call:
+            if response.rejections:
+                raise RuntimeError(f"rejected: {response.rejections[0]}")
+            now = time.perf_counter()
+            latencies.extend(
+                now - start - frame * between
+                for frame in range(len(latencies), response.acked_through)
+            )
+            if response.acked_through == len(own):
+                return
+        raise RuntimeError("the stream ended before everything was acknowledged")
+
+    reading = asyncio.create_task(acknowledged())
+    try:
+        for number, frame in enumerate(own):
+            wait = start + number * between - time.perf_counter() if between else 0.0
+            if wait > 0:
+                await asyncio.sleep(wait)
+            await call.write(frame)
+        await reading
+    finally:
+        reading.cancel()
+        call.cancel()
+    return latencies
+
+
+def main() -> int:
+    """Run the command."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+    uvloop.run(_run(LoadSpec(**json.loads(sys.argv[1]))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

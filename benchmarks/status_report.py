@@ -1,0 +1,118 @@
+"""Measure the status service on one database, and say what was measured."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from benchmarks import completion, growth, latency, result_stream
+from benchmarks.frames import RESULTS_A_FRAME
+from benchmarks.table import aligned, milliseconds, percentile
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from benchmarks.databases import Database
+
+_STREAMS = (1, 4, 16)
+_FLOOR_ROWS = 200_000
+_LATENCY_SECONDS = 5.0
+_CAMPAIGNS = 200
+
+
+async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[str]:
+    """Yield what is to be printed, as it is measured."""
+    peak = 0.0
+    rows = []
+    floors = [await _floor(database)]
+    for streams in _STREAMS:
+        stream = await result_stream.measure(database, streams=streams, results=database.most_rows)
+        floors.append(await _floor(database))
+        floor = (floors[-2] + floors[-1]) / 2
+        rows.append(
+            (
+                str(streams),
+                f"{stream.first_rate:,.0f}",
+                f"{stream.first_rate / floor:.2f}",
+                f"{stream.again_rate:,.0f}",
+                f"{stream.again_rate / floor:.2f}",
+                f"{floors[-2]:,.0f}",
+                f"{floors[-1]:,.0f}",
+                f"{stream.service_cpu:.2f}",
+                f"{stream.load_cpu:.2f}",
+                f"{stream.memory_mib:.0f}",
+            )
+        )
+        if streams == latency.STREAMS:
+            peak = stream.first_rate
+    yield (
+        f"\n{database.title}: {database.most_rows:,} results, {RESULTS_A_FRAME} a frame, first"
+        " and again;\nthe floor is what the bare driver inserts just before and just after"
+    )
+    yield aligned(
+        (
+            "streams",
+            "first/s",
+            "/floor",
+            "again/s",
+            "/floor",
+            "floor before/s",
+            "after/s",
+            "service CPUs",
+            "load CPUs",
+            "service MiB",
+        ),
+        rows,
+    )
+    paced = await latency.measure(database, rate=peak / 2, seconds=_LATENCY_SECONDS)
+    yield (
+        f"\n{database.title}: acknowledgement of a frame, {latency.STREAMS} streams,"
+        f" {peak / 2:,.0f} results/s, half of the rate above"
+    )
+    yield _delays("frames", paced.latencies, paced.memory_mib)
+    ends = await completion.measure(database, campaigns=_CAMPAIGNS)
+    yield f"\n{database.title}: from the last result sent to COMPLETED at a watcher"
+    yield _delays("campaigns", ends.delays, ends.memory_mib)
+    yield (
+        f"\n{database.title}: one stream into a campaign that has many results;"
+        " and the last one, with the count"
+    )
+    yield await _growth(database, sizes)
+
+
+async def _floor(database: Database) -> float:
+    return await asyncio.to_thread(database.insert_rate, _FLOOR_ROWS)
+
+
+def _delays(what: str, delays: Sequence[float], memory_mib: float) -> str:
+    return aligned(
+        (what, "p50 ms", "p99 ms", "most ms", "service MiB"),
+        [
+            (
+                f"{len(delays):,}",
+                milliseconds(percentile(delays, 50)),
+                milliseconds(percentile(delays, 99)),
+                milliseconds(max(delays)),
+                f"{memory_mib:.0f}",
+            )
+        ],
+    )
+
+
+async def _growth(database: Database, sizes: Sequence[int]) -> str:
+    figures = [(rows, await growth.measure(database, rows=rows)) for rows in sizes]
+    smallest = figures[0][1].rate
+    return aligned(
+        ("rows before", "results/s", "us a result", "/smallest", "last one ms", "service MiB"),
+        [
+            (
+                f"{rows:,}",
+                f"{found.rate:,.0f}",
+                f"{1_000_000 / found.rate:.2f}",
+                f"{smallest / found.rate:.2f}",
+                milliseconds(found.completion),
+                f"{found.memory_mib:.0f}",
+            )
+            for rows, found in figures
+        ],
+    )
