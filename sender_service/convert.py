@@ -1,4 +1,4 @@
-"""Between the messages of ``sender.proto`` and the sender's own types."""
+"""Between the messages of the contract and the sender's own types."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from service_runtime.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+    import sqlalchemy as sa
 
     from sender_service.audience import Addressee
     from sender_service.campaigns import Delivery
@@ -243,3 +245,17 @@ def _digest(parts: list[str]) -> str:
 def state_of(told: status_pb2.Campaign.State.ValueType) -> State:
     """Return the state of a campaign as the status service told it."""
     return State(status_pb2.Campaign.State.Name(told))
+
+
+def result(entry: sa.Row[Any]) -> status_pb2.Result:
+    """Return an entry of the journal as it is reported."""
+    reported = status_pb2.Result(
+        sequence=entry.sequence,
+        outcome=entry.outcome,
+        attempt=entry.attempt,
+        code=entry.code,
+        detail=entry.detail,
+        provider_message_id=entry.provider_message_id,
+    )
+    reported.finish_time.FromMicroseconds(entry.finish_time)
+    return reported

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 import structlog
@@ -21,17 +20,17 @@ from sender_service import campaigns, convert, journal
 from sender_service.acknowledgements import Acknowledgements
 from sender_service.backlog import Backlog
 from sender_service.domain import Backoff
-from sender_service.recovery import NOT_THERE, Recovery
+from sender_service.reach import Reach
+from sender_service.recovery import Recovery
+from sender_service.refusals import Refusals
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import sqlalchemy as sa
-
     from clients.status import StatusClient
     from sender_service.active import ActiveCampaign
-    from sender_service.backlog import Acknowledged, Frame
+    from sender_service.backlog import Frame
     from sender_service.journal import ShardKey, ShardProgress
     from service_runtime.database import Store
 
@@ -48,7 +47,6 @@ _WATCH_SECONDS = 1.0
 #: How long a broken stream may take to say why, seconds.
 _REASON_SECONDS = 1.0
 _POLL_SECONDS = 0.01
-_REPORT_PROBLEM = "report"
 
 
 class _StreamBrokenError(Exception):
@@ -67,8 +65,7 @@ class Reporter:
     Attributes:
         recovery: notices what the status service lost.
         finished: told when every outcome of a campaign is acknowledged.
-        trouble: why the status service can't be reported to; empty: it can.
-        trouble_time: since when.
+        reach: whether the status service can be reported to.
     """
 
     def __init__(
@@ -85,17 +82,15 @@ class Reporter:
         self.finished: Callable[[ActiveCampaign], None] | None = None
         self._backlog = Backlog(_RESULTS_A_FRAME)
         self._campaigns: dict[int, ActiveCampaign] = {}
-        self._refused: dict[int, Backoff] = {}
         self._more = asyncio.Event()
         self._room = asyncio.Event()
         self._acknowledgements = Acknowledgements(store, replay_days=replay_days)
         self.recovery = Recovery(
             store, self._backlog, self._acknowledgements, replay_days=replay_days
         )
+        self._refusals = Refusals(store, self._backlog, self.recovery)
         self._progress_time = 0.0
-        self._answers = False
-        self.trouble = ""
-        self.trouble_time: datetime | None = None
+        self.reach = Reach()
 
     def add(self, active: ActiveCampaign, progress: Iterable[ShardProgress]) -> None:
         """Report a campaign, from where its shards are, and follow its state."""
@@ -114,7 +109,7 @@ class Reporter:
         if sealed:
             self._backlog.hold(campaign, 0.0)
         else:
-            self._hold(campaign)
+            self._refusals.hold(campaign)
         self._backlog.subscribe_again(campaign)
         self._more.set()
 
@@ -122,15 +117,15 @@ class Reporter:
         """Keep a stream open until cancelled."""
         backoff = Backoff(first_seconds=0.2, max_seconds=10)
         while True:
-            self._answers = False
+            self.reach.begin()
             try:
                 await self._stream()
             except (_StreamBrokenError, StoreUnavailableError) as error:
-                self._note_lost(str(error))
+                self.reach.lost(str(error), self._backlog.unreported)
             except Exception as error:
                 log.exception("reporter_failed")  # a defect; reporting must go on
-                self._note_lost(f"{type(error).__name__}: {error}")
-            if self._answers:
+                self.reach.lost(f"{type(error).__name__}: {error}", self._backlog.unreported)
+            if self.reach.answered:
                 backoff.reset()
             await asyncio.sleep(backoff.next_seconds())
 
@@ -141,23 +136,10 @@ class Reporter:
     async def drain(self, seconds: float) -> None:
         """Wait until all is acknowledged and stored, at most ``seconds``."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not self.trouble:
+        while time.monotonic() < deadline and not self.reach.trouble:
             if not self._backlog.unreported and self._acknowledgements.all_stored:
                 return
             await asyncio.sleep(_POLL_SECONDS)
-
-    def _note_lost(self, why: str) -> None:
-        if not self.trouble:
-            log.warning("reporter_lost", reason=why, unreported_results=self._backlog.unreported)
-            self.trouble_time = datetime.now(UTC)
-        self.trouble = why
-
-    def _note_answer(self) -> None:
-        self._answers = True
-        if self.trouble:
-            log.info("reporter_regained", unreported_results=self._backlog.unreported)
-            self.trouble = ""
-            self.trouble_time = None
 
     async def _stream(self) -> None:
         """Report on one stream until it breaks.
@@ -238,7 +220,7 @@ class Reporter:
                     journal.read, key=page.key, after=page.after, limit=page.through - page.after
                 )
             )
-            request.results.extend(_result(entry) for entry in entries)
+            request.results.extend(convert.result(entry) for entry in entries)
         return request
 
     def _campaign_id(self, campaign: int) -> str:
@@ -250,7 +232,7 @@ class Reporter:
             response = await call.read()
             if not isinstance(response, pb.ReportResultsResponse):
                 return  # the end of the stream
-            self._note_answer()
+            self.reach.regained(self._backlog.unreported)
             await self._check_generation(response.store_generation)
             self.recovery.note_told(response)
             await self._note_states(response)
@@ -260,7 +242,7 @@ class Reporter:
                 self._progress_time = time.monotonic()
                 self._room.set()
             self._acknowledgements.add(acknowledged.reported)
-            await self._note_rejections(acknowledged, rejections)
+            await self._refusals.note(acknowledged, rejections, self._campaigns)
             for campaign in acknowledged.subscribed:
                 await self.recovery.subscribed(campaign, self._campaigns.get(campaign))
             self._more.set()
@@ -305,58 +287,13 @@ class Reporter:
                     partial(campaigns.store_state, campaign=active.number, state=state)
                 )
 
-    async def _note_rejections(
-        self,
-        acknowledged: Acknowledged,
-        rejections: dict[int, pb.ReportResultsResponse.Rejection],
-    ) -> None:
-        for number, campaign in acknowledged.rejected.items():
-            active = self._campaigns.get(campaign)
-            rejection = rejections[number]
-            self._hold(campaign)
-            lost = rejection.reason in NOT_THERE
-            if (lost and await self.recovery.not_there(campaign, active)) or active is None:
-                continue
-            problem = f"the status service refuses results: {rejection.message}"
-            if await active.tell(self._store, _REPORT_PROBLEM, problem):
-                log.error(
-                    "results_refused",
-                    campaign_id=rejection.campaign_id,
-                    reason=rejection.reason,
-                    error=rejection.message,
-                    action="they are kept and sent again; see the status service",
-                )
-        for campaign in acknowledged.accepted - set(acknowledged.rejected.values()):
-            active = self._campaigns.get(campaign)
-            self.recovery.regained(campaign)
-            if self._refused.pop(campaign, None) is not None and active is not None:
-                await active.tell(self._store, _REPORT_PROBLEM, "")
-                log.info("results_taken_again", campaign_id=active.campaign_id)
-
-    def _hold(self, campaign: int) -> None:
-        backoff = self._refused.setdefault(campaign, Backoff(first_seconds=1, max_seconds=60))
-        self._backlog.hold(campaign, time.monotonic() + backoff.next_seconds())
-
     def finish(self, campaign: int) -> None:
         """Stop following a campaign of which everything is acknowledged."""
         self._backlog.remove(campaign)
-        self._refused.pop(campaign, None)
+        self._refusals.forget(campaign)
         active = self._campaigns.pop(campaign, None)
         if active is not None and self.finished is not None:
             self.finished(active)
-
-
-def _result(entry: sa.Row[Any]) -> pb.Result:
-    result = pb.Result(
-        sequence=entry.sequence,
-        outcome=entry.outcome,
-        attempt=entry.attempt,
-        code=entry.code,
-        detail=entry.detail,
-        provider_message_id=entry.provider_message_id,
-    )
-    result.finish_time.FromMicroseconds(entry.finish_time)
-    return result
 
 
 def _is_cancelled() -> bool:

@@ -277,10 +277,11 @@ class SenderCampaigns:
 
     def status_trouble(self) -> Problem | None:
         """Return why nothing is reported at the moment, and since when; None: it is."""
-        if not self._reporter.trouble or self._reporter.trouble_time is None:
+        reach = self._reporter.reach
+        if not reach.trouble or reach.trouble_time is None:
             return None
-        text = f"the status service does not answer: {self._reporter.trouble}"
-        return Problem(text, self._reporter.trouble_time)
+        text = f"the status service does not answer: {reach.trouble}"
+        return Problem(text, reach.trouble_time)
 
 
 def _check_same(request: pb.UploadRecipientsRequest, first: pb.UploadRecipientsRequest) -> None:
