@@ -65,7 +65,7 @@ COMPLETION_BUGS = (
                 "                    )\n",
             ),
         ),
-        test=f"{_PROPERTIES}::TestS1ToS6",
+        test=f"{_PROPERTIES}::test_s2_every_merge_of_up_to_three_results",
     ),
     Mutant(
         name="equal-is-jumped-over",

@@ -1,0 +1,79 @@
+"""Streams of results beside the model: what they are answered is what it says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from clients.status import StatusClient
+from integration.status_model import CampaignModel, RefusedError, Told
+from integration.status_support import Stream
+from protos.campaign.v1 import status_pb2 as pb
+from status_service.domain import State
+
+#: The number of a stream, a campaign, and (sequence, outcome) of each result.
+Reported = tuple[int, str, Sequence[tuple[int, int]]]
+
+STATES = {state: pb.Campaign.State.Value(state) for state in State}
+
+
+class ModelledStreams:
+    """Streams that are opened when they are used first.
+
+    Args:
+        models: the campaigns, by id; what is reported is reported to them as well.
+    """
+
+    def __init__(self, models: Mapping[str, CampaignModel]) -> None:
+        self._models = models
+        self._streams: dict[int, Stream] = {}
+        #: The campaign of each frame, by stream.
+        self._sent: defaultdict[int, list[str]] = defaultdict(list)
+        self._refused: defaultdict[int, list[tuple[int, str, str]]] = defaultdict(list)
+
+    async def report(
+        self, client: StatusClient, reported: Sequence[Reported], *, together: bool
+    ) -> None:
+        """Report a frame each, all at once or one after the other, and compare the answers."""
+        expected, before = Told(), self._told()
+        for number, name, given in reported:
+            if number not in self._streams:
+                self._streams[number] = Stream(client)
+            results = [pb.Result(sequence=sequence, outcome=outcome) for sequence, outcome in given]
+            frame = await self._streams[number].send(name, *results)
+            self._sent[number].append(name)
+            if not together:
+                await self._streams[number].acked(frame)
+            try:
+                expected = expected.plus(self._models[name].report(given))
+            except RefusedError as refused:
+                self._refused[number].append((frame, name, refused.reason))
+            if together:  # another frame than in the model may have completed it
+                self._models[name].raised_late |= {sequence for sequence, _ in given}
+        for number, stream in self._streams.items():
+            await stream.acked(len(self._sent[number]))
+            assert stream.rejections == self._refused[number]
+        found, expected = self._told(), before.plus(expected)
+        if together:
+            assert found.in_any_order == expected.in_any_order
+        else:
+            assert found == expected
+
+    def _told(self) -> Told:
+        told = Told()
+        for stream in self._streams.values():
+            told = told.plus(Told(*stream.counts))
+        return told
+
+    async def know(self) -> None:
+        """Wait until each stream was told the states of the campaigns it reports to."""
+        for number, stream in self._streams.items():
+            for name in dict.fromkeys(self._sent[number]):
+                await stream.told(name, STATES[self._models[name].state])
+
+    async def close(self) -> None:
+        """Close all, and forget them."""
+        for stream in self._streams.values():
+            await stream.close()
+        for kept in (self._streams, self._sent, self._refused):
+            kept.clear()

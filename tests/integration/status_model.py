@@ -1,0 +1,149 @@
+"""What the status service promises, in memory: a campaign as its callers must see it.
+
+It stands for no part of the service. It keeps a dictionary of outcomes and derives
+everything else, without a counter, a lock or a transaction that could be wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from status_service.domain import OPEN, TERMINAL, Outcome, State
+
+
+class RefusedError(Exception):
+    """The call fails with this reason and changes nothing."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Told(NamedTuple):
+    """What a stream is told of results: how many were new, raised and duplicate."""
+
+    new: int = 0
+    raised: int = 0
+    duplicate: int = 0
+
+    def plus(self, other: Told) -> Told:
+        """Return the sum."""
+        return Told(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    @property
+    def in_any_order(self) -> tuple[int, int]:
+        """What does not depend on which of two frames came first."""
+        return self.new, self.raised + self.duplicate
+
+
+class CampaignModel:
+    """One campaign. Each call returns ``transitioned``, or raises :class:`RefusedError`."""
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        #: Hours from now it is scheduled for, if it is.
+        self.due = 0
+        self.stored: dict[int, int] = {}
+        #: Sequences that got a better outcome after the completion.
+        self.raised_late: set[int] = set()
+        #: Another number after each change, as the etag is another.
+        self.version = 0
+        #: Every state it was in, in order.
+        self.trail = [State.DRAFT]
+
+    @property
+    def state(self) -> State:
+        """The state it is in."""
+        return self.trail[-1]
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The counters that callers see, by name."""
+        numbers = Counter(self.stored.values())
+        by_name = {outcome.name.lower(): numbers[outcome] for outcome in Outcome}
+        pending = 0 if self.total is None else self.total - len(self.stored)
+        return by_name | {"processed": len(self.stored), "pending": pending}
+
+    @property
+    def missing(self) -> list[int]:
+        """The sequences without a result."""
+        return [number for number in range(1, (self.total or 0) + 1) if number not in self.stored]
+
+    def _changed(self, state: State | None = None) -> bool:
+        self.version += 1
+        if state is not None:
+            self.trail.append(state)
+        if self.trail[-1] in OPEN and not self.missing:
+            self.trail.append(State.COMPLETED)
+        return True
+
+    def start(self, total: int, hours: int) -> bool:
+        """Seal, and start now or in so many hours."""
+        if self.state is State.CANCELLED:
+            raise RefusedError("TRANSITION_NOT_ALLOWED")
+        if self.total not in {None, total}:
+            raise RefusedError("CAMPAIGN_SEALED")
+        waits = self.state in {State.DRAFT, State.SCHEDULED}
+        if waits and not hours:
+            self.total = total
+            return self._changed(State.SENDING)
+        if self.state is State.DRAFT:
+            self.total, self.due = total, hours
+            return self._changed(State.SCHEDULED)
+        if self.state is State.SCHEDULED and hours != self.due:
+            self.due = hours
+            self._changed()
+        return False
+
+    def report(self, rows: Iterable[tuple[int, int]]) -> Told:
+        """Merge the results of a frame: the higher outcome stays."""
+        rows = list(rows)
+        if rows and self.total is None:
+            raise RefusedError("CAMPAIGN_NOT_SEALED")
+        if not all(1 <= sequence <= (self.total or 0) for sequence, _ in rows):
+            raise RefusedError("SEQUENCE_OUT_OF_RANGE")
+        told: Counter[str] = Counter()
+        for sequence, outcome in rows:
+            before = self.stored.get(sequence, 0)
+            told["new" if not before else "raised" if outcome > before else "duplicate"] += 1
+            if outcome > before:
+                self.stored[sequence] = outcome
+                if self.state is State.COMPLETED:
+                    self.raised_late.add(sequence)
+        if told["new"] + told["raised"]:
+            self._changed()
+        return Told(told["new"], told["raised"], told["duplicate"])
+
+    def change(self, target: State) -> bool:
+        """Pause, resume or cancel."""
+        if self.state is target:
+            return False
+        allowed = {
+            State.PAUSED: {State.SENDING},
+            State.SENDING: {State.PAUSED},
+            State.CANCELLED: set(State) - TERMINAL,
+        }
+        if self.state not in allowed[target]:
+            raise RefusedError("TRANSITION_NOT_ALLOWED")
+        return self._changed(target)
+
+    def mark_complete(self, *, force: bool, dry_run: bool, current: bool) -> bool:
+        """Complete by hand; ``current`` says whether the etag given is that of now."""
+        if not current:
+            raise RefusedError("ETAG_MISMATCH")
+        if self.state is State.COMPLETED:
+            return False
+        if self.state not in OPEN:
+            raise RefusedError("CAMPAIGN_NOT_SENDING")
+        if self.missing and not force:
+            raise RefusedError("CAMPAIGN_NOT_FULLY_PROCESSED")
+        if not dry_run:
+            self.stored |= dict.fromkeys(self.missing, int(Outcome.UNKNOWN))
+            self._changed()
+        return True
+
+    def repaired(self) -> None:
+        """Take note that a change by hand was put right: nothing but the etag is new."""
+        self.version += 1
