@@ -84,6 +84,7 @@ def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error goes into the log; whom it is about must not
         connect_args=_connect_arguments(holder),
     )
 

@@ -54,7 +54,12 @@ def open_sqlite(url: URL, *, holder: str, readers: int) -> Engines:
 def sqlite_engine(url: URL | str, *, begin: str, connections: int) -> sa.Engine:
     """Return an engine whose transactions open with ``begin``."""
     engine = sa.create_engine(
-        url, module=dbapi2, poolclass=sa.QueuePool, pool_size=connections, max_overflow=0
+        url,
+        module=dbapi2,
+        poolclass=sa.QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        hide_parameters=True,  # an error goes into the log; whom it is about must not
     )
 
     @event.listens_for(engine, "connect")

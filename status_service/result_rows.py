@@ -44,6 +44,15 @@ _SPARSE = 8
 _LOOKUPS_A_STATEMENT = 1_000
 _TIME = UtcTime()
 
+# Built once: building a statement takes longer than running it.
+_STORED = sa.select(results.c.sequence, results.c.outcome).where(
+    results.c.campaign == sa.bindparam("number")
+)
+_STORED_BETWEEN = _STORED.where(
+    results.c.sequence.between(sa.bindparam("first"), sa.bindparam("last"))
+)
+_STORED_AMONG = _STORED.where(results.c.sequence.in_(sa.bindparam("sequences", expanding=True)))
+
 
 def stored_outcomes(
     connection: sa.Connection, campaign: int, sequences: Sequence[int]
@@ -55,16 +64,15 @@ def stored_outcomes(
     if not sequences:
         return {}
     first, last = min(sequences), max(sequences)
-    of_campaign = sa.select(results.c.sequence, results.c.outcome).where(
-        results.c.campaign == campaign
-    )
     if last - first < _SPARSE * len(sequences):
-        rows = connection.execute(of_campaign.where(results.c.sequence.between(first, last)))
+        rows = connection.execute(
+            _STORED_BETWEEN, {"number": campaign, "first": first, "last": last}
+        )
         return dict(rows.all())
     found: dict[int, int] = {}
     for start in range(0, len(sequences), _LOOKUPS_A_STATEMENT):
         part = list(sequences[start : start + _LOOKUPS_A_STATEMENT])
-        rows = connection.execute(of_campaign.where(results.c.sequence.in_(part)))
+        rows = connection.execute(_STORED_AMONG, {"number": campaign, "sequences": part})
         found.update(rows.all())
     return found
 
@@ -80,8 +88,9 @@ def upsert(
     """
     record_time = _TIME.process_bind_param(now, connection.dialect)
     arrays = connection.dialect.name == "postgresql"
-    for start in range(0, len(rows), _ROWS_A_STATEMENT):
-        part = rows[start : start + _ROWS_A_STATEMENT]
+    at_once = max(len(rows), 1) if arrays else _ROWS_A_STATEMENT
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once]
         statement = _UPSERT_ARRAYS if arrays else _upsert_sql(len(part))
         values = _columns(part) if arrays else tuple(chain.from_iterable(part))
         changed = connection.exec_driver_sql(statement, (campaign, record_time, *values)).rowcount
