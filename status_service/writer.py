@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -30,7 +30,11 @@ log = structlog.get_logger()
 _FIRST_BACKOFF = 0.1
 _LONGEST_BACKOFF = 5.0
 
-_Entry = tuple[ledger.Frame, "asyncio.Future[ledger.FrameReceipt]"]
+
+class _Entry(NamedTuple):
+    frame: ledger.Frame
+    receipt: asyncio.Future[ledger.FrameReceipt]
+    submit_time: float  # on the loop's clock
 
 
 class Writer:
@@ -64,8 +68,9 @@ class Writer:
         The future is done when the frame is durable. It fails with
         ShuttingDownError if the writer stops before that.
         """
-        receipt: asyncio.Future[ledger.FrameReceipt] = asyncio.get_running_loop().create_future()
-        await self._queue.put((frame, receipt))
+        loop = asyncio.get_running_loop()
+        receipt: asyncio.Future[ledger.FrameReceipt] = loop.create_future()
+        await self._queue.put(_Entry(frame, receipt, loop.time()))
         return receipt
 
     async def run(self) -> None:
@@ -87,31 +92,41 @@ class Writer:
 
     async def _take(self) -> list[_Entry]:
         batch = [await self._queue.get()]
-        results = len(batch[0][0].rows)
+        results = len(batch[0].frame.rows)
         while results < self._commit_results and not self._queue.empty():
             batch.append(self._queue.get_nowait())
-            results += len(batch[-1][0].rows)
+            results += len(batch[-1].frame.rows)
         return batch
 
     async def _write(self, batch: Sequence[_Entry]) -> None:
+        clock = asyncio.get_running_loop().time
+        begin = clock()
         try:
-            recorded = await self._record([frame for frame, _ in batch])
+            recorded = await self._record([entry.frame for entry in batch])
         except ShuttingDownError as error:
-            for _, receipt in batch:
-                _fail(receipt, error)
+            for entry in batch:
+                _fail(entry.receipt, error)
         except Exception as error:
             # A defect. One frame must not take the others with it.
             log.exception("record_failed", frames=len(batch))
             if len(batch) == 1:
-                _fail(batch[0][1], error)
+                _fail(batch[0].receipt, error)
                 return
             for entry in batch:
                 await self._write([entry])
         else:
-            for (_, receipt), result in zip(batch, recorded.receipts, strict=True):
-                if not receipt.done():
-                    receipt.set_result(result)
+            for entry, result in zip(batch, recorded.receipts, strict=True):
+                if not entry.receipt.done():
+                    entry.receipt.set_result(result)
             self._tell(recorded)
+            log.debug(
+                "results_recorded",
+                frames=len(batch),
+                results=sum(len(entry.frame.rows) for entry in batch),
+                queue_seconds=begin - batch[0].submit_time,
+                write_seconds=clock() - begin,
+                queued_frames=self._queue.qsize(),
+            )
 
     def _tell(self, recorded: ledger.Recorded) -> None:
         """Tell watchers and the log what a batch changed, now that it is durable."""

@@ -1,0 +1,109 @@
+"""Group commit: what waits is bounded, a commit is bounded, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from integration.databases import Database
+from integration.status_support import (
+    PATIENCE_SECONDS,
+    Stream,
+    eventually,
+    reporting,
+    results,
+    serving,
+)
+from protos.campaign.v1 import status_pb2 as pb
+from status_service import ledger
+from status_service.writer import Writer
+
+COMPLETED = pb.Campaign.COMPLETED
+_A_FRAME = 100
+#: A commit takes three frames, and as many wait at most.
+_FRAMES = 3
+_SETTINGS = {"commit_results": _FRAMES * _A_FRAME, "queue_frames": _FRAMES}
+
+
+async def _send(stream: Stream, campaign_id: str, frames: int) -> None:
+    for first in range(1, frames * _A_FRAME, _A_FRAME):
+        await stream.send(campaign_id, *results(range(first, first + _A_FRAME)))
+
+
+async def test_a_store_that_stands_still_fills_no_memory(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame for which there is no room stays with its sender, however long it takes."""
+    frames = 100
+    go_on = threading.Event()
+    record, submit = ledger.record, Writer.submit
+    inside = most_inside = 0
+
+    def held(*args: Any, **kwargs: Any) -> ledger.Recorded:
+        assert go_on.wait(PATIENCE_SECONDS)
+        return record(*args, **kwargs)
+
+    async def counted(self: Writer, frame: ledger.Frame) -> asyncio.Future[ledger.FrameReceipt]:
+        nonlocal inside, most_inside
+        receipt = await submit(self, frame)
+
+        def left(_: asyncio.Future[ledger.FrameReceipt]) -> None:
+            nonlocal inside
+            inside -= 1
+
+        inside += 1
+        most_inside = max(most_inside, inside)
+        receipt.add_done_callback(left)
+        return receipt
+
+    monkeypatch.setattr(ledger, "record", held)
+    monkeypatch.setattr(Writer, "submit", counted)
+    with capture_logs() as logs:
+        async with serving(database, **_SETTINGS) as status:
+            await status.start("a", frames * _A_FRAME)
+            async with reporting(status.client) as stream:
+                await _send(stream, "a", 5 * _FRAMES)  # small enough to be on their way at once
+                assert stream.acked_through == 0
+                go_on.set()
+                for first in range(5 * _FRAMES * _A_FRAME + 1, frames * _A_FRAME, _A_FRAME):
+                    await stream.send("a", *results(range(first, first + _A_FRAME)))
+                await stream.told("a", COMPLETED)
+    # One more may be between the queue and the commit.
+    assert _FRAMES < most_inside <= 2 * _FRAMES + 1
+    commits = [line for line in logs if line["event"] == "results_recorded"]
+    assert sum(line["frames"] for line in commits) == frames
+    assert max(line["results"] for line in commits) == _FRAMES * _A_FRAME
+    assert max(line["queued_frames"] for line in commits) <= _FRAMES
+    assert all(line["queue_seconds"] >= 0 < line["write_seconds"] for line in commits)
+
+
+async def test_l5_a_huge_campaign_holds_up_no_small_one(database: Database) -> None:
+    """A small campaign completes while four streams are busy with a huge one."""
+    frames = 400
+    async with (
+        asyncio.timeout(4 * PATIENCE_SECONDS),
+        serving(database, **_SETTINGS) as status,
+        reporting(status.client) as small,
+    ):
+        await status.start("huge", frames * _A_FRAME)
+        await status.start("small", 1)
+
+        async def report_huge() -> bool:
+            async with reporting(status.client) as stream:
+                await _send(stream, "huge", frames)
+                await stream.told("huge", COMPLETED)
+                return small.states.get("small") == COMPLETED
+
+        huge = [asyncio.create_task(report_huge()) for _ in range(4)]
+
+        async def under_way() -> bool:
+            return (await status.client.get_campaign(campaign_id="huge")).processed > 0
+
+        await eventually(under_way, what="the huge campaign is under way")
+        await small.send("small", *results([1]))
+        await small.told("small", COMPLETED)
+        assert await asyncio.gather(*huge) == [True] * 4
