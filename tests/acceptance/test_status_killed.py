@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -12,6 +13,7 @@ import pytest
 from pysqlite3 import dbapi2
 
 from acceptance.processes import Service
+from clients.errors import UnavailableError
 from clients.status import StatusClient
 from integration.status_support import (
     FAILED,
@@ -19,6 +21,7 @@ from integration.status_support import (
     SENT,
     Stream,
     check_invariants,
+    eventually,
     reporting,
     results,
 )
@@ -48,6 +51,31 @@ def stored(status: Service) -> set[int]:
         return {row[0] for row in connection.execute("SELECT sequence FROM results")}
     finally:
         connection.close()
+
+
+async def answering(client: StatusClient) -> None:
+    """Wait until the service answers.
+
+    gRPC shares connections between channels: a new channel may begin with the refusal
+    that an earlier one met while the service was away, and a stream is not tried again.
+    """
+
+    async def answers() -> bool:
+        try:
+            await client.get_campaign(campaign_id="a")
+        except UnavailableError:
+            return False
+        return True
+
+    await eventually(answers, what="the service answers")
+
+
+@asynccontextmanager
+async def streaming(client: StatusClient) -> AsyncIterator[Stream]:
+    """Open a stream of results once the service answers."""
+    await answering(client)
+    async with reporting(client) as stream:
+        yield stream
 
 
 async def report(stream: Stream, frames: list[int], acknowledged: set[int]) -> None:
@@ -82,7 +110,7 @@ async def test_s7_acknowledged_frames_survive_sigkill(status: Service) -> None:
     for _ in range(_KILLS):
         missing = [frame for frame in _FRAMES if frame not in acknowledged]
         kill_after = chance.randrange(1, len(missing) // 3)
-        async with StatusClient(status.address) as client, reporting(client) as stream:
+        async with StatusClient(status.address) as client, streaming(client) as stream:
             reporter = asyncio.create_task(report(stream, missing, acknowledged))
             await stream.until(lambda: stream.acked_through >= kill_after)  # noqa: B023
             status.kill()
@@ -99,7 +127,7 @@ async def test_s7_acknowledged_frames_survive_sigkill(status: Service) -> None:
     async with StatusClient(status.address) as client:
         rest = [frame for frame in _FRAMES if frame not in acknowledged]
         assert rest, "killed before the end"
-        async with reporting(client) as stream:
+        async with streaming(client) as stream:
             await report(stream, rest, acknowledged)
             assert stream.states == {"a": COMPLETED}
         campaign = await client.get_campaign(campaign_id="a")
