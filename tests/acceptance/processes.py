@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Self
 
 #: How long a process may take to start or to end, seconds: far longer than it does.
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 #: Between two looks at what is waited for, seconds.
 _BETWEEN_LOOKS = 0.01
 

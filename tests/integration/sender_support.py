@@ -222,7 +222,7 @@ async def in_doubt(store: Store, campaign: int) -> int:
 
 
 async def eventually(
-    check: Callable[[], Awaitable[Any]] | Callable[[], Any], *, seconds: float = 20
+    check: Callable[[], Awaitable[Any]] | Callable[[], Any], *, seconds: float = 60
 ) -> Any:
     """Return the first true answer of ``check``, asked until a deadline."""
     deadline = time.monotonic() + seconds

@@ -103,7 +103,7 @@ async def test_enhanced_code_is_told() -> None:
 @pytest.mark.parametrize(("script", "answer"), [("hang", Answer.LOST), ("stall", Answer.DEFERRED)])
 async def test_no_answer_in_time(script: str, answer: Answer) -> None:
     """Silence after the message is LOST, silence before it is not."""
-    async with scripted() as provider, channel(provider, timeout_seconds=0.5) as smtp:
+    async with scripted() as provider, channel(provider, timeout_seconds=3.0) as smtp:
         reply = await send(smtp, f"{script}+x@shop.example")
     assert (reply.answer, reply.code) == (answer, "timeout")
 

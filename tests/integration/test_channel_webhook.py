@@ -110,7 +110,7 @@ async def test_no_answer_in_time_is_lost() -> None:
     """Silence after the message was posted says nothing about it."""
     async with (
         HttpProvider() as provider,
-        channel(provider.url, timeout_seconds=0.5) as webhook,
+        channel(provider.url, timeout_seconds=3.0) as webhook,
     ):
         reply = await send(webhook, "hang+x")
     assert (reply.answer, reply.code) == (Answer.LOST, "timeout")
