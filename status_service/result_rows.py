@@ -132,13 +132,17 @@ def _columns(rows: Sequence[ResultRow]) -> tuple[str, ...]:
 
 
 def count(connection: sa.Connection, campaign: int, total: int) -> Counters:
-    """Return how many of the messages 1..``total`` have each outcome."""
-    rows = connection.execute(
-        sa.select(results.c.outcome, sa.func.count())
-        .where(results.c.campaign == campaign, results.c.sequence <= total)
-        .group_by(results.c.outcome)
-    )
-    return Counters.of({Outcome(outcome): number for outcome, number in rows})
+    """Return how many of the messages 1..``total`` have each outcome.
+
+    One pass with a counter for each outcome: a GROUP BY makes SQLite sort the
+    outcomes of all rows, in memory.
+    """
+    numbers = connection.execute(
+        sa.select(
+            *(sa.func.count().filter(results.c.outcome == outcome) for outcome in Outcome)
+        ).where(results.c.campaign == campaign, results.c.sequence <= total)
+    ).one()
+    return Counters.of(dict(zip(Outcome, numbers, strict=True)))
 
 
 def missing_ranges(
