@@ -48,6 +48,13 @@ class Deployment:
         await asyncio.to_thread(service.kill)
         await self.start(service)
 
+    async def kill_sender_in_mid_sending(self) -> None:
+        """End the sender while the provider thinks: however late that comes, it is in time."""
+        latency = self.provider.latency_seconds
+        self.provider.latency_seconds = PATIENCE_SECONDS
+        await asyncio.to_thread(self.sender.kill)
+        self.provider.latency_seconds = latency
+
     async def send(
         self, addresses: list[str], options: sender_pb2.DeliveryOptions | None = None
     ) -> None:

@@ -73,7 +73,8 @@ async def test_sender_killed_twenty_times_at_most_once(tmp_path: Path, seed: int
             await deployment.accepted(
                 len(deployment.provider.ledger.accepted) + chance.randint(1, 30)
             )
-            await deployment.kill_and_start(deployment.sender)
+            await deployment.kill_sender_in_mid_sending()
+            await deployment.start(deployment.sender)
         campaign = await deployment.completed()
         outcomes = _outcomes(await deployment.results())
 
