@@ -111,9 +111,15 @@ class Backlog:
         return campaign in self._campaigns
 
     def add(self, campaign: int, progress: Iterable[ShardProgress]) -> None:
-        """Take up a campaign whose shards are so far."""
+        """Take up a campaign whose shards are so far.
+
+        One that is taken up already keeps what is known of its pages in flight.
+        """
         added = self._campaigns.setdefault(campaign, _Campaign())
         for key, journaled, reported in progress:
+            if key.shard in added.shards:
+                self.journaled(key, journaled)
+                continue
             added.shards[key.shard] = _Shard(journaled, reported, reported)
             if reported < journaled:
                 added.unsent[key.shard] = None

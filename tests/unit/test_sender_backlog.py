@@ -105,6 +105,16 @@ def test_a_campaign_with_nothing_to_report_is_accepted() -> None:
     assert backlog.acknowledge(1, ()).accepted == {1}
 
 
+def test_a_campaign_taken_up_twice_keeps_its_pages_in_flight() -> None:
+    """A rejected page is sent again, although its campaign was begun anew meanwhile."""
+    backlog = backlog_with(20)
+    drain(backlog)
+    backlog.add(1, [ShardProgress(KEY, 25, 0)])
+    assert [frame.page for frame in drain(backlog, 4)] == [Page(KEY, 20, 25)]
+    assert backlog.acknowledge(4, {2}).reported == {}
+    assert drain(backlog, 5)[0].page == Page(KEY, 0, 10)
+
+
 def test_a_held_campaign_does_not_hold_up_another() -> None:
     """L5: a campaign whose results are refused waits alone."""
     backlog = backlog_with(5)
