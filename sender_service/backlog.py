@@ -217,6 +217,10 @@ class Backlog:
         if campaign in self._campaigns:
             self._campaigns[campaign].held_until = until
 
+    def is_held(self, campaign: int, now: float) -> bool:
+        """Return whether nothing of a campaign is sent at present."""
+        return campaign in self._campaigns and self._campaigns[campaign].held_until > now
+
     def held_until(self, now: float) -> float | None:
         """Return when the next held campaign may go on; None if none waits."""
         waiting = [

@@ -92,12 +92,18 @@ class Refusals:
             log.info("results_taken_again", campaign_id=active.campaign_id)
 
     def hold(self, campaign: int) -> None:
-        """Send nothing of a campaign for a while, each time for longer."""
+        """Send nothing of a campaign for a while, each time for longer.
+
+        Frames that were in flight when it began are refused as well: that is no new
+        refusal, and makes the wait no longer.
+        """
         wait = self._waits.setdefault(
             campaign,
             Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS),
         )
-        self._backlog.hold(campaign, time.monotonic() + wait.next_seconds())
+        now = time.monotonic()
+        if not self._backlog.is_held(campaign, now):
+            self._backlog.hold(campaign, now + wait.next_seconds())
 
     def forget(self, campaign: int) -> None:
         """Forget a campaign of which nothing is left to report."""
