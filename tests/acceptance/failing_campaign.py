@@ -108,6 +108,9 @@ class Reported:
                         assert acked <= response.acked_through <= sent, "S8"
                         acked = response.acked_through
                         self.acknowledged.update(waiting[:acked])
+                await call.done_writing()
+                while await call.read() is not grpc.aio.EOF:
+                    pass  # who hangs up at the last answer does not see what comes of it
             except grpc.aio.AioRpcError as error:
                 return str(error.code())
             except asyncio.InvalidStateError:  # a write after the end

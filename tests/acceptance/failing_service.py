@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psycopg
 import sqlalchemy as sa
 from pysqlite3 import dbapi2
 from sqlalchemy.engine.default import DefaultDialect
@@ -85,15 +87,21 @@ def _lose(connection: Any) -> NoReturn:
     connection = getattr(connection, "driver_connection", connection)
     if isinstance(connection, dbapi2.Connection):
         raise dbapi2.OperationalError("disk I/O error")
-    raise TypeError(f"how does a {type(connection)} fail?")
+    assert isinstance(connection, psycopg.Connection)
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
+    connection.execute("SELECT 1")  # the driver finds out for itself
+    raise AssertionError("the connection was cut and works")
 
 
 def _watch_transactions(faults: Faults) -> None:
     record, mark_complete = ledger.record, campaigns.mark_complete
 
-    def recorded(connection: sa.Connection, frames: Sequence[ledger.Frame]) -> ledger.Recorded:
+    def recorded(
+        connection: sa.Connection, frames: Sequence[ledger.Frame], **options: Any
+    ) -> ledger.Recorded:
         faults.begin(row[3] for frame in frames for row in frame.rows)
-        return record(connection, frames)
+        return record(connection, frames, **options)
 
     def marked(*arguments: Any, reason: str, **options: Any) -> campaigns.Changed:
         faults.begin([reason])
@@ -102,13 +110,20 @@ def _watch_transactions(faults: Faults) -> None:
     ledger.record = recorded
     campaigns.mark_complete = marked
 
-    @sa.event.listens_for(DefaultDialect, "do_execute")
-    def _execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:  # noqa: ARG001
-        step = step_of(statement)
-        faults.passing(When.BEFORE, step, cursor.connection)
-        cursor.execute(statement, parameters)
-        faults.passing(When.AFTER, step, cursor.connection)
-        return True  # done: the dialect need not
+    def executing(name: str) -> None:
+        def execute(cursor: Any, statement: str, *rest: Any) -> bool:
+            step = step_of(statement)
+            faults.passing(When.BEFORE, step, cursor.connection)
+            getattr(cursor, "executemany" if name == "do_executemany" else "execute")(
+                statement, *rest[:-1]
+            )
+            faults.passing(When.AFTER, step, cursor.connection)
+            return True  # done: the dialect need not
+
+        sa.event.listen(DefaultDialect, name, execute)
+
+    for name in ("do_execute", "do_executemany", "do_execute_no_params"):
+        executing(name)
 
     def ending(name: str, step: str) -> None:
         end = getattr(DefaultDialect, name)

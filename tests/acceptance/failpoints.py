@@ -54,7 +54,7 @@ FIRED = "fired-faults"
 TRACE = "trace"
 
 _CHANGE = re.compile(r"\s*(INSERT|UPDATE|DELETE)\s+(?:INTO\s+|FROM\s+)?(\w+)", re.IGNORECASE)
-_SELECT = re.compile(r"\s*SELECT\b.*?\bFROM\s+(\w+)", re.IGNORECASE | re.DOTALL)
+_SELECT = re.compile(r"\s*SELECT\b.*?\bFROM\s+(\w+)\b(?!\()", re.IGNORECASE | re.DOTALL)
 
 
 class Fault(StrEnum):

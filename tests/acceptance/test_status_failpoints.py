@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
-from pysqlite3 import dbapi2
 
 from acceptance import failing_service
 from acceptance.deployment import until
@@ -17,128 +19,206 @@ from acceptance.failpoints import COMPLETING, FORCING, TRACE, WRITING, Failpoint
 from acceptance.forked import ForkedService
 from clients.errors import UnavailableError
 from clients.status import StatusClient
-from integration.status_support import PATIENCE_SECONDS, UNKNOWN, check_invariants
+from integration.databases import Database, Hand, PostgresqlDatabase, SqliteDatabase
+from integration.status_support import UNKNOWN, check_invariants
 from protos.campaign.v1 import status_pb2 as pb
+from providers.postgresql_server import PostgresqlServer
 
 #: A frame in mid-campaign and the one that completes it, and the steps of each.
 FRAMES = {"middle": (MIDDLE, WRITING), "last": (LAST, COMPLETING)}
+#: Every fault on either side of a step.
+FAULTS = [(fault, when) for fault in Fault for when in When]
 
 
-def points(*steps: str) -> list[Failpoint]:
-    """Return every fault on either side of each of these steps."""
-    return [Failpoint(fault, when, step) for fault in Fault for step in steps for when in When]
+class Target:
+    """A campaign, the service that is to fail with it, and its database."""
+
+    def __init__(self, service: ForkedService, database: Database, campaign_id: str) -> None:
+        self.service = service
+        self.database = database
+        self.campaign_id = campaign_id
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Hand]:
+        """Look at one committed state of the database, whatever goes on."""
+        with self.database.by_hand() as hand:
+            if isinstance(self.database, SqliteDatabase):
+                hand.execute("BEGIN")
+            else:
+                hand.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield hand
+
+    def stored(self) -> dict[int, int]:
+        """Return the stored outcome of each message, after checking what must always hold."""
+        with self.snapshot() as hand:
+            check_invariants(hand)
+            rows = hand.execute(
+                "SELECT sequence, outcome FROM results JOIN campaigns USING (campaign)"
+                " WHERE campaign_id = ?",
+                (self.campaign_id,),
+            ).fetchall()
+        return {row["sequence"]: row["outcome"] for row in rows}
+
+    async def happened(self, point: Failpoint) -> None:
+        """Wait until the fault has happened; a service that hangs or dies of it is gone then."""
+        await until(lambda: fired(self.service.folder) == [str(point)])
+        if point.fault is Fault.HANG:
+            await asyncio.to_thread(self.service.kill)
+        if point.fault is Fault.KILL:
+            assert await asyncio.to_thread(self.service.wait) < 0
+
+    async def left_behind(self) -> dict[int, int]:
+        """Start what died, and return what it had stored, before anything is sent again."""
+        await asyncio.to_thread(self.service.start)
+        return self.stored()
+
+    async def check_end(self, expected: dict[int, int], point: Failpoint) -> None:
+        """Check that the campaign is completed by what was reported, and what was told of it."""
+        async with StatusClient(self.service.address) as client:
+            campaign = await client.get_campaign(campaign_id=self.campaign_id)
+            assert campaign.state == pb.Campaign.COMPLETED, "L1"
+            found = await client.repair_campaigns(campaign_id=self.campaign_id)
+        assert not any(one.repaired for one in found.diagnoses), "L1"
+        assert not self.service.events("campaign_repaired"), "L1"
+        assert self.stored() == expected
+        assert fired(self.service.folder) == [str(point)], "it happened once"
+        told = {line["event"] for line in self.service.events() if line["level"] != "info"}
+        if point.fault is not Fault.ERROR:
+            assert not told
+        elif point.step != "acknowledge":
+            assert told <= {"store_failed", "store_write_failed"}
+            assert len(self.service.events("store_failed")) == 1, "S15"
+        else:
+            assert told == {"call_failed"}, "S15"
 
 
-class SqliteStore:
-    """The database of a service in its folder."""
+#: Makes a target: the name is that of its campaign.
+Aim = Callable[..., Target]
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "closeout-status.db"
 
-    def outcomes(self) -> dict[int, int]:
-        """Return the stored outcome of each message of the one campaign."""
-        connection = dbapi2.connect(self._path, timeout=PATIENCE_SECONDS)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
+    """Make targets on each kind of database: a file for each, or a server that all share."""
+    services: list[ForkedService] = []
+    first = threading.Lock()
+
+    def made(campaign_id: str, main: Callable[[], int] = failing_service.main) -> Target:
+        folder = tmp_path / campaign_id
+        target = shared or SqliteDatabase(folder / "status.db")
+        service = ForkedService(
+            main,
+            "status service listening on ",
+            folder,
+            {
+                "CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0",
+                "CLOSEOUT_STATUS_DATABASE_URL": target.url,
+                # It looks for defects all the while, and must find none.
+                "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "0.2",
+            },
+        )
+        with first:
+            services.append(service)
+            if len(services) == 1:
+                service.start()  # it makes the tables of all
+        service.environment["CLOSEOUT_STATUS_LISTEN"] = service.address or service.start()
+        return Target(service, target, campaign_id)
+
+    shared = None
+    if request.param == "postgresql":
+        server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+        shared = PostgresqlDatabase(server.create_database())
+    yield made
+    for service in services:
+        if service.is_running:
+            service.kill()
+    if shared is not None:
+        server.drop_database(shared.url)
+
+
+async def at_once(attacks: dict[str, Coroutine[Any, Any, None]]) -> None:
+    """Attack several targets at once; what fails has its name in a note."""
+
+    async def named(name: str, attack: Coroutine[Any, Any, None]) -> None:
         try:
-            return dict(connection.execute("SELECT sequence, outcome FROM results").fetchall())
-        finally:
-            connection.close()
+            await attack
+        except BaseException as error:
+            error.add_note(f"with the fault: {name}")
+            raise
 
-    def check(self) -> None:
-        """Check what must hold in it."""
-        connection = dbapi2.connect(self._path, timeout=PATIENCE_SECONDS)
-        try:
-            check_invariants(connection)
-        finally:
-            connection.close()
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[ForkedService]:
-    """A status service with faults, started, which comes back on the port it had."""
-    with ForkedService(
-        failing_service.main,
-        "status service listening on ",
-        tmp_path,
-        {
-            "CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0",
-            # It looks for defects all the while, and must find none.
-            "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "0.05",
-        },
-    ) as started:
-        started.environment["CLOSEOUT_STATUS_LISTEN"] = started.start()
-        yield started
-
-
-@pytest.fixture
-def store(service: ForkedService) -> SqliteStore:
-    """Its database."""
-    return SqliteStore(service.folder)
+    async with asyncio.TaskGroup() as group:
+        for name, attack in attacks.items():
+            group.create_task(named(name, attack))
 
 
 @pytest.mark.parametrize(
-    ("place", "point"),
-    [
-        pytest.param(place, point, id=f"{place}-{point}")
-        for place, (_, steps) in FRAMES.items()
-        for point in points(*steps)
-    ],
+    ("place", "step"), [(place, step) for place, (_, steps) in FRAMES.items() for step in steps]
 )
-async def test_s1_to_s8_a_fault_at_any_step_of_a_frame(
-    service: ForkedService, store: SqliteStore, place: str, point: Failpoint
-) -> None:
+async def test_s1_to_s8_a_fault_at_any_step_of_a_frame(aim: Aim, place: str, step: str) -> None:
     """What was acknowledged is there, and the campaign completes once, whatever fails where."""
     frame, _ = FRAMES[place]
-    campaign = Reported.with_code("a", str(point), frame)
-    async with StatusClient(service.address) as client:
-        await campaign.start(client)
-    async with meddling(service, "a"):
-        reporting = asyncio.create_task(campaign.report(service.address))
-        await happened(service, point)
-        await reporting
-        if point.fault is not Fault.ERROR:
-            kept = await left_behind(service, store)
-            for sequence, outcome in campaign.outcomes_of(campaign.acknowledged).items():
-                assert kept[sequence] >= outcome, "S7"
-            assert (campaign.frames[frame][-1].sequence in kept) == point.is_committed
-        await campaign.report_all(service)
-        await completed(service)
-    assert store.outcomes() == campaign.outcomes
-    check(service, store, point)
+
+    async def attack(point: Failpoint) -> None:
+        target = await asyncio.to_thread(aim, f"{point.fault}-{point.when}")
+        service = target.service
+        campaign = Reported.with_code(target.campaign_id, str(point), frame)
+        async with StatusClient(service.address) as client:
+            await campaign.start(client)
+        async with meddling(service, target.campaign_id):
+            reporting = asyncio.create_task(campaign.report(service.address))
+            await target.happened(point)
+            await reporting
+            if point.fault is not Fault.ERROR:
+                kept = await target.left_behind()
+                for sequence, outcome in campaign.outcomes_of(campaign.acknowledged).items():
+                    assert kept[sequence] >= outcome, "S7"
+                assert (campaign.frames[frame][-1].sequence in kept) == point.is_committed
+            await campaign.report_all(service)
+        await target.check_end(campaign.outcomes, point)
+
+    points = [Failpoint(fault, when, step) for fault, when in FAULTS]
+    if place == "middle":  # what hangs is killed in the end: once is enough for that
+        points = [point for point in points if point.fault is not Fault.HANG]
+    await at_once({str(point): attack(point) for point in points})
 
 
-@pytest.mark.parametrize("point", points(*FORCING), ids=str)
-async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(
-    service: ForkedService, store: SqliteStore, point: Failpoint
-) -> None:
+@pytest.mark.parametrize("step", FORCING)
+async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(aim: Aim, step: str) -> None:
     """MarkComplete with force does all of it or nothing, and once, when it is called again."""
-    campaign = Reported.with_code("a", "", 0)
-    async with StatusClient(service.address) as client:
-        await campaign.start(client)
-    del campaign.frames[LAST]
-    await campaign.report_all(service)
-    expected = campaign.outcomes | dict.fromkeys(range(TOTAL - 11, TOTAL + 1), UNKNOWN)
-    # A channel that repeats no call by itself.
-    async with grpc.aio.insecure_channel(service.address) as channel:
-        call = asyncio.create_task(
-            StatusClient(channel).mark_complete(campaign_id="a", force=True, reason=str(point))
+
+    async def attack(point: Failpoint) -> None:
+        target = await asyncio.to_thread(aim, f"{point.fault}-{point.when}")
+        service = target.service
+        campaign = Reported.with_code(target.campaign_id, "", 0)
+        async with StatusClient(service.address) as client:
+            await campaign.start(client)
+        del campaign.frames[LAST]
+        await campaign.report_all(service)
+        expected = campaign.outcomes | dict.fromkeys(
+            range(max(campaign.outcomes) + 1, TOTAL + 1), UNKNOWN
         )
-        await happened(service, point)
-        with pytest.raises(UnavailableError):
-            await call
-    if point.fault is not Fault.ERROR:
-        kept = await left_behind(service, store)
-        assert kept == (expected if point.is_committed else campaign.outcomes)
-    async with StatusClient(service.address) as client:
-        await client.mark_complete(campaign_id="a", force=True, reason=str(point))
-    await completed(service)
-    assert store.outcomes() == expected
-    check(service, store, point)
+        order = {"campaign_id": target.campaign_id, "force": True, "reason": str(point)}
+        # A channel that repeats no call by itself.
+        async with grpc.aio.insecure_channel(service.address) as channel:
+            call = asyncio.create_task(StatusClient(channel).mark_complete(**order))
+            await target.happened(point)
+            with pytest.raises(UnavailableError):
+                await call
+        if point.fault is not Fault.ERROR:
+            kept = await target.left_behind()
+            assert kept == (expected if point.is_committed else campaign.outcomes)
+        async with StatusClient(service.address) as client:
+            await client.mark_complete(**order)
+        await target.check_end(expected, point)
+
+    points = [Failpoint(fault, when, step) for fault, when in FAULTS]
+    await at_once({str(point): attack(point) for point in points})
 
 
 @pytest.mark.parametrize("place", FRAMES)
-async def test_the_failpoints_are_the_steps_of_a_frame(service: ForkedService, place: str) -> None:
+async def test_the_failpoints_are_the_steps_of_a_frame(aim: Aim, place: str) -> None:
     """A statement that nobody attacks yet shows here."""
     frame, steps = FRAMES[place]
+    service = aim("a").service
     campaign = Reported.with_code("a", TRACE, frame)
     async with StatusClient(service.address) as client:
         await campaign.start(client)
@@ -147,8 +227,9 @@ async def test_the_failpoints_are_the_steps_of_a_frame(service: ForkedService, p
     assert traced(service) == list(steps)
 
 
-async def test_the_failpoints_are_the_steps_of_a_completion_by_hand(service: ForkedService) -> None:
+async def test_the_failpoints_are_the_steps_of_a_completion_by_hand(aim: Aim) -> None:
     """A statement that nobody attacks yet shows here."""
+    service = aim("a").service
     async with StatusClient(service.address) as client:
         await Reported.with_code("a", "", 0).start(client)
         await client.mark_complete(campaign_id="a", force=True, reason=TRACE)
@@ -158,42 +239,3 @@ async def test_the_failpoints_are_the_steps_of_a_completion_by_hand(service: For
 def traced(service: ForkedService) -> list[str]:
     """Return the steps that were noted, each where it came first."""
     return list(dict.fromkeys(line.removeprefix(f"{TRACE} ") for line in fired(service.folder)))
-
-
-async def happened(service: ForkedService, point: Failpoint) -> None:
-    """Wait until the fault has happened; a service that hangs or dies of it is gone then."""
-    await until(lambda: fired(service.folder) == [str(point)])
-    if point.fault is Fault.HANG:
-        await asyncio.to_thread(service.kill)
-    if point.fault is Fault.KILL:
-        assert await asyncio.to_thread(service.wait) < 0
-
-
-async def left_behind(service: ForkedService, store: SqliteStore) -> dict[int, int]:
-    """Start what died, and return what it had stored, before anything is sent again."""
-    await asyncio.to_thread(service.start)
-    store.check()
-    return store.outcomes()
-
-
-async def completed(service: ForkedService) -> None:
-    """Check that the campaign is completed, and that nothing is left to repair."""
-    async with StatusClient(service.address) as client:
-        campaign = await client.get_campaign(campaign_id="a")
-        assert campaign.state == pb.Campaign.COMPLETED, "L1"
-        assert not (await client.repair_campaigns()).diagnoses
-
-
-def check(service: ForkedService, store: SqliteStore, point: Failpoint) -> None:
-    """Check what must hold at the end of every fault."""
-    store.check()
-    assert fired(service.folder) == [str(point)], "it happened once"
-    assert not service.events("campaign_repaired"), "L1"
-    told = {line["event"] for line in service.events() if line["level"] != "info"}
-    if point.fault is not Fault.ERROR:
-        assert not told
-    elif point.step != "acknowledge":
-        assert told <= {"store_failed", "store_write_failed"}
-        assert len(service.events("store_failed")) == 1, "S15"
-    elif point.when is When.BEFORE:  # afterwards nobody may be left to fail for
-        assert told == {"call_failed"}, "S15"
