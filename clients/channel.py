@@ -61,6 +61,8 @@ _OPTIONS: list[tuple[str, Any]] = [
     # A restarted service is found again within seconds, not minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A new channel tries at once, and does not wait for what another one learned.
+    ("grpc.use_local_subchannel_pool", 1),
     # The proxy of the environment is for the web, not for services next door.
     ("grpc.enable_http_proxy", 0),
 ]

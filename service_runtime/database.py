@@ -6,8 +6,10 @@ What is particular to a kind of database is in :mod:`.sqlite` and :mod:`.postgre
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -30,6 +32,8 @@ T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Reads that may run at once beside the one writer.
 _READERS = 2
+#: A write that takes longer, seconds, counts as a database that does not answer.
+_LONG_WRITE = 10.0
 #: What a transaction fails with where the database, not the statement, is at fault.
 _UNAVAILABLE = (
     sa.exc.OperationalError,
@@ -93,7 +97,6 @@ class Store:
     Attributes:
         url: the URL without its password.
         listen: hears of what others change, or None where nobody else can: :mod:`.engines`.
-        answering: False from a failed transaction to the next probe that succeeds.
 
     Raises:
         StartupError: the database can't be used; the text says why.
@@ -101,9 +104,10 @@ class Store:
 
     def __init__(self, url: str, metadata: sa.MetaData, *, holder: str) -> None:
         self._engines = open_engines(url, holder=holder)
-        self.url = self._engines.writer.url.render_as_string()
+        self.url = sa.make_url(url).render_as_string()
         self.listen = self._engines.listen
-        self.answering = True
+        self._failed = False
+        self._write_begin: float | None = None  # of the one that runs, on the monotonic clock
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         try:
@@ -120,7 +124,15 @@ class Store:
                 or, where the failure is one of commit, its outcome is not known.
             StoreBusyError: somebody held a lock for too long; nothing of it stays.
         """
-        return await self._run(self._write_thread, self._engines.writer, work)
+
+        def timed() -> T:
+            self._write_begin = time.monotonic()
+            try:
+                return _transaction(self._engines.writer, work)
+            finally:
+                self._write_begin = None
+
+        return await self._run(self._write_thread, timed)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` on one consistent snapshot. ``work`` must neither write nor lock.
@@ -128,7 +140,9 @@ class Store:
         Raises:
             StoreUnavailableError: the database does not answer.
         """
-        return await self._run(self._read_threads, self._engines.reader, work)
+        return await self._run(
+            self._read_threads, partial(_transaction, self._engines.reader, work)
+        )
 
     async def probe(self) -> None:
         """Find out whether something can be stored; ``answering`` says so afterwards.
@@ -137,21 +151,20 @@ class Store:
             StoreUnavailableError: it can't.
         """
         await self.write(self._engines.probe)
-        self.answering = True
+        self._failed = False
 
-    async def _run(
-        self, threads: ThreadPoolExecutor, engine: sa.Engine, work: Callable[[sa.Connection], T]
-    ) -> T:
-        def transaction() -> T:
-            try:
-                with engine.begin() as connection:
-                    return work(connection)
-            except _UNAVAILABLE:
-                # The next try begins on a new connection: after a failover the old
-                # one may still answer, and lead to a server that takes no writes.
-                engine.dispose()
-                raise
+    @property
+    def answering(self) -> bool:
+        """Whether writes are answered.
 
+        False from a failed transaction to the next probe that succeeds, and while a
+        write takes so long that those behind it wait as for a database that is gone.
+        """
+        begin = self._write_begin
+        late = begin is not None and time.monotonic() - begin > _LONG_WRITE
+        return not self._failed and not late
+
+    async def _run(self, threads: ThreadPoolExecutor, transaction: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, transaction)
         except _UNAVAILABLE as error:
@@ -160,7 +173,7 @@ class Store:
                 raise StoreBusyError(
                     f"a lock is held by others ({words}); try again", retry_after_seconds=1.0
                 ) from error
-            self.answering = False
+            self._failed = True
             log.warning("store_failed", error=words)
             raise StoreUnavailableError(
                 f"the database does not answer ({words}); try again", retry_after_seconds=1.0
@@ -173,6 +186,17 @@ class Store:
         self._engines.reader.dispose()
         self._engines.writer.dispose()
         self._engines.release()
+
+
+def _transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+    try:
+        with engine.begin() as connection:
+            return work(connection)
+    except _UNAVAILABLE:
+        # The next try begins on a new connection: after a failover the old one may
+        # still answer, and lead to a server that takes no writes.
+        engine.dispose()
+        raise
 
 
 def open_engines(url: str, *, holder: str) -> Engines:

@@ -37,8 +37,8 @@ _CONNECT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
     "client_encoding": "utf8",
-    "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s",
 }
+_OPTIONS = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s"
 #: Written to the log of the server and gone at the end of the transaction.
 _PROBE = sa.Table(
     "store_probe",
@@ -85,7 +85,7 @@ def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int
         max_overflow=0,
         pool_pre_ping=True,
         hide_parameters=True,  # an error goes into the log; whom it is about must not
-        connect_args=_connect_arguments(holder),
+        connect_args=_connect_arguments(url, holder),
     )
 
     @event.listens_for(engine, "connect")
@@ -132,7 +132,7 @@ async def _listen(url: URL, holder: str, channel: str) -> AsyncIterator[AsyncIte
         async with await psycopg.AsyncConnection.connect(
             url.set(drivername="postgresql").render_as_string(hide_password=False),
             autocommit=True,
-            **_connect_arguments(holder),
+            **_connect_arguments(url, holder),
         ) as connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             yield (notification.payload async for notification in connection.notifies())
@@ -140,8 +140,10 @@ async def _listen(url: URL, holder: str, channel: str) -> AsyncIterator[AsyncIte
         raise StoreUnavailableError(f"the database tells nothing ({error})") from error
 
 
-def _connect_arguments(holder: str) -> dict[str, Any]:
-    return _CONNECT | {"application_name": f"closeout {holder}"}
+def _connect_arguments(url: URL, holder: str) -> dict[str, Any]:
+    """Return ours, and over them what the URL asks for."""
+    ours = _CONNECT | {"application_name": f"closeout {holder}"} | url.query
+    return ours | {"options": f"{_OPTIONS} {url.query.get('options', '')}"}
 
 
 def is_lock_timeout(error: Exception) -> bool:

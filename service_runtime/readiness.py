@@ -24,11 +24,12 @@ async def follow_store(store: Store, server: Server) -> None:
     """Set ``server`` serving while ``store`` answers. Runs until it is cancelled."""
     serving = None
     while True:
-        if not store.answering:
-            with contextlib.suppress(StoreUnavailableError):  # logged by the store; asked again
-                await store.probe()
         if serving is not store.answering:
             serving = store.answering
             await server.set_serving(serving=serving)
             log.info("readiness_changed", serving=serving)
+        if not serving:
+            with contextlib.suppress(StoreUnavailableError):  # logged by the store; asked again
+                await store.probe()
+                continue
         await asyncio.sleep(_INTERVAL)

@@ -90,6 +90,14 @@ def test_s7_a_server_that_forgets_commits_is_refused(
     accept(url_of(server))
 
 
+def test_s7_what_the_url_asks_for_counts_and_is_refused_alike(server: PostgresqlServer) -> None:
+    """Options of the URL reach the server beside our own."""
+    assert "synchronous_commit is off" in refusal(
+        f"{url_of(server)}?options=-csynchronous_commit%3Doff"
+    )
+    accept(f"{url_of(server)}?options=-cwork_mem%3D1MB&connect_timeout=3")
+
+
 @pytest.mark.parametrize("level", ["on", "local", "remote_write", "remote_apply"])
 def test_a_commit_that_waits_for_the_disk_is_enough(server: PostgresqlServer, level: str) -> None:
     """Every level of synchronous_commit but off keeps what was acknowledged."""

@@ -181,11 +181,18 @@ async def test_s7_an_outage_while_frames_stream_loses_nothing(
 
 
 async def test_s7_a_frozen_server_goes_on_where_it_was(
-    server: PostgresqlServer, database: PostgresqlDatabase
+    server: PostgresqlServer, database: PostgresqlDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While nothing answers nothing is acknowledged, and calls end at their deadline."""
-    async with serving(database, **_SETTINGS) as status, reporting(status.client) as stream:
+    """While nothing answers nothing is acknowledged, calls end at their deadline, health tells."""
+    monkeypatch.setattr("service_runtime.database._LONG_WRITE", 1.0)
+    async with (
+        serving(database, **_SETTINGS) as status,
+        open_channel(status.address) as channel,
+        reporting(status.client) as stream,
+    ):
+        health = Health(channel)
         await status.start("a", _TOTAL)
+        await eventually(health.good, what="health says SERVING")
         sending = asyncio.create_task(send(stream, 1, _BEFORE))
         await stream.acked(_BEFORE // 4)
         await asyncio.to_thread(server.pause)
@@ -201,8 +208,10 @@ async def test_s7_a_frozen_server_goes_on_where_it_was(
                 assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
                 acknowledged.append(stream.acked_through)
             assert acknowledged[0] == acknowledged[1] < _BEFORE + _DURING
+            await eventually(health.bad, what="health says NOT_SERVING")
         finally:
             await asyncio.to_thread(server.resume)
+        await eventually(health.good, what="health says SERVING again")
         await sending
         await check_all_is_stored_once(status, stream)
 

@@ -275,8 +275,8 @@ RESULT_BUGS = (
         edits=(
             Edit(
                 _WRITER,
-                "        await self._queue.put((frame, receipt))\n",
-                "        await self._queue.put((frame, receipt))\n"
+                "        await self._queue.put(_Entry(frame, receipt, loop.time()))\n",
+                "        await self._queue.put(_Entry(frame, receipt, loop.time()))\n"
                 "        receipt.set_result(ledger.FrameReceipt(new=len(frame.rows)))\n",
             ),
         ),
