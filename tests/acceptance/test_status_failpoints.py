@@ -1,4 +1,4 @@
-"""S1 to S8 and L1 with a fault at every step of the write path of the status service."""
+"""S1, S3, S4, S5, S6, S7, S8, S14, L1: a fault at every step of the write path."""
 
 from __future__ import annotations
 
