@@ -23,6 +23,7 @@ from integration.databases import Database, Hand, PostgresqlDatabase, SqliteData
 from integration.status_support import UNKNOWN, check_invariants
 from protos.campaign.v1 import status_pb2 as pb
 from providers.postgresql_server import PostgresqlServer
+from status_service import __main__ as status_main
 
 #: A frame in mid-campaign and the one that completes it, and the steps of each.
 FRAMES = {"middle": (MIDDLE, WRITING), "last": (LAST, COMPLETING)}
@@ -212,6 +213,43 @@ async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(aim: Aim, step: s
 
     points = [Failpoint(fault, when, step) for fault, when in FAULTS]
     await at_once({str(point): attack(point) for point in points})
+
+
+@pytest.mark.parametrize("aim", ["postgresql"], indirect=True)
+async def test_s4_another_instance_takes_over_from_one_that_hangs(aim: Aim) -> None:
+    """It waits for a lock that the hanging one holds, and for nothing else, and completes once."""
+    other = aim("other", status_main.main).service
+    for step in COMPLETING:
+        point = Failpoint(Fault.HANG, When.AFTER, step)
+        target = aim(step.replace(" ", "-"))
+        campaign = Reported.with_code(target.campaign_id, str(point), LAST)
+        again = Reported.with_code(target.campaign_id, "", LAST)
+        async with StatusClient(other.address) as client:
+            await campaign.start(client)
+            reporting = asyncio.create_task(campaign.report(target.service.address))
+            await until(lambda: fired(target.service.folder) == [str(point)])  # noqa: B023
+            taking_over = asyncio.create_task(again.report_all(other))
+            if not point.is_committed:
+                await until(lambda: is_waiting_for_a_lock(target.database))  # noqa: B023
+                assert not again.acknowledged
+                await asyncio.to_thread(target.service.kill)
+            await taking_over
+            told = await client.get_campaign(campaign_id=target.campaign_id)
+            assert told.state == pb.Campaign.COMPLETED, step
+            assert target.stored() == campaign.outcomes
+        await asyncio.to_thread(target.service.kill)
+        await reporting
+    assert not other.events("campaign_repaired"), "L1"
+
+
+def is_waiting_for_a_lock(database: Database) -> bool:
+    """Return whether somebody waits for what another transaction has locked."""
+    with database.by_hand() as hand:
+        (waiting,) = hand.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+        ).fetchone()
+    return bool(waiting)
 
 
 @pytest.mark.parametrize("place", FRAMES)
