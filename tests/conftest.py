@@ -30,6 +30,23 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `make soak` turns up."""
+    parser.addoption(
+        "--race-rounds",
+        type=int,
+        default=1_000,
+        help="how many campaigns end in races on each database (default: %(default)s)",
+    )
+
+
+@pytest.fixture(scope="session")
+def race_rounds(request: pytest.FixtureRequest) -> int:
+    """How many campaigns end in races."""
+    rounds: int = request.config.getoption("--race-rounds")
+    return rounds
+
+
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[PostgresqlServer]:
     """The PostgreSQL that tests share: take a database, and leave the server as it is."""

@@ -1,16 +1,18 @@
 """S4, S14: everybody finishes one campaign at once; it completes once.
 
-On gRPC many calls meet one writer. Beneath it, threads with connections of their own
-stand for the replicas that the design allows.
+Through gRPC many calls meet the writer of a service, or on PostgreSQL those of two.
+Beneath it, threads with a connection each do what the replicas of a service do.
+`--race-rounds` says how many campaigns end on each database, a quarter through gRPC.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -18,13 +20,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from clients.errors import FailedPreconditionError
-from integration.databases import Database
+from integration.databases import Database, PostgresqlDatabase
 from integration.status_support import (
     PATIENCE_SECONDS,
     Status,
+    Stream,
     check_invariants,
     reporting,
     results,
+    serving,
 )
 from service_runtime.caller import Caller
 from service_runtime.database import Store
@@ -33,98 +37,111 @@ from status_service.domain import Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, TransitionNotAllowedError
 from status_service.schema import metadata
 
-COMPLETED = 5
-_ROUNDS = 100
-_TOTAL = 24
+#: Last batches of a campaign, of one result each.
+_BATCHES = 64
+_STREAMS = 4
+#: Campaigns that end side by side, each with streams of its own.
+_LANES = 4
 _TOO_EARLY_OR_TOO_LATE = {"CAMPAIGN_NOT_FULLY_PROCESSED", "TRANSITION_NOT_ALLOWED"}
 _CALLER = Caller("default", "racer")
 
 
-async def test_s4_s14_the_last_results_race_with_every_repair(status: Status) -> None:
-    """32 calls at once on each of 100 campaigns: one completion each, and repair finds nothing."""
+async def test_s4_s14_last_batches_race_with_every_call(
+    database: Database, race_rounds: int
+) -> None:
+    """64 last batches, MarkComplete, pause, resume and repair at once: completed once, L1."""
+    rounds = race_rounds // 4
     async with AsyncExitStack() as opened:
-        streams = [await opened.enter_async_context(reporting(status.client)) for _ in range(8)]
-        client = status.client
-        for number in range(_ROUNDS):
-            name = f"race-{number}"
-            await status.start(name, _TOTAL)
-            barrier = asyncio.Barrier(32)
-
-            async def together(call: Callable[[], Any], barrier: asyncio.Barrier) -> None:
-                await barrier.wait()
-                try:
-                    await call()
-                except FailedPreconditionError as error:
-                    if error.reason not in _TOO_EARLY_OR_TOO_LATE:
-                        raise
-
-            share = _TOTAL // len(streams)
-            calls: list[Callable[[], Any]] = [
-                partial(
-                    stream.send, name, *results(range(index * share + 1, (index + 1) * share + 1))
-                )
-                for index, stream in enumerate(streams)
+        replicas = [
+            await opened.enter_async_context(serving(database))
+            for _ in range(2 if isinstance(database, PostgresqlDatabase) else 1)
+        ]
+        lanes = [
+            [
+                await opened.enter_async_context(reporting(replicas[number % len(replicas)].client))
+                for number in range(_STREAMS)
             ]
-            calls += [partial(client.mark_complete, campaign_id=name, reason="race")] * 8
-            calls += [partial(client.repair_campaigns, campaign_id=name)] * 8
-            calls += [partial(client.pause_campaign, campaign_id=name)] * 4
-            calls += [partial(client.resume_campaign, campaign_id=name)] * 4
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await asyncio.gather(*(together(call, barrier) for call in calls))
-            for stream in streams:
-                await stream.acked(number + 1)
-            campaign = await client.get_campaign(campaign_id=name)
-            assert (campaign.state, campaign.sent) == (COMPLETED, _TOTAL)
-        for stream in streams:
-            assert not stream.rejections
-            assert set(stream.states.values()) == {COMPLETED}
-        assert sum(stream.counts[0] for stream in streams) == _ROUNDS * _TOTAL
-    assert not (await client.repair_campaigns()).diagnoses
-    (row,) = status.execute("SELECT count(*) FROM transitions WHERE cause = 'RECONCILE'")
-    assert row[0] == 0, "L1"
+            for _ in range(_LANES)
+        ]
+
+        async def lane(first: int, streams: list[Stream]) -> None:
+            for number in range(first, rounds, _LANES):
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await replicas[0].start(f"race-{number}", _BATCHES)
+                    await _ended_by_all(f"race-{number}", replicas, streams)
+
+        async with asyncio.TaskGroup() as group:
+            for first, streams in enumerate(lanes):
+                group.create_task(lane(first, streams))
+        new = sum(stream.counts[0] for streams in lanes for stream in streams)
+        assert new == rounds * _BATCHES
+        for replica in replicas:
+            assert not (await replica.client.repair_campaigns()).diagnoses, "L1"
+    _check_all_ended_once(database, rounds)
 
 
-async def test_s4_s14_replicas_race_on_the_same_database(database: Database) -> None:
-    """Threads with connections of their own finish one campaign at once: it completes once."""
-    store = Store(database.url, metadata, holder="test")
-    engines = [database.engine() for _ in range(12)]
-    try:
-        with ThreadPoolExecutor(len(engines)) as threads:
-            for number in range(15):
-                await _race(store, engines, threads, f"race-{number}")
-    finally:
-        for engine in engines:
-            engine.dispose()
-        store.close()
+async def _ended_by_all(name: str, replicas: Sequence[Status], streams: Sequence[Stream]) -> None:
+    """Report the last results of a campaign while everybody else tries to end it."""
+    clients = [replica.client for replica in replicas]
+    calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+        partial(_report, name, stream, range(number + 1, _BATCHES + 1, len(streams)))
+        for number, stream in enumerate(streams)
+    ]
+    for number, method in enumerate(
+        ("mark_complete", "pause_campaign", "mark_complete", "repair_campaigns", "resume_campaign")
+    ):
+        calls.append(partial(getattr(clients[number % len(clients)], method), campaign_id=name))
+    barrier = asyncio.Barrier(len(calls))
+
+    async def together(call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        await barrier.wait()
+        try:
+            await call()
+        except FailedPreconditionError as error:
+            if error.reason not in _TOO_EARLY_OR_TOO_LATE:
+                raise
+
+    await asyncio.gather(*map(together, calls))
+
+
+async def _report(name: str, stream: Stream, sequences: Sequence[int]) -> None:
+    frames = [await stream.send(name, *results([sequence])) for sequence in sequences]
+    await stream.acked(frames[-1])
+    assert not stream.responses[-1].rejections
+
+
+def _check_all_ended_once(database: Database, rounds: int, total: int = _BATCHES) -> None:
     with database.by_hand() as connection:
         check_invariants(connection)
-        completed = connection.execute("SELECT state, sent FROM campaigns").fetchall()
-        assert [tuple(row) for row in completed] == [("COMPLETED", 12)] * 15
+        ended = connection.execute("SELECT state, sent FROM campaigns").fetchall()
+        assert [tuple(row) for row in ended] == [("COMPLETED", total)] * rounds
+        (completions,) = connection.execute(
+            "SELECT count(*) FROM transitions JOIN events USING (transition)"
+            " WHERE to_state = 'COMPLETED'"
+        ).fetchone()
+        assert completions == rounds
+        (repaired,) = connection.execute(
+            "SELECT count(*) FROM transitions WHERE cause = 'RECONCILE'"
+        ).fetchone()
+        assert repaired == 0, "L1"
 
 
-async def _race(
-    store: Store, engines: list[sa.Engine], threads: ThreadPoolExecutor, name: str
-) -> None:
-    await store.write(
-        partial(
-            campaigns.create,
-            caller=_CALLER,
-            campaign_id=name,
-            request_id="",
-            display_name="",
-            channel="",
-        )
-    )
-    await store.write(
-        partial(campaigns.start, caller=_CALLER, campaign_id=name, total=12, start_time=None)
-    )
-    key = ledger.CampaignKey("default", name)
-    barrier = threading.Barrier(len(engines))
+async def test_s4_s14_transactions_of_replicas_race(database: Database, race_rounds: int) -> None:
+    """Eight transactions at once on a campaign, four with its last results: completed once, L1."""
+    rounds = race_rounds * 3 // 4
+    Store(database.url, metadata, holder="test").close()
+    with _racers(database, 8) as race:
+        await asyncio.to_thread(lambda: deque(map(race, range(rounds)), maxlen=0))
+    _check_all_ended_once(database, rounds)
 
-    def report(connection: sa.Connection, first: int) -> None:
-        rows = [(first + n, Outcome.SENT, 1, "", "", "", None) for n in range(2)]
-        (receipt,) = ledger.record(connection, [ledger.Frame(key, "racer", rows)]).receipts
-        assert receipt.error is None
+
+@contextmanager
+def _racers(database: Database, number: int) -> Iterator[Callable[[int], None]]:
+    """Give a function that makes a campaign and ends it from many threads at once."""
+    engines = [database.engine() for _ in range(number)]
+    for engine in engines:
+        sa.event.listen(engine, "connect", lambda raw, _: raw.execute(database.hurry))
+    barrier = threading.Barrier(number)
 
     def together(engine: sa.Engine, work: Callable[[sa.Connection], object]) -> None:
         barrier.wait(PATIENCE_SECONDS)
@@ -133,6 +150,37 @@ async def _race(
                 work(connection)
         except (CampaignNotFullyProcessedError, TransitionNotAllowedError):
             return  # it came too early, or too late
+
+    def race(number: int) -> None:
+        name = f"race-{number}"
+        with engines[0].begin() as connection:
+            campaigns.create(
+                connection, _CALLER, campaign_id=name, request_id="", display_name="", channel=""
+            )
+            campaigns.start(connection, _CALLER, name, total=_BATCHES, start_time=None)
+        works = _works(name)
+        # Whoever is called first is first more often than not.
+        turned = works[number % len(works) :] + works[: number % len(works)]
+        list(threads.map(together, engines, turned))
+
+    try:
+        with ThreadPoolExecutor(number) as threads:
+            yield race
+    finally:
+        for engine in engines:
+            engine.dispose()
+
+
+def _works(name: str) -> list[Callable[[sa.Connection], object]]:
+    key = ledger.CampaignKey("default", name)
+
+    def report(connection: sa.Connection, first: int) -> None:
+        frames = [
+            ledger.Frame(key, "racer", [(sequence, Outcome.SENT, 1, "", "", "", None)])
+            for sequence in range(first, _BATCHES + 1, 4)
+        ]
+        receipts = ledger.record(connection, frames).receipts
+        assert [receipt.error for receipt in receipts] == [None] * len(frames)
 
     mark = partial(
         campaigns.mark_complete,
@@ -144,13 +192,8 @@ async def _race(
         etag="",
     )
     mend = partial(repair.repair, key=key, stall_threshold=timedelta(minutes=5), actor="racer")
-    pause = partial(
-        campaigns.change_state, caller=_CALLER, campaign_id=name, target=State.PAUSED, reason=""
+    pause, resume = (
+        partial(campaigns.change_state, caller=_CALLER, campaign_id=name, target=target, reason="")
+        for target in (State.PAUSED, State.SENDING)
     )
-    works = [partial(report, first=first) for first in range(1, 13, 2)] + [mark, mark, mend] * 2
-    works[-1] = pause
-    futures = [
-        threads.submit(together, engine, work) for engine, work in zip(engines, works, strict=True)
-    ]
-    for future in futures:
-        await asyncio.wrap_future(future)
+    return [*(partial(report, first=first) for first in range(1, 5)), mark, mend, pause, resume]
