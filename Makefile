@@ -55,6 +55,10 @@ test: $(INSTALLED) ## Run all tests: unit, integration, acceptance
 mutants: $(INSTALLED) ## Put known bugs back one at a time, and see that a test fails for each
 	@cd tests && ../$(BIN)/python -m mutants
 
+.PHONY: soak
+soak: $(INSTALLED) ## Kill status services and PostgreSQL under load for 20 minutes, then race 20,000 times
+	@cd tests && ../$(BIN)/python -m soak
+
 .PHONY: lint
 lint: $(INSTALLED) ## Check style, types, import contracts, and that the generated code is current
 	@$(BIN)/ruff check

@@ -1,0 +1,1 @@
+"""Long load on several status services and one PostgreSQL, which are killed all along."""

@@ -1,0 +1,50 @@
+"""Kill and freeze status services and PostgreSQL under load, then race: ``make soak``.
+
+Exit code 1 if anything was lost, counted wrong, completed twice or repaired.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from soak.run import soak
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Soak with each number of replicas, then race; return the exit code."""
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10, help="for each number of replicas")
+    parser.add_argument("--replicas", type=int, nargs="+", default=[2, 4], help="default: 2 4")
+    parser.add_argument("--rounds", type=int, default=10_000, help="races on each database, or 0")
+    parser.add_argument("--seed", type=int, help="that of an earlier run; default: a new one")
+    options = parser.parse_args(arguments)
+    seed = secrets.randbelow(10**6) if options.seed is None else options.seed
+    holds = True
+    for replicas in options.replicas:
+        print(f"{replicas} replicas, {options.minutes:g} minutes, seed {seed}", flush=True)
+        with tempfile.TemporaryDirectory(prefix="closeout-soak-") as folder:
+            report = asyncio.run(
+                soak(Path(folder), replicas=replicas, seconds=options.minutes * 60, seed=seed)
+            )
+        print(report, flush=True)
+        holds &= report.holds
+    if options.rounds:
+        print(f"{options.rounds:,} races on each database", flush=True)
+        races = "tests/integration/test_status_races.py"
+        command = [sys.executable, "-m", "pytest", "-q", races, f"--race-rounds={options.rounds}"]
+        holds &= subprocess.run(command, cwd=_ROOT, check=False).returncode == 0  # noqa: S603 - our own tests
+    print("Everything holds." if holds else f"SOMETHING IS WRONG. Again with: --seed {seed}")
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
