@@ -244,8 +244,10 @@ async def test_an_ordinary_restart_repeats_nothing(
     recorded: list[tuple[str, int, int]] = []
     record = ledger.record
 
-    def watched(connection: sa.Connection, frames: Sequence[ledger.Frame]) -> ledger.Recorded:
-        done = record(connection, frames)
+    def watched(
+        connection: sa.Connection, frames: Sequence[ledger.Frame], **options: Any
+    ) -> ledger.Recorded:
+        done = record(connection, frames, **options)
         recorded.extend(
             (frame.key.campaign_id, len(frame.rows), receipt.duplicate)
             for frame, receipt in zip(frames, done.receipts, strict=True)
