@@ -13,6 +13,7 @@ import pytest
 from integration.cli_support import clean_environment, started
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -25,6 +26,17 @@ def demo(folder: Path) -> AbstractAsyncContextManager[asyncio.subprocess.Process
     return started(
         "demo", folder=folder.parent, environment={**clean_environment(), "TMPDIR": str(folder)}
     )
+
+
+@pytest.fixture
+def heeding_interrupts() -> Iterator[None]:
+    """Start programs that heed Ctrl-C also where the tests run in the background of a script.
+
+    There it is ignored, and what ignores it passes that on to what it starts.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 async def test_two_demos_at_once_end_well_and_leave_nothing(tmp_path: Path) -> None:
@@ -51,6 +63,7 @@ async def test_two_demos_at_once_end_well_and_leave_nothing(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("heeding_interrupts")
 async def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """Services and files are gone, whenever the signal comes."""
     async with demo(tmp_path / "one") as process:
