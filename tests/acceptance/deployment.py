@@ -14,6 +14,7 @@ from clients.errors import UnavailableError
 from clients.sender import SenderClient
 from clients.status import StatusClient
 from protos.campaign.v1 import sender_pb2, status_pb2
+from providers.held_port import HeldPort
 from providers.smtp_provider import SmtpProvider
 
 CAMPAIGN_ID = "newsletter"
@@ -35,13 +36,8 @@ class Deployment:
     provider: SmtpProvider
 
     async def start(self, service: Service) -> None:
-        """Start a service without holding up the provider; on the port it had, if it had one."""
+        """Start a service, always on the same port, without holding up the provider."""
         await asyncio.to_thread(service.start)
-        # A service that comes back comes back where its peers look for it.
-        section = "STATUS" if service is self.status else "SENDER"
-        service.environment[f"CLOSEOUT_{section}_LISTEN"] = service.address
-        if service is self.status:
-            self.sender.environment["CLOSEOUT_SENDER_STATUS_ADDRESS"] = service.address
 
     async def kill_and_start(self, service: Service) -> None:
         """End a service as a power cut does, and start it again."""
@@ -117,11 +113,13 @@ async def deployed(
     quiet = {"CLOSEOUT_LOG_LEVEL": "info"}
     async with provider:
         with (
+            HeldPort() as status_port,
+            HeldPort() as sender_port,
             Service(
                 "status_service",
                 "status service listening on ",
                 folder / "status",
-                quiet | {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0"},
+                quiet | {"CLOSEOUT_STATUS_LISTEN": status_port.address},
             ) as status,
             Service(
                 "sender_service",
@@ -129,7 +127,8 @@ async def deployed(
                 folder / "sender",
                 quiet
                 | {
-                    "CLOSEOUT_SENDER_LISTEN": "127.0.0.1:0",
+                    "CLOSEOUT_SENDER_LISTEN": sender_port.address,
+                    "CLOSEOUT_SENDER_STATUS_ADDRESS": status_port.address,
                     "CLOSEOUT_SMTP_HOST": "127.0.0.1",
                     "CLOSEOUT_SMTP_PORT": str(provider.port),
                 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from clients.status import StatusClient
 from integration.databases import Database, Hand, PostgresqlDatabase, SqliteDatabase
 from integration.status_support import UNKNOWN, check_invariants
 from protos.campaign.v1 import status_pb2 as pb
+from providers.held_port import HeldPort
 from providers.postgresql_server import PostgresqlServer
 from status_service import __main__ as status_main
 
@@ -101,6 +102,7 @@ Aim = Callable[..., Target]
 def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
     """Make targets on each kind of database: a file for each, or a server that all share."""
     services: list[ForkedService] = []
+    ports = ExitStack()
     first = threading.Lock()
 
     def made(campaign_id: str, main: Callable[[], int] = failing_service.main) -> Target:
@@ -111,7 +113,7 @@ def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
             "status service listening on ",
             folder,
             {
-                "CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0",
+                "CLOSEOUT_STATUS_LISTEN": ports.enter_context(HeldPort()).address,
                 "CLOSEOUT_STATUS_DATABASE_URL": target.url,
                 # It looks for defects all the while, and must find none.
                 "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "0.2",
@@ -121,7 +123,8 @@ def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
             services.append(service)
             if len(services) == 1:
                 service.start()  # it makes the tables of all
-        service.environment["CLOSEOUT_STATUS_LISTEN"] = service.address or service.start()
+        if not service.is_running:
+            service.start()
         return Target(service, target, campaign_id)
 
     shared = None
@@ -132,6 +135,7 @@ def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
     for service in services:
         if service.is_running:
             service.kill()
+    ports.close()
     if shared is not None:
         server.drop_database(shared.url)
 

@@ -25,6 +25,7 @@ from integration.status_support import (
     reporting,
     results,
 )
+from providers.held_port import HeldPort
 
 _TOTAL, _A_FRAME, _IN_FLIGHT, _KILLS = 20_000, 100, 8, 5
 _FRAMES = range(_TOTAL // _A_FRAME)
@@ -34,13 +35,16 @@ COMPLETED = 5
 @pytest.fixture
 def status(tmp_path: Path) -> Iterator[Service]:
     """A status service as a process, which comes back on the port it had."""
-    with Service(
-        "status_service",
-        "status service listening on ",
-        tmp_path,
-        {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0"},
-    ) as service:
-        service.environment["CLOSEOUT_STATUS_LISTEN"] = service.start()
+    with (
+        HeldPort() as port,
+        Service(
+            "status_service",
+            "status service listening on ",
+            tmp_path,
+            {"CLOSEOUT_STATUS_LISTEN": port.address},
+        ) as service,
+    ):
+        service.start()
         yield service
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from clients.errors import UnavailableError
@@ -11,6 +11,7 @@ from clients.sender import SenderClient
 from clients.status import StatusClient
 from integration import sender_support as support
 from protos.campaign.v1 import sender_pb2, status_pb2
+from providers.held_port import HeldPort
 from sender_service import server as sender_server
 from sender_service.settings import SenderSettings
 from sender_service.settings import Settings as SenderServiceSettings
@@ -41,6 +42,7 @@ class Pair:
         self.settings: dict[str, Any] = {"grace_seconds": 2, "shard_size": 50}
         self.status_address = "127.0.0.1:0"
         self.sender_address = "127.0.0.1:0"
+        self._ports = ExitStack()
         self._status = AsyncExitStack()
         self._sender = AsyncExitStack()
         self._clients = AsyncExitStack()
@@ -49,6 +51,8 @@ class Pair:
 
     async def start(self) -> None:
         """Start both, and connect."""
+        self.status_address = self._ports.enter_context(HeldPort()).address
+        self.sender_address = self._ports.enter_context(HeldPort()).address
         await self.start_status()
         await self.start_sender()
         self.status = await self._clients.enter_async_context(StatusClient(self.status_address))
@@ -96,6 +100,7 @@ class Pair:
         await self._clients.aclose()
         await self._sender.aclose()
         await self._status.aclose()
+        self._ports.close()
 
     async def create(self, campaign_id: str, messages: int, **fields: Any) -> None:
         """Create a campaign with so many recipients."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from providers.held_port import HeldPort
 from providers.smtp_provider import Ledger, SmtpProvider, scripted
 from sender_service.channels import Answer, Content, Message, Reply
 from sender_service.channels.errors import ChannelNotConfiguredError
@@ -157,14 +158,13 @@ async def test_messages_at_once_never_exceed_the_connections() -> None:
 
 async def test_server_that_is_down_is_unreachable_until_it_returns() -> None:
     """Nothing is lost or refused while the server is away."""
-    async with scripted() as provider:
-        port = provider.port
-        async with channel(provider) as smtp:
+    with HeldPort() as held:
+        async with scripted(port=held.port) as provider, channel(provider) as smtp:
             assert (await send(smtp, "one@shop.example")).answer is Answer.ACCEPTED
             await provider.__aexit__(None, None, None)
             down = await send(smtp, "two@shop.example")
             assert (down.answer, down.code) == (Answer.UNREACHABLE, "connect_failed")
-            async with scripted(port=port) as again:
+            async with scripted(port=held.port) as again:
                 assert (await send(smtp, "two@shop.example")).answer is Answer.ACCEPTED
                 assert [entry.recipient for entry in again.ledger.accepted] == ["two@shop.example"]
 

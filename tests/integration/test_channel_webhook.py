@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from providers.held_port import HeldPort
 from providers.http_provider import HttpProvider
 from sender_service.channels import Answer, Content, Message, Reply
 from sender_service.channels.errors import ChannelNotConfiguredError, InvalidContentError
@@ -135,12 +136,13 @@ async def test_server_that_does_not_answer_the_connection_is_unreachable() -> No
 
 async def test_server_that_is_down_is_unreachable_until_it_returns() -> None:
     """Nothing is lost or refused while the server is away."""
-    async with HttpProvider() as provider:
-        port, url = provider.port, provider.url
-    async with channel(url) as webhook:
-        assert (await send(webhook, "ann")).answer is Answer.UNREACHABLE
-        async with HttpProvider(port=port):
-            assert (await send(webhook, "ann")).answer is Answer.ACCEPTED
+    with HeldPort() as held:
+        async with HttpProvider(port=held.port) as provider:
+            url = provider.url
+        async with channel(url) as webhook:
+            assert (await send(webhook, "ann")).answer is Answer.UNREACHABLE
+            async with HttpProvider(port=held.port):
+                assert (await send(webhook, "ann")).answer is Answer.ACCEPTED
 
 
 @pytest.mark.parametrize(

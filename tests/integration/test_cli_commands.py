@@ -17,6 +17,7 @@ from clients.demo.stuck_by_hand import take_completion_away
 from clients.status import StatusClient
 from integration.cli_support import clean_environment, finished, started
 from protos.campaign.v1 import status_pb2 as pb
+from providers.held_port import HeldPort
 from status_service.server import running
 from status_service.settings import Settings, StatusSettings
 
@@ -298,8 +299,8 @@ async def test_watch_of_a_cancelled_campaign_is_exit_code_1(service: Service) ->
 async def test_watch_goes_on_when_the_service_comes_back(tmp_path: Path) -> None:
     """A restart of the status service is a pause for those who watch."""
     async with AsyncExitStack() as stack:
-        async with running(settings(tmp_path)) as first:
-            address = first.address
+        address = stack.enter_context(HeldPort()).address
+        async with running(settings(tmp_path, address)):
             service = Service(tmp_path, address)
             await service.campaign("one", 2, 1)
             process = await stack.enter_async_context(service.started("watch", "one"))

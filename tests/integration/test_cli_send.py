@@ -14,6 +14,7 @@ from clients.cli.services import ServiceProcess
 from clients.cli.up import sender_settings, status_settings
 from clients.demo.provider import DemoBehaviour, Move, SmtpProvider
 from integration.cli_support import clean_environment, finished, started
+from providers.held_port import HeldPort
 
 if TYPE_CHECKING:
     import asyncio
@@ -73,7 +74,8 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
     lines: list[str] = []
 
     async with AsyncExitStack() as stack:
-        provider = await stack.enter_async_context(SmtpProvider(Obliging()))
+        port = stack.enter_context(HeldPort()).port
+        provider = await stack.enter_async_context(SmtpProvider(Obliging(), port=port))
         smtp = {
             "CLOSEOUT_SMTP_HOST": "127.0.0.1",
             "CLOSEOUT_SMTP_PORT": str(provider.port),

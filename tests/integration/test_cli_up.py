@@ -14,6 +14,7 @@ import pytest
 from clients.errors import UnavailableError
 from clients.status import StatusClient
 from integration.cli_support import PATIENCE_SECONDS, clean_environment
+from providers.held_port import HeldPort
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -89,7 +90,11 @@ async def test_up_starts_both_and_stops_the_sender_first(
 @pytest.mark.parametrize("victim", ["status", "sender"])
 async def test_when_one_dies_the_other_is_stopped(tmp_path: Path, victim: str) -> None:
     """Exit code 1, and a line that names the dead one and how it ended."""
-    async with up(tmp_path, *FREE) as process:
+    async with contextlib.AsyncExitStack() as stack:
+        # What is gone at the end must not be taken for somebody else's.
+        held = stack.enter_context(HeldPort()).address
+        listen = ("--status-listen", held, "--sender-listen", "127.0.0.1:0")
+        process = await stack.enter_async_context(up(tmp_path, *listen))
         status_address, _ = await addresses(process)
         services = psutil.Process(process.pid).children()
         (killed,) = [each for each in services if f"{victim}_service" in each.cmdline()]

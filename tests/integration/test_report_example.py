@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import runpy
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from clients.errors import UnavailableError
 from clients.status import StatusClient
 from protos.campaign.v1.status_pb2 import Campaign, Result
+from providers.held_port import HeldPort
 from status_service.server import running
 from status_service.settings import Settings, StatusSettings
 
@@ -27,13 +28,14 @@ def example() -> dict[str, Any]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """A status service on a free port with a database of its own."""
-    return Settings(
-        status=StatusSettings(
-            listen="127.0.0.1:0", database_url=f"sqlite:///{tmp_path / 'status.db'}"
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    """A status service on a port that stays its own, with a database of its own."""
+    with HeldPort() as port:
+        yield Settings(
+            status=StatusSettings(
+                listen=port.address, database_url=f"sqlite:///{tmp_path / 'status.db'}"
+            )
         )
-    )
 
 
 @pytest.fixture

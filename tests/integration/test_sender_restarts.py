@@ -247,8 +247,7 @@ class Faults(Pair):
     async def start_status(self, database: str = "") -> None:  # noqa: ARG002 - it has none
         """Serve the fake."""
         status_pb2_grpc.add_StatusServiceServicer_to_server(self.fake, self._server)
-        port = self._server.add_insecure_port("127.0.0.1:0")
-        self.status_address = f"127.0.0.1:{port}"
+        self._server.add_insecure_port(self.status_address)
         await self._server.start()
 
     async def close(self) -> None:

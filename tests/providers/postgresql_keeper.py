@@ -17,7 +17,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+if __name__ == "__main__":  # as pytest's pythonpath does it
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from providers.held_port import HeldPort
 
 #: How long the server may take to end, seconds: far longer than it does.
 _PATIENCE_SECONDS = 30.0
@@ -54,13 +58,8 @@ class Keeper:
         self.data = self.folder / "data"
         self.log = self.folder / "log"
         self._server: subprocess.Popen[bytes] | None = None
-        # Bound and never listening: nobody else gets the port while the server is down.
-        self._port = socket.socket()
-        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._port.bind(("127.0.0.1", 0))
-        self.port = self._port.getsockname()[1]
-        if not _ON_LINUX:
-            self._port.close()  # elsewhere the server could not bind it too
+        self._port = HeldPort()
+        self.port = self._port.port
         try:
             self._binaries = self._install()
             self._make_data(settings, access)
