@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from integration import sender_support as support
+from integration.sender_faults import FakeStatusService, Faults, beside
 from integration.sender_pair import Pair, State, pair
-from protos.campaign.v1 import sender_pb2, status_pb2, status_pb2_grpc
+from protos.campaign.v1 import sender_pb2, status_pb2
 from sender_service import reporter as reporter_module
 from sender_service import schema
 from sender_service.domain import Guarantee
@@ -181,88 +181,11 @@ async def test_a_second_sender_on_the_same_database_is_refused(tmp_path: Path) -
         assert (await both.ended("c1")).sent == 3
 
 
-class FakeStatusService(status_pb2_grpc.StatusServiceServicer):
-    """A status service whose stream does what a test says: for faults no real one has."""
-
-    def __init__(self) -> None:
-        self.generation = "g1"
-        self.stored: dict[int, int] = {}
-        self.streams = 0
-        self.break_after: int | None = None
-        self.silent = False
-        self.reject: set[str] = set()
-        self.frames: list[list[int]] = []
-
-    async def CreateCampaign(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        """Accept any."""
-        campaign = status_pb2.Campaign(campaign_id=request.campaign_id, state=State.DRAFT)
-        return status_pb2.CreateCampaignResponse(campaign=campaign, created=True)
-
-    async def StartCampaign(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        """Begin at once."""
-        campaign = status_pb2.Campaign(campaign_id=request.campaign_id, state=State.SENDING)
-        return status_pb2.StartCampaignResponse(campaign=campaign, transitioned=True)
-
-    async def ReportResults(  # type: ignore[override]  # noqa: N802
-        self, request_iterator: AsyncIterator[Any], context: Any
-    ) -> AsyncIterator[Any]:
-        """Store, acknowledge, reject, fall silent or break."""
-        self.streams += 1
-        frames = 0
-        async for request in request_iterator:
-            assert request.frame == frames + 1
-            frames += 1
-            self.frames.append([request.frame, len(request.results)])
-            if self.break_after is not None and request.results and frames > self.break_after:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "broken by the test")
-            if self.silent and request.results:
-                continue
-            response = status_pb2.ReportResultsResponse(
-                acked_through=request.frame, store_generation=self.generation
-            )
-            response.campaign_states.add(
-                campaign_id=request.campaign_id, state=State.SENDING, processed=len(self.stored)
-            )
-            if request.campaign_id in self.reject and request.results:
-                response.rejections.add(
-                    frame=request.frame,
-                    campaign_id=request.campaign_id,
-                    reason="CAMPAIGN_NOT_SEALED",
-                    message="not sealed, says the test",
-                )
-            else:
-                for result in request.results:
-                    self.stored[result.sequence] = self.stored.get(result.sequence, 0) + 1
-            yield response
-
-
-class Faults(Pair):
-    """A sender beside a status service that misbehaves."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.fake = FakeStatusService()
-        self._server = grpc.aio.server()
-
-    async def start_status(self, database: str = "") -> None:  # noqa: ARG002 - it has none
-        """Serve the fake."""
-        status_pb2_grpc.add_StatusServiceServicer_to_server(self.fake, self._server)
-        self._server.add_insecure_port(self.status_address)
-        await self._server.start()
-
-    async def close(self) -> None:
-        """Stop everything."""
-        await super().close()
-        await self._server.stop(None)
-
-
 @pytest.fixture
 async def faults(tmp_path: Path) -> AsyncIterator[Faults]:
     """A sender beside a status service that misbehaves, already running."""
-    both = Faults(tmp_path)
-    await both.start()
-    yield both
-    await both.close()
+    async with beside(FakeStatusService(), tmp_path) as both:
+        yield both
 
 
 def taken_for_lost(logged: Sequence[Any]) -> list[Any]:
@@ -304,7 +227,7 @@ async def test_rejected_results_are_kept_and_shown(faults: Faults) -> None:
     with capture_logs() as logged:
         await faults.begin("c1", 30)
         problem = await support.eventually(lambda: faults.problem("c1"))
-    assert "not sealed, says the test" in problem
+    assert "CAMPAIGN_NOT_SEALED, says the test" in problem
     refused = [line for line in logged if line["event"] == "results_refused"]
     assert [line["reason"] for line in refused] == ["CAMPAIGN_NOT_SEALED"]
     await faults.begin("c2", 10)
