@@ -8,10 +8,11 @@ to "acknowledged"; nothing else is ever sent again.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sender_service.journal import ShardKey, ShardProgress
+from sender_service.outstanding import Campaign, Shard
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -41,7 +42,8 @@ class Acknowledged:
         reported: how many entries of each shard are acknowledged now.
         accepted: campaigns whose results are taken: a page was, or none is left to take.
         subscribed: campaigns to which this stream is subscribed from now on.
-        rejected: numbers of frames that were, with their campaigns.
+        rejected: numbers of frames that were, with their campaigns. A campaign that
+            is asked for again since is left out: that answer will tell.
     """
 
     settled: int
@@ -49,33 +51,6 @@ class Acknowledged:
     accepted: set[int]
     subscribed: set[int]
     rejected: dict[int, int]
-
-
-@dataclass(slots=True)
-class _Shard:
-    journaled: int
-    reported: int
-    sent: int
-    #: Pages that were taken to be sent and are not answered.
-    in_flight: int = 0
-    #: A frame was rejected: what was sent after it must not count as reported.
-    broken: bool = False
-
-
-@dataclass(slots=True)
-class _Campaign:
-    subscribed: bool = False
-    #: Its pages may go out on this stream.
-    admitted: bool = False
-    held_until: float = 0.0
-    shards: dict[int, _Shard] = field(default_factory=dict)
-    #: Shards with entries to send, in the order they got them.
-    unsent: dict[int, None] = field(default_factory=dict)
-
-    @property
-    def all_reported(self) -> bool:
-        """True when every entry is acknowledged."""
-        return all(shard.reported == shard.journaled for shard in self.shards.values())
 
 
 class Backlog:
@@ -87,7 +62,7 @@ class Backlog:
 
     def __init__(self, page_size: int) -> None:
         self._page_size = page_size
-        self._campaigns: dict[int, _Campaign] = {}
+        self._campaigns: dict[int, Campaign] = {}
         #: Campaigns that may have something to send, first come, first served.
         self._turns: deque[int] = deque()
         self._in_flight: deque[tuple[int, Frame]] = deque()
@@ -115,12 +90,12 @@ class Backlog:
 
         One that is taken up already keeps what is known of its pages in flight.
         """
-        added = self._campaigns.setdefault(campaign, _Campaign())
+        added = self._campaigns.setdefault(campaign, Campaign())
         for key, journaled, reported in progress:
             if key.shard in added.shards:
                 self.journaled(key, journaled)
                 continue
-            added.shards[key.shard] = _Shard(journaled, reported, reported)
+            added.shards[key.shard] = Shard(journaled, reported, reported)
             if reported < journaled:
                 added.unsent[key.shard] = None
         self._take_turns(campaign)
@@ -157,9 +132,10 @@ class Backlog:
                 return frame
         return None
 
-    def _frame_of(self, number: int, campaign: _Campaign) -> Frame | None:
+    def _frame_of(self, number: int, campaign: Campaign) -> Frame | None:
         if not campaign.subscribed:
             campaign.subscribed = True
+            campaign.asking += 1
             return Frame(number, None)
         if not (campaign.admitted and campaign.unsent):
             return None
@@ -188,22 +164,27 @@ class Backlog:
             if campaign is None:
                 continue
             rejected = number in rejections
-            if rejected:
+            if frame.page is None:
+                campaign.asking -= 1
+            is_current = not campaign.is_asked_again
+            if rejected and is_current:
                 acknowledged.rejected[number] = frame.campaign
-            elif frame.page is not None or campaign.all_reported:
-                acknowledged.accepted.add(frame.campaign)
             if frame.page is not None:
                 self._settle(frame.page, acknowledged, rejected=rejected)
-            elif rejected:
+            elif rejected and is_current:
                 self.subscribe_again(frame.campaign)
-            else:
+            elif is_current:
                 acknowledged.subscribed.add(frame.campaign)
+                if campaign.all_reported:
+                    acknowledged.accepted.add(frame.campaign)
         return acknowledged
 
     def _settle(self, page: Page, acknowledged: Acknowledged, *, rejected: bool) -> None:
         shard = self._campaigns[page.key.campaign].shards[page.key.shard]
         shard.in_flight -= 1
         shard.broken = shard.broken or rejected
+        if not rejected:
+            acknowledged.accepted.add(page.key.campaign)
         if not shard.broken:
             shard.reported = page.through
             acknowledged.reported[page.key] = page.through
@@ -235,13 +216,7 @@ class Backlog:
         self._in_flight.clear()
         self._turns.clear()
         for number, campaign in self._campaigns.items():
-            campaign.subscribed = campaign.admitted = False
-            for shard, progress in campaign.shards.items():
-                progress.sent = progress.reported
-                progress.in_flight = 0
-                progress.broken = False
-                if progress.sent < progress.journaled:
-                    campaign.unsent[shard] = None
+            campaign.restart()
             self._turns.append(number)
 
     def report_all_again(self) -> None:

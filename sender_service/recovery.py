@@ -136,12 +136,14 @@ class Recovery:
     async def not_there(self, campaign: int, active: ActiveCampaign | None) -> bool:
         """Note that frames are rejected for a reason of :data:`NOT_THERE`.
 
-        True: it is brought back by that. False: it was sealed again, or that was tried,
-        and they are rejected still.
+        True: it is brought back by that, or is being brought back. False: it was sealed
+        again, or that was tried, and they are rejected still.
         """
         row = self._finished.get(campaign) if active is None else active.row
         if row is None:
             return False
+        if campaign in self._sealing:
+            return True
         tried = campaign in self._seal_tried
         await self._judge(row, active, Told(None, 0))
         return not tried

@@ -60,9 +60,12 @@ class Refusals:
         Raises:
             StoreUnavailableError: the store does not answer.
         """
+        refused: dict[int, pb.ReportResultsResponse.Rejection] = {}
         for number, campaign in acknowledged.rejected.items():
-            await self._refused(campaign, rejections[number], campaigns.get(campaign))
-        for campaign in acknowledged.accepted - set(acknowledged.rejected.values()):
+            refused.setdefault(campaign, rejections[number])
+        for campaign, rejection in refused.items():
+            await self._refused(campaign, rejection, campaigns.get(campaign))
+        for campaign in acknowledged.accepted - refused.keys():
             await self._taken(campaign, campaigns.get(campaign))
 
     async def _refused(
@@ -87,9 +90,18 @@ class Refusals:
 
     async def _taken(self, campaign: int, active: ActiveCampaign | None) -> None:
         self._recovery.regained(campaign)
-        if self._waits.pop(campaign, None) is not None and active is not None:
-            await active.tell(self._store, _SOURCE, "")
+        self.forget(campaign)
+        if active is not None and await active.tell(self._store, _SOURCE, ""):
             log.info("results_taken_again", campaign_id=active.campaign_id)
+
+    def sealing_ended(self, campaign: int, *, sealed: bool) -> None:
+        """Ask for a campaign again after a try to seal it: at once if it was ``sealed``."""
+        self._recovery.sealing_ended(campaign)
+        if sealed:
+            self._backlog.hold(campaign, 0.0)
+        else:
+            self.hold(campaign)
+        self._backlog.subscribe_again(campaign)
 
     def hold(self, campaign: int) -> None:
         """Send nothing of a campaign for a while, each time for longer.

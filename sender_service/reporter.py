@@ -104,13 +104,8 @@ class Reporter:
         self._more.set()
 
     def sealing_ended(self, campaign: int, *, sealed: bool) -> None:
-        """Ask for a campaign again, at once if it was ``sealed`` again."""
-        self.recovery.sealing_ended(campaign)
-        if sealed:
-            self._backlog.hold(campaign, 0.0)
-        else:
-            self._refusals.hold(campaign)
-        self._backlog.subscribe_again(campaign)
+        """Ask for a campaign again after a try to seal it."""
+        self._refusals.sealing_ended(campaign, sealed=sealed)
         self._more.set()
 
     async def run(self) -> None:

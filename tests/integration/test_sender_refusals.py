@@ -81,3 +81,19 @@ async def test_l4_frames_refused_together_are_soon_reported(
     assert set(fake.stored) == set(range(1, _MESSAGES + 1))
     told = events(logged, "results_refused", "results_taken_again")
     assert told == ["results_refused", "results_taken_again"]
+
+
+async def test_what_was_in_flight_at_a_new_seal_is_no_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames rejected before the seal was back, told of after it: no error, no second seal."""
+    monkeypatch.setattr(reporter_module, "_RESULTS_A_FRAME", 5)
+    set_waits(monkeypatch, first=_HOUR)
+    fake = RejectingTogether("CAMPAIGN_NOT_SEALED", late=_TOGETHER // 2)
+    async with beside(fake, tmp_path) as both:
+        with capture_logs() as logged:
+            await both.begin("c1", _MESSAGES)
+            await both.finished("c1")
+    assert set(fake.stored) == set(range(1, _MESSAGES + 1))
+    assert fake.seals == {"c1": 2}
+    assert events(logged, "results_refused", "results_taken_again") == []

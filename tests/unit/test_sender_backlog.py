@@ -98,6 +98,37 @@ def test_a_page_under_way_is_not_taken_yet() -> None:
     assert backlog.acknowledge(3, ()).accepted == {1}
 
 
+def test_a_rejection_older_than_the_next_subscription_tells_nothing() -> None:
+    """Its page is sent again all the same, once the subscription is answered."""
+    backlog = backlog_with(20)
+    drain(backlog)
+    assert backlog.acknowledge(2, {2}).rejected == {2: 1}
+    backlog.subscribe_again(1)
+    assert backlog.next_frame(0.0) == Frame(1, None)
+    assert backlog.acknowledge(3, {3}).rejected == {}
+    backlog.sent(4, Frame(1, None))
+    assert backlog.acknowledge(4, {4}).rejected == {4: 1}
+    assert [frame.page for frame in drain(backlog, 5)] == [
+        None,
+        Page(KEY, 0, 10),
+        Page(KEY, 10, 20),
+    ]
+
+
+def test_only_the_last_subscription_of_a_campaign_tells() -> None:
+    """What an earlier one is answered, good or bad, is overtaken."""
+    backlog = backlog_with(5)
+    for number in (1, 2, 3):
+        backlog.subscribe_again(1)
+        assert backlog.next_frame(0.0) == Frame(1, None)
+        backlog.sent(number, Frame(1, None))
+    first = backlog.acknowledge(1, {1})
+    assert (first.rejected, first.subscribed) == ({}, set())
+    assert backlog.acknowledge(2, ()).subscribed == set()
+    assert backlog.next_frame(0.0) is None
+    assert backlog.acknowledge(3, ()).subscribed == {1}
+
+
 def test_a_campaign_with_nothing_to_report_is_accepted() -> None:
     """The answer to its subscription is all that shows that it is not refused."""
     backlog = backlog_with(5, reported=5)
@@ -238,6 +269,11 @@ class Streams(RuleBasedStateMachine):
                 self.stored[key].clear()
                 self.reported[key] = 0
         self.backlog.report_again(campaign)
+
+    @rule(campaign=st.integers(1, 2))
+    def asked_again(self, campaign: int) -> None:
+        """A try to seal a campaign is over, and it is to be asked for again."""
+        self.backlog.subscribe_again(campaign)
 
     @rule()
     def break_stream(self) -> None:
