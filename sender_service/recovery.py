@@ -133,6 +133,12 @@ class Recovery:
             active.set_state(told.state)
         await self._judge(row, active, told)
 
+    def is_missing(self, campaign: int, active: ActiveCampaign | None) -> bool:
+        """Return whether a campaign was last told to be unknown or without its seal."""
+        row = self._finished.get(campaign) if active is None else active.row
+        told = None if row is None else self._told.get(row.campaign_id)
+        return told is not None and not told.is_sealed
+
     async def not_there(self, campaign: int, active: ActiveCampaign | None) -> bool:
         """Note that frames are rejected for a reason of :data:`NOT_THERE`.
 

@@ -43,6 +43,8 @@ class Refusals:
         self._backlog = backlog
         self._recovery = recovery
         self._waits: dict[int, Backoff] = {}
+        #: Sealed again since their results were last taken.
+        self._sealed: set[int] = set()
 
     async def note(
         self,
@@ -66,7 +68,8 @@ class Refusals:
         for campaign, rejection in refused.items():
             await self._refused(campaign, rejection, campaigns.get(campaign))
         for campaign in acknowledged.accepted - refused.keys():
-            await self._taken(campaign, campaigns.get(campaign))
+            if not self._recovery.is_missing(campaign, campaigns.get(campaign)):
+                await self._taken(campaign, campaigns.get(campaign))
 
     async def _refused(
         self,
@@ -95,9 +98,14 @@ class Refusals:
             log.info("results_taken_again", campaign_id=active.campaign_id)
 
     def sealing_ended(self, campaign: int, *, sealed: bool) -> None:
-        """Ask for a campaign again after a try to seal it: at once if it was ``sealed``."""
+        """Ask for a campaign again after a try to seal it: at once if it was ``sealed``.
+
+        That is so once. Where results are refused after it, or the seal is missing
+        still, another seal does not help, and each further try waits as well.
+        """
         self._recovery.sealing_ended(campaign)
-        if sealed:
+        if sealed and campaign not in self._sealed:
+            self._sealed.add(campaign)
             self._backlog.hold(campaign, 0.0)
         else:
             self.hold(campaign)
@@ -120,3 +128,4 @@ class Refusals:
     def forget(self, campaign: int) -> None:
         """Forget a campaign of which nothing is left to report."""
         self._waits.pop(campaign, None)
+        self._sealed.discard(campaign)

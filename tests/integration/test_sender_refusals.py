@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from integration.sender_faults import FakeStatusService, beside
+from integration import sender_support as support
+from integration.sender_faults import FakeStatusService, Faults, beside
 from sender_service import refusals as refusals_module
 from sender_service import reporter as reporter_module
 
@@ -66,6 +67,12 @@ def events(logged: Sequence[Any], *names: str) -> list[str]:
     return [line["event"] for line in logged if line["event"] in names]
 
 
+async def go_through(both: Faults, campaign_id: str) -> None:
+    """See a campaign from its begin to its end: all that others do at once is done then."""
+    await both.begin(campaign_id, 50)
+    await both.finished(campaign_id)
+
+
 async def test_l4_frames_refused_together_are_soon_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,3 +104,36 @@ async def test_what_was_in_flight_at_a_new_seal_is_no_refusal(
     assert set(fake.stored) == set(range(1, _MESSAGES + 1))
     assert fake.seals == {"c1": 2}
     assert events(logged, "results_refused", "results_taken_again") == []
+
+
+async def test_a_seal_that_does_not_help_is_waited_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results refused for want of a seal although it was made anew: no tries without a pause."""
+    set_waits(monkeypatch, first=_HOUR)
+    fake = FakeStatusService()
+    fake.reject = {"c1"}
+    async with beside(fake, tmp_path) as both:
+        await both.begin("c1", 30)
+        # The one it began with, one without a wait, and one after which it waits.
+        await support.eventually(lambda: fake.seals["c1"] >= 3)
+        assert "CAMPAIGN_NOT_SEALED" in await support.eventually(lambda: both.problem("c1"))
+        await go_through(both, "c2")
+        assert fake.seals["c1"] == 3
+        assert len(fake.frames) < 100
+
+
+async def test_a_seal_that_is_not_seen_is_waited_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A campaign with nothing to report that stays a DRAFT, however often it is sealed."""
+    set_waits(monkeypatch, first=_HOUR)
+    fake = FakeStatusService()
+    async with beside(fake, tmp_path) as both:
+        both.channel.script = lambda _: support.UNREACHABLE
+        fake.drafts = {"c1"}
+        await both.begin("c1", 30)
+        await support.eventually(lambda: fake.seals["c1"] >= 3)
+        both.channel.script = lambda _: support.ACCEPTED
+        await go_through(both, "c2")
+        assert fake.seals["c1"] == 3
