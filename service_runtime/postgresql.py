@@ -7,7 +7,7 @@ commits is refused on every new connection, not at the start alone.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import event
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from service_runtime.engines import Engines
 from service_runtime.errors import StartupError, StoreUnavailableError
@@ -129,21 +130,25 @@ async def _listen(url: URL, holder: str, channel: str) -> AsyncIterator[AsyncIte
     # The one connection that is not for worker threads: it changes nothing, so a
     # cancellation can't cut a commit.
     try:
+        dialect: Any = PGDialect_psycopg
+        _, address = dialect().create_connect_args(url)
         async with await psycopg.AsyncConnection.connect(
-            url.set(drivername="postgresql").render_as_string(hide_password=False),
-            autocommit=True,
-            **_connect_arguments(url, holder),
+            autocommit=True, **address | _connect_arguments(url, holder)
         ) as connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-            yield (notification.payload async for notification in connection.notifies())
+            # It holds the connection, so it ends before that is closed.
+            async with aclosing(connection.notifies()) as notifications:
+                yield (notification.payload async for notification in notifications)
     except psycopg.Error as error:
         raise StoreUnavailableError(f"the database tells nothing ({error})") from error
 
 
 def _connect_arguments(url: URL, holder: str) -> dict[str, Any]:
     """Return ours, and over them what the URL asks for."""
-    ours = _CONNECT | {"application_name": f"closeout {holder}"} | url.query
-    return ours | {"options": f"{_OPTIONS} {url.query.get('options', '')}"}
+    ours = _CONNECT | {"application_name": f"closeout {holder}"}
+    return {name: value for name, value in ours.items() if name not in url.query} | {
+        "options": f"{_OPTIONS} {url.query.get('options', '')}"
+    }
 
 
 def is_lock_timeout(error: Exception) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import sqlalchemy as sa
 
 from integration.databases import PostgresqlDatabase
 from integration.status_support import check_invariants, results, serving
@@ -157,6 +159,24 @@ def test_a_role_that_may_not_create_tables_is_told(server: PostgresqlServer) -> 
     assert "permission denied for schema public" in refusal(
         url_of(server).rpartition("/")[0] + "/postgres"
     )
+
+
+async def test_the_first_server_of_several_that_answers_is_used(
+    postgresql_server: PostgresqlServer,
+) -> None:
+    """A URL may name several, for transactions and for what listens alike."""
+    given = sa.make_url(postgresql_server.create_database())
+    servers = f"host=127.0.0.1:1&host={given.host}:{given.port}&target_session_attrs=read-write"
+    url = f"postgresql://{given.username}@/{given.database}?{servers}"
+    store = Store(url, metadata, holder="test")
+    try:
+        await store.probe()
+        assert store.listen is not None
+        async with asyncio.timeout(PATIENCE_SECONDS), store.listen("news") as notifications:
+            await store.write(lambda connection: connection.execute(sa.func.pg_notify("news", "x")))
+            assert await anext(notifications) == "x"
+    finally:
+        store.close()
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "asyncpg", "pg8000"])
