@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from acceptance.processes import Service
+from providers.held_port import HeldPort
 from providers.postgresql_server import PostgresqlServer
 
 #: Seconds between two troubles, and how long each lasts, from and to.
@@ -92,14 +93,14 @@ def cluster(folder: Path, replicas: int) -> Iterator[Cluster]:
                 "status service listening on ",
                 folder / f"replica-{number + 1}",
                 {
-                    "CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0",
+                    "CLOSEOUT_STATUS_LISTEN": running.enter_context(HeldPort()).address,
                     "CLOSEOUT_STATUS_DATABASE_URL": url,
                     "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "2",
                     "CLOSEOUT_LOG_LEVEL": "warning",
                 },
             )
             running.enter_context(service)
-            service.environment["CLOSEOUT_STATUS_LISTEN"] = service.start()
+            service.start()
             services.append(service)
         yield Cluster(server, url, services)
 
