@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
@@ -13,7 +14,8 @@ import structlog
 
 from clients.status import StatusClient
 from protos.campaign.v1 import sender_pb2, sender_pb2_grpc
-from sender_service import campaigns, leases, schema
+from sender_service import campaigns, leases
+from sender_service.migrations import MIGRATIONS
 from sender_service.registry import ChannelRegistry, installed_channels
 from sender_service.reporter import Reporter
 from sender_service.runner import Runner
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+#: What the service is called in what it says to people.
+HOLDER = "sender service"
 _NAME = sender_pb2.DESCRIPTOR.services_by_name["SenderService"].full_name
 #: How long the last results may take to be acknowledged at a stop, seconds.
 _DRAIN_SECONDS = 2.0
@@ -73,10 +77,8 @@ async def running(
     """
     own = settings.sender
     classes = installed_channels() if channels is None else channels
-    if own.database_url.startswith("postgresql"):
-        # Nothing takes over the campaigns of another instance yet.
-        raise StartupError("[sender] database_url: the sender runs on sqlite:///PATH only")
-    store = Store(own.database_url, schema.metadata, holder="sender service")
+    # In a thread: a migration may take long, and signals are heard meanwhile.
+    store = await asyncio.to_thread(Store, database_url(settings), MIGRATIONS, holder=HOLDER)
     registry = ChannelRegistry(classes, settings)
     try:
         await store.write(_forget_former_process)
@@ -124,6 +126,19 @@ async def running(
         await registry.close()
         store.close()
     log.info("stopped")
+
+
+def database_url(settings: Settings) -> str:
+    """Return the URL of a database that a sender can be on.
+
+    Raises:
+        StartupError: it can't.
+    """
+    url = settings.sender.database_url
+    if url.startswith("postgresql"):
+        # Nothing takes over the campaigns of another instance yet.
+        raise StartupError("[sender] database_url: the sender runs on sqlite:///PATH only")
+    return url
 
 
 def _forget_former_process(connection: sa.Connection) -> None:

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -17,7 +18,12 @@ import structlog
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from service_runtime.errors import StartupError, StoreBusyError, StoreUnavailableError
+from service_runtime.errors import (
+    StartupError,
+    StoreBusyError,
+    StoreUnavailableError,
+    in_one_line,
+)
 from service_runtime.postgresql import is_lock_timeout, open_postgresql
 from service_runtime.sqlite import open_sqlite
 
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from service_runtime.engines import Engines
+    from service_runtime.migrations import Migrations
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -90,7 +97,7 @@ class Store:
 
     Args:
         url: ``sqlite:///PATH`` or ``postgresql://USER@HOST/DATABASE``.
-        metadata: the tables; created where they are missing.
+        migrations: the versions of its tables; it is brought to the newest.
         holder: who opens it, for the message to a second process, as in
             ``status service``.
 
@@ -102,19 +109,19 @@ class Store:
         StartupError: the database can't be used; the text says why.
     """
 
-    def __init__(self, url: str, metadata: sa.MetaData, *, holder: str) -> None:
+    def __init__(self, url: str, migrations: Migrations, *, holder: str) -> None:
         self._engines = open_engines(url, holder=holder)
-        self.url = sa.make_url(url).render_as_string()
+        self.url = self._engines.url
         self.listen = self._engines.listen
         self._failed = False
         self._write_begin: float | None = None  # of the one that runs, on the monotonic clock
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         try:
-            metadata.create_all(self._engines.writer)
-        except (sa.exc.DBAPIError, StoreUnavailableError) as error:
+            migrations.migrate(self._engines)
+        except BaseException:
             self.close()
-            raise StartupError(f"can't open the database {self.url}: {_words(error)}") from error
+            raise
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` in one write transaction, after all that was submitted before.
@@ -168,7 +175,7 @@ class Store:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, transaction)
         except _UNAVAILABLE as error:
-            words = _words(error)
+            words = in_one_line(error)
             if is_lock_timeout(error):
                 raise StoreBusyError(
                     f"a lock is held by others ({words}); try again", retry_after_seconds=1.0
@@ -183,9 +190,7 @@ class Store:
         """Finish what was submitted, close the connections, let go of the database."""
         self._write_thread.shutdown()
         self._read_threads.shutdown()
-        self._engines.reader.dispose()
-        self._engines.writer.dispose()
-        self._engines.release()
+        self._engines.close()
 
 
 def _transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
@@ -206,10 +211,7 @@ def open_engines(url: str, *, holder: str) -> Engines:
         StartupError: it is no URL of a database that is supported, or another
             process has the file.
     """
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise StartupError(f"{url!r} is not a database URL, as in sqlite:///status.db") from error
+    parsed = _parsed(url)
     match parsed.get_backend_name():
         case "sqlite":
             return open_sqlite(parsed, holder=holder, readers=_READERS)
@@ -221,7 +223,20 @@ def open_engines(url: str, *, holder: str) -> Engines:
     )
 
 
-def _words(error: Exception) -> str:
-    """Return what the database said, in one line."""
-    said = str(getattr(error, "orig", None) or error)
-    return "; ".join(line.strip() for line in said.splitlines() if line.strip())
+def is_missing(url: str) -> bool:
+    """Return whether a URL names a file that is not there, so that opening it makes one.
+
+    Raises:
+        StartupError: it is no URL of a database.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return False
+    return not Path(parsed.database).exists()
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        return sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise StartupError(f"{url!r} is not a database URL, as in sqlite:///status.db") from error

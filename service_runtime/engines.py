@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,6 +25,8 @@ class Engines:
         reader: every transaction of it sees one snapshot.
         probe: takes up room in a transaction and gives it back; fails where nothing
             can be stored.
+        migrating: a transaction that no other process migrates beside, and whose
+            tables may be changed.
         release: lets others have the database; called last.
         listen: hears what the database tells of on a channel; None where nobody else
             can change anything.
@@ -33,5 +35,22 @@ class Engines:
     writer: sa.Engine
     reader: sa.Engine
     probe: Callable[[sa.Connection], None]
+    migrating: Callable[[], AbstractContextManager[sa.Connection]]
     release: Callable[[], None]
     listen: Listen | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL without its password."""
+        return url_of(self.writer)
+
+    def close(self) -> None:
+        """Close the connections, and let others have the database."""
+        self.reader.dispose()
+        self.writer.dispose()
+        self.release()
+
+
+def url_of(engine: sa.Engine) -> str:
+    """Return the URL of a database as people write it, without its password."""
+    return engine.url.set(drivername=engine.url.get_backend_name()).render_as_string()

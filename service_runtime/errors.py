@@ -104,3 +104,9 @@ class ShuttingDownError(ServiceError):
 
 class StartupError(Exception):
     """The process can't start; the text says why in one line and what to do."""
+
+
+def in_one_line(error: Exception) -> str:
+    """Return what an error of a database says, without the statement that met it."""
+    said = str(getattr(error, "orig", None) or error)
+    return "; ".join(line.strip() for line in said.splitlines() if line.strip())

@@ -48,6 +48,8 @@ def configure_logs(level: str, *, service: str) -> None:
         )
     )
     logging.getLogger("grpc._cython.cygrpc").addFilter(_CancelledStreams())
+    # How it works inside; what was migrated is our own line.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 

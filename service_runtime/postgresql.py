@@ -7,25 +7,32 @@ commits is refused on every new connection, not at the start alone.
 
 from __future__ import annotations
 
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 import sqlalchemy as sa
+import structlog
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from service_runtime.engines import Engines
+from service_runtime.engines import Engines, url_of
 from service_runtime.errors import StartupError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from sqlalchemy.engine import URL
 
+log = structlog.get_logger()
+
+#: The advisory lock of whoever migrates a database: "Closeout" in ASCII.
+MIGRATION_LOCK = int.from_bytes(b"Closeout", "big")
+#: How long another process may migrate while this one waits.
+_LONGEST_MIGRATION_SECONDS = 600
 #: The oldest version that is tested by its makers still.
 _OLDEST = 14
 #: A peer that vanished without a word is noticed after about 30 s. Waiting for a lock
@@ -66,12 +73,14 @@ def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
         raise StartupError(
             f"{url.render_as_string()}: PostgreSQL is supported as postgresql://USER@HOST/DATABASE"
         )
+    writer = postgresql_engine(url, holder=holder, isolation="READ COMMITTED", connections=1)
     return Engines(
-        writer=postgresql_engine(url, holder=holder, isolation="READ COMMITTED", connections=1),
+        writer=writer,
         reader=postgresql_engine(
             url, holder=holder, isolation="REPEATABLE READ", connections=readers
         ),
         probe=_probe,
+        migrating=partial(_migrating, writer),
         release=lambda: None,
         listen=partial(_listen, url, holder),
     )
@@ -123,6 +132,36 @@ class _Settings(NamedTuple):
         if self.standby:
             return "it is a standby, which takes no writes; connect to the primary"
         return ""
+
+
+@contextmanager
+def _migrating(writer: sa.Engine) -> Iterator[sa.Connection]:
+    with writer.begin() as connection:
+        free = sa.select(sa.func.pg_try_advisory_xact_lock(MIGRATION_LOCK))
+        if not connection.execute(free).scalar_one():
+            _await_migration(connection)
+        yield connection
+
+
+def _await_migration(connection: sa.Connection) -> None:
+    log.info(
+        "migration_awaited",
+        database=url_of(connection.engine),
+        reason="another process migrates it",
+        longest_seconds=_LONGEST_MIGRATION_SECONDS,
+    )
+    # It takes longer than what any other lock is worth waiting for.
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LONGEST_MIGRATION_SECONDS}s'")
+    try:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+    except sa.exc.OperationalError as error:
+        if not is_lock_timeout(error):
+            raise
+        raise StoreUnavailableError(
+            f"another process has been migrating it for {_LONGEST_MIGRATION_SECONDS} s;"
+            " see what that one does, and start again"
+        ) from error
+    connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
 
 
 @asynccontextmanager

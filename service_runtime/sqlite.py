@@ -7,6 +7,8 @@ docs/decisions.md says what was measured.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -18,6 +20,8 @@ from service_runtime.engines import Engines
 from service_runtime.errors import StartupError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.engine import URL
 
 _PRAGMAS = (
@@ -43,10 +47,12 @@ def open_sqlite(url: URL, *, holder: str, readers: int) -> Engines:
     if url.drivername != "sqlite" or not url.database or in_memory or url.query:
         raise StartupError(f"{url.render_as_string()}: SQLite is supported as sqlite:///PATH only")
     file = DatabaseFile(url.database, holder=holder)
+    writer = sqlite_engine(url, begin="BEGIN IMMEDIATE", connections=1)
     return Engines(
-        writer=sqlite_engine(url, begin="BEGIN IMMEDIATE", connections=1),
+        writer=writer,
         reader=sqlite_engine(url, begin="BEGIN DEFERRED", connections=readers),
         probe=_probe,
+        migrating=partial(_migrating, writer),
         release=file.release,
     )
 
@@ -73,6 +79,21 @@ def sqlite_engine(url: URL | str, *, begin: str, connections: int) -> sa.Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+@contextmanager
+def _migrating(writer: sa.Engine) -> Iterator[sa.Connection]:
+    # The file is this process's alone, so nobody else migrates it.
+    with writer.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        # Most changes of a table are made by a new one in its place, and others may
+        # refer to it meanwhile. Within a transaction this would have no effect.
+        driver.execute("PRAGMA foreign_keys=OFF")
+        try:
+            with connection.begin():
+                yield connection
+        finally:
+            driver.execute("PRAGMA foreign_keys=ON")
 
 
 def _probe(connection: sa.Connection) -> None:

@@ -79,25 +79,9 @@ campaigns = sa.Table(
 )
 
 #: Every change of a campaign, whoever makes it, is told on this channel of PostgreSQL
-#: as a JSON array of organisation, campaign id and revision.
+#: as a JSON array of organisation, campaign id and revision, by a trigger that the
+#: first version of :mod:`status_service.migrations` made.
 CHANGED_CHANNEL = "closeout_campaigns"
-_TELL_CHANGES = f"""
-CREATE OR REPLACE FUNCTION closeout_campaign_changed() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_notify(
-        '{CHANGED_CHANNEL}',
-        json_build_array(NEW.organisation, NEW.campaign_id, NEW.revision)::text
-    );
-    RETURN NULL;
-END $$;
-CREATE TRIGGER campaign_changed AFTER INSERT OR UPDATE ON campaigns
-FOR EACH ROW EXECUTE FUNCTION closeout_campaign_changed();
-"""
-sa.event.listen(
-    campaigns,
-    "after_create",
-    sa.DDL(_TELL_CHANGES).execute_if(dialect="postgresql"),  # type: ignore[no-untyped-call]
-)
 
 #: One row for each message that has an outcome: the truth everything is derived
 #: from. ``outcome`` is the number of :class:`status_service.domain.Outcome`.

@@ -21,6 +21,7 @@ from service_runtime.readiness import follow_store
 from status_service import schema
 from status_service.changes import Changes
 from status_service.following import follow
+from status_service.migrations import MIGRATIONS
 from status_service.reconcile import reconcile, start_scheduled
 from status_service.service import CampaignService
 from status_service.servicer import StatusServicer
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+#: What the service is called in what it says to people.
+HOLDER = "status service"
 _NAME = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 
 
@@ -60,7 +63,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         StartupError: the database or the address can't be used.
     """
     own = settings.status
-    store = Store(own.database_url, schema.metadata, holder="status service")
+    # In a thread: a migration may take minutes, and signals are heard meanwhile.
+    store = await asyncio.to_thread(Store, own.database_url, MIGRATIONS, holder=HOLDER)
     try:
         generation = await store.write(_generation)
         changes = Changes()

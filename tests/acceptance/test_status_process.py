@@ -63,7 +63,7 @@ def refused(service: Service, **environment: str) -> str:
     """Start what can't start; return the one line it says why."""
     service.launch(**environment)
     assert service.wait() == 2, service.log
-    (line,) = service.log.splitlines()
+    (line,) = (line for line in service.log.splitlines() if not line.startswith("{"))
     return line
 
 

@@ -15,6 +15,7 @@ from sender_service.campaigns import NewCampaign
 from sender_service.channels import Answer, Content, Reply
 from sender_service.channels.errors import InvalidAddressError
 from sender_service.domain import Guarantee
+from sender_service.migrations import MIGRATIONS
 from service_runtime.database import Store
 from service_runtime.settings import Section
 
@@ -127,7 +128,7 @@ def channel_class(instance: ScriptedChannel) -> type[Channel]:
 @asynccontextmanager
 async def open_store(folder: Path) -> AsyncIterator[Store]:
     """Open a sender's store in ``folder``."""
-    store = Store(f"sqlite:///{folder}/sender.db", schema.metadata, holder="test")
+    store = Store(f"sqlite:///{folder}/sender.db", MIGRATIONS, holder="test")
     try:
         yield store
     finally:

@@ -15,7 +15,7 @@ from integration.status_support import check_invariants, results, serving
 from providers.postgresql_server import PATIENCE_SECONDS, PostgresqlServer
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
-from status_service.schema import metadata
+from status_service.migrations import MIGRATIONS
 
 _OwnServer = Callable[..., PostgresqlServer]
 _LOSES = "so a crash loses what was acknowledged"
@@ -51,7 +51,7 @@ def url_of(server: PostgresqlServer, password: str = "right") -> str:  # noqa: S
 def refusal(url: str) -> str:
     """Return why a database is refused: in one line, without the password."""
     with pytest.raises(StartupError) as caught:
-        Store(url, metadata, holder="test")
+        Store(url, MIGRATIONS, holder="test")
     message = str(caught.value)
     assert "\n" not in message
     assert "right" not in message
@@ -61,7 +61,7 @@ def refusal(url: str) -> str:
 
 def accept(url: str) -> None:
     """Check that a database can be used."""
-    Store(url, metadata, holder="test").close()
+    Store(url, MIGRATIONS, holder="test").close()
 
 
 def alter(server: PostgresqlServer, whose: str, change: str) -> None:
@@ -149,7 +149,7 @@ def test_a_wrong_password_is_told_and_not_shown(server: PostgresqlServer) -> Non
     """The user is named, the password is not; with the right one it can be used."""
     assert 'password authentication failed for user "guarded"' in refusal(url_of(server, "wrong"))
     assert "no password supplied" in refusal(server.url_of("guarded", user="guarded"))
-    store = Store(url_of(server), metadata, holder="test")
+    store = Store(url_of(server), MIGRATIONS, holder="test")
     store.close()
     assert "right" not in store.url
 
@@ -168,7 +168,7 @@ async def test_the_first_server_of_several_that_answers_is_used(
     given = sa.make_url(postgresql_server.create_database())
     servers = f"host=127.0.0.1:1&host={given.host}:{given.port}&target_session_attrs=read-write"
     url = f"postgresql://{given.username}@/{given.database}?{servers}"
-    store = Store(url, metadata, holder="test")
+    store = Store(url, MIGRATIONS, holder="test")
     try:
         await store.probe()
         assert store.listen is not None

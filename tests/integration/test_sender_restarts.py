@@ -16,6 +16,7 @@ from protos.campaign.v1 import sender_pb2, status_pb2
 from sender_service import reporter as reporter_module
 from sender_service import schema
 from sender_service.domain import Guarantee
+from sender_service.migrations import MIGRATIONS
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
 
@@ -275,7 +276,7 @@ async def test_reported_is_stored_as_it_was_acknowledged(tmp_path: Path) -> None
         await both.begin("c1", 75)
         await both.finished("c1")
         await both.stop_sender()
-        store = Store(f"sqlite:///{tmp_path}/sender.db", schema.metadata, holder="test")
+        store = Store(f"sqlite:///{tmp_path}/sender.db", MIGRATIONS, holder="test")
         try:
             shards = await support.rows(store, sa.select(schema.shards))
         finally:

@@ -18,7 +18,7 @@ from service_runtime.caller import Caller
 from service_runtime.database import Store
 from status_service import campaigns, ledger
 from status_service.domain import Outcome
-from status_service.schema import metadata
+from status_service.migrations import MIGRATIONS
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Books:
 @pytest.fixture(scope="module")
 def tables(lasting_database: Database) -> Database:
     """The tables of the service in a database that all examples share."""
-    Store(lasting_database.url, metadata, holder="test").close()
+    Store(lasting_database.url, MIGRATIONS, holder="test").close()
     return lasting_database
 
 

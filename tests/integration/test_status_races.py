@@ -35,7 +35,7 @@ from service_runtime.database import Store
 from status_service import campaigns, ledger, repair
 from status_service.domain import Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, TransitionNotAllowedError
-from status_service.schema import metadata
+from status_service.migrations import MIGRATIONS
 
 #: Last batches of a campaign, of one result each.
 _BATCHES = 64
@@ -129,7 +129,7 @@ def _check_all_ended_once(database: Database, rounds: int, total: int = _BATCHES
 async def test_s4_s14_transactions_of_replicas_race(database: Database, race_rounds: int) -> None:
     """Eight transactions at once on a campaign, four with its last results: completed once, L1."""
     rounds = race_rounds * 3 // 4
-    Store(database.url, metadata, holder="test").close()
+    Store(database.url, MIGRATIONS, holder="test").close()
     with _racers(database, 8) as race:
         await asyncio.to_thread(lambda: deque(map(race, range(rounds)), maxlen=0))
     _check_all_ended_once(database, rounds)

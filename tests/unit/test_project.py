@@ -145,7 +145,7 @@ def test_code_of_the_readme_is_that_of_the_example() -> None:
 
 
 def test_the_wheel_has_what_it_needs_outside_of_a_clone(tmp_path: Path) -> None:
-    """Installed without the sources, types are known and the demo has its campaign."""
+    """Without the sources, types, versions of databases and the demo's campaign are there."""
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
     subprocess.run(  # noqa: S603 - our own interpreter, our own arguments
         [*build, "--directory", str(tmp_path)], cwd=ROOT, check=True, capture_output=True
@@ -160,5 +160,8 @@ def test_the_wheel_has_what_it_needs_outside_of_a_clone(tmp_path: Path) -> None:
         for path in (ROOT / "examples").iterdir()
         if path.suffix in {".toml", ".csv", ".txt", ".html"}
     }
+    versions = {str(path.relative_to(ROOT)) for path in ROOT.glob("*_service/migrations/*/v*.py")}
+    assert len(versions) >= 2
+    assert names >= versions
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == set(packages)

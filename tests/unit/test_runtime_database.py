@@ -16,19 +16,29 @@ from hypothesis import strategies as st
 from pysqlite3 import dbapi2
 from structlog.testing import capture_logs
 
+from providers.written_versions import THINGS, written
 from service_runtime.database import Store, UtcTime, read_clock
 from service_runtime.errors import StartupError, StoreUnavailableError
+from service_runtime.migrations import Migrations
 
-_metadata = sa.MetaData()
 _things = sa.Table(
-    "things", _metadata, sa.Column("thing", sa.Integer, primary_key=True), sa.Column("at", UtcTime)
+    "things",
+    sa.MetaData(),
+    sa.Column("thing", sa.Integer, primary_key=True),
+    sa.Column("at", UtcTime),
 )
 
 
+@pytest.fixture(scope="session")
+def things(tmp_path_factory: pytest.TempPathFactory) -> Migrations:
+    """The versions of a database with one table."""
+    return written(tmp_path_factory.mktemp("versions"), THINGS)
+
+
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
+async def store(tmp_path: Path, things: Migrations) -> AsyncIterator[Store]:
     """A store in a new file."""
-    opened = Store(f"sqlite:///{tmp_path}/x.db", _metadata, holder="test")
+    opened = Store(f"sqlite:///{tmp_path}/x.db", things, holder="test")
     yield opened
     opened.close()
 
@@ -165,34 +175,38 @@ async def test_s15_a_probe_finds_a_full_database(store: Store) -> None:
     await store.write(emptied)
     await store.probe()
     assert store.answering
-    assert await store.read(tables) == ["things"]
+    assert await store.read(tables) == ["closeout_test_version", "things"]
 
 
-def test_a_second_store_on_the_file_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+def test_a_second_store_on_the_file_is_refused_and_the_first_goes_on(
+    tmp_path: Path, things: Migrations
+) -> None:
     """The message names the file and who has it; the file is free after a close."""
     url = f"sqlite:///{tmp_path}/x.db"
-    first = Store(url, _metadata, holder="first service")
+    first = Store(url, things, holder="first service")
     with pytest.raises(StartupError) as caught:
-        Store(url, _metadata, holder="second service")
+        Store(url, things, holder="second service")
     assert f"{tmp_path}/x.db" in str(caught.value)
     assert f"the first service, process {os.getpid()}" in str(caught.value)
     first.close()
-    Store(url, _metadata, holder="third service").close()
+    Store(url, things, holder="third service").close()
 
 
-def test_a_file_that_is_no_database_is_refused_and_let_go(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused_and_let_go(
+    tmp_path: Path, things: Migrations
+) -> None:
     """The message says so, and a store can be made there once the file is gone."""
     file = tmp_path / "x.db"
     file.write_bytes(b"nonsense" * 1_000)
     with pytest.raises(StartupError, match="not a database"):
-        Store(f"sqlite:///{file}", _metadata, holder="test")
+        Store(f"sqlite:///{file}", things, holder="test")
     file.unlink()
-    Store(f"sqlite:///{file}", _metadata, holder="test").close()
+    Store(f"sqlite:///{file}", things, holder="test").close()
 
 
-def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
+def test_the_files_are_their_owners_alone(tmp_path: Path, things: Migrations) -> None:
     """Addresses are in it: nobody else may read the database."""
-    Store(f"sqlite:///{tmp_path}/new/x.db", _metadata, holder="test").close()
+    Store(f"sqlite:///{tmp_path}/new/x.db", things, holder="test").close()
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
     assert (tmp_path / "new" / "x.db").stat().st_mode & 0o077 == 0
 
@@ -213,12 +227,12 @@ def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_supported_database_is_refused(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, tmp_path: Path, things: Migrations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one line, without a password, and without a file left behind."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StartupError) as caught:
-        Store(url, _metadata, holder="test")
+        Store(url, things, holder="test")
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,108 @@
+"""What the versions of the two services make is what their code works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+import sender_service.migrations
+import sender_service.schema
+import status_service.migrations
+import status_service.schema
+from providers.postgresql_server import PostgresqlServer
+from service_runtime.database import open_engines
+from service_runtime.migrations import UNVERSIONED, Migrations, Step
+
+SERVICES = [
+    pytest.param(status_service.migrations.MIGRATIONS, status_service.schema.metadata, id="status"),
+    pytest.param(sender_service.migrations.MIGRATIONS, sender_service.schema.metadata, id="sender"),
+]
+#: Everything PostgreSQL has of a table: columns, constraints and indexes.
+_CATALOGUE = """
+SELECT 'column', relname, attname, concat_ws(' ', format_type(atttypid, atttypmod), attnotnull,
+       attidentity, pg_get_expr(adbin, adrelid))
+  FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+  LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+ WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+  FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+"""
+_MASTER = "SELECT type, tbl_name, name, sql FROM sqlite_master"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The URLs of two empty databases."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/one.db", f"sqlite:///{tmp_path}/two.db"
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+    both = server.create_database(), server.create_database()
+    yield both
+    for url in both:
+        server.drop_database(url)
+
+
+def definitions(connection: sa.Connection, *, leaving_out: str) -> set[tuple[Any, ...]]:
+    """Return what a database says it is made of, but for one table."""
+    sqlite = connection.dialect.name == "sqlite"
+    rows = connection.exec_driver_sql(_MASTER if sqlite else _CATALOGUE)
+    return {tuple(row) for row in rows if row[1] != leaving_out}
+
+
+@pytest.mark.parametrize(("migrations", "metadata"), SERVICES)
+def test_a_migrated_database_is_what_the_schema_says(
+    urls: tuple[str, str], migrations: Migrations, metadata: sa.MetaData
+) -> None:
+    """No table, column, constraint or index differs, in the database's own words."""
+    migrated, made = (open_engines(url, holder="test") for url in urls)
+    try:
+        migrations.migrate(migrated)
+        metadata.create_all(made.writer)
+        with migrated.reader.begin() as one, made.reader.begin() as two:
+            context = MigrationContext.configure(one, opts={"version_table": migrations.table})
+            assert compare_metadata(context, metadata) == []
+            found = definitions(one, leaving_out=migrations.table)
+            assert found == definitions(two, leaving_out=migrations.table)
+            assert any("CHECK" in str(row[3]) for row in found)
+            assert any("WHERE" in str(row[3]) for row in found)
+    finally:
+        migrated.close()
+        made.close()
+
+
+@pytest.mark.parametrize(("migrations", "metadata"), SERVICES)
+def test_databases_from_before_versions_are_taken_over(
+    urls: tuple[str, str], migrations: Migrations, metadata: sa.MetaData
+) -> None:
+    """What a service made before its versions were written down is its first version."""
+    engines = open_engines(urls[0], holder="test")
+    try:
+        metadata.create_all(engines.writer)
+        step = migrations.migrate(engines)
+        assert step.before == UNVERSIONED
+        assert migrations.migrate(engines) == Step(step.after, step.after)
+    finally:
+        engines.close()
+
+
+@pytest.mark.parametrize("service", ["status_service", "sender_service"])
+def test_a_version_imports_nothing_of_ours(service: str) -> None:
+    """What a version does stays the same, however the code goes on."""
+    root = Path(__file__).parents[2]
+    versions = sorted((root / service / "migrations" / "versions").glob("v*.py"))
+    assert versions
+    for version in versions:
+        text = version.read_text()
+        for package in ("status_service", "sender_service", "service_runtime", "protos"):
+            assert f"import {package}" not in text
+            assert f"from {package}" not in text

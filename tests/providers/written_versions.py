@@ -1,0 +1,36 @@
+"""Versions of a database that a test writes itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from service_runtime.migrations import Migrations
+
+#: The first version: one table.
+THINGS = """
+    op.create_table(
+        "things", sa.Column("thing", sa.Integer, primary_key=True), sa.Column("at", sa.BigInteger)
+    )
+"""
+_VERSION = """
+import os
+import sqlalchemy as sa
+
+revision = "{revision:04}"
+down_revision = {before!r}
+
+
+def upgrade(op):
+{body}
+"""
+
+
+def written(folder: Path, *bodies: str) -> Migrations:
+    """Return a code whose versions do this, from 0001 on; ``op`` and ``sa`` are at hand."""
+    versions = folder / f"up_to_{len(bodies)}" / "versions"
+    versions.mkdir(parents=True, exist_ok=True)
+    for revision, body in enumerate(bodies, start=1):
+        before = f"{revision - 1:04}" if revision > 1 else None
+        text = _VERSION.format(revision=revision, before=before, body=body)
+        (versions / f"v{revision:04}.py").write_text(text)
+    return Migrations(versions.parent, table="closeout_test_version")
