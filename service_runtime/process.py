@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Exit code of a process that could not start.
 EXIT_STARTUP = 2
+#: Exit code of a command that Ctrl-C ended.
+EXIT_INTERRUPTED = 130
 #: Exit code of a process that a second signal ended at once.
 EXIT_FORCED = 3
 #: A thread that waits for the interpreter gets it within this time, seconds. The
@@ -35,12 +37,23 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     gc.set_threshold(*_GC_THRESHOLDS)
     gc.freeze()
-    try:
+
+    def serve() -> int:
         uvloop.run(main())
+        return 0
+
+    return answer(serve)
+
+
+def answer(work: Callable[[], int]) -> int:
+    """Run ``work`` and return its exit code; what it can't start from is one line."""
+    try:
+        return work()
     except StartupError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_STARTUP
-    return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def stop_signal() -> asyncio.Event:

@@ -1,13 +1,22 @@
-"""``python -m status_service``: the status service alone, until a signal."""
+"""``python -m status_service``: the status service alone, until a signal.
+
+``python -m status_service migrate [--check]`` brings its database to this version.
+"""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
-from service_runtime import process, settings
+from service_runtime import command_line, process, settings
 from service_runtime.logs import configure_logs
-from status_service.server import running
+from status_service.migrations import MIGRATIONS
+from status_service.server import HOLDER, running
 from status_service.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 async def _main() -> None:
@@ -19,10 +28,24 @@ async def _main() -> None:
         await stop.wait()
 
 
-def main() -> int:
-    """Run the service; return the exit code of the process."""
+def _migrate(*, check: bool) -> int:
+    configuration = settings.load(Settings)
+    configure_logs(configuration.log.level, service="status")
+    url = configuration.status.database_url
+    return command_line.migrate_database(url, MIGRATIONS, holder=HOLDER, check=check)
+
+
+def main(words: Sequence[str] = ()) -> int:
+    """Run the service or its migration; return the exit code of the process.
+
+    Args:
+        words: the command line, without the name of the program.
+    """
+    asked = command_line.read("status_service", words)
+    if asked.migrate:
+        return process.answer(partial(_migrate, check=asked.check))
     return process.run(_main)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from clients.cli import audit, campaigns, control, failures, fix, results, send, up, watch
+from clients.cli import (
+    audit,
+    campaigns,
+    control,
+    failures,
+    fix,
+    migrate,
+    results,
+    send,
+    up,
+    watch,
+)
 from clients.cli.options import SENDER_HELP, STATUS_HELP, Defaults
 from clients.demo import play
 
@@ -72,5 +83,6 @@ for name, command, panel in (
     ("cancel", control.cancel, _CHANGE),
     ("mark-complete", control.mark_complete, _CHANGE),
     ("fix", fix.fix, _CHANGE),
+    ("migrate", migrate.migrate, _CHANGE),
 ):
     app.command(name, rich_help_panel=panel)(command)

@@ -103,7 +103,9 @@ def status_settings(data_dir: Path, listen: str) -> Mapping[str, str]:
 
 def sender_settings(data_dir: Path, listen: str, status_address: str) -> Mapping[str, str]:
     """Return the environment of a sender service with its database in ``data_dir``."""
-    settings = {"CLOSEOUT_SENDER_STATUS_ADDRESS": status_address}
+    settings = {}
+    if status_address:
+        settings["CLOSEOUT_SENDER_STATUS_ADDRESS"] = status_address
     if not setting("sender", "database_url"):
         settings["CLOSEOUT_SENDER_DATABASE_URL"] = f"sqlite:///{data_dir / 'sender.db'}"
     if listen:
