@@ -288,6 +288,7 @@ def _record_missing(connection: sa.Connection, campaign: sa.Row[Any], now: datet
                     for sequence in range(start, end)
                 ],
                 now,
+                all_new=True,
             )
 
 

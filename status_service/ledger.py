@@ -207,13 +207,14 @@ def _record_campaign(
 ) -> sa.Row[Any]:
     sequences = [row[0] for frame, _ in accepted for row in frame.rows]
     stored = stored_outcomes(connection, campaign.campaign, sequences)
-    if not stored and len(set(sequences)) == len(sequences):
+    all_new = not stored and len(set(sequences)) == len(sequences)
+    if all_new:
         changed, deltas = _all_new(accepted)
     else:
         changed, deltas = _merged(accepted, stored)
     if not changed:
         return campaign
-    upsert(connection, campaign.campaign, changed, now)
+    upsert(connection, campaign.campaign, changed, now, all_new=all_new)
     after = settle(
         connection,
         campaign,

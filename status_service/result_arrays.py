@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 #: No text has it: a request with one is refused.
 _NUL = "\x00"
 
 
-def integers(values: Iterable[int | None]) -> str:
+def integers(values: Sequence[int | None]) -> str:
     """Return the literal of an array of integers, None as NULL."""
+    if len(set(values)) == 1:  # as outcomes and attempts often are
+        return "{" + ",".join([str(values[0])] * len(values)).replace("None", "NULL") + "}"
     return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
 
 

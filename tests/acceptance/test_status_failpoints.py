@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -103,7 +102,6 @@ def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
     """Make targets on each kind of database: a file for each, or a server that all share."""
     services: list[ForkedService] = []
     ports = ExitStack()
-    first = threading.Lock()
 
     def made(campaign_id: str, main: Callable[[], int] = failing_service.main) -> Target:
         folder = tmp_path / campaign_id
@@ -119,12 +117,8 @@ def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
                 "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "0.2",
             },
         )
-        with first:
-            services.append(service)
-            if len(services) == 1:
-                service.start()  # it makes the tables of all
-        if not service.is_running:
-            service.start()
+        services.append(service)
+        service.start()  # on an empty database one of them makes the tables of all
         return Target(service, target, campaign_id)
 
     shared = None

@@ -24,11 +24,15 @@ COMPLETION_BUGS = (
         bug="Completion is decided by a `count(*)` that does not see the last results.",
         seen="rails/solid_queue PR #142",
         edits=(
-            Edit(_LEDGER, "    upsert(connection, campaign.campaign, changed, now)\n", ""),
+            Edit(
+                _LEDGER,
+                "    upsert(connection, campaign.campaign, changed, now, all_new=all_new)\n",
+                "",
+            ),
             Edit(
                 _LEDGER,
                 "    recorded.changes.append(change_of(after))\n",
-                "    upsert(connection, campaign.campaign, changed, now)\n"
+                "    upsert(connection, campaign.campaign, changed, now, all_new=all_new)\n"
                 "    recorded.changes.append(change_of(after))\n",
             ),
         ),
