@@ -8,6 +8,7 @@ _LEDGER = "status_service/ledger.py"
 _COMPLETION = "status_service/completion.py"
 _CAMPAIGNS = "status_service/campaigns.py"
 _WRITER = "status_service/writer.py"
+_FIRST_VERSION = "status_service/migrations/versions/v0001_ledger.py"
 _SQLITE = "service_runtime/sqlite.py"
 
 _CALLS = "tests/integration/test_status_calls.py"
@@ -154,7 +155,7 @@ COMPLETION_BUGS = (
                 "    if after.state != campaign.state:\n        write_transition(",
                 "    if State(after.state) is State.COMPLETED:\n        write_transition(",
             ),
-            Edit("status_service/schema.py", "        unique=True,\n", ""),
+            Edit(_FIRST_VERSION, "        unique=True,\n", ""),
         ),
         test=f"{_CALLS}::test_s5_a_better_result_after_completion_corrects_counters_and_nothing_else",
     ),
