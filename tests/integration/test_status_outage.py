@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -45,15 +46,15 @@ def database(server: PostgresqlServer) -> PostgresqlDatabase:
 
 
 @dataclass
-class Outage:
+class Outage(ABC):
     """How a server fails and comes back; the methods block."""
 
     server: PostgresqlServer
     database: PostgresqlDatabase
 
+    @abstractmethod
     def begin(self) -> None:
         """Let it fail."""
-        raise NotImplementedError
 
     def end(self) -> None:
         """Let it come back."""
