@@ -26,6 +26,7 @@ from status_service.errors import (
     TransitionNotAllowedError,
 )
 from status_service.ledger import CampaignKey, counters_of, lock_one
+from status_service.result_columns import ResultColumns
 from status_service.schema import campaigns
 from status_service.transitions import write_transition
 
@@ -282,10 +283,14 @@ def _record_missing(connection: sa.Connection, campaign: sa.Row[Any], now: datet
             end = min(start + _FORCED_AT_ONCE, last + 1)
             result_rows.upsert(
                 connection,
-                campaign.campaign,
                 [
-                    (sequence, Outcome.UNKNOWN, 0, "forced", "", "", None)
-                    for sequence in range(start, end)
+                    (
+                        campaign.campaign,
+                        ResultColumns.of(
+                            (sequence, Outcome.UNKNOWN, 0, "forced", "", "", None)
+                            for sequence in range(start, end)
+                        ),
+                    )
                 ],
                 now,
                 all_new=True,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from protos.campaign.v1 import status_pb2
-    from status_service.result_rows import ResultRow
+    from status_service.result_columns import ResultColumns, ResultRow
 
 _CAMPAIGN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 #: Results in one frame, at most.
@@ -34,7 +34,7 @@ _LARGEST_TOTAL = 2**53
 _FIRST_MICROSECOND = -62_135_596_800_000_000
 _LAST_MICROSECOND = 253_402_300_799_999_999
 _NO_TIME = "not a time of the years 1 to 9999"
-#: The texts of a result in the order of a row, and how long each may be.
+#: The texts of a result in the order of the columns, and how long each may be.
 _LONGEST = {"code": 64, "detail": 500, "provider_message_id": 255}
 _OUTCOMES = frozenset(range(1, 5))
 
@@ -107,35 +107,35 @@ def threshold(given: Duration) -> timedelta:
     return span
 
 
-def result_rows(results: Sequence[status_pb2.Result]) -> list[ResultRow]:
+def results(given: Sequence[status_pb2.Result]) -> ResultColumns:
     """Return the results of a frame as the ledger takes them.
 
     Whether the sequences are the campaign's is the ledger's to say. This runs for
     every result there is, so a frame is looked at column by column, and row by row
     only to name what is wrong.
     """
-    if len(results) > FRAME_RESULTS:
+    if len(given) > FRAME_RESULTS:
         raise InvalidRequestError.of(
-            {"results": f"{len(results)} in one frame; at most {FRAME_RESULTS}"}
+            {"results": f"{len(given)} in one frame; at most {FRAME_RESULTS}"}
         )
-    rows = from_results(results)
-    if not rows:
-        return rows
-    _, outcomes, attempts, *texts, times = zip(*rows, strict=True)
+    columns = from_results(given)
+    _, outcomes, attempts, *texts, times = columns
+    there = list(filter(None, times))
     fits = (
         _OUTCOMES.issuperset(outcomes)
-        and min(attempts) >= 0
+        and min(attempts, default=0) >= 0
         and all(map(_fits, texts, _LONGEST.values()))
-        and all(_FIRST_MICROSECOND <= time <= _LAST_MICROSECOND for time in set(times) - {None})
+        and min(there, default=0) >= _FIRST_MICROSECOND
+        and max(there, default=0) <= _LAST_MICROSECOND
     )
     if not fits:
-        for index, row in enumerate(rows):
+        for index, row in enumerate(columns.rows()):
             _check_row(f"results[{index}]", row)
-    return rows
+    return columns
 
 
 def _fits(column: Sequence[str], longest: int) -> bool:
-    return max(map(len, column)) <= longest and "\x00" not in "".join(column)
+    return max(map(len, column), default=0) <= longest and "\x00" not in "".join(column)
 
 
 def _check_row(place: str, row: ResultRow) -> None:

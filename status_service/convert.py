@@ -12,17 +12,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.campaign.v1 import status_pb2
 from status_service.campaigns import etag_of
 from status_service.ledger import counters_of
+from status_service.result_columns import NO_RESULTS, ResultColumns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import sqlalchemy as sa
 
     from status_service.domain import State
     from status_service.repair import Finding
-    from status_service.result_rows import ResultRow
 
-#: The fields of a result in the order of a row, but for the time, which has two.
+#: The fields of a result in the order of the columns, but for the time, which has two.
 _FIELDS = attrgetter(
     *("sequence", "outcome", "attempt", "code", "detail", "provider_message_id"),
     *("finish_time.seconds", "finish_time.nanos"),
@@ -74,16 +74,20 @@ def to_result(row: sa.Row[Any]) -> status_pb2.Result:
     )
 
 
-def from_results(results: Iterable[status_pb2.Result]) -> list[ResultRow]:
+def from_results(results: Sequence[status_pb2.Result]) -> ResultColumns:
     """Return results as the ledger takes them, in their order.
 
     This runs for every result there is: the fields are read by one call for each of
     them, which does not come back to Python in between.
     """
-    return [
-        (number, outcome, tries, code, detail, given, second * 1_000_000 + nano // 1_000 or None)
-        for number, outcome, tries, code, detail, given, second, nano in map(_FIELDS, results)
+    if not results:
+        return NO_RESULTS
+    *columns, seconds, nanos = zip(*map(_FIELDS, results), strict=True)
+    times = [
+        second * 1_000_000 + nano // 1_000 or None
+        for second, nano in zip(seconds, nanos, strict=True)
     ]
+    return ResultColumns._make((*columns, times))
 
 
 def to_transition(row: sa.Row[Any]) -> status_pb2.Transition:

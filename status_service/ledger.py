@@ -7,13 +7,12 @@ rows. The clock is read after that: a later writer has a later time.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from service_runtime.database import read_clock
+from service_runtime.database import database_now
 from status_service import queries
 from status_service.completion import settle
 from status_service.domain import OPEN, Cause, Counters, State
@@ -23,14 +22,17 @@ from status_service.errors import (
     CampaignNotSealedError,
     SequenceOutOfRangeError,
 )
-from status_service.result_rows import ResultRow, count, stored_outcomes, upsert
+from status_service.merging import merge, sequences_of
+from status_service.result_rows import count, stored_outcomes, upsert
 from status_service.schema import campaigns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from service_runtime.errors import ServiceError
+    from status_service.merging import Accepted, Merged
+    from status_service.result_columns import ResultColumns
 
 
 class CampaignKey(NamedTuple):
@@ -46,7 +48,7 @@ class Frame:
 
     key: CampaignKey
     reporter: str
-    rows: Sequence[ResultRow]
+    results: ResultColumns
 
 
 @dataclass(slots=True)
@@ -88,6 +90,15 @@ class Recorded:
     completed: list[Change] = field(default_factory=list)
     late: list[Change] = field(default_factory=list)
 
+    def note(self, campaign: sa.Row[Any], *, state_before: str) -> None:
+        """Take up a campaign that was settled."""
+        change = change_of(campaign)
+        self.changes.append(change)
+        if campaign.state != state_before:
+            self.completed.append(change)
+        elif change.state is State.COMPLETED:
+            self.late.append(change)
+
 
 def key_of(campaign: sa.Row[Any]) -> CampaignKey:
     """Return the key of a row of ``campaigns``."""
@@ -115,17 +126,29 @@ def lock(
 ) -> dict[CampaignKey, sa.Row[Any]]:
     """Lock the rows of these campaigns, in one order for all callers, and return them.
 
-    With ``skip_busy`` those that somebody else holds locked are left out. On SQLite the
+    Each has a column more, ``now``: the database's time when it was locked. With
+    ``skip_busy`` those that somebody else holds locked are left out. On SQLite the
     transaction holds the only write lock there is already.
     """
-    wanted = sa.tuple_(campaigns.c.organisation, campaigns.c.campaign_id).in_(list(keys))
-    rows = connection.execute(
-        sa.select(campaigns)
-        .where(wanted)
-        .order_by(campaigns.c.campaign)
-        .with_for_update(skip_locked=skip_busy)
-    )
+    rows = connection.execute(_LOCK_FREE if skip_busy else _LOCK, {"keys": list(keys)})
     return {key_of(row): row for row in rows}
+
+
+def _locking(*, skip_locked: bool) -> sa.Executable:
+    """Return the statement, built once: building it takes longer than running it."""
+    key = sa.tuple_(campaigns.c.organisation, campaigns.c.campaign_id)
+    locked = (
+        sa.select(campaigns)
+        .where(key.in_(sa.bindparam("keys", expanding=True)))
+        .order_by(campaigns.c.campaign)
+        .with_for_update(skip_locked=skip_locked)
+    )
+    # Beside the lock, in one SELECT, the clock would be read before it is waited for.
+    return sa.select(locked.cte("locked"), database_now().label("now"))
+
+
+_LOCK = _locking(skip_locked=False)
+_LOCK_FREE = _locking(skip_locked=True)
 
 
 def lock_one(connection: sa.Connection, key: CampaignKey) -> sa.Row[Any]:
@@ -151,46 +174,73 @@ def record(
     """
     receipts = [FrameReceipt() for _ in frames]
     recorded = Recorded(receipts)
-    by_campaign: dict[CampaignKey, list[int]] = {}
-    for index, frame in enumerate(frames):
-        by_campaign.setdefault(frame.key, []).append(index)
+    by_campaign: dict[CampaignKey, list[tuple[Frame, FrameReceipt]]] = {}
+    for frame, receipt in zip(frames, receipts, strict=True):
+        by_campaign.setdefault(frame.key, []).append((frame, receipt))
     locked = lock(connection, by_campaign, skip_busy=skip_busy)
-    busy = _others(connection, by_campaign.keys() - locked) if skip_busy else set()
-    now = read_clock(connection)
-    for key, indexes in by_campaign.items():
-        campaign = locked.get(key)
-        if campaign is None:
-            for index in indexes:
-                receipts[index].error = (
-                    CampaignBusyError(key.campaign_id)
-                    if key in busy
-                    else CampaignNotFoundError(key.campaign_id)
-                )
-            continue
-        accepted = []
-        for index in indexes:
-            receipts[index].error = _refusal(campaign, frames[index])
-            if receipts[index].error is None:
-                accepted.append((frames[index], receipts[index]))
-        campaign = _record_campaign(connection, campaign, accepted, now, recorded)
-        for index in indexes:
-            receipts[index].state = State(campaign.state)
-            receipts[index].processed = counters_of(campaign).processed
+    _refuse(connection, by_campaign, locked, look_for_busy=skip_busy)
+    if not locked:
+        return recorded
+    accepted = {
+        key: [(frame, receipt) for frame, receipt in by_campaign[key] if receipt.error is None]
+        for key in locked
+    }
+    stored = stored_outcomes(
+        connection, {locked[key].campaign: sequences_of(own) for key, own in accepted.items()}
+    )
+    merges = {key: merge(own, stored[locked[key].campaign]) for key, own in accepted.items()}
+    # Read when the last of them was locked: whoever had it before has an earlier time.
+    now = max(row.now for row in locked.values())
+    for all_new in (True, False):
+        given = [
+            (locked[key].campaign, part)
+            for key, merged in merges.items()
+            if merged.all_new is all_new
+            for part in merged.changed
+        ]
+        upsert(connection, given, now, all_new=all_new)
+    for key, merged in merges.items():
+        campaign = locked[key]
+        if merged.changed:
+            campaign = _settle(connection, campaign, accepted[key], merged, now)
+            recorded.note(campaign, state_before=locked[key].state)
+        for _, receipt in by_campaign[key]:
+            receipt.state = State(campaign.state)
+            receipt.processed = counters_of(campaign).processed
     return recorded
 
 
-def _others(connection: sa.Connection, keys: Collection[CampaignKey]) -> set[CampaignKey]:
-    """Return those of ``keys`` that are there although they could not be locked."""
+def _refuse(
+    connection: sa.Connection,
+    by_campaign: Mapping[CampaignKey, Accepted],
+    locked: Mapping[CampaignKey, sa.Row[Any]],
+    *,
+    look_for_busy: bool,
+) -> None:
+    """Write into the receipts of frames that can't be applied why."""
+    missing = by_campaign.keys() - locked
+    busy = _there(connection, missing) if look_for_busy else set()
+    for key, own in by_campaign.items():
+        for frame, receipt in own:
+            if key in locked:
+                receipt.error = _refusal(locked[key], frame)
+            elif key in busy:
+                receipt.error = CampaignBusyError(key.campaign_id)
+            else:
+                receipt.error = CampaignNotFoundError(key.campaign_id)
+
+
+def _there(connection: sa.Connection, keys: Collection[CampaignKey]) -> set[CampaignKey]:
+    """Return those of ``keys`` that there is a campaign of."""
     return {key_of(row) for row in queries.get_many(connection, list(keys))} if keys else set()
 
 
 def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:
-    if not frame.rows:
+    if not frame.results.size:
         return None  # a subscription
     if campaign.total is None:
         return CampaignNotSealedError(campaign.campaign_id)
-    sequences = [row[0] for row in frame.rows]
-    for sequence in (min(sequences), max(sequences)):
+    for sequence in (min(frame.results.sequence), max(frame.results.sequence)):
         if not 1 <= sequence <= campaign.total:
             return SequenceOutOfRangeError(
                 campaign.campaign_id, sequence=sequence, total=campaign.total
@@ -198,76 +248,22 @@ def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:
     return None
 
 
-def _record_campaign(
+def _settle(
     connection: sa.Connection,
     campaign: sa.Row[Any],
-    accepted: _Accepted,
+    accepted: Accepted,
+    merged: Merged,
     now: datetime,
-    recorded: Recorded,
 ) -> sa.Row[Any]:
-    sequences = [row[0] for frame, _ in accepted for row in frame.rows]
-    stored = stored_outcomes(connection, campaign.campaign, sequences)
-    all_new = not stored and len(set(sequences)) == len(sequences)
-    if all_new:
-        changed, deltas = _all_new(accepted)
-    else:
-        changed, deltas = _merged(accepted, stored)
-    if not changed:
-        return campaign
-    upsert(connection, campaign.campaign, changed, now, all_new=all_new)
-    after = settle(
+    return settle(
         connection,
         campaign,
-        _believed(connection, campaign, Counters.of(deltas)),
+        _believed(connection, campaign, merged.deltas),
         now=now,
         cause=Cause.RESULT,
         actor=next(f.reporter for f, r in reversed(accepted) if r.new or r.raised),
         progressed=any(receipt.new for _, receipt in accepted),
     )
-    recorded.changes.append(change_of(after))
-    if after.state != campaign.state:
-        recorded.completed.append(change_of(after))
-    elif State(after.state) is State.COMPLETED:
-        recorded.late.append(change_of(after))
-    return after
-
-
-#: Frames that can be applied, each with its receipt.
-_Accepted: TypeAlias = "Sequence[tuple[Frame, FrameReceipt]]"
-
-
-def _all_new(accepted: _Accepted) -> tuple[list[ResultRow], Counter[int]]:
-    """Return the rows to store and the deltas of the counters, where nothing is stored yet."""
-    rows: list[ResultRow] = []
-    for frame, receipt in accepted:
-        receipt.new = len(frame.rows)
-        rows += frame.rows
-    return rows, Counter(row[1] for row in rows)
-
-
-def _merged(accepted: _Accepted, stored: dict[int, int]) -> tuple[list[ResultRow], Counter[int]]:
-    """Return the rows to store and the deltas of the counters; the higher outcome stays.
-
-    ``stored`` has the outcomes of before, by sequence; those of after when this returns.
-    """
-    changed: dict[int, ResultRow] = {}
-    deltas: Counter[int] = Counter()
-    for frame, receipt in accepted:
-        for row in frame.rows:
-            sequence, outcome = row[0], row[1]
-            before = stored.get(sequence)
-            if before is None:
-                receipt.new += 1
-            elif outcome > before:
-                receipt.raised += 1
-                deltas[before] -= 1
-            else:
-                receipt.duplicate += 1
-                continue
-            stored[sequence] = outcome
-            changed[sequence] = row
-            deltas[outcome] += 1
-    return list(changed.values()), deltas
 
 
 def _believed(connection: sa.Connection, campaign: sa.Row[Any], deltas: Counters) -> Counters:

@@ -15,14 +15,19 @@ if TYPE_CHECKING:
 _NUL = "\x00"
 
 
+def array(parts: Iterable[str]) -> str:
+    """Return the literal of an array of what :func:`integers` or :func:`texts` returned."""
+    return "{" + ",".join(parts) + "}"
+
+
 def integers(values: Sequence[int | None]) -> str:
-    """Return the literal of an array of integers, None as NULL."""
+    """Return the elements of an array of integers, None as NULL."""
     if len(set(values)) == 1:  # as outcomes and attempts often are
-        return "{" + ",".join([str(values[0])] * len(values)).replace("None", "NULL") + "}"
-    return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
+        return ",".join([str(values[0])] * len(values)).replace("None", "NULL")
+    return ",".join(map(str, values)).replace("None", "NULL")
 
 
 def texts(values: Iterable[str]) -> str:
-    """Return the literal of an array of texts; none of them has a NUL character."""
+    """Return the elements of an array of texts; none of them has a NUL character."""
     joined = _NUL.join(values).replace("\\", "\\\\").replace('"', '\\"')
-    return '{"' + joined.replace(_NUL, '","') + '"}'
+    return '"' + joined.replace(_NUL, '","') + '"'

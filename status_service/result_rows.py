@@ -9,34 +9,23 @@ each time.
 from __future__ import annotations
 
 from functools import cache
-from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from service_runtime.database import UtcTime
 from status_service.domain import Counters, Outcome
-from status_service.result_arrays import integers, texts
+from status_service.result_arrays import array, integers
+from status_service.result_columns import ResultColumns
 from status_service.schema import results
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-#: (sequence, outcome, attempt, code, detail, provider_message_id, finish_time), the
-#: time in microseconds since 1970 or None. A tuple, since a frame has hundreds.
-ResultRow: TypeAlias = tuple[int, int, int, str, str, str, int | None]
-
-#: The columns of a ResultRow; ``campaign`` and ``record_time`` are the same for all.
-_GIVEN = (
-    "sequence",
-    "outcome",
-    "attempt",
-    "code",
-    "detail",
-    "provider_message_id",
-    "finish_time",
-)
+#: ``campaign`` and ``record_time`` are the same for all.
+_GIVEN = ResultColumns._fields
 #: Rows of one INSERT; SQLite takes 32,766 values in a statement.
 _ROWS_A_STATEMENT = 1_000
 #: Where the sequences asked for are this much sparser than a range, look each up.
@@ -44,43 +33,70 @@ _SPARSE = 8
 _LOOKUPS_A_STATEMENT = 1_000
 _TIME = UtcTime()
 
-# Built once: building a statement takes longer than running it.
-_STORED = sa.select(results.c.sequence, results.c.outcome).where(
-    results.c.campaign == sa.bindparam("number")
+_STORED = sa.select(results.c.campaign, results.c.sequence, results.c.outcome)
+
+
+@cache
+def _stored_between(ranges: int) -> sa.Executable:
+    """Return the statement for so many ranges: building it takes longer than running it."""
+    return sa.union_all(
+        *(
+            _STORED.where(
+                results.c.campaign == sa.bindparam(f"campaign_{number}"),
+                results.c.sequence.between(
+                    sa.bindparam(f"first_{number}"), sa.bindparam(f"last_{number}")
+                ),
+            )
+            for number in range(ranges)
+        )
+    )
+
+
+_STORED_AMONG = _STORED.where(
+    results.c.campaign == sa.bindparam("campaign"),
+    results.c.sequence.in_(sa.bindparam("sequences", expanding=True)),
 )
-_STORED_BETWEEN = _STORED.where(
-    results.c.sequence.between(sa.bindparam("first"), sa.bindparam("last"))
-)
-_STORED_AMONG = _STORED.where(results.c.sequence.in_(sa.bindparam("sequences", expanding=True)))
 
 
 def stored_outcomes(
-    connection: sa.Connection, campaign: int, sequences: Sequence[int]
-) -> dict[int, int]:
-    """Return the stored outcome of those of ``sequences`` that have one.
+    connection: sa.Connection, wanted: Mapping[int, Sequence[int]]
+) -> dict[int, dict[int, int]]:
+    """Return the stored outcomes of messages, by campaign and sequence.
 
-    May return outcomes of other sequences between them.
+    Args:
+        connection: in a transaction that holds the campaigns locked.
+        wanted: sequences by campaign. There may be outcomes of others between them.
     """
-    if not sequences:
-        return {}
-    first, last = min(sequences), max(sequences)
-    if last - first < _SPARSE * len(sequences):
-        rows = connection.execute(
-            _STORED_BETWEEN, {"number": campaign, "first": first, "last": last}
-        )
-        return dict(rows.all())
-    found: dict[int, int] = {}
-    for start in range(0, len(sequences), _LOOKUPS_A_STATEMENT):
-        part = list(sequences[start : start + _LOOKUPS_A_STATEMENT])
-        rows = connection.execute(_STORED_AMONG, {"number": campaign, "sequences": part})
-        found.update(rows.all())
+    found: dict[int, dict[int, int]] = {campaign: {} for campaign in wanted}
+    dense: dict[str, int] = {}
+    ranges = 0
+    for campaign, sequences in wanted.items():
+        if not sequences:
+            continue
+        first, last = min(sequences), max(sequences)
+        if last - first < _SPARSE * len(sequences):
+            dense |= {
+                f"campaign_{ranges}": campaign,
+                f"first_{ranges}": first,
+                f"last_{ranges}": last,
+            }
+            ranges += 1
+            continue
+        for start in range(0, len(sequences), _LOOKUPS_A_STATEMENT):
+            part = list(sequences[start : start + _LOOKUPS_A_STATEMENT])
+            for _, sequence, outcome in connection.execute(
+                _STORED_AMONG, {"campaign": campaign, "sequences": part}
+            ):
+                found[campaign][sequence] = outcome
+    if ranges:
+        for campaign, sequence, outcome in connection.execute(_stored_between(ranges), dense):
+            found[campaign][sequence] = outcome
     return found
 
 
 def upsert(
     connection: sa.Connection,
-    campaign: int,
-    rows: Sequence[ResultRow],
+    given: Sequence[tuple[int, ResultColumns]],
     now: datetime,
     *,
     all_new: bool = False,
@@ -88,9 +104,8 @@ def upsert(
     """Insert results, or replace those stored with a lower outcome.
 
     Args:
-        connection: in a transaction that holds the campaign locked.
-        campaign: its number.
-        rows: the results, each message once.
+        connection: in a transaction that holds the campaigns locked.
+        given: numbers of campaigns with results of them, each message once.
         now: the database's time.
         all_new: the caller found that none is stored. Then it is a plain INSERT: to
             look for a conflict costs PostgreSQL half as much again.
@@ -101,16 +116,11 @@ def upsert(
             the campaign locked, found that it must. A defect; nothing is kept.
     """
     record_time = _TIME.process_bind_param(now, connection.dialect)
-    arrays = connection.dialect.name == "postgresql"
-    raising = "" if all_new else _RAISE
-    at_once = max(len(rows), 1) if arrays else _ROWS_A_STATEMENT
-    for start in range(0, len(rows), at_once):
-        part = rows[start : start + at_once]
-        statement = (_INSERT_ARRAYS if arrays else _insert_sql(len(part))) + raising
-        values = _columns(part) if arrays else chain.from_iterable(part)
-        changed = connection.exec_driver_sql(statement, (campaign, record_time, *values)).rowcount
-        if changed != len(part):
-            raise RuntimeError(f"{changed} of {len(part)} results of campaign {campaign} stored")
+    insert = _insert_arrays if connection.dialect.name == "postgresql" else _insert_values
+    changed = insert(connection, given, record_time, "" if all_new else _RAISE)
+    rows = sum(results.size for _, results in given)
+    if changed != rows:
+        raise RuntimeError(f"{changed} of {rows} results stored")
 
 
 _RAISE = (
@@ -118,32 +128,52 @@ _RAISE = (
     + ", ".join(f"{name} = excluded.{name}" for name in ("record_time", *_GIVEN[1:]))
     + " WHERE excluded.outcome > results.outcome"
 )
-_INSERT = f"INSERT INTO results (campaign, record_time, {', '.join(_GIVEN)})"
+_INSERT = f"INSERT INTO results (record_time, campaign, {', '.join(_GIVEN)})"
+
+
+def _insert_values(
+    connection: sa.Connection,
+    given: Sequence[tuple[int, ResultColumns]],
+    record_time: int | None,
+    raising: str,
+) -> int:
+    """Insert row by row, many rows a statement; return how many rows changed."""
+    rows = chain.from_iterable(
+        zip(repeat(number, part.size), *part, strict=True) for number, part in given
+    )
+    changed = 0
+    while part := list(islice(rows, _ROWS_A_STATEMENT)):
+        values = (record_time, *chain.from_iterable(part))
+        statement = _values_sql(len(part)) + raising
+        changed += connection.exec_driver_sql(statement, values).rowcount
+    return changed
 
 
 @cache
-def _insert_sql(rows: int) -> str:
-    row = f"(?1, ?2, {', '.join('?' * len(_GIVEN))})"
+def _values_sql(rows: int) -> str:
+    row = f"(?1, ?, {', '.join('?' * len(_GIVEN))})"
     return f"{_INSERT} VALUES {', '.join([row] * rows)}"
 
 
+def _insert_arrays(
+    connection: sa.Connection,
+    given: Sequence[tuple[int, ResultColumns]],
+    record_time: int | None,
+    raising: str,
+) -> int:
+    """Insert everything by one statement; return how many rows changed."""
+    if not given:
+        return 0
+    parts = ((integers([number] * part.size), *part.arrays) for number, part in given)
+    arrays = map(array, zip(*parts, strict=True))
+    return connection.exec_driver_sql(_INSERT_ARRAYS + raising, (record_time, *arrays)).rowcount
+
+
 _INSERT_ARRAYS = (
-    f"{_INSERT} SELECT %s::bigint, %s::bigint, given.* FROM unnest(%s::bigint[],"  # noqa: S608 - no input
+    f"{_INSERT} SELECT %s::bigint, given.* FROM unnest(%s::bigint[], %s::bigint[],"  # noqa: S608 - no input
     " %s::smallint[], %s::integer[], %s::text[], %s::text[], %s::text[], %s::bigint[])"
     " AS given"
 )
-
-
-def _columns(rows: Sequence[ResultRow]) -> tuple[str, ...]:
-    """Return the columns of ``rows`` as array literals, in the order of a row."""
-    sequences, outcomes, attempts, *of_text, times = zip(*rows, strict=True)
-    return (
-        integers(sequences),
-        integers(outcomes),
-        integers(attempts),
-        *map(texts, of_text),
-        integers(times),
-    )
 
 
 def count(connection: sa.Connection, campaign: int, total: int) -> Counters:

@@ -117,12 +117,12 @@ class ResultStream:
         try:
             key = CampaignKey(self._caller.organisation, checks.campaign_id(request.campaign_id))
             reporter = checks.text("reporter", request.reporter, _REPORTER)
-            rows = checks.result_rows(request.results)
+            results = checks.results(request.results)
         except InvalidRequestError as error:
             rejected: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
             rejected.set_result(FrameReceipt(error=error))
             return rejected
-        receipt = await self._writer.submit(Frame(key, reporter or self._caller.actor, rows))
+        receipt = await self._writer.submit(Frame(key, reporter or self._caller.actor, results))
         self._listen(key)  # queued, not stored yet: no later change is missed
         return receipt
 

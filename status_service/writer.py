@@ -92,10 +92,10 @@ class Writer:
 
     async def _take(self) -> list[_Entry]:
         batch = [await self._queue.get()]
-        results = len(batch[0].frame.rows)
+        results = batch[0].frame.results.size
         while results < self._commit_results and not self._queue.empty():
             batch.append(self._queue.get_nowait())
-            results += len(batch[-1].frame.rows)
+            results += batch[-1].frame.results.size
         return batch
 
     async def _write(self, batch: Sequence[_Entry]) -> None:
@@ -122,7 +122,7 @@ class Writer:
             log.debug(
                 "results_recorded",
                 frames=len(batch),
-                results=sum(len(entry.frame.rows) for entry in batch),
+                results=sum(entry.frame.results.size for entry in batch),
                 queue_seconds=begin - batch[0].submit_time,
                 write_seconds=clock() - begin,
                 queued_frames=self._queue.qsize(),
@@ -162,7 +162,7 @@ class Writer:
                     failures=failures,
                     retry_seconds=backoff,
                     frames=len(frames),
-                    results=sum(len(frame.rows) for frame in frames),
+                    results=sum(frame.results.size for frame in frames),
                     error=str(error),
                 )
                 await self._wait(backoff)

@@ -100,7 +100,7 @@ def _watch_transactions(faults: Faults) -> None:
     def recorded(
         connection: sa.Connection, frames: Sequence[ledger.Frame], **options: Any
     ) -> ledger.Recorded:
-        faults.begin(row[3] for frame in frames for row in frame.rows)
+        faults.begin(code for frame in frames for code in frame.results.code)
         return record(connection, frames, **options)
 
     def marked(*arguments: Any, reason: str, **options: Any) -> campaigns.Changed:

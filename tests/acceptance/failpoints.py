@@ -16,7 +16,6 @@ from pathlib import Path
 #: In order, what the service does with a frame between taking and answering it.
 WRITING = (
     "lock campaigns",
-    "read clock",
     "look up results",
     "insert results",
     "update campaigns",
@@ -26,7 +25,6 @@ WRITING = (
 #: The same for the frame that completes its campaign.
 COMPLETING = (
     "lock campaigns",
-    "read clock",
     "look up results",
     "insert results",
     "count results",
@@ -54,7 +52,9 @@ FIRED = "fired-faults"
 TRACE = "trace"
 
 _CHANGE = re.compile(r"\s*(INSERT|UPDATE|DELETE)\s+(?:INTO\s+|FROM\s+)?(\w+)", re.IGNORECASE)
-_SELECT = re.compile(r"\s*SELECT\b.*?\bFROM\s+(\w+)\b(?!\()", re.IGNORECASE | re.DOTALL)
+_SELECT = re.compile(
+    r"\s*(?:WITH\s+\w+\s+AS\s*\()?\s*SELECT\b.*?\bFROM\s+(\w+)\b(?!\()", re.IGNORECASE | re.DOTALL
+)
 
 
 class Fault(StrEnum):
@@ -96,9 +96,7 @@ class Failpoint:
     @property
     def is_committed(self) -> bool:
         """Whether the transaction it happens in is durable by then."""
-        at = COMPLETING.index(self.step)
-        commit = COMPLETING.index("commit")
-        return at > commit or (at == commit and self.when is When.AFTER)
+        return self.step == "acknowledge" or (self.step, self.when) == ("commit", When.AFTER)
 
 
 def step_of(statement: str) -> str:

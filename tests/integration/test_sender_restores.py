@@ -249,7 +249,7 @@ async def test_an_ordinary_restart_repeats_nothing(
     ) -> ledger.Recorded:
         done = record(connection, frames, **options)
         recorded.extend(
-            (frame.key.campaign_id, len(frame.rows), receipt.duplicate)
+            (frame.key.campaign_id, frame.results.size, receipt.duplicate)
             for frame, receipt in zip(frames, done.receipts, strict=True)
         )
         return done

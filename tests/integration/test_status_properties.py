@@ -19,6 +19,7 @@ from service_runtime.database import Store
 from status_service import campaigns, ledger
 from status_service.domain import Outcome
 from status_service.migrations import MIGRATIONS
+from status_service.result_columns import ResultColumns
 
 T = TypeVar("T")
 
@@ -133,7 +134,10 @@ def _report(
     books: Books, name: str, parts: list[list[tuple[int, int]]], *, total: int, together: bool
 ) -> None:
     key = books.key(name)
-    parsed = [ledger.Frame(key, "tester", [result(*one) for one in part]) for part in parts]
+    parsed = [
+        ledger.Frame(key, "tester", ResultColumns.of(result(*one) for one in part))
+        for part in parts
+    ]
 
     def prepared(connection: sa.Connection) -> None:
         campaigns.create(
@@ -146,4 +150,6 @@ def _report(
         recorded = books.write(lambda connection, batch=batch: ledger.record(connection, batch))
         assert all(receipt.error is None for receipt in recorded.receipts)
         # Each commit is whole: whatever else is needed came with it.
-        books.check(raised_late=[(name, row[0]) for frame in parsed for row in frame.rows])
+        books.check(
+            raised_late=[(name, number) for frame in parsed for number in frame.results.sequence]
+        )

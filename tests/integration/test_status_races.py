@@ -36,6 +36,7 @@ from status_service import campaigns, ledger, repair
 from status_service.domain import Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, TransitionNotAllowedError
 from status_service.migrations import MIGRATIONS
+from status_service.result_columns import ResultColumns
 
 #: Last batches of a campaign, of one result each.
 _BATCHES = 64
@@ -176,7 +177,9 @@ def _works(name: str) -> list[Callable[[sa.Connection], object]]:
 
     def report(connection: sa.Connection, first: int) -> None:
         frames = [
-            ledger.Frame(key, "racer", [(sequence, Outcome.SENT, 1, "", "", "", None)])
+            ledger.Frame(
+                key, "racer", ResultColumns.of([(sequence, Outcome.SENT, 1, "", "", "", None)])
+            )
             for sequence in range(first, _BATCHES + 1, 4)
         ]
         receipts = ledger.record(connection, frames).receipts

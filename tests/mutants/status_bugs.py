@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutants.mutant import Edit, Mutant
 
 _LEDGER = "status_service/ledger.py"
+_MERGING = "status_service/merging.py"
 _COMPLETION = "status_service/completion.py"
 _CAMPAIGNS = "status_service/campaigns.py"
 _WRITER = "status_service/writer.py"
@@ -27,14 +28,16 @@ COMPLETION_BUGS = (
         edits=(
             Edit(
                 _LEDGER,
-                "    upsert(connection, campaign.campaign, changed, now, all_new=all_new)\n",
+                "        upsert(connection, given, now, all_new=all_new)\n",
                 "",
             ),
             Edit(
                 _LEDGER,
-                "    recorded.changes.append(change_of(after))\n",
-                "    upsert(connection, campaign.campaign, changed, now, all_new=all_new)\n"
-                "    recorded.changes.append(change_of(after))\n",
+                "            recorded.note(campaign, state_before=locked[key].state)\n",
+                "            recorded.note(campaign, state_before=locked[key].state)\n"
+                "            for part in merged.changed:\n"
+                "                given = [(campaign.campaign, part)]\n"
+                "                upsert(connection, given, now, all_new=merged.all_new)\n",
             ),
         ),
         test=f"{_STREAMS}::test_s8_acknowledgements_are_cumulative_and_never_go_down",
@@ -94,16 +97,17 @@ COMPLETION_BUGS = (
         edits=(
             Edit(
                 _LEDGER,
-                "        campaign = locked.get(key)\n",
-                "        campaign = locked.get(key)\n"
-                "        if campaign is not None and campaign.state == 'DRAFT':\n"
-                "            seen = [row[0] for index in indexes for row in frames[index].rows]\n"
-                "            campaign = connection.execute(\n"
+                "    _refuse(connection, by_campaign, locked, look_for_busy=skip_busy)\n",
+                "    for key, campaign in locked.items():\n"
+                "        if campaign.state == 'DRAFT':\n"
+                "            seen = sequences_of(by_campaign[key])\n"
+                "            locked[key] = connection.execute(\n"
                 "                sa.update(campaigns)\n"
                 "                .where(campaigns.c.campaign == campaign.campaign)\n"
                 "                .values(total=max(seen, default=1), state='SENDING')\n"
-                "                .returning(campaigns)\n"
-                "            ).one()\n",
+                "                .returning(campaigns, database_now().label('now'))\n"
+                "            ).one()\n"
+                "    _refuse(connection, by_campaign, locked, look_for_busy=skip_busy)\n",
             ),
         ),
         test=f"{_STREAMS}::test_a_frame_that_can_not_be_applied_leaves_the_others_alone",
@@ -250,7 +254,7 @@ RESULT_BUGS = (
         seen="sidekiq/sidekiq #6852, #4361, laravel/framework #38139",
         edits=(
             Edit(
-                _LEDGER,
+                _MERGING,
                 "                receipt.duplicate += 1\n",
                 "                receipt.duplicate += 1\n                deltas[outcome] += 1\n",
             ),
@@ -263,7 +267,7 @@ RESULT_BUGS = (
         bug="A later result replaces a better one: what was sent becomes failed.",
         seen="useSend `email-queue-service.ts`",
         edits=(
-            Edit(_LEDGER, "elif outcome > before:", "elif outcome != before:"),
+            Edit(_MERGING, "elif outcome > before:", "elif outcome != before:"),
             Edit(
                 "status_service/result_rows.py",
                 "excluded.outcome > results.outcome",
@@ -282,7 +286,7 @@ RESULT_BUGS = (
                 _WRITER,
                 "        await self._queue.put(_Entry(frame, receipt, loop.time()))\n",
                 "        await self._queue.put(_Entry(frame, receipt, loop.time()))\n"
-                "        receipt.set_result(ledger.FrameReceipt(new=len(frame.rows)))\n",
+                "        receipt.set_result(ledger.FrameReceipt(new=frame.results.size))\n",
             ),
         ),
         test=f"{_PROCESS}::test_s7_s15_a_full_disk_loses_nothing_and_is_told",

@@ -90,7 +90,7 @@ def test_a_time_outside_the_calendar_is_refused(seconds: int) -> None:
     stamp = Timestamp(seconds=seconds)
     assert violations(lambda: checks.moment("start_time", stamp)) == {"start_time"}
     wrong = [pb.Result(sequence=1, outcome=4), pb.Result(sequence=2, outcome=4, finish_time=stamp)]
-    assert violations(lambda: checks.result_rows(wrong)) == {"results[1].finish_time"}
+    assert violations(lambda: checks.results(wrong)) == {"results[1].finish_time"}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_time_of_the_calendar_is_taken(moment: datetime) -> None:
     stamp = Timestamp()
     stamp.FromDatetime(moment)
     assert checks.moment("start_time", stamp) == moment
-    (row,) = checks.result_rows([pb.Result(sequence=1, outcome=4, finish_time=stamp)])
+    (row,) = checks.results([pb.Result(sequence=1, outcome=4, finish_time=stamp)]).rows()
     assert row[-1] == (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
@@ -125,14 +125,14 @@ def test_a_time_of_the_calendar_is_taken(moment: datetime) -> None:
 def test_a_wrong_result_is_named_with_its_place(fields: dict[str, Any], field: str) -> None:
     """The violation says which result of the frame, and which field of it."""
     rows = [pb.Result(sequence=1, outcome=4), pb.Result(sequence=2, **fields)]
-    assert violations(lambda: checks.result_rows(rows)) == {f"results[1].{field}"}
+    assert violations(lambda: checks.results(rows)) == {f"results[1].{field}"}
 
 
 def test_a_frame_has_at_most_a_thousand_results() -> None:
     """1,000 are taken, 1,001 are refused."""
     rows = [pb.Result(sequence=1, outcome=4)] * 1_001
-    assert len(checks.result_rows(rows[:1_000])) == 1_000
-    assert violations(lambda: checks.result_rows(rows)) == {"results"}
+    assert checks.results(rows[:1_000]).size == 1_000
+    assert violations(lambda: checks.results(rows)) == {"results"}
 
 
 _texts = st.text(st.characters(exclude_characters="\x00", codec="utf-8"), max_size=64)
@@ -159,5 +159,5 @@ def test_a_result_goes_into_a_row_field_by_field(
         detail=detail,
         provider_message_id=message_id,
     )
-    (row,) = checks.result_rows([result])
+    (row,) = checks.results([result]).rows()
     assert row == (sequence, outcome, attempt, code, detail, message_id, None)

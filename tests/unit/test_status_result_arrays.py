@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from status_service.result_arrays import integers, texts
+from status_service.result_arrays import array, integers, texts
 
 
 def test_integers_and_their_absence() -> None:
     """None becomes NULL, whatever stands beside it."""
-    assert integers([1, None, -3]) == "{1,NULL,-3}"
+    assert array([integers([1, None, -3])]) == "{1,NULL,-3}"
+    assert array([integers([7, 7])]) == "{7,7}"
 
 
 def test_texts_are_quoted_whatever_they_hold() -> None:
     """Quotes and backslashes are escaped; NULL, braces and commas are text like any other."""
-    assert texts(['a"b', "c\\d", "{e,f}", "", "NULL"]) == '{"a\\"b","c\\\\d","{e,f}","","NULL"}'
+    quoted = array([texts(['a"b', "c\\d", "{e,f}"]), texts(["", "NULL"])])
+    assert quoted == '{"a\\"b","c\\\\d","{e,f}","","NULL"}'

@@ -1,0 +1,89 @@
+"""What reported results come to beside those that are stored: the higher outcome stays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import chain
+from operator import eq
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from status_service.domain import Counters
+from status_service.result_columns import ResultColumns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from status_service.ledger import Frame, FrameReceipt
+    from status_service.result_columns import ResultRow
+
+#: Frames of one campaign that can be applied, each with its receipt.
+Accepted: TypeAlias = "Sequence[tuple[Frame, FrameReceipt]]"
+
+
+class Merged(NamedTuple):
+    """What is to be stored of a campaign.
+
+    Attributes:
+        changed: the results to insert, or to put in the place of lower ones; each
+            message once.
+        deltas: what that adds to the counters.
+        all_new: no result of them is stored.
+    """
+
+    changed: Sequence[ResultColumns]
+    deltas: Counters
+    all_new: bool
+
+
+def sequences_of(accepted: Accepted) -> list[int]:
+    """Return the messages that results were reported of, in order, repeated ones too."""
+    return list(chain.from_iterable(frame.results.sequence for frame, _ in accepted))
+
+
+def merge(accepted: Accepted, stored: dict[int, int]) -> Merged:
+    """Return what is to be stored, and write into each receipt what became of its frame.
+
+    Args:
+        accepted: the frames, the first to come first.
+        stored: outcomes by sequence, of those of the results that are stored; others may
+            be among them.
+    """
+    if not stored:
+        sequences = sequences_of(accepted)
+        if len(set(sequences)) == len(sequences):
+            return _all_new(accepted)
+    return _one_by_one(accepted, dict(stored))
+
+
+def _all_new(accepted: Accepted) -> Merged:
+    for frame, receipt in accepted:
+        receipt.new = frame.results.size
+    deltas = Counter(chain.from_iterable(frame.results.outcome for frame, _ in accepted))
+    changed = [frame.results for frame, _ in accepted if frame.results.size]
+    return Merged(changed, Counters.of(deltas), all_new=True)
+
+
+def _one_by_one(accepted: Accepted, stored: dict[int, int]) -> Merged:
+    changed: dict[int, ResultRow] = {}
+    deltas: Counter[int] = Counter()
+    for frame, receipt in accepted:
+        results = frame.results
+        if all(map(eq, map(stored.get, results.sequence), results.outcome)):
+            receipt.duplicate = results.size  # sent again, as after a lost acknowledgement
+            continue
+        for row in results.rows():
+            sequence, outcome = row[0], row[1]
+            before = stored.get(sequence)
+            if before is None:
+                receipt.new += 1
+            elif outcome > before:
+                receipt.raised += 1
+                deltas[before] -= 1
+            else:
+                receipt.duplicate += 1
+                continue
+            stored[sequence] = outcome
+            changed[sequence] = row
+            deltas[outcome] += 1
+    parts = [ResultColumns.of(changed.values())] if changed else []
+    return Merged(parts, Counters.of(deltas), all_new=False)

@@ -1,0 +1,71 @@
+"""The results of a frame, column by column.
+
+What is done with every result there is, is done with a column in one call that loops
+in C: a loop in Python costs more than to store the results.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from status_service.result_arrays import integers, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+#: One result, its fields in the order of the columns.
+ResultRow: TypeAlias = tuple[int, int, int, str, str, str, int | None]
+
+
+class _Columns(NamedTuple):
+    sequence: Sequence[int]
+    outcome: Sequence[int]
+    attempt: Sequence[int]
+    code: Sequence[str]
+    detail: Sequence[str]
+    provider_message_id: Sequence[str]
+    finish_time: Sequence[int | None]
+
+
+class ResultColumns(_Columns):
+    """Results of one campaign; a result is at the same place in each column.
+
+    The columns are those of the table ``results``, but for the two that are the same
+    for all: ``outcome`` by its number, ``finish_time`` in microseconds since 1970 or None.
+    """
+
+    @classmethod
+    def of(cls, rows: Iterable[ResultRow]) -> ResultColumns:
+        """Return rows as columns."""
+        columns = tuple(zip(*rows, strict=True))
+        return cls(*columns) if columns else NO_RESULTS
+
+    @property
+    def size(self) -> int:
+        """How many results there are."""
+        return len(self.sequence)
+
+    def rows(self) -> Iterable[ResultRow]:
+        """Return them result by result."""
+        return zip(*self, strict=True)
+
+    def make_arrays(self) -> None:
+        """Make :attr:`arrays` now: that takes as long as all else that is done with results."""
+        _ = self.arrays
+
+    @cached_property
+    def arrays(self) -> tuple[str, ...]:
+        """The columns as PostgreSQL takes them: what stands between the braces of an array."""
+        return (
+            integers(self.sequence),
+            integers(self.outcome),
+            integers(self.attempt),
+            texts(self.code),
+            texts(self.detail),
+            texts(self.provider_message_id),
+            integers(self.finish_time),
+        )
+
+
+NO_RESULTS = ResultColumns((), (), (), (), (), (), ())
