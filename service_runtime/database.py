@@ -6,6 +6,7 @@ What is particular to a kind of database is in :mod:`.sqlite` and :mod:`.postgre
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -92,8 +93,7 @@ class Store:
     """The database of one service, reached from worker threads only.
 
     A cancelled call can never reach into a transaction: ``work`` runs to its end
-    in its thread, whatever becomes of the caller. One thread writes, so what is
-    written is ordered; a few read beside it.
+    in its thread, whatever becomes of the caller.
 
     Args:
         url: ``sqlite:///PATH`` or ``postgresql://USER@HOST/DATABASE``.
@@ -103,6 +103,7 @@ class Store:
 
     Attributes:
         url: the URL without its password.
+        writers: how many writes run at once; further ones wait their turn.
         listen: hears of what others change, or None where nobody else can: :mod:`.engines`.
 
     Raises:
@@ -112,10 +113,12 @@ class Store:
     def __init__(self, url: str, migrations: Migrations, *, holder: str) -> None:
         self._engines = open_engines(url, holder=holder)
         self.url = self._engines.url
+        self.dialect = self._engines.writer.dialect.name
+        self.writers = self._engines.writers
         self.listen = self._engines.listen
         self._failed = False
-        self._write_begin: float | None = None  # of the one that runs, on the monotonic clock
-        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._write_begins: dict[int, float] = {}  # by thread, on the monotonic clock
+        self._write_threads = ThreadPoolExecutor(self.writers, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         try:
             migrations.migrate(self._engines)
@@ -124,7 +127,7 @@ class Store:
             raise
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run ``work`` in one write transaction, after all that was submitted before.
+        """Run ``work`` in one write transaction.
 
         Raises:
             StoreUnavailableError: the transaction failed and nothing of it stays,
@@ -133,13 +136,14 @@ class Store:
         """
 
         def timed() -> T:
-            self._write_begin = time.monotonic()
+            thread = threading.get_ident()
+            self._write_begins[thread] = time.monotonic()
             try:
                 return _transaction(self._engines.writer, work)
             finally:
-                self._write_begin = None
+                del self._write_begins[thread]
 
-        return await self._run(self._write_thread, timed)
+        return await self._run(self._write_threads, timed)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` on one consistent snapshot. ``work`` must neither write nor lock.
@@ -167,8 +171,8 @@ class Store:
         False from a failed transaction to the next probe that succeeds, and while a
         write takes so long that those behind it wait as for a database that is gone.
         """
-        begin = self._write_begin
-        late = begin is not None and time.monotonic() - begin > _LONG_WRITE
+        begins = list(self._write_begins.values())
+        late = bool(begins) and time.monotonic() - min(begins) > _LONG_WRITE
         return not self._failed and not late
 
     async def _run(self, threads: ThreadPoolExecutor, transaction: Callable[[], T]) -> T:
@@ -188,7 +192,7 @@ class Store:
 
     def close(self) -> None:
         """Finish what was submitted, close the connections, let go of the database."""
-        self._write_thread.shutdown()
+        self._write_threads.shutdown()
         self._read_threads.shutdown()
         self._engines.close()
 

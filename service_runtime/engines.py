@@ -28,6 +28,7 @@ class Engines:
         migrating: a transaction that no other process migrates beside, and whose
             tables may be changed.
         release: lets others have the database; called last.
+        writers: how many transactions that write may run at once.
         listen: hears what the database tells of on a channel; None where nobody else
             can change anything.
     """
@@ -37,6 +38,7 @@ class Engines:
     probe: Callable[[sa.Connection], None]
     migrating: Callable[[], AbstractContextManager[sa.Connection]]
     release: Callable[[], None]
+    writers: int = 1
     listen: Listen | None = None
 
     @property

@@ -7,6 +7,7 @@ commits is refused on every new connection, not at the start alone.
 
 from __future__ import annotations
 
+import time
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -46,6 +47,10 @@ _CONNECT = {
     "tcp_user_timeout": 30_000,
     "client_encoding": "utf8",
 }
+#: A connection that was not used for longer is tried before it is used, seconds.
+_IDLE_SECONDS = 1.0
+#: One is made ready while the server is busy with the other.
+_WRITERS = 2
 _OPTIONS = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s"
 #: Written to the log of the server and gone at the end of the transaction.
 _PROBE = sa.Table(
@@ -73,7 +78,7 @@ def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
         raise StartupError(
             f"{url.render_as_string()}: PostgreSQL is supported as postgresql://USER@HOST/DATABASE"
         )
-    writer = postgresql_engine(url, holder=holder, isolation="READ COMMITTED", connections=1)
+    writer = postgresql_engine(url, holder=holder, isolation="READ COMMITTED", connections=_WRITERS)
     return Engines(
         writer=writer,
         reader=postgresql_engine(
@@ -82,6 +87,7 @@ def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
         probe=_probe,
         migrating=partial(_migrating, writer),
         release=lambda: None,
+        writers=_WRITERS,
         listen=partial(_listen, url, holder),
     )
 
@@ -93,7 +99,6 @@ def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int
         isolation_level=isolation,
         pool_size=connections,
         max_overflow=0,
-        pool_pre_ping=True,
         hide_parameters=True,  # an error goes into the log; whom it is about must not
         connect_args=_connect_arguments(url, holder),
     )
@@ -106,6 +111,19 @@ def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int
         if problem:
             connection.close()
             raise StoreUnavailableError(f"the PostgreSQL server is refused: {problem}")
+
+    @event.listens_for(engine, "checkin")
+    def _note(connection: Any, record: Any) -> None:  # noqa: ARG001
+        record.info["last_used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ping(connection: Any, record: Any, proxy: Any) -> None:  # noqa: ARG001
+        idle = time.monotonic() - record.info.get("last_used", time.monotonic())
+        if idle > _IDLE_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except psycopg.Error as error:
+                raise sa.exc.DisconnectionError from error
 
     return engine
 

@@ -1,7 +1,7 @@
 """One stream of results: frames in, acknowledgements and changes of state out.
 
 Reading and answering run side by side, so neither side can block the other. A
-frame belongs to the writer from the moment it is read: what becomes of the stream
+frame belongs to a writer from the moment it is read: what becomes of the stream
 does not change what becomes of the frame, and the end of a stream means nothing.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from service_runtime.caller import Caller
     from status_service.changes import Changes
     from status_service.domain import State
-    from status_service.writer import Writer
+    from status_service.writers import Writers
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class ResultStream:
     Args:
         caller: who opened it.
         context: the call.
-        writer: takes the frames.
+        writers: take the frames.
         changes: tells of campaigns this stream reports to.
         generation: the identity of the store.
         stopping: set when the service stops.
@@ -51,14 +51,14 @@ class ResultStream:
         caller: Caller,
         context: grpc.aio.ServicerContext[Any, Any],
         *,
-        writer: Writer,
+        writers: Writers,
         changes: Changes,
         generation: str,
         stopping: asyncio.Event,
     ) -> None:
         self._caller = caller
         self._context = context
-        self._writer = writer
+        self._writers = writers
         self._changes = changes
         self._generation = generation
         self._stopping = stopping
@@ -122,7 +122,7 @@ class ResultStream:
             rejected: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
             rejected.set_result(FrameReceipt(error=error))
             return rejected
-        receipt = await self._writer.submit(Frame(key, reporter or self._caller.actor, results))
+        receipt = await self._writers.submit(Frame(key, reporter or self._caller.actor, results))
         self._listen(key)  # queued, not stored yet: no later change is missed
         return receipt
 

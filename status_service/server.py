@@ -25,7 +25,7 @@ from status_service.migrations import MIGRATIONS
 from status_service.reconcile import reconcile, start_scheduled
 from status_service.service import CampaignService
 from status_service.servicer import StatusServicer
-from status_service.writer import Writer
+from status_service.writers import Writers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,14 +69,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         generation = await store.write(_generation)
         changes = Changes()
         stopping = asyncio.Event()
-        writer = Writer(
+        writers = Writers(
             store, changes, commit_results=own.commit_results, queue_frames=own.queue_frames
         )
         service = CampaignService(
             store, changes, stall_threshold=timedelta(seconds=own.stall_threshold_seconds)
         )
         servicer = StatusServicer(
-            service, writer, changes, generation=generation, stopping=stopping
+            service, writers, changes, generation=generation, stopping=stopping
         )
         server = Server(
             [_NAME],
@@ -90,7 +90,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         address = f"{own.listen.rpartition(':')[0]}:{port}"
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
-            background(writer.run()),
+            background(writers.run()),
             background(follow_store(store, server)),
             background(follow(store, changes)),
             background(reconcile(service, interval_seconds=own.reconcile_interval_seconds)),
@@ -103,7 +103,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 await server.drain()
                 stopping.set()
                 await server.stop(own.grace_seconds)
-                await writer.flush(own.grace_seconds)
+                await writers.flush(own.grace_seconds)
     finally:
         store.close()
     log.info("stopped")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from status_service.changes import Changes
     from status_service.service import CampaignService
-    from status_service.writer import Writer
+    from status_service.writers import Writers
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 #: Longest display name, channel and reason.
@@ -32,7 +32,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
 
     Args:
         service: the campaigns.
-        writer: takes the frames of result streams.
+        writers: take the frames of result streams.
         changes: tells of changed campaigns.
         generation: the identity of the store.
         stopping: set when the service stops, to end its streams.
@@ -41,14 +41,14 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     def __init__(
         self,
         service: CampaignService,
-        writer: Writer,
+        writers: Writers,
         changes: Changes,
         *,
         generation: str,
         stopping: asyncio.Event,
     ) -> None:
         self._service = service
-        self._writer = writer
+        self._writers = writers
         self._changes = changes
         self._generation = generation
         self._stopping = stopping
@@ -91,7 +91,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         stream = ResultStream(
             caller_of(context),
             context,
-            writer=self._writer,
+            writers=self._writers,
             changes=self._changes,
             generation=self._generation,
             stopping=self._stopping,

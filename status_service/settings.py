@@ -29,7 +29,7 @@ class StatusSettings(Section):
     connection_age_seconds: float = Field(default=1_800, gt=0)
     #: At most so many results are written in one transaction.
     commit_results: int = Field(default=5_000, ge=1)
-    #: At most so many frames wait for the writer; then senders wait.
+    #: At most so many frames wait for each connection that writes; then senders wait.
     queue_frames: int = Field(default=64, ge=1)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -107,3 +109,43 @@ async def test_l5_a_huge_campaign_holds_up_no_small_one(database: Database) -> N
         await small.send("small", *results([1]))
         await small.told("small", COMPLETED)
         assert await asyncio.gather(*huge) == [True] * 4
+
+
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+async def test_a_slow_transaction_holds_up_no_other_campaign(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL two transactions run at once, though never two with the same campaign."""
+    go_on = threading.Event()
+    record = ledger.record
+    running, most = Counter[str](), Counter[str]()
+    both = threading.Lock()
+
+    def watched(connection: Any, frames: Sequence[ledger.Frame], **options: Any) -> ledger.Recorded:
+        names = {frame.key.campaign_id for frame in frames}
+        with both:
+            running.update(names)
+            for name in names:
+                most[name] = max(most[name], running[name])
+        try:
+            assert "slow" not in names or go_on.wait(PATIENCE_SECONDS)
+            return record(connection, frames, **options)
+        finally:
+            with both:
+                running.subtract(names)
+
+    monkeypatch.setattr(ledger, "record", watched)
+    async with (
+        serving(database, **_SETTINGS) as status,
+        reporting(status.client) as slow,
+        reporting(status.client) as quick,
+    ):
+        await status.start("slow", 2 * _FRAMES * _A_FRAME)
+        await status.start("quick", 2 * _FRAMES * _A_FRAME)
+        await _send(slow, "slow", 2 * _FRAMES)
+        await _send(quick, "quick", 2 * _FRAMES)
+        await quick.told("quick", COMPLETED)
+        assert slow.acked_through == 0
+        go_on.set()
+        await slow.told("slow", COMPLETED)
+    assert most == {"slow": 1, "quick": 1}
