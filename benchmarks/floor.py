@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Rows of one commit: as many as the status service commits at most.
-_ROWS_A_COMMIT = 5_000
+_ROWS_A_COMMIT = 10_000
 #: Rows of one INSERT into SQLite, which takes 32,766 values in a statement.
 _ROWS_A_STATEMENT = 1_000
 _NOW = 1_700_000_000_000_000

@@ -28,7 +28,7 @@ class StatusSettings(Section):
     #: again on any instance, seconds: instances that were added get their share.
     connection_age_seconds: float = Field(default=1_800, gt=0)
     #: At most so many results are written in one transaction.
-    commit_results: int = Field(default=5_000, ge=1)
+    commit_results: int = Field(default=10_000, ge=1)
     #: At most so many frames wait for each connection that writes; then senders wait.
     queue_frames: int = Field(default=64, ge=1)
 
