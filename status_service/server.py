@@ -25,6 +25,7 @@ from status_service.migrations import MIGRATIONS
 from status_service.reconcile import reconcile, start_scheduled
 from status_service.service import CampaignService
 from status_service.servicer import StatusServicer
+from status_service.views import CampaignViews
 from status_service.writers import Writers
 
 if TYPE_CHECKING:
@@ -72,11 +73,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         writers = Writers(
             store, changes, commit_results=own.commit_results, queue_frames=own.queue_frames
         )
-        service = CampaignService(
-            store, changes, stall_threshold=timedelta(seconds=own.stall_threshold_seconds)
-        )
+        threshold = timedelta(seconds=own.stall_threshold_seconds)
+        service = CampaignService(store, changes, stall_threshold=threshold)
+        views = CampaignViews(store, stall_threshold=threshold)
         servicer = StatusServicer(
-            service, writers, changes, generation=generation, stopping=stopping
+            service, views, writers, changes, generation=generation, stopping=stopping
         )
         server = Server(
             [_NAME],

@@ -1,7 +1,7 @@
 """What can be done with campaigns: the layer under gRPC, one method for each call.
 
-It runs the functions of :mod:`.campaigns`, :mod:`.queries` and :mod:`.repair` in
-transactions, and tells watchers and the log what changed once it is durable.
+It runs the functions of :mod:`.campaigns`, :mod:`.manual_completion` and :mod:`.repair`
+in transactions, and tells watchers and the log what changed once it is durable.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from service_runtime.errors import ServiceError
-from status_service import campaigns, queries, repair, result_rows
+from status_service import campaigns, manual_completion, queries, repair
 from status_service.domain import Cause, State
 from status_service.errors import CampaignNotFoundError
 from status_service.ledger import CampaignKey, change_of
 from status_service.writer import log_completed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
     from datetime import datetime
     from typing import Any
 
@@ -31,14 +31,10 @@ if TYPE_CHECKING:
     from service_runtime.database import Store
     from status_service.campaigns import Changed
     from status_service.changes import Changes
-    from status_service.queries import Page, PageRequest
     from status_service.repair import Finding
 
 log = structlog.get_logger()
 T = TypeVar("T")
-
-#: Missing ranges an explanation names at most.
-_RANGES_EXPLAINED = 20
 
 
 class CampaignService:
@@ -120,9 +116,9 @@ class CampaignService:
         dry_run: bool,
         etag: str,
     ) -> Changed:
-        """Complete a fully processed campaign: :func:`.campaigns.mark_complete`."""
+        """Complete a fully processed campaign: :func:`.manual_completion.mark_complete`."""
         work = partial(
-            campaigns.mark_complete,
+            manual_completion.mark_complete,
             caller=caller,
             campaign_id=campaign_id,
             reason=reason,
@@ -138,85 +134,6 @@ class CampaignService:
         """Start every scheduled campaign whose time has come."""
         for campaign in await self._store.write(campaigns.start_due):
             self._publish(campaign, "schedule", Cause.SCHEDULE, "")
-
-    async def get(self, caller: Caller, campaign_id: str) -> sa.Row[Any]:
-        """Return a campaign: :func:`.queries.get`."""
-        return await self._store.read(
-            partial(queries.get, organisation=caller.organisation, campaign_id=campaign_id)
-        )
-
-    async def list_campaigns(
-        self, caller: Caller, page: PageRequest, *, states: Sequence[State], stuck_first: bool
-    ) -> Page:
-        """Return a page of campaigns: :func:`.queries.list_campaigns`."""
-        return await self._store.read(
-            partial(
-                queries.list_campaigns,
-                organisation=caller.organisation,
-                page=page,
-                states=states,
-                stuck_first=stuck_first,
-            )
-        )
-
-    async def list_results(
-        self, caller: Caller, campaign_id: str, page: PageRequest, *, outcomes: Sequence[int]
-    ) -> Page:
-        """Return a page of results: :func:`.queries.list_results`."""
-        return await self._store.read(
-            partial(
-                queries.list_results,
-                organisation=caller.organisation,
-                campaign_id=campaign_id,
-                page=page,
-                outcomes=outcomes,
-            )
-        )
-
-    async def list_missing_ranges(
-        self, caller: Caller, campaign_id: str, page: PageRequest
-    ) -> Page:
-        """Return a page of missing ranges: :func:`.queries.list_missing_ranges`."""
-        return await self._store.read(
-            partial(
-                queries.list_missing_ranges,
-                organisation=caller.organisation,
-                campaign_id=campaign_id,
-                page=page,
-            )
-        )
-
-    async def list_transitions(self, caller: Caller, campaign_id: str, page: PageRequest) -> Page:
-        """Return a page of the audit trail: :func:`.queries.list_transitions`."""
-        return await self._store.read(
-            partial(
-                queries.list_transitions,
-                organisation=caller.organisation,
-                campaign_id=campaign_id,
-                page=page,
-            )
-        )
-
-    async def explain(
-        self, caller: Caller, campaign_id: str
-    ) -> tuple[Finding, list[tuple[int, int]], bool]:
-        """Return the diagnosis of a campaign, its first missing ranges, and if there are more.
-
-        Raises:
-            CampaignNotFoundError: there is none.
-        """
-
-        def explained(
-            connection: sa.Connection,
-        ) -> tuple[Finding, list[tuple[int, int]], bool]:
-            campaign = queries.get(connection, caller.organisation, campaign_id)
-            found = repair.examine(connection, campaign, self._stall_threshold)
-            missing = result_rows.missing_ranges(
-                connection, campaign.campaign, campaign.total or 0, limit=_RANGES_EXPLAINED + 1
-            )
-            return found, missing[:_RANGES_EXPLAINED], len(missing) > _RANGES_EXPLAINED
-
-        return await self._store.read(explained)
 
     async def repair(
         self,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from status_service.changes import Changes
     from status_service.service import CampaignService
+    from status_service.views import CampaignViews
     from status_service.writers import Writers
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -31,7 +32,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     """The calls of ``protos/campaign/v1/status.proto``, which says what each promises.
 
     Args:
-        service: the campaigns.
+        service: changes campaigns.
+        views: show them.
         writers: take the frames of result streams.
         changes: tells of changed campaigns.
         generation: the identity of the store.
@@ -41,6 +43,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     def __init__(
         self,
         service: CampaignService,
+        views: CampaignViews,
         writers: Writers,
         changes: Changes,
         *,
@@ -48,6 +51,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         stopping: asyncio.Event,
     ) -> None:
         self._service = service
+        self._views = views
         self._writers = writers
         self._changes = changes
         self._generation = generation
@@ -101,7 +105,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def GetCampaign(  # noqa: D102, N802
         self, request: status_pb2.GetCampaignRequest, context: _Context
     ) -> status_pb2.GetCampaignResponse:
-        campaign = await self._service.get(
+        campaign = await self._views.get(
             caller_of(context), checks.campaign_id(request.campaign_id)
         )
         return status_pb2.GetCampaignResponse(campaign=convert.to_campaign(campaign))
@@ -109,7 +113,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def ListCampaigns(  # noqa: D102, N802
         self, request: status_pb2.ListCampaignsRequest, context: _Context
     ) -> status_pb2.ListCampaignsResponse:
-        page = await self._service.list_campaigns(
+        page = await self._views.list_campaigns(
             caller_of(context),
             checks.page(request.page_size, request.page_token, default=50, most=1_000),
             states=checks.states(request.states),
@@ -124,14 +128,14 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     ) -> AsyncIterator[status_pb2.WatchCampaignResponse]:
         campaign_id = checks.campaign_id(request.campaign_id)
         async for campaign in watch(
-            self._service, self._changes, caller_of(context), campaign_id, self._stopping
+            self._views, self._changes, caller_of(context), campaign_id, self._stopping
         ):
             yield status_pb2.WatchCampaignResponse(campaign=convert.to_campaign(campaign))
 
     async def ListResults(  # noqa: D102, N802
         self, request: status_pb2.ListResultsRequest, context: _Context
     ) -> status_pb2.ListResultsResponse:
-        page = await self._service.list_results(
+        page = await self._views.list_results(
             caller_of(context),
             checks.campaign_id(request.campaign_id),
             checks.page(request.page_size, request.page_token, default=500, most=1_000),
@@ -144,7 +148,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def ListMissingRanges(  # noqa: D102, N802
         self, request: status_pb2.ListMissingRangesRequest, context: _Context
     ) -> status_pb2.ListMissingRangesResponse:
-        page = await self._service.list_missing_ranges(
+        page = await self._views.list_missing_ranges(
             caller_of(context),
             checks.campaign_id(request.campaign_id),
             checks.page(request.page_size, request.page_token, default=100, most=1_000),
@@ -229,7 +233,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def ExplainCampaign(  # noqa: D102, N802
         self, request: status_pb2.ExplainCampaignRequest, context: _Context
     ) -> status_pb2.ExplainCampaignResponse:
-        found, missing, more = await self._service.explain(
+        found, missing, more = await self._views.explain(
             caller_of(context), checks.campaign_id(request.campaign_id)
         )
         diagnosis = convert.to_diagnosis(found)
@@ -244,7 +248,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def ListTransitions(  # noqa: D102, N802
         self, request: status_pb2.ListTransitionsRequest, context: _Context
     ) -> status_pb2.ListTransitionsResponse:
-        page = await self._service.list_transitions(
+        page = await self._views.list_transitions(
             caller_of(context),
             checks.campaign_id(request.campaign_id),
             checks.page(request.page_size, request.page_token, default=100, most=1_000),

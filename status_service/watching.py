@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from service_runtime.caller import Caller
     from status_service.changes import Changes
     from status_service.ledger import Change
-    from status_service.service import CampaignService
+    from status_service.views import CampaignViews
 
 #: At most one snapshot in this time, seconds; the last one, of a campaign that ended,
 #: does not wait for it.
@@ -29,7 +29,7 @@ _POLL = 1.0
 
 
 async def watch(
-    service: CampaignService,
+    views: CampaignViews,
     changes: Changes,
     caller: Caller,
     campaign_id: str,
@@ -45,7 +45,7 @@ async def watch(
         CampaignNotFoundError: there is none.
         ShuttingDownError: the service stops.
     """
-    campaign = await service.get(caller, campaign_id)
+    campaign = await views.get(caller, campaign_id)
     changed = asyncio.Event()
     urgent = asyncio.Event()  # it ended, or the service stops
 
@@ -62,7 +62,7 @@ async def watch(
     stop.add_done_callback(on_stop)
     try:
         with changes.listening(key_of(campaign), on_change):
-            campaign = await service.get(caller, campaign_id)
+            campaign = await views.get(caller, campaign_id)
             yield campaign
             while not State(campaign.state).is_terminal:
                 await _within(_BETWEEN_SNAPSHOTS, urgent)
@@ -72,7 +72,7 @@ async def watch(
                 changed.clear()
                 urgent.clear()
                 seen = campaign
-                campaign = await service.get(caller, campaign_id)
+                campaign = await views.get(caller, campaign_id)
                 # The whole row: a change by hand need not have moved its revision.
                 if campaign != seen:
                     yield campaign

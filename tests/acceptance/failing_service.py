@@ -23,7 +23,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from acceptance.failpoints import FIRED, TRACE, Failpoint, Fault, When, fired, step_of
 from protos.campaign.v1 import status_pb2
 from status_service import __main__ as status_main
-from status_service import campaigns, ledger, servicer
+from status_service import campaigns, ledger, manual_completion, servicer
 
 _FOREVER_SECONDS = 3_600.0
 
@@ -95,7 +95,7 @@ def _lose(connection: Any) -> NoReturn:
 
 
 def _watch_transactions(faults: Faults) -> None:
-    record, mark_complete = ledger.record, campaigns.mark_complete
+    record, mark_complete = ledger.record, manual_completion.mark_complete
 
     def recorded(
         connection: sa.Connection, frames: Sequence[ledger.Frame], **options: Any
@@ -108,7 +108,7 @@ def _watch_transactions(faults: Faults) -> None:
         return mark_complete(*arguments, reason=reason, **options)
 
     ledger.record = recorded
-    campaigns.mark_complete = marked
+    manual_completion.mark_complete = marked
 
     def executing(name: str) -> None:
         def execute(cursor: Any, statement: str, *rest: Any) -> bool:

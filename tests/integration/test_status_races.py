@@ -32,7 +32,7 @@ from integration.status_support import (
 )
 from service_runtime.caller import Caller
 from service_runtime.database import Store
-from status_service import campaigns, ledger, repair
+from status_service import campaigns, ledger, manual_completion, repair
 from status_service.domain import Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, TransitionNotAllowedError
 from status_service.migrations import MIGRATIONS
@@ -186,7 +186,7 @@ def _works(name: str) -> list[Callable[[sa.Connection], object]]:
         assert [receipt.error for receipt in receipts] == [None] * len(frames)
 
     mark = partial(
-        campaigns.mark_complete,
+        manual_completion.mark_complete,
         caller=_CALLER,
         campaign_id=name,
         reason="",

@@ -8,6 +8,7 @@ _LEDGER = "status_service/ledger.py"
 _MERGING = "status_service/merging.py"
 _COMPLETION = "status_service/completion.py"
 _CAMPAIGNS = "status_service/campaigns.py"
+_BY_HAND = "status_service/manual_completion.py"
 _WRITER = "status_service/writer.py"
 _FIRST_VERSION = "status_service/migrations/versions/v0001_ledger.py"
 _SQLITE = "service_runtime/sqlite.py"
@@ -193,7 +194,7 @@ REPAIR_BUGS = (
         seen="Billionmail/BillionMail #368",
         edits=(
             Edit(
-                _CAMPAIGNS,
+                _BY_HAND,
                 "    counted = result_rows.count(connection, campaign.campaign, campaign.total)\n"
                 "    if counted.processed < campaign.total and not force:\n",
                 "    counted = counters_of(campaign)\n"
@@ -209,9 +210,9 @@ REPAIR_BUGS = (
         seen="dub #4351",
         edits=(
             Edit(
-                _CAMPAIGNS,
-                "                    (sequence, ",
-                "                    (sequence, Outcome.SENT or ",
+                _BY_HAND,
+                "(sequence, Outcome.UNKNOWN, ",
+                "(sequence, Outcome.SENT, ",
             ),
         ),
         test=f"{_CALLS}::test_s1_force_makes_what_is_missing_unknown_and_nothing_sent",

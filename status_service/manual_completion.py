@@ -1,0 +1,118 @@
+"""MarkComplete: a person completes a campaign, by force also one with messages missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from service_runtime.database import read_clock
+from status_service import queries, result_rows
+from status_service.campaigns import Changed, etag_of
+from status_service.completion import settle
+from status_service.domain import OPEN, Cause, Outcome, State
+from status_service.errors import (
+    CampaignNotFullyProcessedError,
+    CampaignNotSendingError,
+    EtagMismatchError,
+)
+from status_service.ledger import CampaignKey, counters_of, lock_one
+from status_service.result_columns import ResultColumns
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from service_runtime.caller import Caller
+
+#: Missing ranges named by a refusal.
+_RANGES_TOLD = 10
+#: Missing messages recorded as UNKNOWN in one go when completion is forced.
+_FORCED_AT_ONCE = 10_000
+
+
+def mark_complete(
+    connection: sa.Connection,
+    caller: Caller,
+    campaign_id: str,
+    *,
+    reason: str,
+    force: bool,
+    dry_run: bool,
+    etag: str,
+) -> Changed:
+    """Complete a campaign of which every message has a result.
+
+    The results are counted anew, so a wrong counter neither completes a campaign
+    nor stands in its way.
+
+    Args:
+        connection: in a write transaction; a snapshot will do for ``dry_run``.
+        caller: who asks.
+        campaign_id: the campaign.
+        reason: for the audit trail.
+        force: record what is missing as UNKNOWN with code ``forced`` first.
+        dry_run: answer or refuse alike, and change nothing.
+        etag: refuse unless it is the current one; empty: don't look.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+        EtagMismatchError: it changed since the caller read it.
+        CampaignNotSendingError: it is neither SENDING nor PAUSED nor COMPLETED.
+        CampaignNotFullyProcessedError: messages have no result, and no force.
+    """
+    key = CampaignKey(caller.organisation, campaign_id)
+    campaign = queries.get(connection, *key) if dry_run else lock_one(connection, key)
+    if etag and etag != etag_of(campaign):
+        raise EtagMismatchError(campaign_id, current=etag_of(campaign), given=etag)
+    state = State(campaign.state)
+    if state is State.COMPLETED:
+        return Changed(campaign, transitioned=False)
+    if state not in OPEN:
+        raise CampaignNotSendingError(campaign_id, state=state)
+    counted = result_rows.count(connection, campaign.campaign, campaign.total)
+    if counted.processed < campaign.total and not force:
+        missing = result_rows.missing_ranges(
+            connection, campaign.campaign, campaign.total, limit=_RANGES_TOLD
+        )
+        raise CampaignNotFullyProcessedError(
+            campaign_id, total=campaign.total, counters=counted, missing=missing
+        )
+    if dry_run:
+        return Changed(campaign, transitioned=True)
+    now = read_clock(connection)
+    if counted.processed < campaign.total:
+        _record_missing(connection, campaign, now)
+        counted = result_rows.count(connection, campaign.campaign, campaign.total)
+    completed = settle(
+        connection,
+        campaign,
+        counted.minus(counters_of(campaign)),
+        now=now,
+        cause=Cause.MANUAL,
+        actor=caller.actor,
+        reason=reason,
+    )
+    return Changed(completed, transitioned=True)
+
+
+def _record_missing(connection: sa.Connection, campaign: sa.Row[Any], now: datetime) -> None:
+    ranges = result_rows.missing_ranges(
+        connection, campaign.campaign, campaign.total, limit=campaign.total
+    )
+    for first, last in ranges:
+        for start in range(first, last + 1, _FORCED_AT_ONCE):
+            end = min(start + _FORCED_AT_ONCE, last + 1)
+            result_rows.upsert(
+                connection,
+                [
+                    (
+                        campaign.campaign,
+                        ResultColumns.of(
+                            (sequence, Outcome.UNKNOWN, 0, "forced", "", "", None)
+                            for sequence in range(start, end)
+                        ),
+                    )
+                ],
+                now,
+                all_new=True,
+            )

@@ -1,0 +1,119 @@
+"""What can be seen of campaigns: the layer under gRPC, one method for each call that reads.
+
+Each runs one function of :mod:`.queries` or :mod:`.repair` on one snapshot.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from status_service import queries, repair, result_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+    from typing import Any
+
+    import sqlalchemy as sa
+
+    from service_runtime.caller import Caller
+    from service_runtime.database import Store
+    from status_service.domain import State
+    from status_service.queries import Page, PageRequest
+    from status_service.repair import Finding
+
+#: Missing ranges an explanation names at most.
+_RANGES_EXPLAINED = 20
+
+
+class CampaignViews:
+    """The campaigns of all organisations, as they are; each caller sees those of one.
+
+    Args:
+        store: the database.
+        stall_threshold: how long without a new result is too long.
+    """
+
+    def __init__(self, store: Store, *, stall_threshold: timedelta) -> None:
+        self._store = store
+        self._stall_threshold = stall_threshold
+
+    async def get(self, caller: Caller, campaign_id: str) -> sa.Row[Any]:
+        """Return a campaign: :func:`.queries.get`."""
+        return await self._store.read(
+            partial(queries.get, organisation=caller.organisation, campaign_id=campaign_id)
+        )
+
+    async def list_campaigns(
+        self, caller: Caller, page: PageRequest, *, states: Sequence[State], stuck_first: bool
+    ) -> Page:
+        """Return a page of campaigns: :func:`.queries.list_campaigns`."""
+        return await self._store.read(
+            partial(
+                queries.list_campaigns,
+                organisation=caller.organisation,
+                page=page,
+                states=states,
+                stuck_first=stuck_first,
+            )
+        )
+
+    async def list_results(
+        self, caller: Caller, campaign_id: str, page: PageRequest, *, outcomes: Sequence[int]
+    ) -> Page:
+        """Return a page of results: :func:`.queries.list_results`."""
+        return await self._store.read(
+            partial(
+                queries.list_results,
+                organisation=caller.organisation,
+                campaign_id=campaign_id,
+                page=page,
+                outcomes=outcomes,
+            )
+        )
+
+    async def list_missing_ranges(
+        self, caller: Caller, campaign_id: str, page: PageRequest
+    ) -> Page:
+        """Return a page of missing ranges: :func:`.queries.list_missing_ranges`."""
+        return await self._store.read(
+            partial(
+                queries.list_missing_ranges,
+                organisation=caller.organisation,
+                campaign_id=campaign_id,
+                page=page,
+            )
+        )
+
+    async def list_transitions(self, caller: Caller, campaign_id: str, page: PageRequest) -> Page:
+        """Return a page of the audit trail: :func:`.queries.list_transitions`."""
+        return await self._store.read(
+            partial(
+                queries.list_transitions,
+                organisation=caller.organisation,
+                campaign_id=campaign_id,
+                page=page,
+            )
+        )
+
+    async def explain(
+        self, caller: Caller, campaign_id: str
+    ) -> tuple[Finding, list[tuple[int, int]], bool]:
+        """Return the diagnosis of a campaign, its first missing ranges, and if there are more.
+
+        Raises:
+            CampaignNotFoundError: there is none.
+        """
+
+        def explained(
+            connection: sa.Connection,
+        ) -> tuple[Finding, list[tuple[int, int]], bool]:
+            campaign = queries.get(connection, caller.organisation, campaign_id)
+            found = repair.examine(connection, campaign, self._stall_threshold)
+            missing = result_rows.missing_ranges(
+                connection, campaign.campaign, campaign.total or 0, limit=_RANGES_EXPLAINED + 1
+            )
+            return found, missing[:_RANGES_EXPLAINED], len(missing) > _RANGES_EXPLAINED
+
+        return await self._store.read(explained)
