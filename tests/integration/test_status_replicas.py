@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import datetime
 
 import grpc
 import pytest
 
 from clients.channel import open_channel
 from clients.status import StatusClient
+from integration.databases import PostgresqlDatabase
 from integration.status_support import (
     PATIENCE_SECONDS,
     eventually,
@@ -23,6 +25,7 @@ from protos.campaign.v1 import status_pb2 as pb
 from providers.postgresql_server import PostgresqlServer
 from service_runtime import grpc_server
 from status_service import following
+from status_service.ledger import CampaignKey, lock
 from status_service.server import running
 
 SENDING, PAUSED, COMPLETED = pb.Campaign.SENDING, pb.Campaign.PAUSED, pb.Campaign.COMPLETED
@@ -176,8 +179,11 @@ async def test_of_services_that_create_one_campaign_at_once_one_does(replicas: R
 async def test_l5_a_campaign_that_is_locked_by_hand_holds_up_no_other(
     replicas: Replicas, postgresql_server: PostgresqlServer
 ) -> None:
-    """Its frames are refused with a reason and taken later; those of others are stored."""
-    for name in ("a", "b"):
+    """Its frames are refused with a reason and taken later; those of others are stored.
+
+    Also of one that waits with it for the same connection: the first and the third.
+    """
+    for name in ("a", "b", "c"):
         await replicas.here.create_campaign(campaign_id=name)
         await replicas.here.start_campaign(campaign_id=name, total=1)
     database = replicas.url.rpartition("/")[2]
@@ -187,12 +193,47 @@ async def test_l5_a_campaign_that_is_locked_by_hand_holds_up_no_other(
             by_hand.execute("SELECT 1 FROM campaigns WHERE campaign_id = 'a' FOR UPDATE")
             await stream.send("a", *results([1]))
             await stream.send("b", *results([1]))
-            await stream.acked(2)
-            assert stream.rejections == [(1, "a", "CAMPAIGN_BUSY")]
-            assert stream.states["b"] == COMPLETED
+            await stream.send("c", *results([1]))
+            await stream.send("a", *results([1]))
+            await stream.acked(4)
+            assert stream.rejections == [(1, "a", "CAMPAIGN_BUSY"), (4, "a", "CAMPAIGN_BUSY")]
+            assert stream.states["b"] == stream.states["c"] == COMPLETED
             by_hand.rollback()
         await stream.send("a", *results([1]))
         await stream.told("a", COMPLETED)
+
+
+async def test_s5_the_time_of_a_transaction_is_read_when_it_has_its_locks(
+    replicas: Replicas,
+) -> None:
+    """So what it writes is later than what was written by whoever it waited for."""
+    for name in ("a", "b", "c"):
+        await replicas.here.create_campaign(campaign_id=name)
+    database = PostgresqlDatabase(replicas.url)
+    keys = [CampaignKey("default", name) for name in ("a", "b", "c")]
+    engine = database.engine()
+
+    def lock_all() -> dict[str, datetime]:
+        with engine.begin() as connection:
+            return {key.campaign_id: row.now for key, row in lock(connection, keys).items()}
+
+    with database.by_hand() as by_hand:
+        by_hand.execute("SELECT 1 FROM campaigns WHERE campaign_id = 'b' FOR UPDATE")
+        locking = asyncio.create_task(asyncio.to_thread(lock_all))
+
+        async def waits() -> bool:
+            with database.by_hand() as another:
+                (waiting,) = another.execute(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND cardinality(pg_blocking_pids(pid)) > 0"
+                ).fetchone()
+            return bool(waiting)
+
+        await eventually(waits, what="it waits for the row")
+        released = by_hand.execute("SELECT clock_timestamp()").fetchone()[0]
+    now = await locking
+    engine.dispose()
+    assert now["a"] < released < now["b"] <= now["c"]
 
 
 async def test_a_connection_that_has_come_of_age_is_closed(

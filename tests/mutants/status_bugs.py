@@ -16,6 +16,7 @@ _SQLITE = "service_runtime/sqlite.py"
 _CALLS = "tests/integration/test_status_calls.py"
 _STREAMS = "tests/integration/test_status_streams.py"
 _PROPERTIES = "tests/integration/test_status_properties.py"
+_REPLICAS = "tests/integration/test_status_replicas.py"
 _REPAIR = "tests/integration/test_status_repair.py"
 _PROCESS = "tests/acceptance/test_status_process.py"
 _STORE = "tests/unit/test_runtime_database.py"
@@ -163,6 +164,20 @@ COMPLETION_BUGS = (
             Edit(_FIRST_VERSION, "        unique=True,\n", ""),
         ),
         test=f"{_CALLS}::test_s5_a_better_result_after_completion_corrects_counters_and_nothing_else",
+    ),
+    Mutant(
+        name="clock-before-lock",
+        invariant="S5",
+        bug="A transaction takes the time at which it asked for its locks for that of its writes.",
+        seen="recipes with PostgreSQL's `now()`, which stands still while a transaction runs",
+        edits=(
+            Edit(
+                _LEDGER,
+                '    return sa.select(locked.cte("locked"), database_now().label("now"))\n',
+                '    return locked.add_columns(database_now().label("now"))\n',
+            ),
+        ),
+        test=f"{_REPLICAS}::test_s5_the_time_of_a_transaction_is_read_when_it_has_its_locks",
     ),
     Mutant(
         name="transition-by-id-only",
