@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy import event
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -30,6 +31,8 @@ from service_runtime.sqlite import open_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlalchemy.engine.interfaces import ExceptionContext
 
     from service_runtime.engines import Engines
     from service_runtime.migrations import Migrations
@@ -125,6 +128,8 @@ class Store:
         except BaseException:
             self.close()
             raise
+        for engine in (self._engines.writer, self._engines.reader):
+            event.listen(engine, "handle_error", _renew)
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` in one write transaction.
@@ -198,14 +203,19 @@ class Store:
 
 
 def _transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-    try:
-        with engine.begin() as connection:
-            return work(connection)
-    except _UNAVAILABLE:
-        # The next try begins on a new connection: after a failover the old one may
-        # still answer, and lead to a server that takes no writes.
-        engine.dispose()
-        raise
+    with engine.begin() as connection:
+        return work(connection)
+
+
+def _renew(context: ExceptionContext) -> None:
+    """Take a failure of the database for the end of its connections.
+
+    The next try begins on a new one, and so do others where they begin anew: after a
+    failover an old one may still answer, and lead to a server that takes no writes.
+    """
+    error = context.sqlalchemy_exception
+    if isinstance(error, _UNAVAILABLE) and not is_lock_timeout(error):
+        context.is_disconnect = True
 
 
 def open_engines(url: str, *, holder: str) -> Engines:
