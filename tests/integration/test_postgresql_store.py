@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,10 +16,11 @@ from integration.databases import PostgresqlDatabase
 from integration.status_support import check_invariants, results, serving
 from providers.postgresql_server import PATIENCE_SECONDS, PostgresqlServer
 from service_runtime.database import Store
-from service_runtime.errors import StartupError
+from service_runtime.errors import StartupError, StoreUnavailableError
 from status_service.migrations import MIGRATIONS
 
 _OwnServer = Callable[..., PostgresqlServer]
+_OWN_PID = sa.select(sa.func.pg_backend_pid())
 _LOSES = "so a crash loses what was acknowledged"
 _UNSAFE = [
     ("SYSTEM", "fsync", f"fsync is off, {_LOSES}"),
@@ -195,3 +198,33 @@ async def test_the_service_takes_an_address_with_a_password(server: PostgresqlSe
         await status.report("a", *results([1, 2, 3]))
     with database.by_hand() as connection:
         check_invariants(connection)
+
+
+async def test_a_connection_that_fails_takes_no_other_with_it(server: PostgresqlServer) -> None:
+    """What another transaction has open stays open, and is closed when it is over."""
+    store = Store(url_of(server), MIGRATIONS, holder="test")
+    began, go_on = threading.Event(), threading.Event()
+
+    def other(connection: sa.Connection) -> list[int]:
+        pids = [connection.execute(_OWN_PID).scalar_one()]
+        began.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        return [*pids, connection.execute(_OWN_PID).scalar_one()]
+
+    def ended(connection: sa.Connection) -> None:
+        connection.execute(sa.select(sa.func.pg_terminate_backend(sa.func.pg_backend_pid())))
+
+    try:
+        going = asyncio.create_task(store.write(other))
+        assert await asyncio.to_thread(began.wait, PATIENCE_SECONDS)
+        with pytest.raises(StoreUnavailableError):
+            await store.write(ended)
+        go_on.set()
+        first, second = await going
+        assert first == second
+        later = {await store.write(lambda one: one.execute(_OWN_PID).scalar_one()) for _ in "ab"}
+        assert first not in later
+    finally:
+        go_on.set()
+        store.close()
+    gc.collect()  # a connection that nobody closed would say so now
