@@ -145,24 +145,28 @@ async def test_server_that_is_down_is_unreachable_until_it_returns() -> None:
                 assert (await send(webhook, "ann")).answer is Answer.ACCEPTED
 
 
-@pytest.mark.parametrize(
-    ("header", "least", "most"),
-    [
-        ("7", 7.0, 7.0),
-        ("0", 0.0, 0.0),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=24), usegmt=True), 80000, 86400),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=24), usegmt=True), 0.0, 0.0),
-    ],
-)
-async def test_retry_after_is_told(header: str, least: float, most: float) -> None:
-    """A server may ask to be left alone for some seconds, or until a time."""
+async def told_by(header: str) -> float | None:
+    """Return the seconds that the channel makes of a Retry-After."""
     async with (
         HttpProvider(retry_after=header) as provider,
         channel(provider.url) as webhook,
     ):
-        reply = await send(webhook, "defer429+x")
-    assert reply.retry_after_seconds is not None
-    assert least <= reply.retry_after_seconds <= most
+        return (await send(webhook, "defer429+x")).retry_after_seconds
+
+
+@pytest.mark.parametrize("seconds", [0, 7])
+async def test_retry_after_in_seconds_is_told(seconds: int) -> None:
+    """A server may ask to be left alone for some seconds."""
+    assert await told_by(str(seconds)) == seconds
+
+
+@pytest.mark.parametrize(("hours", "least", "most"), [(24, 80000, 86400), (-24, 0, 0)])
+async def test_retry_after_as_a_date_is_told(hours: int, least: int, most: int) -> None:
+    """A server may ask to be left alone until a time; one that is over asks for nothing."""
+    time = datetime.now(UTC) + timedelta(hours=hours)
+    told = await told_by(format_datetime(time, usegmt=True))
+    assert told is not None
+    assert least <= told <= most
 
 
 @pytest.mark.parametrize("header", ["", "soon", "-1", "1e9", "²", "Wed, 99 Foo"])
