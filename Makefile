@@ -47,9 +47,13 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 demo: $(INSTALLED) ## Send a real campaign from end to end and see it complete, then see a stuck one repaired
 	@$(BIN)/closeout demo
 
+# How many processes share the tests; 0 is for a debugger. Each starts a PostgreSQL, and
+# more than two were no faster on two cores.
+WORKERS ?= 2
+
 .PHONY: test
 test: $(INSTALLED) ## Run all tests: unit, integration, acceptance
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: mutants
 mutants: $(INSTALLED) ## Put known bugs back one at a time, and see that a test fails for each
