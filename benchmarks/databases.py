@@ -38,12 +38,10 @@ class Database(Protocol):
     Attributes:
         title: what is printed of it.
         folder: where its files and the logs of services go.
-        most_rows: how many results a measurement has, so that it takes seconds.
     """
 
     title: str
     folder: Path
-    most_rows: int
 
     def url(self, name: str) -> str:
         """Return the URL of the database ``name``, which is made where there is none."""
@@ -59,7 +57,6 @@ class SqliteFiles:
     """SQLite: a file for each database."""
 
     title = "SQLite, synchronous = FULL"
-    most_rows = 500_000
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -88,7 +85,6 @@ class PostgresqlDatabases:
     """PostgreSQL: databases of one server, which runs while the block of this does."""
 
     title = "PostgreSQL, fsync = on"
-    most_rows = 200_000
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _STREAMS = (1, 4, 16)
 _FLOOR_ROWS = 200_000
+#: Of one measurement of streams, so that it takes seconds.
+_RESULTS = 500_000
 _LATENCY_SECONDS = 5.0
 _CAMPAIGNS = 200
 
@@ -26,7 +28,7 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
     rows = []
     floors = [await _floor(database)]
     for streams in _STREAMS:
-        stream = await result_stream.measure(database, streams=streams, results=database.most_rows)
+        stream = await result_stream.measure(database, streams=streams, results=_RESULTS)
         floors.append(await _floor(database))
         floor = (floors[-2] + floors[-1]) / 2
         rows.append(
@@ -46,7 +48,7 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
         if streams == latency.STREAMS:
             peak = stream.first_rate
     yield (
-        f"\n{database.title}: {database.most_rows:,} results, {RESULTS_A_FRAME} a frame, first"
+        f"\n{database.title}: {_RESULTS:,} results, {RESULTS_A_FRAME} a frame, first"
         " and again;\nthe floor is what the bare driver inserts just before and just after"
     )
     yield aligned(
