@@ -47,11 +47,11 @@ _CONNECT = {
     "tcp_user_timeout": 30_000,
     "client_encoding": "utf8",
 }
+_OPTIONS = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s"
 #: A connection that was not used for longer is tried before it is used, seconds.
 _IDLE_SECONDS = 1.0
 #: One is made ready while the server is busy with the other.
 _WRITERS = 2
-_OPTIONS = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s"
 #: Written to the log of the server and gone at the end of the transaction.
 _PROBE = sa.Table(
     "store_probe",

@@ -31,6 +31,8 @@ _ROWS_A_STATEMENT = 1_000
 #: Where the sequences asked for are this much sparser than a range, look each up.
 _SPARSE = 8
 _LOOKUPS_A_STATEMENT = 1_000
+#: SQLite takes 500 parts of a UNION.
+_RANGES_A_STATEMENT = 100
 _TIME = UtcTime()
 
 _STORED = sa.select(results.c.campaign, results.c.sequence, results.c.outcome)
@@ -68,19 +70,13 @@ def stored_outcomes(
         wanted: sequences by campaign. There may be outcomes of others between them.
     """
     found: dict[int, dict[int, int]] = {campaign: {} for campaign in wanted}
-    dense: dict[str, int] = {}
-    ranges = 0
+    ranges = []
     for campaign, sequences in wanted.items():
         if not sequences:
             continue
         first, last = min(sequences), max(sequences)
         if last - first < _SPARSE * len(sequences):
-            dense |= {
-                f"campaign_{ranges}": campaign,
-                f"first_{ranges}": first,
-                f"last_{ranges}": last,
-            }
-            ranges += 1
+            ranges.append((campaign, first, last))
             continue
         for start in range(0, len(sequences), _LOOKUPS_A_STATEMENT):
             part = list(sequences[start : start + _LOOKUPS_A_STATEMENT])
@@ -88,8 +84,14 @@ def stored_outcomes(
                 _STORED_AMONG, {"campaign": campaign, "sequences": part}
             ):
                 found[campaign][sequence] = outcome
-    if ranges:
-        for campaign, sequence, outcome in connection.execute(_stored_between(ranges), dense):
+    for start in range(0, len(ranges), _RANGES_A_STATEMENT):
+        some = ranges[start : start + _RANGES_A_STATEMENT]
+        values = {
+            f"{name}_{number}": value
+            for number, asked in enumerate(some)
+            for name, value in zip(("campaign", "first", "last"), asked, strict=True)
+        }
+        for campaign, sequence, outcome in connection.execute(_stored_between(len(some)), values):
             found[campaign][sequence] = outcome
     return found
 

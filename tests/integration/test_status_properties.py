@@ -17,7 +17,7 @@ from integration.status_support import check_invariants
 from service_runtime.caller import Caller
 from service_runtime.database import Store
 from status_service import campaigns, ledger
-from status_service.domain import Outcome
+from status_service.domain import Outcome, State
 from status_service.migrations import MIGRATIONS
 from status_service.result_columns import ResultColumns
 
@@ -153,3 +153,36 @@ def _report(
         books.check(
             raised_late=[(name, number) for frame in parsed for number in frame.results.sequence]
         )
+
+
+def test_a_transaction_takes_as_many_campaigns_as_there_are(tables: Database) -> None:
+    """Many small campaigns at once, more than a statement takes, are all completed by it."""
+    names = [f"campaign-{number}" for number in range(600)]
+
+    def prepared(connection: sa.Connection) -> None:
+        for name in names:
+            campaigns.create(
+                connection,
+                books.caller,
+                campaign_id=name,
+                request_id="",
+                display_name="",
+                channel="",
+            )
+            campaigns.start(connection, books.caller, name, total=2, start_time=None)
+
+    with closing(Books(tables)) as books:
+        books.write(prepared)
+        for sequence in (1, 2):
+            frames = [
+                ledger.Frame(
+                    books.key(name), "tester", ResultColumns.of([result(sequence, Outcome.SENT)])
+                )
+                for name in names
+            ]
+            recorded = books.write(
+                lambda connection, frames=frames: ledger.record(connection, frames)
+            )
+        assert [receipt.state for receipt in recorded.receipts] == [State.COMPLETED] * len(names)
+        assert len(recorded.completed) == len(names)
+        books.check()
