@@ -228,3 +228,19 @@ async def test_a_connection_that_fails_takes_no_other_with_it(server: Postgresql
         go_on.set()
         store.close()
     gc.collect()  # a connection that nobody closed would say so now
+
+
+async def test_a_connection_lost_while_idle_is_replaced_unseen(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes next after a pause is not told of what happened in it."""
+    monkeypatch.setattr("service_runtime.postgresql._IDLE_SECONDS", 0.0)
+    store = Store(url_of(server), MIGRATIONS, holder="test")
+    try:
+        before = await store.write(lambda one: one.execute(_OWN_PID).scalar_one())
+        with server.connect("guarded", user="postgres") as connection:
+            connection.execute("SELECT pg_terminate_backend(%s, 20000)", [before])
+        assert await store.write(lambda one: one.execute(_OWN_PID).scalar_one()) != before
+        assert store.answering
+    finally:
+        store.close()
