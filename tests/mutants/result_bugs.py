@@ -1,0 +1,105 @@
+"""Bugs of the status service: results counted wrong or lost."""
+
+from __future__ import annotations
+
+from mutants.mutant import Edit, Mutant
+
+_MERGING = "status_service/merging.py"
+_WRITER = "status_service/writer.py"
+_SQLITE = "service_runtime/sqlite.py"
+
+_STREAMS = "tests/integration/test_status_streams.py"
+_PROPERTIES = "tests/integration/test_status_properties.py"
+_PROCESS = "tests/acceptance/test_status_process.py"
+_STORE = "tests/unit/test_runtime_database.py"
+
+RESULT_BUGS = (
+    Mutant(
+        name="duplicate-counts-twice",
+        invariant="S1",
+        bug="The counter moves for each result that comes, the set of results only once.",
+        seen="sidekiq/sidekiq #6852, #4361, laravel/framework #38139",
+        edits=(
+            Edit(
+                _MERGING,
+                "                receipt.duplicate += 1\n",
+                "                receipt.duplicate += 1\n                deltas[outcome] += 1\n",
+            ),
+        ),
+        test=f"{_PROPERTIES}::test_s2_any_split_order_and_repetition_ends_in_the_same_rows",
+    ),
+    Mutant(
+        name="last-writer-wins",
+        invariant="S2",
+        bug="A later result replaces a better one: what was sent becomes failed.",
+        seen="useSend `email-queue-service.ts`",
+        edits=(
+            Edit(_MERGING, "elif outcome > before:", "elif outcome != before:"),
+            Edit(
+                "status_service/result_rows.py",
+                "excluded.outcome > results.outcome",
+                "excluded.outcome <> results.outcome",
+            ),
+        ),
+        test=f"{_PROPERTIES}::test_s2_every_merge_of_up_to_three_results",
+    ),
+    Mutant(
+        name="acknowledged-before-commit",
+        invariant="S7",
+        bug="A frame is acknowledged when it is queued, before it is stored.",
+        seen="sidekiq/sidekiq #5143",
+        edits=(
+            Edit(
+                _WRITER,
+                "        await self._queue.put(_Entry(frame, receipt, loop.time()))\n",
+                "        await self._queue.put(_Entry(frame, receipt, loop.time()))\n"
+                "        receipt.set_result(ledger.FrameReceipt(new=frame.results.size))\n",
+            ),
+        ),
+        test=f"{_PROCESS}::test_s7_s15_a_full_disk_loses_nothing_and_is_told",
+    ),
+    Mutant(
+        name="swallowed-update-error",
+        invariant="S15",
+        bug="A write that failed is logged, and its frames are acknowledged all the same.",
+        seen="listmonk `pipe.go`, Billionmail/BillionMail #368",
+        edits=(
+            Edit(
+                _WRITER,
+                "                await self._wait(backoff)\n",
+                "                return ledger.Recorded([ledger.FrameReceipt() for _ in frames])\n",
+            ),
+        ),
+        test=f"{_PROCESS}::test_s7_s15_a_full_disk_loses_nothing_and_is_told",
+    ),
+    Mutant(
+        name="synchronous-normal",
+        invariant="S7",
+        bug="SQLite does not wait for the disk: a power cut takes back what was acknowledged.",
+        seen="recipes for a fast SQLite; 500 of 500 commits were lost when it was tried",
+        edits=(Edit(_SQLITE, '"synchronous=FULL"', '"synchronous=NORMAL"'),),
+        test=f"{_STORE}::test_s7_commits_are_synchronous",
+    ),
+    Mutant(
+        name="deferred-begin",
+        invariant="S4",
+        bug="A transaction that reads before it writes does not hold the lock from the start.",
+        seen="SQLAlchemy's default for SQLite, celery/django-celery-results PR #144",
+        edits=(Edit(_SQLITE, 'begin="BEGIN IMMEDIATE"', 'begin="BEGIN DEFERRED"'),),
+        test=f"{_STORE}::test_s4_a_write_holds_the_lock_from_its_beginning",
+    ),
+    Mutant(
+        name="pause-waits-for-a-frame",
+        invariant="API",
+        bug="A pause reaches a stream only when its next frame is answered.",
+        seen="Notifuse/notifuse #303",
+        edits=(
+            Edit(
+                "status_service/result_stream.py",
+                "            self._changes.add(key, self._on_change)\n",
+                "",
+            ),
+        ),
+        test=f"{_STREAMS}::test_a_frame_without_results_subscribes_the_stream",
+    ),
+)
