@@ -20,7 +20,7 @@ help: ## Say what there is (the default)
 .PHONY: venv
 venv: $(INSTALLED) ## Make .venv with everything in it; the other targets do it by themselves
 
-$(INSTALLED): requirements/dev.txt pyproject.toml
+$(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	@set -eu; \
 	python=; \
 	for candidate in $(or $(PYTHON),python3.11 python3 python3.12 python3.13); do \
@@ -40,6 +40,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	rm -f $@; \
 	pip="$(BIN)/python -m pip --disable-pip-version-check install --quiet"; \
 	$$pip --require-hashes -r requirements/dev.txt; \
+	$$pip --no-deps --no-build-isolation -e clients/python; \
 	$$pip --no-deps --no-build-isolation -e .; \
 	touch $@
 
@@ -69,12 +70,12 @@ lint: $(INSTALLED) ## Check style, types, import contracts, and that the generat
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python -m protos --check
+	@$(BIN)/python clients/python/generate.py --check
 	@$(BIN)/buf lint protos
 
 .PHONY: protos
-protos: $(INSTALLED) ## Generate the code beside protos/campaign/v1/*.proto
-	@$(BIN)/python -m protos
+protos: $(INSTALLED) ## Generate the code below clients/python from protos
+	@$(BIN)/python clients/python/generate.py
 
 # How many results a campaign has before more are measured; empty: the small sizes.
 SIZES ?=
@@ -89,7 +90,7 @@ bench: $(INSTALLED) ## Measure this machine beside the rates of its bare databas
 
 # Keeps the pins that still fit; `make lock UPGRADE=1` moves all of them.
 .PHONY: lock
-lock: ## Pin the requirements of pyproject.toml, with hashes, in requirements/dev.txt
+lock: ## Pin the requirements of both pyproject.toml, with hashes, in requirements/dev.txt
 	@set -eu; \
 	tools=$$(mktemp -d); \
 	trap 'rm -rf "$$tools"' EXIT; \
@@ -98,9 +99,9 @@ lock: ## Pin the requirements of pyproject.toml, with hashes, in requirements/de
 		--require-hashes -r requirements/uv.txt; \
 	"$$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		--all-extras --group dev $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements/dev.txt
+		--no-emit-package closeout --all-extras --group dev $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements/dev.txt
 
 .PHONY: clean
 clean: ## Remove .venv, caches and build output
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist clients/python/dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from benchmarks.processes import status_service
-from clients.status import StatusClient
-from protos.campaign.v1 import status_pb2
+from closeout.aio import StatusClient
+from closeout.status.v1 import status_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

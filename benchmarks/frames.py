@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from protos.campaign.v1 import status_pb2
+from closeout.status.v1 import status_pb2
 
 RESULTS_A_FRAME = 500
 _FINISH_TIME = Timestamp(seconds=1_700_000_000)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from clients.status import StatusClient
-from protos.campaign.v1 import status_pb2
+from closeout.aio import StatusClient
+from closeout.status.v1 import status_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

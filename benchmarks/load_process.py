@@ -18,12 +18,12 @@ import uvloop
 
 from benchmarks import frames
 from benchmarks.load import LoadFigures, LoadSpec
-from protos.campaign.v1 import status_pb2
+from closeout.status.v1 import status_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_METHOD = "/campaign.v1.StatusService/ReportResults"
+_METHOD = "/closeout.status.v1.StatusService/ReportResults"
 _SWITCH_INTERVAL_SECONDS = 0.0005
 #: From the order to begin to the first frame that is due, seconds.
 _LEAD_SECONDS = 0.05

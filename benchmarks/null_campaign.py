@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.processes import service
-from clients.sender import SenderClient
-from clients.status import StatusClient
-from protos.campaign.v1 import sender_pb2, status_pb2
+from closeout.aio import SenderClient, StatusClient
+from closeout.sender.v1 import sender_pb2
+from closeout.status.v1 import status_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ import uuid
 
 import grpc
 
-from clients.errors import UnavailableError, from_rpc_error
-from clients.status import StatusClient
-from protos.campaign.v1.status_pb2 import (
+from closeout.aio import StatusClient
+from closeout.errors import UnavailableError, from_rpc_error
+from closeout.status.v1.status_pb2 import (
     Campaign,
     ReportResultsRequest,
     ReportResultsResponse,

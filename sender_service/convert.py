@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 
-from protos.campaign.v1 import sender_pb2 as pb
-from protos.campaign.v1 import status_pb2
+from closeout.sender.v1 import sender_pb2 as pb
+from closeout.status.v1 import status_pb2
 from sender_service.campaigns import NewCampaign
 from sender_service.channels import Content
 from sender_service.domain import Guarantee, Phase, State
@@ -40,7 +40,7 @@ _MAX_RETRY_BACKOFF_MS = 3_600_000
 _CAMPAIGN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
-def check_create(request: pb.SenderServiceCreateCampaignRequest) -> None:
+def check_create(request: pb.CreateCampaignRequest) -> None:
     """Check the fields of CreateCampaign that need no channel.
 
     Raises:
@@ -71,7 +71,7 @@ def check_create(request: pb.SenderServiceCreateCampaignRequest) -> None:
 
 
 def new_campaign(
-    request: pb.SenderServiceCreateCampaignRequest, organisation: str, channel: Channel
+    request: pb.CreateCampaignRequest, organisation: str, channel: Channel
 ) -> NewCampaign:
     """Return the campaign a checked request asks for; defaults are the channel's."""
     options = request.options

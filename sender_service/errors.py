@@ -1,4 +1,4 @@
-"""What the sender refuses, each with a reason of ``campaign.v1.ErrorReason``."""
+"""What the sender refuses, each with a reason of ``closeout.status.v1.ErrorReason``."""
 
 from __future__ import annotations
 

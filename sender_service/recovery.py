@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from protos.campaign.v1 import status_pb2 as pb
+    from closeout.status.v1 import status_pb2 as pb
     from sender_service.acknowledgements import Acknowledgements
     from sender_service.active import ActiveCampaign
     from sender_service.backlog import Backlog

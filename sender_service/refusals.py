@@ -13,7 +13,7 @@ from sender_service.recovery import NOT_THERE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from protos.campaign.v1 import status_pb2 as pb
+    from closeout.status.v1 import status_pb2 as pb
     from sender_service.active import ActiveCampaign
     from sender_service.backlog import Acknowledged, Backlog
     from sender_service.recovery import Recovery

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import grpc
 import structlog
 
-from protos.campaign.v1 import status_pb2 as pb
+from closeout.status.v1 import status_pb2 as pb
 from sender_service import campaigns, convert, journal
 from sender_service.acknowledgements import Acknowledgements
 from sender_service.backlog import Backlog
@@ -28,7 +28,7 @@ from service_runtime.errors import StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from clients.status import StatusClient
+    from closeout.aio import StatusClient
     from sender_service.active import ActiveCampaign
     from sender_service.backlog import Frame
     from sender_service.journal import ShardKey, ShardProgress

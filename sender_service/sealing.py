@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clients.errors import (
+from closeout.errors import (
     AlreadyExistsError,
     ClientError,
     FailedPreconditionError,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from clients.status import StatusClient
-    from protos.campaign.v1 import status_pb2 as pb
+    from closeout.aio import StatusClient
+    from closeout.status.v1 import status_pb2 as pb
 
 #: Deadline of a call, seconds.
 _TIMEOUT_SECONDS = 10.0

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from clients.status import StatusClient
-from protos.campaign.v1 import sender_pb2, sender_pb2_grpc
+from closeout.aio import StatusClient
+from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
 from sender_service import campaigns, leases
 from sender_service.migrations import MIGRATIONS
 from sender_service.registry import ChannelRegistry, installed_channels

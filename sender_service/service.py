@@ -26,8 +26,8 @@ from service_runtime.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Collection
 
-    from clients.status import StatusClient
-    from protos.campaign.v1 import sender_pb2 as pb
+    from closeout.aio import StatusClient
+    from closeout.sender.v1 import sender_pb2 as pb
     from sender_service.audience import Addressee
     from sender_service.campaigns import Delivery
     from sender_service.channels import Channel, Template
@@ -88,9 +88,7 @@ class SenderCampaigns:
         self._reporter = reporter
         self._shard_size = shard_size
 
-    async def create(
-        self, organisation: str, request: pb.SenderServiceCreateCampaignRequest
-    ) -> Created:
+    async def create(self, organisation: str, request: pb.CreateCampaignRequest) -> Created:
         """Store a campaign and register it, or find it done before.
 
         Raises:
@@ -126,7 +124,7 @@ class SenderCampaigns:
         created = await self._store.write(partial(campaigns.insert, new=registered))
         return Created(campaign_id, created=created)
 
-    async def preview(self, request: pb.SenderServiceCreateCampaignRequest) -> str:
+    async def preview(self, request: pb.CreateCampaignRequest) -> str:
         """Return a message as the preview recipient would get it; store nothing.
 
         Raises:
@@ -155,7 +153,7 @@ class SenderCampaigns:
         except TemplateError as error:
             raise TemplateInvalidError.from_channel(error) from error
 
-    def _compile(self, request: pb.SenderServiceCreateCampaignRequest) -> tuple[Channel, Template]:
+    def _compile(self, request: pb.CreateCampaignRequest) -> tuple[Channel, Template]:
         convert.check_create(request)
         channel = self._channels.get(request.channel)
         try:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 
-from clients.times import to_datetime
-from protos.campaign.v1 import sender_pb2, sender_pb2_grpc
+from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
+from closeout.times import to_datetime
 from sender_service import convert
 from service_runtime.caller import caller_of
 from service_runtime.errors import InvalidRequestError
@@ -21,7 +21,7 @@ _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
-    """The calls of ``protos/campaign/v1/sender.proto``, which says what each promises.
+    """The calls of ``protos/closeout/sender/v1/sender.proto``, which says what each promises.
 
     Args:
         service: the campaigns.
@@ -31,13 +31,13 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
         self._service = service
 
     async def CreateCampaign(  # noqa: D102, N802
-        self, request: sender_pb2.SenderServiceCreateCampaignRequest, context: _Context
-    ) -> sender_pb2.SenderServiceCreateCampaignResponse:
+        self, request: sender_pb2.CreateCampaignRequest, context: _Context
+    ) -> sender_pb2.CreateCampaignResponse:
         if request.validate_only:
             preview = await self._service.preview(request)
-            return sender_pb2.SenderServiceCreateCampaignResponse(preview=preview)
+            return sender_pb2.CreateCampaignResponse(preview=preview)
         created = await self._service.create(caller_of(context).organisation, request)
-        return sender_pb2.SenderServiceCreateCampaignResponse(
+        return sender_pb2.CreateCampaignResponse(
             campaign_id=created.campaign_id, created=created.created
         )
 
@@ -50,14 +50,14 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
         return convert.upload_response(result)
 
     async def StartCampaign(  # noqa: D102, N802
-        self, request: sender_pb2.SenderServiceStartCampaignRequest, context: _Context
-    ) -> sender_pb2.SenderServiceStartCampaignResponse:
+        self, request: sender_pb2.StartCampaignRequest, context: _Context
+    ) -> sender_pb2.StartCampaignResponse:
         started = await self._service.start(
             caller_of(context).organisation,
             _campaign_id(request.campaign_id),
             to_datetime(request.start_time) if request.HasField("start_time") else None,
         )
-        return sender_pb2.SenderServiceStartCampaignResponse(
+        return sender_pb2.StartCampaignResponse(
             total=started.total, transitioned=started.transitioned
         )
 

@@ -10,7 +10,7 @@ from sender_service.turns import Turns
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from clients.status import StatusClient
+    from closeout.aio import StatusClient
     from sender_service.registry import ChannelRegistry
     from sender_service.reporter import Reporter
     from sender_service.settings import SenderSettings

@@ -32,7 +32,7 @@ class ServiceError(Exception):
 
     #: The canonical code.
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
-    #: The name of a value of ``campaign.v1.ErrorReason``.
+    #: The name of a value of ``closeout.status.v1.ErrorReason``.
     reason: ClassVar[str] = "INTERNAL_ERROR"
 
     def __init__(

@@ -113,7 +113,7 @@ class Server:
     """A gRPC server with health and reflection, not yet listening.
 
     Args:
-        services: full names of the services, as in ``campaign.v1.StatusService``.
+        services: full names of the services, as in ``closeout.status.v1.StatusService``.
         register: adds the servicers.
         connection_age_seconds: a connection is closed about so long after it was made,
             so that its client's calls spread over all instances again; None: never.

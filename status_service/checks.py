@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from protos.campaign.v1 import status_pb2
+    from closeout.status.v1 import status_pb2
     from status_service.result_columns import ResultColumns, ResultRow
 
 _CAMPAIGN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from protos.campaign.v1 import status_pb2
+from closeout.status.v1 import status_pb2
 from status_service.campaigns import etag_of
 from status_service.ledger import counters_of
 from status_service.result_columns import NO_RESULTS, ResultColumns

@@ -1,4 +1,4 @@
-"""What the status service refuses, each with a reason of ``campaign.v1.ErrorReason``."""
+"""What the status service refuses, each with a reason of ``closeout.status.v1.ErrorReason``."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from protos.campaign.v1 import status_pb2
+from closeout.status.v1 import status_pb2
 from service_runtime.errors import InvalidRequestError, ServiceError, ShuttingDownError
 from status_service import checks
 from status_service.convert import to_state

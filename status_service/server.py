@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import insert
 
-from protos.campaign.v1 import status_pb2, status_pb2_grpc
+from closeout.status.v1 import status_pb2, status_pb2_grpc
 from service_runtime.background import background
 from service_runtime.database import Store, read_clock
 from service_runtime.grpc_server import Server

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 
-from protos.campaign.v1 import status_pb2, status_pb2_grpc
+from closeout.status.v1 import status_pb2, status_pb2_grpc
 from service_runtime.caller import caller_of
 from service_runtime.errors import InvalidRequestError
 from status_service import checks, convert, repair
@@ -29,7 +29,7 @@ _NAME, _CHANNEL, _REASON = 200, 64, 500
 
 
 class StatusServicer(status_pb2_grpc.StatusServiceServicer):
-    """The calls of ``protos/campaign/v1/status.proto``, which says what each promises.
+    """The calls of ``protos/closeout/status/v1/status.proto``, which says what each promises.
 
     Args:
         service: changes campaigns.

@@ -22,7 +22,7 @@ ENTRY_POINT_GROUP = "closeout.channels"
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a campaign says; ``campaign.v1.Content`` field by field.
+    """What a campaign says; ``closeout.sender.v1.Content`` field by field.
 
     ``subject``, ``text``, ``html`` and ``list_unsubscribe`` are Liquid templates.
     """

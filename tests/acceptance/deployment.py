@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acceptance.processes import PATIENCE_SECONDS, Service
-from clients.errors import UnavailableError
-from clients.sender import SenderClient
-from clients.status import StatusClient
-from protos.campaign.v1 import sender_pb2, status_pb2
+from closeout.aio import SenderClient, StatusClient
+from closeout.errors import UnavailableError
+from closeout.sender.v1 import sender_pb2
+from closeout.status.v1 import status_pb2
 from providers.held_port import HeldPort
 from providers.smtp_provider import SmtpProvider
 

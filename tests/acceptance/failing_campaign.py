@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import grpc
 
 from acceptance.forked import ForkedService
-from clients.errors import FailedPreconditionError, UnavailableError
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.errors import FailedPreconditionError, UnavailableError
+from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import FAILED, PATIENCE_SECONDS, SENT, UNKNOWN, results
-from protos.campaign.v1 import status_pb2 as pb
 
 #: A frame brings so many messages that are new, and so many of the frame before again.
 _NEW, _AGAIN = 12, 4

@@ -21,7 +21,7 @@ from pysqlite3 import dbapi2
 from sqlalchemy.engine.default import DefaultDialect
 
 from acceptance.failpoints import FIRED, TRACE, Failpoint, Fault, When, fired, step_of
-from protos.campaign.v1 import status_pb2
+from closeout.status.v1 import status_pb2
 from status_service import __main__ as status_main
 from status_service import campaigns, ledger, manual_completion, servicer
 

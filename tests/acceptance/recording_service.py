@@ -20,7 +20,7 @@ from pysqlite3 import _sqlite3
 
 from acceptance import library_calls
 from acceptance.disk_pictures import ACKNOWLEDGED, PICTURES, SYNCED, WRITTEN
-from protos.campaign.v1 import status_pb2
+from closeout.status.v1 import status_pb2
 from status_service import __main__ as status_main
 from status_service import servicer
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from acceptance.deployment import Deployment
 from acceptance.processes import Service
+from closeout.status.v1 import status_pb2
 from integration.databases import PostgresqlDatabase
 from integration.status_support import check_invariants
-from protos.campaign.v1 import status_pb2
 from providers.held_port import HeldPort
 from providers.postgresql_server import PostgresqlServer
 from providers.smtp_provider import SmtpProvider, scripted

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from acceptance.deployment import Deployment, deployed
-from protos.campaign.v1 import sender_pb2, status_pb2
+from closeout.sender.v1 import sender_pb2
+from closeout.status.v1 import status_pb2
 from providers.smtp_provider import scripted
 
 _MESSAGES = 2_000

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from acceptance.deployment import CAMPAIGN_ID, Deployment, deployed
 from acceptance.processes import PATIENCE_SECONDS
-from clients.sender import SenderClient
-from clients.status import StatusClient
-from protos.campaign.v1 import sender_pb2
+from closeout.aio import SenderClient, StatusClient
+from closeout.sender.v1 import sender_pb2
 from providers.smtp_provider import scripted
 
 _MESSAGES = 600

@@ -13,9 +13,9 @@ from acceptance import recording_service
 from acceptance.disk_pictures import Files, Picture, pictures
 from acceptance.failing_campaign import Reported
 from acceptance.forked import ForkedService
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import check_invariants
-from protos.campaign.v1 import status_pb2 as pb
 from status_service.server import running
 from status_service.settings import Settings, StatusSettings
 

@@ -16,11 +16,11 @@ from acceptance.deployment import until
 from acceptance.failing_campaign import LAST, MIDDLE, TOTAL, Reported, meddling
 from acceptance.failpoints import COMPLETING, FORCING, TRACE, WRITING, Failpoint, Fault, When, fired
 from acceptance.forked import ForkedService
-from clients.errors import UnavailableError
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.errors import UnavailableError
+from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database, Hand, PostgresqlDatabase, SqliteDatabase
 from integration.status_support import UNKNOWN, check_invariants
-from protos.campaign.v1 import status_pb2 as pb
 from providers.held_port import HeldPort
 from providers.postgresql_server import PostgresqlServer
 from status_service import __main__ as status_main

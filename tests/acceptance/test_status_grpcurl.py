@@ -15,7 +15,7 @@ from pysqlite3 import dbapi2
 from acceptance.processes import PATIENCE_SECONDS, Service
 
 _GRPCURL = Path(sys.executable).with_name("grpcurl")
-_SERVICE = "campaign.v1.StatusService"
+_SERVICE = "closeout.status.v1.StatusService"
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +72,9 @@ def test_grpcurl_lists_and_describes_service_method_and_message(status: Service)
     assert code == 0, errors
     assert f"{_SERVICE}.MarkComplete" in output.split()
     for symbol, expected in {
-        _SERVICE: "rpc MarkComplete ( .campaign.v1.MarkCompleteRequest )",
-        f"{_SERVICE}.MarkComplete": "returns ( .campaign.v1.MarkCompleteResponse )",
-        "campaign.v1.MarkCompleteRequest": "string campaign_id = 1;",
+        _SERVICE: "rpc MarkComplete ( .closeout.status.v1.MarkCompleteRequest )",
+        f"{_SERVICE}.MarkComplete": "returns ( .closeout.status.v1.MarkCompleteResponse )",
+        "closeout.status.v1.MarkCompleteRequest": "string campaign_id = 1;",
     }.items():
         code, output, errors = grpcurl(status, "describe", symbol)
         assert code == 0, errors

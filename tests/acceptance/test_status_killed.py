@@ -13,8 +13,8 @@ import pytest
 from pysqlite3 import dbapi2
 
 from acceptance.processes import Service
-from clients.errors import UnavailableError
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.errors import UnavailableError
 from integration.status_support import (
     FAILED,
     PATIENCE_SECONDS,

@@ -15,9 +15,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from acceptance.processes import Service, wait_until
-from clients.channel import open_channel
-from clients.errors import UnavailableError, from_rpc_error
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.aio.channel import open_channel
+from closeout.errors import UnavailableError, from_rpc_error
 from integration.status_support import Stream, eventually, reporting, results
 
 _LINE = "status service listening on "

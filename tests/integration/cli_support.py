@@ -28,7 +28,7 @@ async def started(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Start a command; it is killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "clients", *words),
+        *(sys.executable, "-m", "closeout_cli", *words),
         cwd=folder,
         env=environment,
         stdout=asyncio.subprocess.PIPE,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.status.v1 import status_pb2 as pb
 from integration.status_model import CampaignModel, RefusedError, Told
 from integration.status_support import Stream
-from protos.campaign.v1 import status_pb2 as pb
 from status_service.domain import State
 
 #: The number of a stream, a campaign, and (sequence, outcome) of each result.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from closeout.status.v1 import status_pb2, status_pb2_grpc
 from integration.sender_pair import Pair, State
-from protos.campaign.v1 import status_pb2, status_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -6,11 +6,11 @@ import asyncio
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from clients.errors import UnavailableError
-from clients.sender import SenderClient
-from clients.status import StatusClient
+from closeout.aio import SenderClient, StatusClient
+from closeout.errors import UnavailableError
+from closeout.sender.v1 import sender_pb2
+from closeout.status.v1 import status_pb2
 from integration import sender_support as support
-from protos.campaign.v1 import sender_pb2, status_pb2
 from providers.held_port import HeldPort
 from sender_service import server as sender_server
 from sender_service.settings import SenderSettings

@@ -13,11 +13,11 @@ from typing import Any
 import grpc
 from pysqlite3 import dbapi2
 
-from clients.channel import open_channel
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.aio.channel import open_channel
+from closeout.status.v1 import status_pb2 as pb
+from closeout.status.v1.status_pb2_grpc import StatusServiceStub
 from integration.databases import PATIENCE_SECONDS, Database, Hand, SqliteDatabase
-from protos.campaign.v1 import status_pb2 as pb
-from protos.campaign.v1.status_pb2_grpc import StatusServiceStub
 from status_service.domain import ALLOWED, State
 from status_service.server import running
 from status_service.settings import Settings, StatusSettings

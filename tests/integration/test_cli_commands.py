@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clients.demo.reports import report_sent
-from clients.demo.stuck_by_hand import take_completion_away
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.status.v1 import status_pb2 as pb
+from closeout_cli.demo.reports import report_sent
+from closeout_cli.demo.stuck_by_hand import take_completion_away
 from integration.cli_support import clean_environment, finished, started
-from protos.campaign.v1 import status_pb2 as pb
 from providers.held_port import HeldPort
 from status_service.server import running
 from status_service.settings import Settings, StatusSettings

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clients.cli.recipient_lookup import BATCH, RecipientLookup
-from clients.demo.reports import report_sent
+from closeout.sender.v1 import sender_pb2 as pb
+from closeout_cli.demo.reports import report_sent
+from closeout_cli.recipient_lookup import BATCH, RecipientLookup
 from integration import sender_support as support
 from integration.cli_support import clean_environment, finished
 from integration.sender_pair import Pair, pair
-from protos.campaign.v1 import sender_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clients.cli.services import ServiceProcess
-from clients.cli.up import sender_settings, status_settings
-from clients.demo.provider import DemoBehaviour, Move, SmtpProvider
+from closeout_cli.demo.provider import DemoBehaviour, Move, SmtpProvider
+from closeout_cli.services import ServiceProcess
+from closeout_cli.up import sender_settings, status_settings
 from integration.cli_support import clean_environment, finished, started
 from providers.held_port import HeldPort
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from clients.errors import UnavailableError
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.errors import UnavailableError
 from integration.cli_support import PATIENCE_SECONDS, clean_environment
 from providers.held_port import HeldPort
 
@@ -28,7 +28,7 @@ async def up(folder: Path, *words: str) -> AsyncIterator[asyncio.subprocess.Proc
     """Run ``closeout up`` in ``folder``; whatever happens, it is stopped at the end."""
     with (folder / "log").open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "clients", "up", *words),
+            *(sys.executable, "-m", "closeout_cli", "up", *words),
             cwd=folder,
             env=clean_environment(),
             stdout=asyncio.subprocess.PIPE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clients.status import StatusClient
+from closeout.aio import StatusClient
 from providers.held_port import HeldPort
 from service_runtime import port_holder
 from status_service.server import running

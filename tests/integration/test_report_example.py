@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from clients.errors import UnavailableError
-from clients.status import StatusClient
-from protos.campaign.v1.status_pb2 import Campaign, Result
+from closeout.aio import StatusClient
+from closeout.errors import UnavailableError
+from closeout.status.v1.status_pb2 import Campaign, Result
 from providers.held_port import HeldPort
 from status_service.server import running
 from status_service.settings import Settings, StatusSettings

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clients.errors import (
+from closeout.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
     UnavailableError,
 )
+from closeout.sender.v1 import sender_pb2 as pb
 from integration import sender_support as support
 from integration.sender_pair import State, pair
-from protos.campaign.v1 import sender_pb2 as pb
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,11 +9,11 @@ import grpc
 import pytest
 from pysqlite3 import dbapi2
 
-from clients.channel import open_channel
-from clients.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
+from closeout.aio.channel import open_channel
+from closeout.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
+from closeout.sender.v1 import sender_pb2 as pb
+from closeout.sender.v1.sender_pb2_grpc import SenderServiceStub
 from integration.sender_pair import Pair, pair
-from protos.campaign.v1 import sender_pb2 as pb
-from protos.campaign.v1.sender_pb2_grpc import SenderServiceStub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

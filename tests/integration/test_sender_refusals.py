@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from protos.campaign.v1 import status_pb2
+    from closeout.status.v1 import status_pb2
 
 _MESSAGES = 200
 #: As many frames as the sender has in flight at most.

@@ -9,10 +9,11 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from closeout.sender.v1 import sender_pb2
+from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from integration.sender_faults import FakeStatusService, Faults, beside
 from integration.sender_pair import Pair, State, pair
-from protos.campaign.v1 import sender_pb2, status_pb2
 from sender_service import reporter as reporter_module
 from sender_service import schema
 from sender_service.domain import Guarantee

@@ -10,7 +10,7 @@ import pytest
 from pysqlite3 import dbapi2
 from structlog.testing import capture_logs
 
-from clients.errors import NotFoundError, UnavailableError
+from closeout.errors import NotFoundError, UnavailableError
 from integration import sender_support as support
 from integration.sender_pair import TERMINAL, Pair, State, pair
 from integration.status_support import by_hand, check_invariants
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from protos.campaign.v1 import status_pb2
+    from closeout.status.v1 import status_pb2
 
 MESSAGES = 200
 

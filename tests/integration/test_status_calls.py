@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from clients.errors import (
+from closeout.errors import (
     AbortedError,
     AlreadyExistsError,
     ClientError,
@@ -19,6 +19,7 @@ from clients.errors import (
     InvalidArgumentError,
     from_rpc_error,
 )
+from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database
 from integration.status_support import (
     FAILED,
@@ -30,7 +31,6 @@ from integration.status_support import (
     results,
     serving,
 )
-from protos.campaign.v1 import status_pb2 as pb
 
 DRAFT, SCHEDULED, SENDING, PAUSED, COMPLETED, CANCELLED = range(1, 7)
 

@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 import pytest
 
-from clients.errors import InvalidArgumentError, from_rpc_error
+from closeout.errors import InvalidArgumentError, from_rpc_error
+from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import FAILED, SENT, Status, results
-from protos.campaign.v1 import status_pb2 as pb
 
 
 @pytest.fixture

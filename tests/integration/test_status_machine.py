@@ -26,14 +26,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from clients.errors import AlreadyExistsError, ClientError, UnavailableError
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.errors import AlreadyExistsError, ClientError, UnavailableError
+from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database
 from integration.modelled_streams import STATES, ModelledStreams
 from integration.restartable import Restartable, restartable
 from integration.status_model import CampaignModel, RefusedError
 from integration.status_support import reporting
-from protos.campaign.v1 import status_pb2 as pb
 from status_service.domain import OPEN, TERMINAL, Outcome, State
 
 _LARGEST = 12

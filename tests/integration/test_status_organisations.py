@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
+from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import Status, reporting, results
-from protos.campaign.v1 import status_pb2 as pb
 
 _CALLS: list[tuple[str, Callable[[str], Any]]] = [
     ("StartCampaign", lambda name: pb.StartCampaignRequest(campaign_id=name, total=2)),

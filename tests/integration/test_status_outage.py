@@ -12,11 +12,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from clients.channel import open_channel
-from clients.errors import UnavailableError
+from closeout.aio.channel import open_channel
+from closeout.errors import UnavailableError
+from closeout.status.v1 import status_pb2 as pb
 from integration.databases import PostgresqlDatabase
 from integration.status_support import Status, Stream, eventually, reporting, results, serving
-from protos.campaign.v1 import status_pb2 as pb
 from providers.postgresql_server import OWNER, PostgresqlServer
 
 SENDING, COMPLETED = 3, 5

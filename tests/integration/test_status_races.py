@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from clients.errors import FailedPreconditionError
+from closeout.errors import FailedPreconditionError
 from integration.databases import Database, PostgresqlDatabase
 from integration.status_support import (
     PATIENCE_SECONDS,

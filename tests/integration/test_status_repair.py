@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from clients.errors import FailedPreconditionError
+from closeout.errors import FailedPreconditionError
+from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database
 from integration.status_support import (
     FAILED,
@@ -22,7 +23,6 @@ from integration.status_support import (
     results,
     serving,
 )
-from protos.campaign.v1 import status_pb2 as pb
 from status_service import repair
 
 SENDING, PAUSED, COMPLETED = 3, 4, 5

@@ -11,8 +11,9 @@ from datetime import datetime
 import grpc
 import pytest
 
-from clients.channel import open_channel
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.aio.channel import open_channel
+from closeout.status.v1 import status_pb2 as pb
 from integration.databases import PostgresqlDatabase
 from integration.status_support import (
     PATIENCE_SECONDS,
@@ -21,7 +22,6 @@ from integration.status_support import (
     results,
     status_settings,
 )
-from protos.campaign.v1 import status_pb2 as pb
 from providers.postgresql_server import PostgresqlServer
 from service_runtime import grpc_server
 from status_service import following

@@ -17,13 +17,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from structlog.testing import capture_logs
 
-from clients.errors import (
-    InternalError,
-    InvalidArgumentError,
-    UnavailableError,
-    from_rpc_error,
-)
-from clients.status import StatusClient
+from closeout.aio import StatusClient
+from closeout.errors import InternalError, InvalidArgumentError, UnavailableError, from_rpc_error
+from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database
 from integration.status_support import (
     FAILED,
@@ -36,7 +32,6 @@ from integration.status_support import (
     results,
     status_settings,
 )
-from protos.campaign.v1 import status_pb2 as pb
 from status_service.server import running
 
 SENDING, PAUSED, COMPLETED, CANCELLED = range(3, 7)
@@ -307,8 +302,8 @@ async def test_s7_frames_of_a_client_that_cancels_are_stored(status: Status) -> 
 _CLIENT = textwrap.dedent(
     """
     import asyncio, sys
-    from clients.status import StatusClient
-    from protos.campaign.v1 import status_pb2 as pb
+    from closeout.aio import StatusClient
+    from closeout.status.v1 import status_pb2 as pb
 
     async def main():
         async with StatusClient(sys.argv[1]) as client:

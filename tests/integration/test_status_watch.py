@@ -8,9 +8,9 @@ from contextlib import aclosing
 import pytest
 from structlog.testing import capture_logs
 
-from clients.errors import NotFoundError
+from closeout.errors import NotFoundError
+from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import PATIENCE_SECONDS, Status, results
-from protos.campaign.v1 import status_pb2 as pb
 from status_service import watching
 
 SENDING, PAUSED, COMPLETED, CANCELLED = range(3, 7)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database
 from integration.status_support import (
     PATIENCE_SECONDS,
@@ -20,7 +21,6 @@ from integration.status_support import (
     results,
     serving,
 )
-from protos.campaign.v1 import status_pb2 as pb
 from status_service import ledger
 from status_service.writer import Writer
 

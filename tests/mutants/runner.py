@@ -110,7 +110,8 @@ def _pytest(copy: Path, tests: Sequence[str], seconds: float) -> tuple[int, str]
     """
     # Where the packages are comes before an editable installation of them, also in
     # the processes that tests start.
-    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    packages = os.pathsep.join(str(copy / name) for name in (".", "clients/cli", "clients/python"))
+    environment = os.environ | {"PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"}
     options = ["-q", "-p", "no:cacheprovider", "--maxfail=1", "--tb=short"]
     with subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
         [sys.executable, "-m", "pytest", *options, *tests],

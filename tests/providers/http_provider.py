@@ -27,7 +27,7 @@ from aiohttp import web
 if __name__ == "__main__":  # as pytest's pythonpath does it
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from clients.demo.provider import Ledger, parse_arguments
+from closeout_cli.demo.provider import Ledger, parse_arguments
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 
-from clients.demo.provider import Move
+from closeout_cli.demo.provider import Move
 
 _SCRIPT = re.compile(
     r"(?P<word>refuse|defer|reject|cut|stall|hang|drop-after-data|drop-before-accept|(?=421))"

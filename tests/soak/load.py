@@ -9,14 +9,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from clients.errors import (
+from closeout.aio import StatusClient
+from closeout.errors import (
     CallCancelledError,
     ClientError,
     DeadlineExceededError,
     FailedPreconditionError,
     UnavailableError,
 )
-from clients.status import StatusClient
 from soak.cluster import within
 from soak.stream import PATIENCE_SECONDS, Frame, ReportingStream
 

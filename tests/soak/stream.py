@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import grpc
 
-from clients.status import StatusClient
-from protos.campaign.v1 import status_pb2 as pb
+from closeout.aio import StatusClient
+from closeout.status.v1 import status_pb2 as pb
 
 #: Results that are sent together, as (sequence, outcome).
 Frame = Sequence[tuple[int, int]]

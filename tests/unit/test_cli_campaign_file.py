@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clients.cli.campaign_file import read_campaign_file
-from clients.cli.failures import USAGE, CommandError
-from clients.cli.recipients_file import read_recipients_file
-from clients.cli.send import derived_id
-from protos.campaign.v1 import sender_pb2 as pb
+from closeout.sender.v1 import sender_pb2 as pb
+from closeout_cli.campaign_file import read_campaign_file
+from closeout_cli.failures import USAGE, CommandError
+from closeout_cli.recipients_file import read_recipients_file
+from closeout_cli.send import derived_id
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from clients.demo.ledger_check import differences
-from clients.demo.provider import Accepted
-from protos.campaign.v1 import status_pb2 as pb
+from closeout.status.v1 import status_pb2 as pb
+from closeout_cli.demo.ledger_check import differences
+from closeout_cli.demo.provider import Accepted
 
 
 def sent(*numbers: str) -> list[pb.Result]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clients.cli.failures import USAGE, CommandError
-from clients.cli.recipients_file import RecipientsFile, read_recipients_file
+from closeout_cli.failures import USAGE, CommandError
+from closeout_cli.recipients_file import RecipientsFile, read_recipients_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from protos.campaign.v1 import sender_pb2 as pb
+    from closeout.sender.v1 import sender_pb2 as pb
 
 
 def written(folder: Path, content: str | bytes) -> Path:

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clients.__main__ import main
-from clients.cli import addresses, failures
-from clients.cli.failures import CommandError, report
-from clients.errors import (
+from closeout.errors import (
     BY_CODE,
     ClientError,
     DeadlineExceededError,
@@ -18,6 +15,9 @@ from clients.errors import (
     NotFoundError,
     UnavailableError,
 )
+from closeout_cli import addresses, failures
+from closeout_cli.__main__ import main
+from closeout_cli.failures import CommandError, report
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from google.protobuf import duration_pb2, timestamp_pb2
 
-from clients.cli import screen, words
-from clients.cli.log_lines import readable
-from clients.cli.result_lines import range_text, safe_cell
-from protos.campaign.v1 import status_pb2 as pb
+from closeout.status.v1 import status_pb2 as pb
+from closeout_cli import screen, words
+from closeout_cli.log_lines import readable
+from closeout_cli.result_lines import range_text, safe_cell
 
 
 @pytest.mark.parametrize(

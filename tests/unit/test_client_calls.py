@@ -13,21 +13,21 @@ from functools import partial
 import grpc
 import pytest
 
-from clients.channel import open_channel
-from clients.errors import (
+from closeout.aio import SenderClient, StatusClient
+from closeout.aio.channel import open_channel
+from closeout.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
     NotFoundError,
     UnavailableError,
 )
-from clients.sender import SenderClient
-from clients.status import StatusClient
-from protos.campaign.v1 import sender_pb2, status_pb2
-from protos.campaign.v1.sender_pb2_grpc import (
+from closeout.sender.v1 import sender_pb2
+from closeout.sender.v1.sender_pb2_grpc import (
     SenderServiceServicer,
     add_SenderServiceServicer_to_server,
 )
-from protos.campaign.v1.status_pb2_grpc import (
+from closeout.status.v1 import status_pb2
+from closeout.status.v1.status_pb2_grpc import (
     StatusServiceServicer,
     add_StatusServiceServicer_to_server,
 )
@@ -110,7 +110,7 @@ class Sender(SenderServiceServicer):
 
     def __init__(self) -> None:
         self.uploads: list[sender_pb2.UploadRecipientsRequest] = []
-        self.created: list[sender_pb2.SenderServiceCreateCampaignRequest] = []
+        self.created: list[sender_pb2.CreateCampaignRequest] = []
         self.frozen = False
 
     async def BatchGetRecipients(self, request, context):
@@ -123,7 +123,7 @@ class Sender(SenderServiceServicer):
 
     async def CreateCampaign(self, request, context):
         self.created.append(request)
-        return sender_pb2.SenderServiceCreateCampaignResponse(campaign_id="c", created=True)
+        return sender_pb2.CreateCampaignResponse(campaign_id="c", created=True)
 
     async def UploadRecipients(self, request_iterator, context):
         async for request in request_iterator:

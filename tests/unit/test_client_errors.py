@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from clients import errors
+from closeout import errors
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

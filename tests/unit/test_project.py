@@ -15,17 +15,21 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from protos.__main__ import stale
-
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-REQUIREMENTS = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
-GENERATED = ROOT / "protos" / "campaign" / "v1"
+CLIENT_ROOT = ROOT / "clients" / "python"
+SERVER = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CLIENT = tomllib.loads((CLIENT_ROOT / "pyproject.toml").read_text())
+REQUIREMENTS = [
+    Requirement(text) for project in (SERVER, CLIENT) for text in project["project"]["dependencies"]
+]
+#: The distributions of this repository: no lock file names them.
+OURS = {CLIENT["project"]["name"], SERVER["project"]["name"]}
+GENERATED = CLIENT_ROOT / "closeout"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
 def floor(name: str) -> Version:
-    """Return the oldest version of a package that pyproject.toml takes."""
+    """Return the oldest version of a package that the distributions take."""
     (requirement,) = (wanted for wanted in REQUIREMENTS if wanted.name == name)
     (version,) = (part.version for part in requirement.specifier if part.operator == ">=")
     return Version(version)
@@ -41,19 +45,21 @@ def pinned(lock: Path) -> dict[str, list[str]]:
 
 
 def test_generated_code_is_current() -> None:
-    """The code beside the .proto files is what they generate."""
-    assert stale() == []
+    """The code of the client is what the .proto files generate."""
+    check = [sys.executable, str(CLIENT_ROOT / "generate.py"), "--check"]
+    done = subprocess.run(check, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 @pytest.mark.parametrize("service", ["status", "sender"])
 def test_the_floor_of_grpcio_is_that_of_the_generated_code(service: str) -> None:
     """A user with the oldest grpcio we take can import the generated code."""
-    source = (GENERATED / f"{service}_pb2_grpc.py").read_text()
+    source = (GENERATED / service / "v1" / f"{service}_pb2_grpc.py").read_text()
     demanded = re.findall(r"^GRPC_GENERATED_VERSION = '(.+)'$", source, re.MULTILINE)
     assert [floor("grpcio")] == [Version(version) for version in demanded]
 
 
-@pytest.mark.parametrize("file", ["status", "sender", "error_reason"])
+@pytest.mark.parametrize("file", ["status/v1/status", "sender/v1/sender", "status/v1/error_reason"])
 def test_the_floor_of_protobuf_is_that_of_the_generated_code(file: str) -> None:
     """A user with the oldest protobuf we take can import the generated code."""
     source = (GENERATED / f"{file}_pb2.py").read_text()
@@ -86,13 +92,16 @@ def test_lock_files_name_no_index(name: str) -> None:
 def test_lock_file_satisfies_the_project() -> None:
     """Every requirement and every tool is pinned to a version the project takes."""
     pins = pinned(ROOT / "requirements" / "dev.txt")
-    optional = PROJECT["project"]["optional-dependencies"].values()
+    optional = SERVER["project"]["optional-dependencies"].values()
     wanted = [
         *REQUIREMENTS,
         *(Requirement(text) for group in optional for text in group),
-        *(Requirement(text) for text in PROJECT["dependency-groups"]["dev"]),
+        *(Requirement(text) for text in SERVER["dependency-groups"]["dev"]),
     ]
     for requirement in wanted:
+        if requirement.name in OURS:
+            assert requirement.name not in pins
+            continue
         pin = Requirement(pins[canonicalize_name(requirement.name)][0].rstrip(" \\"))
         (version,) = (part.version for part in pin.specifier)
         assert requirement.specifier.contains(version), f"{requirement}: {version} is pinned"
@@ -144,24 +153,50 @@ def test_code_of_the_readme_is_that_of_the_example() -> None:
         assert lines in [script[start : start + len(lines)] for start in starts]
 
 
-def test_the_wheel_has_what_it_needs_outside_of_a_clone(tmp_path: Path) -> None:
-    """Without the sources, types, versions of databases and the demo's campaign are there."""
+def test_the_distributions_take_each_other_in_one_version() -> None:
+    """Services and client of a release fit together."""
+    server, client = SERVER["project"], CLIENT["project"]
+    assert f"{client['name']}=={client['version']}" in server["dependencies"]
+    extra = client["optional-dependencies"]["server"]
+    assert extra == [f"{server['name']}=={server['version']}"]
+
+
+def wheel_names(project: Path, folder: Path) -> set[str]:
+    """Build the wheel of a project and return the files in it, without its metadata."""
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
     subprocess.run(  # noqa: S603 - our own interpreter, our own arguments
-        [*build, "--directory", str(tmp_path)], cwd=ROOT, check=True, capture_output=True
+        [*build, "--directory", str(folder)], cwd=project, check=True, capture_output=True
     )
-    (wheel,) = tmp_path.glob("*.whl")
+    (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_the_wheel_of_the_services_has_what_it_needs_outside_of_a_clone(tmp_path: Path) -> None:
+    """Without the sources, types, versions of databases and the demo's campaign are there."""
+    names = wheel_names(ROOT, tmp_path)
+    paths = SERVER["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    packages = {Path(path).name for path in paths}
+    assert packages == {"closeout_cli", "sender_service", "service_runtime", "status_service"}
     assert names >= {f"{package}/py.typed" for package in packages}
     assert names >= {
-        f"clients/demo/examples/{path.name}"
+        f"closeout_cli/demo/examples/{path.name}"
         for path in (ROOT / "examples").iterdir()
         if path.suffix in {".toml", ".csv", ".txt", ".html"}
     }
     versions = {str(path.relative_to(ROOT)) for path in ROOT.glob("*_service/migrations/*/v*.py")}
     assert len(versions) >= 2
     assert names >= versions
-    tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
-    assert tops == set(packages)
+    assert {name.partition("/")[0] for name in names} == packages
+
+
+def test_the_wheel_of_the_client_has_clients_and_generated_code_only(tmp_path: Path) -> None:
+    """An application gets one package, with types, and nothing of the services."""
+    names = wheel_names(CLIENT_ROOT, tmp_path)
+    sources = {
+        str(path.relative_to(CLIENT_ROOT))
+        for pattern in ("*.py", "*.pyi", "py.typed")
+        for path in GENERATED.rglob(pattern)
+    }
+    assert "closeout/py.typed" in sources
+    assert names == sources

@@ -16,7 +16,7 @@ import sender_service.errors
 import sender_service.settings
 import status_service.errors
 import status_service.settings
-from protos.campaign.v1.error_reason_pb2 import ErrorReason
+from closeout.status.v1.error_reason_pb2 import ErrorReason
 from sender_service.channels import ENTRY_POINT_GROUP
 from sender_service.channels.webhook import WebhookChannel, WebhookSettings
 from service_runtime import errors

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from protos.campaign.v1 import error_reason_pb2
+from closeout.status.v1 import error_reason_pb2
 from service_runtime.errors import (
     DOMAIN,
     InvalidRequestError,

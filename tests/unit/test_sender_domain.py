@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.campaign.v1 import sender_pb2, status_pb2
+from closeout.sender.v1 import sender_pb2
+from closeout.status.v1 import status_pb2
 from sender_service.channels import Answer, Reply
 from sender_service.domain import (
     MAX_CODE,

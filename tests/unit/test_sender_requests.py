@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf import struct_pb2
 
-from protos.campaign.v1 import sender_pb2 as pb
+from closeout.sender.v1 import sender_pb2 as pb
 from sender_service import convert
 from sender_service.channels.null import NullChannel
 from sender_service.domain import Guarantee
@@ -18,8 +18,8 @@ from service_runtime.errors import InvalidRequestError, StartupError
 from service_runtime.settings import load
 
 
-def request(**fields: Any) -> pb.SenderServiceCreateCampaignRequest:
-    return pb.SenderServiceCreateCampaignRequest(**({"channel": "null"} | fields))
+def request(**fields: Any) -> pb.CreateCampaignRequest:
+    return pb.CreateCampaignRequest(**({"channel": "null"} | fields))
 
 
 def test_a_lease_must_outlive_two_lost_heartbeats() -> None:

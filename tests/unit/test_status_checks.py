@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.campaign.v1 import status_pb2 as pb
+from closeout.status.v1 import status_pb2 as pb
 from service_runtime.errors import InvalidRequestError
 from status_service import checks, convert
 from status_service.domain import State

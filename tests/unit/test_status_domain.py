@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from protos.campaign.v1 import status_pb2 as pb
+from closeout.status.v1 import status_pb2 as pb
 from status_service.domain import (
     ALLOWED,
     OPEN,

@@ -1,1 +1,0 @@
-"""What callers import and run: typed clients and the ``closeout`` command."""

@@ -1,0 +1,50 @@
+"""Where the services are, when the command line does not say.
+
+The same settings that the services read: the environment, then the settings file
+(``CLOSEOUT_CONFIG``, or ``closeout.toml`` in the working folder), then defaults.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from closeout_cli.failures import USAGE, CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATUS_DEFAULT = "127.0.0.1:50051"
+SENDER_DEFAULT = "127.0.0.1:50052"
+
+
+def setting(section: str, field: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return what the environment or the settings file says, or nothing.
+
+    Raises:
+        CommandError: the settings file can't be read.
+    """
+    name = f"CLOSEOUT_{section}_{field}".upper()
+    if environment.get(name):
+        return environment[name]
+    path = Path(environment.get("CLOSEOUT_CONFIG", "closeout.toml"))
+    if "CLOSEOUT_CONFIG" not in environment and not path.exists():
+        return None
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get(section, {})
+    except (OSError, ValueError) as error:
+        raise CommandError(f"settings file {path}: {error}", exit_code=USAGE) from error
+    value = table.get(field) if isinstance(table, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def status_address() -> str:
+    """Return the address of the status service: where the sender finds it, or listens itself."""
+    return setting("sender", "status_address") or setting("status", "listen") or STATUS_DEFAULT
+
+
+def sender_address() -> str:
+    """Return the address of the sender service."""
+    return setting("sender", "listen") or SENDER_DEFAULT

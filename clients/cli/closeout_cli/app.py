@@ -1,0 +1,77 @@
+"""The command ``closeout``: its global options and its commands."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Annotated
+
+import typer
+
+from closeout_cli import audit, campaigns, control, failures, fix, migrate, results, send, up, watch
+from closeout_cli.demo import play
+from closeout_cli.options import SENDER_HELP, STATUS_HELP, Defaults
+
+_EPILOG = "\n\n".join(
+    ["Exit codes:", *(f"{code:>3}  {meaning}" for code, meaning in failures.MEANINGS.items())]
+)
+
+app = typer.Typer(
+    name="closeout",
+    epilog=_EPILOG,
+    help="Send campaigns, and always know when they are done.",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - called so by typer
+    if wanted:
+        typer.echo(f"closeout {importlib.metadata.version('closeout-server')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def closeout(
+    *,
+    context: typer.Context,
+    status_address: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help=STATUS_HELP, show_default=False)
+    ] = "",
+    sender_address: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help=SENDER_HELP, show_default=False)
+    ] = "",
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
+    ] = False,
+) -> None:
+    """Send campaigns, and always know when they are done."""
+    context.obj = Defaults(status_address, sender_address)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(failures.USAGE)
+
+
+_START = "Run and send"
+_LOOK = "Look"
+_CHANGE = "Change and repair"
+
+for name, command, panel in (
+    ("up", up.up, _START),
+    ("send", send.send, _START),
+    ("demo", play.demo, _START),
+    ("list", campaigns.list_campaigns, _LOOK),
+    ("status", campaigns.status, _LOOK),
+    ("watch", watch.watch, _LOOK),
+    ("results", results.results, _LOOK),
+    ("explain", audit.explain, _LOOK),
+    ("transitions", audit.transitions, _LOOK),
+    ("pause", control.pause, _CHANGE),
+    ("resume", control.resume, _CHANGE),
+    ("cancel", control.cancel, _CHANGE),
+    ("mark-complete", control.mark_complete, _CHANGE),
+    ("fix", fix.fix, _CHANGE),
+    ("migrate", migrate.migrate, _CHANGE),
+):
+    app.command(name, rich_help_panel=panel)(command)

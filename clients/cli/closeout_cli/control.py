@@ -1,0 +1,146 @@
+"""Commands that change a campaign: pause, resume, cancel, mark-complete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from closeout.errors import FailedPreconditionError
+from closeout_cli import screen
+from closeout_cli.failures import FAILED, OK, CommandError
+from closeout_cli.options import CampaignId, Json, Reason, StatusAddress, run, status_client
+from closeout_cli.words import counts, state_name
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from closeout.aio import StatusClient
+    from closeout.status.v1 import status_pb2 as pb
+
+    Answer = (
+        pb.PauseCampaignResponse
+        | pb.ResumeCampaignResponse
+        | pb.CancelCampaignResponse
+        | pb.MarkCompleteResponse
+    )
+
+
+def pause(
+    *,
+    campaign_id: CampaignId,
+    reason: Reason = "",
+    status_address: StatusAddress = "",
+    as_json: Json = False,
+) -> int:
+    """Stop a campaign until it is resumed."""
+    return _change(
+        status_address,
+        lambda status: status.pause_campaign(campaign_id=campaign_id, reason=reason),
+        "was paused already",
+        as_json=as_json,
+    )
+
+
+def resume(
+    *,
+    campaign_id: CampaignId,
+    reason: Reason = "",
+    status_address: StatusAddress = "",
+    as_json: Json = False,
+) -> int:
+    """Continue a paused campaign."""
+    return _change(
+        status_address,
+        lambda status: status.resume_campaign(campaign_id=campaign_id, reason=reason),
+        "was sending already",
+        as_json=as_json,
+    )
+
+
+def cancel(
+    *,
+    campaign_id: CampaignId,
+    reason: Reason = "",
+    status_address: StatusAddress = "",
+    as_json: Json = False,
+) -> int:
+    """End a campaign early, for good; messages not sent yet are not sent."""
+    return _change(
+        status_address,
+        lambda status: status.cancel_campaign(campaign_id=campaign_id, reason=reason),
+        "was cancelled already",
+        as_json=as_json,
+    )
+
+
+def mark_complete(
+    *,
+    campaign_id: CampaignId,
+    reason: Reason = "",
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Record every message without a result as UNKNOWN, then complete."
+            " Nothing missing becomes sent. Needs --reason.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen, change nothing.")
+    ] = False,
+    status_address: StatusAddress = "",
+    as_json: Json = False,
+) -> int:
+    """Complete a campaign of which every message has a result.
+
+    Refused, with the missing ranges, while messages have none.
+    """
+    if force and not reason:
+        raise typer.BadParameter("--force needs a --reason, for the audit trail")
+    return _change(
+        status_address,
+        lambda status: status.mark_complete(
+            campaign_id=campaign_id, reason=reason, force=force, dry_run=dry_run
+        ),
+        "was completed already",
+        as_json=as_json,
+        would="would be completed" if dry_run else "",
+    )
+
+
+def _change(
+    address: str,
+    call: Callable[[StatusClient], Awaitable[Answer]],
+    unchanged: str,
+    *,
+    as_json: bool,
+    would: str = "",
+) -> int:
+    answer = run(_answer(address, call))
+    campaign = answer.campaign
+    if as_json:
+        screen.print_json(answer)
+        return OK
+    how = "" if answer.transitioned else f" ({unchanged})"
+    if answer.transitioned and would:
+        how = f" ({would})"
+    screen.line(f"{campaign.campaign_id}: {state_name(campaign)}{how} {counts(campaign)}")
+    return OK
+
+
+async def _answer(address: str, call: Callable[[StatusClient], Awaitable[Answer]]) -> Answer:
+    async with status_client(address) as status:
+        try:
+            return await call(status)
+        except FailedPreconditionError as error:
+            raise CommandError(
+                f"refused: {error.message}", exit_code=FAILED, more=_next_step(error)
+            ) from error
+
+
+def _next_step(error: FailedPreconditionError) -> tuple[str, ...]:
+    if error.reason != "CAMPAIGN_NOT_FULLY_PROCESSED":
+        return ()
+    campaign_id = error.metadata.get("campaign_id", "ID")
+    return (f"  `closeout explain {campaign_id}` says why and what to do.",)

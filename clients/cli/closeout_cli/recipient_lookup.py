@@ -1,0 +1,57 @@
+"""Who the messages of a campaign go to: the sender is asked, for addresses stay with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from closeout.errors import ClientError
+from closeout_cli.failures import say, sender_trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from closeout.aio import SenderClient
+    from closeout.sender.v1.sender_pb2 import RecipientEntry
+
+#: Messages asked for at once: as many as an answer takes, however long their addresses.
+BATCH = 400
+
+
+class RecipientLookup:
+    """Asks the sender who messages go to, until it can't tell.
+
+    Many campaigns are of other senders, and results are worth reading without their
+    recipients: that the sender can't tell is said once, on standard error, and is no
+    failure.
+
+    Args:
+        sender: the client.
+        address: where the sender is, for what is said.
+        campaign_id: the campaign.
+    """
+
+    def __init__(self, sender: SenderClient, address: str, campaign_id: str) -> None:
+        self._sender = sender
+        self._address = address
+        self._campaign_id = campaign_id
+        self._answered = False
+        self._given_up = False
+
+    async def find(self, sequences: Sequence[int]) -> Mapping[int, RecipientEntry]:
+        """Return the recipients of at most ``BATCH`` messages, by sequence.
+
+        Those the sender does not know are left out.
+        """
+        if self._given_up or not sequences:
+            return {}
+        try:
+            found = await self._sender.batch_get_recipients(
+                campaign_id=self._campaign_id, sequences=sequences
+            )
+        except ClientError as error:
+            self._given_up = True
+            since = f" from message {sequences[0]} on" if self._answered else ""
+            say(f"recipients are left out{since}: {sender_trouble(error, self._address)}")
+            return {}
+        self._answered = True
+        return {entry.sequence: entry for entry in found}

@@ -1,0 +1,176 @@
+"""``closeout results``: what became of each message, which have no result, and whose they are."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO, TypeVar
+
+import typer
+
+from closeout.aio import SenderClient
+from closeout.status.v1 import status_pb2 as pb
+from closeout_cli import screen
+from closeout_cli.failures import FAILED, OK, CommandError, say
+from closeout_cli.options import CampaignId, Json, SenderAddress, StatusAddress, run, status_client
+from closeout_cli.recipient_lookup import BATCH, RecipientLookup
+from closeout_cli.result_lines import Form, Line, writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from closeout.aio import StatusClient
+
+T = TypeVar("T")
+
+_PAGE = 5000
+_PAGE_OF_RANGES = 1000
+
+
+class Outcome(enum.StrEnum):
+    """The outcomes as the command line names them."""
+
+    sent = "sent"
+    failed = "failed"
+    skipped = "skipped"
+    unknown = "unknown"
+
+
+def results(
+    *,
+    campaign_id: CampaignId,
+    outcome: Annotated[
+        list[Outcome] | None,
+        typer.Option(help="Only this outcome; may be given several times.", show_default=False),
+    ] = None,
+    missing: Annotated[
+        bool,
+        typer.Option(
+            "--missing",
+            help="The messages without a result instead: their ranges, or with --csv each one.",
+        ),
+    ] = False,
+    recipients: Annotated[
+        bool | None,
+        typer.Option(
+            "--recipients/--no-recipients",
+            help="Whether the sender is asked for recipient_key and address of each message."
+            " Default: yes, but for ranges.",
+            show_default=False,
+        ),
+    ] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV, safe for spreadsheets.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write to a file, which appears when it is whole; CSV if it ends in .csv.",
+            show_default=False,
+        ),
+    ] = None,
+    status_address: StatusAddress = "",
+    sender_address: SenderAddress = "",
+    as_json: Json = False,
+) -> int:
+    """List the results of a campaign in order of sequence, and who each message went to.
+
+    Addresses stay with the sender, which is asked for them; results of another
+    sender come without.
+    """
+    if as_csv and as_json:
+        raise typer.BadParameter("--csv and --json exclude each other")
+    if missing and outcome:
+        raise typer.BadParameter("--missing and --outcome exclude each other")
+    outcomes = [pb.Result.Outcome.Value(name.upper()) for name in outcome or ()]
+    as_csv = as_csv or (not as_json and output is not None and output.suffix.lower() == ".csv")
+    if recipients is None:
+        recipients = as_csv or not missing
+    form = Form(missing=missing, recipients=recipients)
+    with _destination(output) as file:
+        write = writer(file, form, as_csv=as_csv, as_json=as_json)
+        written = run(_list(status_address, sender_address, campaign_id, outcomes, form, write))
+    if output is not None:
+        say(f"{output}: {written} {form.noun}")
+    elif not written and screen.on_terminal():
+        say("no messages without a result" if missing else "no such results")
+    return OK
+
+
+async def _list(  # noqa: PLR0917 - what the command was given, in its order
+    status_address: str,
+    sender_address: str,
+    campaign_id: str,
+    outcomes: list[pb.Result.Outcome.ValueType],
+    form: Form,
+    write: Callable[[Sequence[Line]], None],
+) -> int:
+    """Write the lines batch by batch, so that a campaign of any size takes little memory."""
+    written = 0
+    async with status_client(status_address) as status, SenderClient(sender_address) as sender:
+        lookup = RecipientLookup(sender, sender_address, campaign_id)
+        async for told in _batches(_told(status, campaign_id, outcomes, form)):
+            write(await _lines(told, lookup) if form.recipients else [Line(one) for one in told])
+            written += len(told)
+    return written
+
+
+async def _told(
+    status: StatusClient,
+    campaign_id: str,
+    outcomes: list[pb.Result.Outcome.ValueType],
+    form: Form,
+) -> AsyncIterator[pb.Result | pb.SequenceRange]:
+    if not form.missing:
+        async for result in status.list_results(
+            campaign_id=campaign_id, outcomes=outcomes, page_size=_PAGE
+        ):
+            yield result
+        return
+    async for found in status.list_missing_ranges(
+        campaign_id=campaign_id, page_size=_PAGE_OF_RANGES
+    ):
+        if not form.recipients:
+            yield found
+            continue
+        for sequence in range(found.first, found.last + 1):
+            yield pb.Result(sequence=sequence)
+
+
+async def _batches(items: AsyncIterator[T]) -> AsyncIterator[list[T]]:
+    batch: list[T] = []
+    async for item in items:
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def _lines(told: list[pb.Result | pb.SequenceRange], lookup: RecipientLookup) -> list[Line]:
+    messages = [one for one in told if isinstance(one, pb.Result)]
+    found = await lookup.find([message.sequence for message in messages])
+    return [Line(message, found.get(message.sequence)) for message in messages]
+
+
+@contextlib.contextmanager
+def _destination(output: Path | None) -> Iterator[TextIO]:
+    """Give standard output, or a file that gets its name only when it is whole."""
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        part.replace(output)
+    except OSError as error:
+        raise CommandError(f"{output}: {error.strerror}", exit_code=FAILED) from error
+    finally:
+        part.unlink(missing_ok=True)

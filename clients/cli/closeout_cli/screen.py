@@ -1,0 +1,142 @@
+"""What a command prints: tables on a terminal, plain lines elsewhere, JSON on demand."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.json_format import MessageToDict
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from rich.console import RenderableType
+
+    from closeout.status.v1 import status_pb2 as pb
+
+_LONG = {
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT64,
+}
+_FIRST_COLUMN_MIN = 14
+#: How a state, an outcome or a diagnosis looks on a terminal.
+STYLES = {
+    "COMPLETED": "green",
+    "SENT": "green",
+    "SENDING": "cyan",
+    "IN_PROGRESS": "cyan",
+    "PAUSED": "yellow",
+    "SCHEDULED": "blue",
+    "UNKNOWN": "yellow",
+    "FAILED": "red",
+    "CANCELLED": "red",
+    "STALLED": "bold red",
+    "NEVER_STARTED": "bold red",
+    "FULLY_PROCESSED": "bold yellow",
+    "COUNTER_DRIFT": "bold yellow",
+}
+
+
+def console() -> Console:
+    """Return standard output; without a terminal it prints no control codes."""
+    return Console(highlight=False, soft_wrap=True, emoji=False)
+
+
+def on_terminal() -> bool:
+    """Tell whether a person looks at standard output, and it can move the cursor."""
+    return console().is_terminal and not console().is_dumb_terminal
+
+
+def line(text: str) -> None:
+    """Print one plain line at once, so that whoever reads a pipe sees it now.
+
+    What users and providers wrote can't move the cursor or begin another line.
+    """
+    sys.stdout.write(f"{printable(text)}\n")
+    sys.stdout.flush()
+
+
+def printable(text: str) -> str:
+    """Return the text with a space for everything that is not a visible sign."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def styled(text: str) -> str:
+    """Return a state or the like with its colour, as markup."""
+    style = STYLES.get(text)
+    return f"[{style}]{text}[/]" if style else text
+
+
+def plain(text: str) -> str:
+    """Return a text of a user's, in which nothing is markup or moves the cursor."""
+    return escape(printable(text))
+
+
+def show(renderable: RenderableType) -> None:
+    """Print a table or another rich thing, within the width of the terminal."""
+    console().print(renderable, soft_wrap=False)
+
+
+def table(*columns: tuple[str, str]) -> Table:
+    """Return an empty table whose first column gives way when the terminal is narrow.
+
+    Args:
+        columns: heading and alignment, ``left`` or ``right``.
+    """
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), header_style="bold")
+    for number, (heading, justify) in enumerate(columns):
+        made.add_column(
+            heading,
+            justify="right" if justify == "right" else "left",
+            overflow="fold",
+            no_wrap=number > 0,
+            min_width=None if number else _FIRST_COLUMN_MIN,
+        )
+    return made
+
+
+def titled(campaign: pb.Campaign) -> str:
+    """Return a campaign's id, and below it its name, for the first column of a table."""
+    name = plain(campaign.display_name)
+    return plain(campaign.campaign_id) + (f"\n[dim]{name}[/]" if name else "")
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """Return a message as JSON has it here: names of the contract in its order, counts as numbers.
+
+    Protobuf's own JSON writes 64-bit numbers as text, which scripts then compare
+    as text. Fields that are messages or times are absent when not set.
+    """
+    plain: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return _arranged(message, plain)
+
+
+def _arranged(message: Message, plain: dict[str, Any]) -> dict[str, Any]:
+    fields = [field for field in message.DESCRIPTOR.fields if field.name in plain]
+    return {
+        field.name: _value(field, getattr(message, field.name), plain[field.name])
+        for field in fields
+    }
+
+
+def _value(field: Any, value: Any, plain: Any) -> Any:
+    if field.cpp_type in _LONG:
+        return list(value) if field.is_repeated else value
+    if field.message_type is None or field.message_type.full_name.startswith("google."):
+        return plain  # times and spans are text
+    if field.is_repeated:
+        return [_arranged(item, text) for item, text in zip(value, plain, strict=True)]
+    return _arranged(value, plain)
+
+
+def print_json(value: Message | dict[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    plain = value if isinstance(value, dict) else as_dict(value)
+    line(json.dumps(plain, ensure_ascii=False))

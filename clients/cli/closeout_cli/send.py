@@ -1,0 +1,257 @@
+"""``closeout send``: create a campaign, upload its recipients, start it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from closeout.errors import ClientError, InvalidArgumentError
+from closeout.times import timestamp
+from closeout_cli import screen
+from closeout_cli.campaign_file import CampaignFile, read_campaign_file
+from closeout_cli.failures import OK, USAGE, CommandError
+from closeout_cli.options import Json, SenderAddress, StatusAddress, run, sender_client
+from closeout_cli.recipients_file import RecipientsFile, read_recipients_file
+from closeout_cli.watch import follow
+from closeout_cli.words import clock, parse_time
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from closeout.aio import SenderClient
+    from closeout.sender.v1 import sender_pb2 as pb
+
+#: So many reasons of rows that were not accepted are shown.
+_SHOWN_REASONS = 5
+_MAX_SLUG = 40
+
+
+def _start_time(text: str) -> datetime:
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def send(
+    *,
+    campaign: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CAMPAIGN.toml",
+            help="The campaign file: name, channel, content and options.",
+            show_default=False,
+        ),
+    ],
+    recipients: Annotated[
+        Path,
+        typer.Option(
+            "--recipients",
+            metavar="FILE.csv",
+            help="CSV in UTF-8 with a header and a column address or email; a column"
+            " recipient_key or id is your own id; all others are fields for the templates.",
+            show_default=False,
+        ),
+    ],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow the campaign until it has ended.")
+    ] = False,
+    campaign_id: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="The campaign's id. Default: made of the name and the content of both"
+            " files, so that the same command again sends nothing twice.",
+            show_default=False,
+        ),
+    ] = "",
+    start_time: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="When to start, as in 2030-01-31T09:00 (local time). Default: now.",
+            show_default=False,
+        ),
+    ] = "",
+    address_column: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The column with the address, if it is not address or email.",
+            show_default=False,
+        ),
+    ] = "",
+    preview: Annotated[
+        bool,
+        typer.Option(
+            "--preview",
+            help="Check everything, print the message of the first recipient, send nothing.",
+        ),
+    ] = False,
+    status_address: StatusAddress = "",
+    sender_address: SenderAddress = "",
+    as_json: Json = False,
+) -> int:
+    """Send a campaign to the recipients of a file.
+
+    Safe to repeat: the same command again goes on where it stopped.
+    """
+    file = read_campaign_file(campaign)
+    audience = read_recipients_file(recipients, address_column=address_column or None)
+    if not audience.rows:
+        raise CommandError(f"{recipients}: no recipients below its header", exit_code=USAGE)
+    start = _start_time(start_time) if start_time else None
+    identity = campaign_id or file.campaign_id or derived_id(file, audience)
+    if preview:
+        return run(_preview(file, audience, identity, sender_address))
+    code = run(_send(file, audience, identity, start, sender_address, as_json=as_json))
+    if watch and code == OK:
+        return run(follow(identity, status_address, sender_address))
+    if not as_json:
+        screen.line(f"follow it with: closeout watch {identity}")
+    return code
+
+
+def derived_id(file: CampaignFile, audience: RecipientsFile) -> str:
+    """Return an id that the same name, content, options and recipients always have."""
+    digest = hashlib.sha256(audience.digest.encode())
+    for part in (file.content, file.options):
+        digest.update(part.SerializeToString(deterministic=True))
+    digest.update(file.channel.encode())
+    plain = unicodedata.normalize("NFKD", file.name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_SLUG].strip("-") or "campaign"
+    return f"{slug}-{digest.hexdigest()[:8]}"
+
+
+async def _preview(
+    file: CampaignFile, audience: RecipientsFile, campaign_id: str, sender_address: str
+) -> int:
+    first = next(audience.batches())[0]
+    async with sender_client(sender_address) as sender:
+        answer = await _create(sender, file, campaign_id, preview_recipient=first)
+    for line in answer.preview.splitlines():
+        screen.line(line)
+    return OK
+
+
+async def _send(
+    file: CampaignFile,
+    audience: RecipientsFile,
+    campaign_id: str,
+    start: datetime | None,
+    sender_address: str,
+    *,
+    as_json: bool,
+) -> int:
+    async with sender_client(sender_address) as sender:
+        created = await _create(sender, file, campaign_id)
+        if not as_json:
+            known = "created" if created.created else "was created before; going on with it"
+            screen.line(f"campaign {campaign_id}: {known}")
+        uploaded = await _upload(sender, audience, campaign_id)
+        if not as_json:
+            _tell_upload(audience, uploaded)
+        if not uploaded.total:
+            raise CommandError(
+                f"none of the {audience.rows} rows of {audience.path} can be sent to;"
+                f" the campaign stays a draft (closeout cancel {campaign_id} ends it)"
+            )
+        started = await sender.start_campaign(campaign_id=campaign_id, start_time=start)
+    if as_json:
+        screen.print_json(
+            {
+                "campaign_id": campaign_id,
+                "created": created.created,
+                **screen.as_dict(uploaded),
+                "total": started.total,
+                "transitioned": started.transitioned,
+            }
+        )
+    else:
+        how = "started"
+        if not started.transitioned:
+            how = "was started before"
+        elif start is not None:
+            how = f"to be started at {clock(timestamp(start))}"
+        screen.line(f"{how}: {started.total} message{'' if started.total == 1 else 's'}")
+    return OK
+
+
+async def _create(
+    sender: SenderClient,
+    file: CampaignFile,
+    campaign_id: str,
+    *,
+    preview_recipient: pb.Recipient | None = None,
+) -> pb.CreateCampaignResponse:
+    try:
+        return await sender.create_campaign(
+            campaign_id=campaign_id,
+            display_name=file.name,
+            channel=file.channel,
+            content=file.content,
+            options=file.options,
+            validate_only=preview_recipient is not None,
+            preview_recipient=preview_recipient,
+        )
+    except InvalidArgumentError as error:
+        if error.reason != "TEMPLATE_INVALID":
+            raise
+        raise _template_error(file, error) from error
+
+
+def _template_error(file: CampaignFile, error: ClientError) -> CommandError:
+    """Show the place of a template's error: file, line, column, and the line itself."""
+    template = file.templates.get(error.metadata.get("field", "").removeprefix("content."))
+    line, column = (int(error.metadata.get(key) or 0) for key in ("line", "column"))
+    lines = template.text.splitlines() if template else []
+    if template is None or not 1 <= line <= len(lines):
+        return CommandError(error.message, exit_code=USAGE)
+    # The service's text begins with the place, which is said better here.
+    problem = re.sub(r"^template \S+ at line \d+, column \d+: ", "", error.message)
+    return CommandError(
+        f"{template.place}:{line}:{column}: {problem}",
+        exit_code=USAGE,
+        more=(f"  {lines[line - 1].expandtabs(1)}", f"  {' ' * (max(column, 1) - 1)}^"),
+    )
+
+
+async def _upload(
+    sender: SenderClient, audience: RecipientsFile, campaign_id: str
+) -> pb.UploadRecipientsResponse:
+    progress = Progress(
+        TextColumn("uploading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=screen.console(),
+        transient=True,
+        disable=not screen.on_terminal(),
+    )
+    with progress:
+        task = progress.add_task("", total=audience.rows)
+        return await sender.upload_recipients(
+            campaign_id=campaign_id,
+            upload_id=audience.digest,
+            batches=audience.batches(lambda rows: progress.advance(task, rows)),
+        )
+
+
+def _tell_upload(audience: RecipientsFile, uploaded: pb.UploadRecipientsResponse) -> None:
+    screen.line(
+        f"{audience.path}: {audience.rows} rows, {uploaded.accepted} accepted,"
+        f" {uploaded.duplicate} duplicate, {uploaded.invalid} invalid"
+    )
+    shown = uploaded.rejected_rows[:_SHOWN_REASONS]
+    lines = audience.lines({rejected.row for rejected in shown})
+    for rejected in shown:
+        place = f"line {lines[rejected.row]}" if rejected.row in lines else f"row {rejected.row}"
+        screen.line(f"  {place}: {rejected.address or '(empty)'}: {rejected.reason}")
+    more = uploaded.duplicate + uploaded.invalid - len(shown)
+    if shown and more > 0:
+        screen.line(f"  and {more} more")

@@ -1,0 +1,156 @@
+"""Services as child processes: started, waited for, watched, stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from closeout_cli.failures import FAILED, CommandError
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+#: How long a service may take until it listens, seconds.
+START_TIMEOUT_SECONDS = 60.0
+#: How long a service may take to stop in order before it is killed, seconds.
+STOP_TIMEOUT_SECONDS = 30.0
+_LISTENING = " listening on "
+#: Longest line of a service that is taken, bytes.
+_MAX_LINE_BYTES = 1024 * 1024
+
+
+class ServiceProcess:
+    """One service in a process of its own.
+
+    Args:
+        name: for messages, as in ``status service``.
+        module: what ``python -m`` runs.
+        arguments: for the module.
+        settings: environment variables on top of ``environment``.
+        environment: those it starts from; by default ours.
+        folder: where it runs; by default where we do.
+        log: called with each line the service logs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        *arguments: str,
+        settings: Mapping[str, str],
+        environment: Mapping[str, str] = os.environ,
+        folder: Path | None = None,
+        log: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        #: Where it listens, once it does: ``HOST:PORT``.
+        self.address = ""
+        self.last_line = ""
+        # -P: a folder of ours in the working folder must not be taken for a package.
+        self._command = (sys.executable, "-P", "-m", module, *arguments)
+        self._environment = {**environment, "PYTHONUNBUFFERED": "1", **settings}
+        self._folder = folder
+        self._log = log
+        self._process: Process | None = None
+        self._logging: asyncio.Task[None] | None = None
+        self._printing: asyncio.Task[None] | None = None
+
+    async def start(self) -> str:
+        """Start it and return the line that says where it listens.
+
+        Raises:
+            CommandError: it ended instead, or took too long.
+        """
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            env=self._environment,
+            cwd=self._folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_MAX_LINE_BYTES,
+            # Ctrl-C is for us: we stop the services one after the other.
+            start_new_session=True,
+        )
+        self._logging = asyncio.create_task(self._forward(self._process.stderr))
+        line = await self._first_line(self._process)
+        self._printing = asyncio.create_task(self._forward(self._process.stdout))
+        self.address = line.rpartition(_LISTENING)[2]
+        return line
+
+    async def _first_line(self, process: Process) -> str:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        try:
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                line = (await process.stdout.readline()).decode(errors="replace").strip()
+        except TimeoutError:
+            await self.stop()
+            raise CommandError(
+                f"the {self.name} did not begin to listen within {START_TIMEOUT_SECONDS:.0f} s"
+            ) from None
+        if _LISTENING not in line:
+            self.last_line = line or self.last_line
+            await self.wait()
+            raise self.death()
+        return line
+
+    async def wait(self) -> int:
+        """Wait until it has ended and its last line was read; return its exit code."""
+        assert self._process is not None  # noqa: S101 - it was started
+        code = await self._process.wait()
+        # Not gather: who stops waiting must not stop the reading.
+        if readers := [task for task in (self._logging, self._printing) if task is not None]:
+            await asyncio.wait(readers)
+        return code
+
+    def death(self) -> CommandError:
+        """Return the error that tells how it ended by itself."""
+        code = self._process.returncode if self._process else None
+        how = f"exit code {code}"
+        if code is not None and code < 0:
+            how = f"signal {signal.Signals(-code).name}"
+        said = f": {self.last_line}" if self.last_line else ""
+        return CommandError(f"the {self.name} ended with {how}{said}", exit_code=FAILED)
+
+    async def stop(self) -> None:
+        """Stop it in order; kill it if it takes too long. Does nothing if it has ended."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+                await self.wait()
+        except TimeoutError:
+            self._log(f"the {self.name} did not stop within {STOP_TIMEOUT_SECONDS:.0f} s: killed")
+            self.kill()
+            await self.wait()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def _forward(self, lines: asyncio.StreamReader | None) -> None:
+        assert lines is not None  # noqa: S101 - it is a pipe
+        while line := await _next_line(lines):
+            text = line.decode(errors="replace").rstrip()
+            self.last_line = text or self.last_line
+            # Where nobody reads our log any more, the service goes on all the same.
+            with contextlib.suppress(BrokenPipeError):
+                self._log(text)
+
+
+async def _next_line(lines: asyncio.StreamReader) -> bytes:
+    """Return the next line; one that is too long comes in pieces."""
+    try:
+        return await lines.readline()
+    except ValueError:
+        return b"(a line of the log was too long and is left out)\n"

@@ -1,0 +1,50 @@
+"""Typed Python clients of Closeout, and the code generated from its contract.
+
+:mod:`closeout.aio` has the clients. :mod:`closeout.status.v1` and
+:mod:`closeout.sender.v1` have the messages. A call that fails raises one of the
+errors below.
+"""
+
+from __future__ import annotations
+
+from closeout.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    CallCancelledError,
+    ClientError,
+    DataLossError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    OutOfRangeError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnimplementedError,
+    UnknownError,
+    from_rpc_error,
+)
+
+__all__ = [
+    "AbortedError",
+    "AlreadyExistsError",
+    "CallCancelledError",
+    "ClientError",
+    "DataLossError",
+    "DeadlineExceededError",
+    "FailedPreconditionError",
+    "InternalError",
+    "InvalidArgumentError",
+    "NotFoundError",
+    "OutOfRangeError",
+    "PermissionDeniedError",
+    "ResourceExhaustedError",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnimplementedError",
+    "UnknownError",
+    "from_rpc_error",
+]

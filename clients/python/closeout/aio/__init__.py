@@ -1,0 +1,8 @@
+"""The clients for asyncio, one for each service."""
+
+from __future__ import annotations
+
+from closeout.aio.sender import SenderClient
+from closeout.aio.status import StatusClient
+
+__all__ = ["SenderClient", "StatusClient"]

@@ -1,0 +1,201 @@
+"""What a call can fail with: one exception class for each canonical code.
+
+Catch :class:`ClientError` for any failure, a subclass for one kind, and compare
+``reason`` with the names of ``closeout.status.v1.ErrorReason`` for one case; never the
+text. The gRPC error itself is in ``__cause__``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.protobuf import any_pb2
+
+#: Trailing metadata that carries ``google.rpc.Status`` with its details.
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class ClientError(Exception):
+    """A call failed.
+
+    Args:
+        message: what went wrong and what to do about it, for people.
+        reason: the name of a value of ``closeout.status.v1.ErrorReason``; empty if the
+            failure does not come from the service itself.
+        metadata: the dynamic parts of the message, for programs.
+        field_violations: what is wrong with the request, by field path.
+        retry_after_seconds: when to try again, if the service said so.
+    """
+
+    #: The canonical code.
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        field_violations: Mapping[str, str] | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.field_violations = dict(field_violations or {})
+        self.retry_after_seconds = retry_after_seconds
+
+
+class AbortedError(ClientError):
+    """Another change came between: read again, then try again."""
+
+    code = grpc.StatusCode.ABORTED
+
+
+class AlreadyExistsError(ClientError):
+    """The id is taken by other content."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class CallCancelledError(ClientError):
+    """The server, or something between, cancelled the call."""
+
+    code = grpc.StatusCode.CANCELLED
+
+
+class DataLossError(ClientError):
+    """Data was lost for good."""
+
+    code = grpc.StatusCode.DATA_LOSS
+
+
+class DeadlineExceededError(ClientError):
+    """No answer came in time; whether the call took effect is not known."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class FailedPreconditionError(ClientError):
+    """The campaign is not in a state that allows this."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class InternalError(ClientError):
+    """A defect of the service; its log has the error id."""
+
+    code = grpc.StatusCode.INTERNAL
+
+
+class InvalidArgumentError(ClientError):
+    """The request is wrong; ``field_violations`` names the fields."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class NotFoundError(ClientError):
+    """There is no such campaign for this caller."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class OutOfRangeError(ClientError):
+    """A sequence is outside 1..total."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+
+
+class PermissionDeniedError(ClientError):
+    """The caller is known, and may not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
+class ResourceExhaustedError(ClientError):
+    """A limit is reached; ``retry_after_seconds`` says when to try again."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class UnauthenticatedError(ClientError):
+    """The caller is not known."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class UnavailableError(ClientError):
+    """The service can't be reached, or can't answer now: try again."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+
+class UnimplementedError(ClientError):
+    """The service is older than this client, or is another service."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+
+
+class UnknownError(ClientError):
+    """The server failed in a way it has no code for."""
+
+    code = grpc.StatusCode.UNKNOWN
+
+
+#: Every code but OK, and the exception for it.
+BY_CODE: dict[grpc.StatusCode, type[ClientError]] = {
+    error.code: error
+    for error in (
+        AbortedError,
+        AlreadyExistsError,
+        CallCancelledError,
+        DataLossError,
+        DeadlineExceededError,
+        FailedPreconditionError,
+        InternalError,
+        InvalidArgumentError,
+        NotFoundError,
+        OutOfRangeError,
+        PermissionDeniedError,
+        ResourceExhaustedError,
+        UnauthenticatedError,
+        UnavailableError,
+        UnimplementedError,
+        UnknownError,
+    )
+}
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> ClientError:
+    """Return the exception for what a gRPC call raised; raise it ``from error``."""
+    kind = BY_CODE[error.code()]
+    info = error_details_pb2.ErrorInfo()
+    request = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    retry_after_seconds = None
+    for detail in _details(error):
+        if detail.Unpack(retry):
+            retry_after_seconds = retry.retry_delay.ToTimedelta().total_seconds()
+        elif not detail.Unpack(info):
+            detail.Unpack(request)
+    return kind(
+        error.details() or error.code().name.lower().replace("_", " "),
+        reason=info.reason,
+        metadata=info.metadata,
+        field_violations={item.field: item.description for item in request.field_violations},
+        retry_after_seconds=retry_after_seconds,
+    )
+
+
+def _details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            return list(status_pb2.Status.FromString(value).details)
+    return []

@@ -1,0 +1,1 @@
+"""Package ``closeout.sender`` of the contract: the sender service."""

@@ -1,0 +1,1 @@
+"""Package ``closeout.status`` of the contract: the status service."""

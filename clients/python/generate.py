@@ -1,0 +1,86 @@
+"""Generate the Python code of the contract, or check that it is current.
+
+The generator is pinned to the oldest supported grpcio-tools: its output runs on
+that version of grpcio and protobuf and on every later one, while output of a
+newer generator would shut out users of the older ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+TARGET = Path(__file__).resolve().parent
+PROTOS = TARGET.parents[1] / "protos"
+SOURCES = sorted(PROTOS.rglob("*.proto"))
+
+
+def generate(target: Path) -> None:
+    """Write the generated modules and their stubs below ``target``.
+
+    Raises:
+        subprocess.CalledProcessError: protoc refused a source; it said why.
+    """
+    scripts = Path(sysconfig.get_path("scripts"))
+    subprocess.run(  # noqa: S603 - our own interpreter, our own arguments
+        [
+            sys.executable,
+            "-m",
+            "grpc_tools.protoc",
+            f"--proto_path={PROTOS}",
+            f"--plugin=protoc-gen-mypy={scripts / 'protoc-gen-mypy'}",
+            f"--plugin=protoc-gen-mypy_grpc={scripts / 'protoc-gen-mypy_grpc'}",
+            f"--python_out={target}",
+            f"--grpc_python_out={target}",
+            f"--mypy_out=quiet:{target}",
+            f"--mypy_grpc_out=quiet:{target}",
+            *(str(source.relative_to(PROTOS)) for source in SOURCES),
+        ],
+        check=True,
+        cwd=PROTOS,
+    )
+    # A file without a service makes an empty *_pb2_grpc pair.
+    for source in SOURCES:
+        if "\nservice " not in source.read_text():
+            stem = target / source.relative_to(PROTOS).with_suffix("")
+            stem.with_name(f"{stem.name}_pb2_grpc.py").unlink()
+            stem.with_name(f"{stem.name}_pb2_grpc.pyi").unlink(missing_ok=True)
+
+
+def stale() -> list[str]:
+    """Return the generated files that differ from what the sources generate."""
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder)
+        generate(fresh)
+        names = {path.relative_to(fresh) for path in fresh.rglob("*_pb2*.py*")}
+        names |= {path.relative_to(TARGET) for path in (TARGET / "closeout").rglob("*_pb2*.py*")}
+        return sorted(
+            str(name)
+            for name in names
+            if "__pycache__" not in name.parts and _read(fresh / name) != _read(TARGET / name)
+        )
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def main() -> int:
+    """Run the command; 0 is success, 1 is stale code."""
+    parser = argparse.ArgumentParser(prog="python clients/python/generate.py", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, change nothing")
+    if not parser.parse_args().check:
+        generate(TARGET)
+        return 0
+    names = stale()
+    for name in names:
+        print(f"{name} is not what the .proto files generate: run make protos")
+    return 1 if names else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

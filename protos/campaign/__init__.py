@@ -1,1 +1,0 @@
-"""Package ``campaign`` of the contract."""
