@@ -1,4 +1,4 @@
-"""What a process of either service stands on: settings, log, store, gRPC server, stop.
+"""The base of both services: settings, log, store, gRPC server, shutdown.
 
 It knows nothing of campaigns, and neither service imports the other through it.
 """

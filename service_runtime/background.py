@@ -1,4 +1,4 @@
-"""Tasks that run beside a service for as long as it serves."""
+"""Background tasks that run while a service serves."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ EXIT_DEFECT = 70
 async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run ``work`` while the block runs, and cancel it at the end.
 
-    ``work`` handles the failures it expects. One it does not is a defect, and a
-    service that lives on without its writer would be a lie: the stack is logged and
-    the process ends at once, for its supervisor to start anew. What was acknowledged
-    is stored.
+    ``work`` handles the failures it expects. Any other failure is a defect, and a
+    service must not continue without its writer: the stack is logged and the process
+    exits at once, for its supervisor to restart. Acknowledged results are stored.
     """
     task = asyncio.create_task(work, name=repr(work))
     task.add_done_callback(_end_on_defect)

@@ -1,4 +1,4 @@
-"""Who calls: the organisation a call may see, and the actor the audit trail names."""
+"""The caller: the organisation a call may see, and the actor of the audit trail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import grpc
 
-#: The organisation of every caller until keys tell them apart.
+#: The organisation of every caller until callers have keys.
 DEFAULT_ORGANISATION = "default"
 
 
@@ -17,8 +17,8 @@ class Caller:
     """The identity of one call.
 
     Attributes:
-        organisation: scopes every query.
-        actor: for the audit trail; the peer address until keys exist.
+        organisation: the scope of every query.
+        actor: the name in the audit trail; the peer address until callers have keys.
     """
 
     organisation: str
@@ -26,5 +26,5 @@ class Caller:
 
 
 def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
-    """Return the identity behind ``context``."""
+    """Return the identity of the caller of ``context``."""
     return Caller(organisation=DEFAULT_ORGANISATION, actor=context.peer())

@@ -1,4 +1,4 @@
-"""The command line of a service: it serves, or migrates its database and ends."""
+"""The command line of a service: serve, or migrate the database and exit."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ EXIT_TO_MIGRATE = 1
 
 
 def read(module: str, words: Sequence[str]) -> argparse.Namespace:
-    """Return what is asked for: ``migrate`` and ``check`` are true or false.
+    """Parse the command line into the booleans ``migrate`` and ``check``.
 
     Args:
-        module: what ``python -m`` runs.
-        words: what follows it.
+        module: the module that ``python -m`` runs.
+        words: the arguments after it.
     """
     parser = argparse.ArgumentParser(
-        prog=f"python -m {module}", description="Without a command: serve, until a signal."
+        prog=f"python -m {module}", description="Without a command: serve until a signal."
     )
     parser.set_defaults(migrate=False, check=False)
     migrate = parser.add_subparsers(title="commands").add_parser(
         "migrate",
-        help="bring the database to the version of this Closeout, and end",
-        description="Bring the database to the version of this Closeout, and end.",
+        help="migrate the database to the version of this Closeout, and exit",
+        description="Migrate the database to the version of this Closeout, and exit.",
     )
     migrate.set_defaults(migrate=True)
     migrate.add_argument(
@@ -43,19 +43,18 @@ def read(module: str, words: Sequence[str]) -> argparse.Namespace:
 
 
 def migrate_database(url: str, migrations: Migrations, *, holder: str, check: bool) -> int:
-    """Migrate a database and say so in one line, or only say what there is to do.
+    """Migrate a database, or only check it, and print the result in one line.
 
-    A file that is not there yet is not made: it would be made in vain where the
-    settings name the wrong one.
+    A missing file is not created, because the settings may name the wrong file.
 
     Returns:
-        The exit code: EXIT_TO_MIGRATE if a check found something.
+        The exit code: EXIT_TO_MIGRATE if a check found something to migrate.
 
     Raises:
-        StartupError: it can't be migrated; the text says why.
+        StartupError: the database can't be migrated; the text gives the reason.
     """
     if is_missing(url):
-        _say(holder, url, "not there yet; the service makes it")
+        _print(holder, url, "does not exist yet; the service will create it")
         return 0
     engines = open_engines(url, holder=f"migration of the {holder}")
     try:
@@ -63,12 +62,12 @@ def migrate_database(url: str, migrations: Migrations, *, holder: str, check: bo
     finally:
         engines.close()
     if not step.is_needed:
-        _say(holder, engines.url, f"version {step.after}, nothing to migrate")
+        _print(holder, engines.url, f"version {step.after}, nothing to migrate")
         return 0
-    _say(holder, engines.url, f"{'to migrate' if check else 'migrated'}: {step}")
+    _print(holder, engines.url, f"{'to migrate' if check else 'migrated'}: {step}")
     return EXIT_TO_MIGRATE if check else 0
 
 
-def _say(holder: str, url: str, what: str) -> None:
-    sys.stdout.write(f"{holder}: {url}: {what}\n")
+def _print(holder: str, url: str, result: str) -> None:
+    sys.stdout.write(f"{holder}: {url}: {result}\n")
     sys.stdout.flush()

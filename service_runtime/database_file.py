@@ -1,4 +1,4 @@
-"""A SQLite file belongs to one process; a second one is told who has it."""
+"""Lock the SQLite file to one process and name the holder to a second one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from service_runtime.errors import StartupError
 
 
 class DatabaseFile:
-    """Holds ``PATH.lock`` for as long as the process lives.
+    """Lock ``PATH.lock`` while the process runs.
 
-    The kernel lets go of it when the process ends, however it ends. Reading the
-    database with other tools stays possible.
+    The kernel releases the lock when the process ends, however it ends. Other tools
+    can still read the database.
 
     Args:
         path: the database file; its folder is created.
-        holder: what is written into the lock for others to read.
+        holder: the name that is written into the lock for other processes.
 
     Raises:
-        StartupError: another process holds it, or the folder can't be written.
+        StartupError: another process holds the lock, or the folder can't be written.
     """
 
     def __init__(self, path: str, *, holder: str) -> None:
@@ -31,7 +31,7 @@ class DatabaseFile:
         except OSError as error:
             raise StartupError(f"can't use the database {path}: {error}") from error
         try:
-            self._take(path, holder)
+            self._lock_file(path, holder)
         except OSError as error:
             self._lock.close()
             raise StartupError(f"can't use the database {path}: {error}") from error
@@ -39,7 +39,7 @@ class DatabaseFile:
             self._lock.close()
             raise
 
-    def _take(self, path: str, holder: str) -> None:
+    def _lock_file(self, path: str, holder: str) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -52,9 +52,9 @@ class DatabaseFile:
         self._lock.truncate(0)
         self._lock.write(f"the {holder}, process {os.getpid()}\n")
         self._lock.flush()
-        # Addresses and bodies are nobody else's business.
+        # Nobody else may read addresses and bodies.
         Path(path).touch(mode=0o600)
 
     def release(self) -> None:
-        """Let another process have the file."""
+        """Release the file for another process."""
         self._lock.close()

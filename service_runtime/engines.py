@@ -1,4 +1,4 @@
-"""What a store needs of the kind of database it is on, and nothing else knows."""
+"""The parts of a store that depend on the kind of database."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-#: Takes a channel; the payloads of its notifications come while the block runs. Raises
-#: StoreUnavailableError where the database does not answer, at any time.
+#: Takes a channel and yields the payloads of its notifications while the block runs.
+#: Raises StoreUnavailableError at any time when the database does not answer.
 Listen: TypeAlias = Callable[[str], AbstractAsyncContextManager[AsyncIterator[str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """A database, opened.
+    """An open database.
 
     Attributes:
-        writer: every transaction of it may write; what it has read and locked stays
-            true to its end.
-        reader: every transaction of it sees one snapshot.
-        probe: takes up room in a transaction and gives it back; fails where nothing
-            can be stored.
-        migrating: a transaction that no other process migrates beside, and whose
-            tables may be changed.
-        release: lets others have the database; called last.
-        writers: how many transactions that write may run at once.
-        listen: hears what the database tells of on a channel; None where nobody else
-            can change anything.
+        writer: for transactions that may write; rows that they read and locked stay
+            unchanged to their end.
+        reader: for transactions that read one snapshot.
+        probe: allocates space in a transaction and frees it; fails when nothing can
+            be stored.
+        migrating: opens a transaction that excludes migrations of other processes
+            and may change tables.
+        release: releases the database for other processes; called last.
+        writers: how many writing transactions may run at once.
+        listen: receives the notifications of a channel; None if no other process can
+            change the database.
     """
 
     writer: sa.Engine
@@ -47,12 +47,12 @@ class Engines:
         return url_of(self.writer)
 
     def close(self) -> None:
-        """Close the connections, and let others have the database."""
+        """Close the connections and release the database."""
         self.reader.dispose()
         self.writer.dispose()
         self.release()
 
 
 def url_of(engine: sa.Engine) -> str:
-    """Return the URL of a database as people write it, without its password."""
+    """Return the URL of a database as users write it, without its password."""
     return engine.url.set(drivername=engine.url.get_backend_name()).render_as_string()

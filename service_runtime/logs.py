@@ -1,4 +1,4 @@
-"""Log lines: readable on a terminal, JSON elsewhere, ids and numbers only.
+"""Configure the log: readable on a terminal, JSON elsewhere, ids and numbers only.
 
 Both services log through :mod:`structlog`, to standard error.
 """
@@ -12,18 +12,18 @@ import structlog
 
 
 class _CancelledStreams(logging.Filter):
-    """Drops grpc's ERROR about a stream its client cancelled: that is ordinary."""
+    """Drop grpc's ERROR about a stream that its client cancelled: this is normal."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and "CancelledError" in str(record.exc_info[0]))
 
 
 def configure_logs(level: str, *, service: str) -> None:
-    """Send our log lines and those of libraries to standard error.
+    """Send the log lines of the project and of libraries to standard error.
 
     Args:
         level: debug, info, warning or error.
-        service: bound to every line as ``service``.
+        service: the value of ``service`` in every line.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -48,14 +48,14 @@ def configure_logs(level: str, *, service: str) -> None:
         )
     )
     logging.getLogger("grpc._cython.cygrpc").addFilter(_CancelledStreams())
-    # How it works inside; what was migrated is our own line.
+    # Its lines are internal; ``database_migrated`` reports a migration.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def _renderers(*, terminal: bool) -> list[structlog.typing.Processor]:
-    # Stacks are plain text: the richer forms carry the values of local variables,
-    # and so addresses and passwords, into the log.
+    # Stacks are plain text: richer formats log the values of local variables, such as
+    # addresses and passwords.
     if terminal:
         plain = structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(exception_formatter=plain)]

@@ -1,9 +1,9 @@
-"""Bring a database to the version of the code, all of it or nothing.
+"""Migrate a database to the version of the code, completely or not at all.
 
 A version is a file ``versions/v0001_….py`` with ``revision``, ``down_revision`` and
-``upgrade(op)``, where ``op`` are the operations of alembic. What a version does never
-changes once it was released, so it names tables and columns itself and imports nothing
-of the service. There is no way back: restore a backup for that.
+``upgrade(op)``, where ``op`` are the operations of alembic. A released version never
+changes, so it spells out its tables and columns and imports nothing of the service.
+There is no downgrade: restore a backup instead.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: What a database without tables is at.
+#: The version of a database without tables.
 EMPTY: Final = "empty"
-#: What a database is at that has the tables of the first version, from the time
-#: before versions were written down.
+#: The version of a database that has the tables of the first version and no version
+#: table, because it is older than version tables.
 UNVERSIONED: Final = "unversioned"
 _NAMED_TABLES = 5
 
 
 class Step(NamedTuple):
-    """From where to where a database goes; nowhere if both are the same.
+    """The versions before and after a migration; equal if there is nothing to do.
 
     Attributes:
         before: a version, EMPTY or UNVERSIONED.
@@ -50,7 +50,7 @@ class Step(NamedTuple):
 
     @property
     def is_needed(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether there is something to migrate."""
         return self.before != self.after
 
     def __str__(self) -> str:
@@ -62,38 +62,38 @@ class Migrations:
     """The versions of one service's database.
 
     Attributes:
-        folder: where ``versions`` is.
-        table: where a database keeps its version. Its name is the service's own, so
-            that one is never taken for the other's.
+        folder: the folder that contains ``versions``.
+        table: the table with the version of the database. Each service has another
+            name for it, so that no service mistakes the other's database for its own.
     """
 
     folder: Path
     table: str
 
     def look(self, engines: Engines) -> Step:
-        """Return what there is to do, and change nothing.
+        """Return the migration that is needed, and change nothing.
 
         Raises:
-            StartupError: the database is newer than the code, or not this service's,
-                or does not answer.
+            StartupError: the database is newer than the code, belongs to something
+                else, or does not answer.
         """
-        with _failing_to("open", engines), engines.reader.begin() as connection:
+        with _explaining_failure("open", engines), engines.reader.begin() as connection:
             return self._step(connection)
 
     def migrate(self, engines: Engines) -> Step:
-        """Do what there is to do, unless another process does it first; return what it was.
+        """Migrate, unless another process does so first; return the migration.
 
         Raises:
-            StartupError: as for ``look``, or a version can't be reached; then the
-                database is as it was.
+            StartupError: as for ``look``, or a version fails; then the database is
+                unchanged.
         """
         step = self.look(engines)
         if not step.is_needed:
             return step
-        with _failing_to("migrate", engines), engines.migrating() as connection:
-            step = self._step(connection)  # others may have done it meanwhile
+        with _explaining_failure("migrate", engines), engines.migrating() as connection:
+            step = self._step(connection)  # another process may have migrated meanwhile
             if step.is_needed:
-                self._take(connection, step)
+                self._apply(connection, step)
         if step.is_needed:
             log.info(
                 "database_migrated",
@@ -117,13 +117,13 @@ class Migrations:
         return Step(version, newest)
 
     def _unversioned(self, connection: sa.Connection, scripts: ScriptDirectory) -> str:
-        found = _tables(connection)
-        found.pop(self.table, None)
-        if not found:
+        tables = _tables(connection)
+        tables.pop(self.table, None)
+        if not tables:
             return EMPTY
-        if found == self._first_tables(scripts):
+        if tables == self._first_tables(scripts):
             return UNVERSIONED
-        names = sorted(found)
+        names = sorted(tables)
         more = ", …" if len(names) > _NAMED_TABLES else ""
         raise StartupError(
             f"the database {url_of(connection.engine)} has tables of something else"
@@ -131,7 +131,7 @@ class Migrations:
         )
 
     def _first_tables(self, scripts: ScriptDirectory) -> dict[str, set[str]]:
-        """Make the first version in memory, to know its tables by."""
+        """Create the first version in memory and return its tables."""
         engine = sa.create_engine("sqlite://")
         try:
             with engine.begin() as connection:
@@ -141,14 +141,13 @@ class Migrations:
         finally:
             engine.dispose()
 
-    def _take(self, connection: sa.Connection, step: Step) -> None:
+    def _apply(self, connection: sa.Connection, step: Step) -> None:
         scripts = ScriptDirectory(self.folder)
         context = self._context(connection)
-        reached = {EMPTY: "base", UNVERSIONED: str(scripts.get_base())}
-        ahead = scripts.iterate_revisions(step.after, reached.get(step.before, step.before))
-        for script in reversed(list(ahead)):
-            # Handed over, not imported by the version: alembic's own `op` is one for
-            # all threads of a process.
+        start = {EMPTY: "base", UNVERSIONED: str(scripts.get_base())}
+        missing = scripts.iterate_revisions(step.after, start.get(step.before, step.before))
+        for script in reversed(list(missing)):
+            # An argument, not an import: all threads of a process share alembic's `op`.
             script.module.upgrade(Operations(context))
         context.stamp(scripts, step.after)
 
@@ -166,7 +165,7 @@ def _tables(connection: sa.Connection) -> dict[str, set[str]]:
 
 
 @contextmanager
-def _failing_to(act: str, engines: Engines) -> Iterator[None]:
+def _explaining_failure(act: str, engines: Engines) -> Iterator[None]:
     try:
         yield
     except (sa.exc.DBAPIError, StoreUnavailableError) as error:

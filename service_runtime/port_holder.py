@@ -1,4 +1,4 @@
-"""Tell that a port can't be listened on, and what holds it."""
+"""Check that a port is free, and name the process that holds it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import psutil
 
 
 def is_free(address: str) -> bool:
-    """Return whether HOST:PORT can be listened on now; True if that can't be told.
+    """Return whether a server can listen on HOST:PORT now; True if that is unknown.
 
-    Asked before gRPC is, which writes a stack of its own to standard error. Between
-    the two somebody may take the port: then gRPC says so.
+    This check precedes gRPC's, which would write a stack to standard error. Another
+    process may take the port in between: then gRPC reports it.
     """
     host, _, port = address.rpartition(":")
     try:
@@ -30,7 +30,7 @@ def is_free(address: str) -> bool:
 
 
 def describe(address: str) -> str:
-    """Return one line for people: that ``address`` can't be used, and who has it."""
+    """Return one line for people: ``address`` can't be used, and which process holds it."""
     holder = _process_on(address.rpartition(":")[2])
     if holder is None:
         return f"can't listen on {address}: the address is in use or not of this machine"
@@ -48,7 +48,7 @@ def _process_on(port: str) -> psutil.Process | None:
             if str(connection.laddr.port) == port and connection.pid:
                 return psutil.Process(connection.pid)
     except (psutil.Error, OSError):
-        return None  # not ours to see; the message does without
+        return None  # no right to see it; the message leaves it out
     return None
 
 
@@ -56,4 +56,4 @@ def _command(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())[:120] or process.name()
     except psutil.Error:
-        return "its name is not ours to see"
+        return "its name can't be read"

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 #: Exit code of a process that could not start.
 EXIT_STARTUP = 2
-#: Exit code of a command that Ctrl-C ended.
+#: Exit code of a command that Ctrl-C interrupted.
 EXIT_INTERRUPTED = 130
 #: Exit code of a process that a second signal ended at once.
 EXIT_FORCED = 3
-#: A thread that waits for the interpreter gets it within this time, seconds. The
-#: default of 5 ms starves the writer thread beside a busy event loop.
+#: The longest wait of a thread for the interpreter, seconds. The default of 5 ms
+#: starves the writer thread beside a busy event loop.
 _SWITCH_INTERVAL_SECONDS = 0.0005
-#: How many new objects there are between two collections, by generation. A batch of
-#: results makes thousands that die with it; the default of 700 looks at them all the
-#: time, which took a quarter of the service's speed.
+#: New objects between two garbage collections, by generation. A batch of results
+#: allocates thousands of short-lived objects, and the default of 700 collects all the
+#: time.
 _GC_THRESHOLDS = (50_000, 20, 50)
 
 
@@ -46,7 +46,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
 
 
 def answer(work: Callable[[], int]) -> int:
-    """Run ``work`` and return its exit code; what it can't start from is one line."""
+    """Run ``work`` and return its exit code; print a StartupError as one line."""
     try:
         return work()
     except StartupError as error:

@@ -1,4 +1,4 @@
-"""Keep the health of a server true to whether its database answers."""
+"""Set the health of a server by whether its database answers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: How often the database is asked while it does not answer, seconds.
+#: Seconds between two probes while the database does not answer.
 _INTERVAL = 0.5
 
 
 async def follow_store(store: Store, server: Server) -> None:
-    """Set ``server`` serving while ``store`` answers. Runs until it is cancelled."""
+    """Set ``server`` to serving while ``store`` answers. Runs until cancelled."""
     serving = None
     while True:
         if serving is not store.answering:
@@ -29,7 +29,7 @@ async def follow_store(store: Store, server: Server) -> None:
             await server.set_serving(serving=serving)
             log.info("readiness_changed", serving=serving)
         if not serving:
-            with contextlib.suppress(StoreUnavailableError):  # logged by the store; asked again
+            with contextlib.suppress(StoreUnavailableError):  # logged by the store
                 await store.probe()
                 continue
         await asyncio.sleep(_INTERVAL)

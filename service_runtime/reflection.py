@@ -1,8 +1,8 @@
-"""Server reflection, v1 and v1alpha, that can describe a method.
+"""Server reflection, v1 and v1alpha, that can describe methods.
 
 grpcio-reflection serves v1alpha only and answers "not found" for the symbol of a
-method, which ``grpcurl describe`` asks for; its descriptor pool knows services
-and messages. The two versions of the protocol are the same on the wire.
+method, which ``grpcurl describe`` requests; its descriptor pool knows services and
+messages. Both versions of the protocol are the same on the wire.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class _Servicer(reflection_async.ReflectionServicer):  # type: ignore[misc]
 def add_reflection(services: Iterable[str], server: grpc.aio.Server) -> None:
     """Register reflection of ``services``.
 
-    Only v1alpha is listed beside them, since its descriptor alone is in the pool:
-    ``grpcurl describe`` asks for everything that is listed.
+    Of the two versions only v1alpha is listed, because only its descriptor is in the
+    pool and ``grpcurl describe`` requests everything that is listed.
     """
     servicer = _Servicer([*services, _ALPHA])
     handler = grpc.stream_stream_rpc_method_handler(

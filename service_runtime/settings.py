@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PREFIX = "CLOSEOUT_"
 _FILE = "CLOSEOUT_CONFIG"
 _DEFAULT_FILE = "closeout.toml"
-#: Installed channels have a table of their own, under their name.
+#: The entry points of channels; each channel has a table under its name.
 _CHANNELS = "closeout.channels"
 
 S = TypeVar("S", bound=pydantic.BaseModel)
@@ -36,9 +36,9 @@ class Section(pydantic.BaseModel):
 
 
 def sections() -> list[str]:
-    """Return the tables of the file, which are the second words of the variables.
+    """Return the tables of the file; they are also the second words of the variables.
 
-    A service reads its own; the others are known so that a typo can be told.
+    A service reads its tables and knows the others in order to detect typos.
     """
     channels = importlib.metadata.entry_points(group=_CHANNELS)
     return ["status", "sender", "log", *sorted(channels.names)]
@@ -52,7 +52,7 @@ def load(model: type[S], environment: Mapping[str, str] = os.environ) -> S:
 
     Raises:
         StartupError: the file can't be read, or a setting is wrong or unknown;
-            one line names it, where it stands, and what was expected.
+            one line names the setting, its place and the expected value.
     """
     values, places = _from_file(environment)
     for name, value in environment.items():
@@ -63,17 +63,17 @@ def load(model: type[S], environment: Mapping[str, str] = os.environ) -> S:
             raise StartupError(f"unknown setting {name}{_suggestion(name, _names(model))}")
         values.setdefault(section, {})[field] = value
         places[section, field] = name
-    own = {section: values[section] for section in model.model_fields if section in values}
+    known = {section: values[section] for section in model.model_fields if section in values}
     try:
-        return model.model_validate(own)
+        return model.model_validate(known)
     except pydantic.ValidationError as error:
         raise StartupError(_first_error(error, places, model)) from error
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Return the section and the field of a variable; no field: there is no such section.
+    """Return the section and the field of a variable; the field is empty if unknown.
 
-    A channel's name may have an underscore of its own: the longest section wins.
+    The longest section wins, because the name of a channel may contain an underscore.
     """
     for section in sorted(sections(), key=len, reverse=True):
         if name.startswith(f"{section}_"):

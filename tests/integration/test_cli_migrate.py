@@ -16,6 +16,7 @@ from providers.postgresql_server import PostgresqlServer
 from service_runtime.database import open_engines
 
 NOTHING = "version 0001, nothing to migrate"
+MISSING = "does not exist yet; the service will create it"
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ async def test_both_databases_are_checked_and_migrated(tmp_path: Path, database:
     ]
     for words, code, said in expected:
         found = await finished("migrate", *words, folder=tmp_path, environment=environment)
-        assert found[:2] == (code, f"{shown}{said}\n{other}not there yet; the service makes it\n")
+        assert found[:2] == (code, f"{shown}{said}\n{other}{MISSING}\n")
         assert "a-secret" not in found[2]
     assert files_in(tmp_path) == []
 
@@ -84,7 +85,7 @@ async def test_the_folder_of_up_is_found(tmp_path: Path) -> None:
     found = await finished(*words, folder=tmp_path, environment=clean_environment())
     assert found[0] == 0, found
     assert found[1].splitlines()[0] == f"status service: {url}: migrated: unversioned -> 0001"
-    assert f"sqlite:///{tmp_path}/data/sender.db: not there" in found[1]
+    assert f"sqlite:///{tmp_path}/data/sender.db: {MISSING}" in found[1]
 
 
 async def test_a_file_in_use_is_told_and_the_other_migrated(tmp_path: Path) -> None:
