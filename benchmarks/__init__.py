@@ -1,6 +1,6 @@
-"""What this machine does, measured: ``make bench``.
+"""Benchmarks of this machine: ``make bench``.
 
-Every figure stands beside a floor measured in the same run, the rate at which the
-bare database driver inserts the same rows, since rates alone tell more about the
-machine than about the code.
+Each rate has a floor beside it, measured in the same run: the rate at which the bare
+database driver inserts the same rows. A rate alone describes the machine more than the
+code.
 """

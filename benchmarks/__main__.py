@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, and print what was measured."""
+"""``python -m benchmarks``: measure, and print the figures."""
 
 from __future__ import annotations
 

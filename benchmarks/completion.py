@@ -1,4 +1,4 @@
-"""From the last result of a campaign to the COMPLETED that a watcher sees."""
+"""Measure the time from the last result of a campaign to COMPLETED at a watcher."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _Call: TypeAlias = (
 
 _MESSAGES = 100
 _HALF = _MESSAGES // 2
-#: The last half of a campaign's results follows the first after one of so many
-#: pauses, spread evenly up to the longest one, seconds: watchers are told of changes
-#: on the way now and then, and a completion must not depend on when that was.
+#: The second half of a campaign's results follows the first after one of these many
+#: pauses, spread evenly up to the longest one, seconds. Watchers receive intermediate
+#: changes at intervals, and the delay of a completion must not depend on them.
 _PAUSES = 20
 _LONGEST_PAUSE = 0.12
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionFigures:
-    """What one run measured.
+    """The figures of one run.
 
     Attributes:
-        delays: seconds, of each campaign.
-        memory_mib: the most memory of the status service.
+        delays: of each campaign, seconds.
+        memory_mib: peak memory of the status service.
     """
 
     delays: Sequence[float]
@@ -48,8 +48,8 @@ class CompletionFigures:
 async def measure(database: Database, *, campaigns: int) -> CompletionFigures:
     """Complete small campaigns one after another, each with a watcher connected before.
 
-    A delay runs from the moment at which the frame with the last result is handed to
-    gRPC to the moment at which the watcher has the campaign as COMPLETED.
+    A delay runs from the moment at which gRPC gets the frame with the last result to
+    the moment at which the watcher receives COMPLETED.
     """
     async with (
         status_service(database, "completion") as status,
@@ -71,7 +71,7 @@ async def _delay(client: StatusClient, call: _Call, number: int, pause: float) -
     await client.create_campaign(campaign_id=campaign_id)
     await client.start_campaign(campaign_id=campaign_id, total=_MESSAGES)
     async with aclosing(client.watch_campaign(campaign_id=campaign_id)) as watching:
-        await anext(watching)  # it is connected
+        await anext(watching)  # the watcher is connected
         await call.write(_frame(2 * number + 1, campaign_id, 1))
         await _acked(call, 2 * number + 1)
         await asyncio.sleep(pause)
@@ -100,6 +100,6 @@ async def _acked(call: _Call, frame: int) -> None:
     while True:
         response = await call.read()
         if not isinstance(response, status_pb2.ReportResultsResponse):
-            raise RuntimeError("the stream of results ended")  # noqa: TRY004 - it is the end of it
+            raise RuntimeError("the stream of results ended")  # noqa: TRY004 - EOF is no wrong type
         if response.acked_through == frame:
             return

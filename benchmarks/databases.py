@@ -1,4 +1,4 @@
-"""The databases that a status service is measured on."""
+"""The databases on which the status service is measured."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-#: As a server has it that nobody configured; the one of the tests is smaller.
+#: The default of PostgreSQL; the server of the tests has less.
 _SERVER_SETTINGS = {"shared_buffers": "128MB"}
-#: Rows of results in the shape of those that are reported, and the counter of them.
+#: Inserts rows like those of reported results; ``_COUNT`` sets their counter.
 _FILL = (
     "INSERT INTO results (campaign, sequence, outcome, attempt, code, detail,"
     " provider_message_id, finish_time, record_time)"
@@ -33,24 +33,24 @@ _COUNT = "UPDATE campaigns SET sent = {rows}, progress_time = start_time"
 
 
 class Database(Protocol):
-    """Makes databases for status services, and measures its own floor.
+    """Creates databases for status services, and measures its floor.
 
     Attributes:
-        title: what is printed of it.
-        folder: where its files and the logs of services go.
+        title: the heading of its figures.
+        folder: the folder of its files and of the logs of services.
     """
 
     title: str
     folder: Path
 
     def url(self, name: str) -> str:
-        """Return the URL of the database ``name``, which is made where there is none."""
+        """Return the URL of the database ``name``; create it if it does not exist."""
 
     def insert_rate(self, rows: int) -> float:
         """Return how many result rows a second the bare driver inserts."""
 
     def fill(self, name: str, rows: int) -> None:
-        """Store the results 1..``rows`` of the one campaign in ``name``, as SENT."""
+        """Store the results 1..``rows`` of the only campaign in ``name``, as SENT."""
 
 
 class SqliteFiles:
@@ -82,7 +82,7 @@ class SqliteFiles:
 
 
 class PostgresqlDatabases:
-    """PostgreSQL: databases of one server, which runs while the block of this does."""
+    """PostgreSQL: databases of one server, which runs until the block ends."""
 
     title = "PostgreSQL, fsync = on"
 
@@ -100,7 +100,7 @@ class PostgresqlDatabases:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Remove the server and what it stored."""
+        """Remove the server and its data."""
         self._server.close()
 
     def url(self, name: str) -> str:
@@ -123,5 +123,5 @@ class PostgresqlDatabases:
         with psycopg.connect(self.url(name), autocommit=True) as connection:
             connection.execute(_FILL.format(numbers=numbers).encode())
             connection.execute(_COUNT.format(rows=rows).encode())
-            # As it would do by itself, in the middle of what is measured.
+            # Otherwise autovacuum would run in the middle of the measurement.
             connection.execute("VACUUM (ANALYZE) results")

@@ -1,4 +1,4 @@
-"""The floor: how fast the bare driver inserts the same rows into the same database."""
+"""Measure the floor: how fast the bare driver inserts the same rows into a database."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-#: Rows of one commit: as many as the status service commits at most.
+#: Rows of one commit: the maximum of the status service.
 _ROWS_A_COMMIT = 10_000
-#: Rows of one INSERT into SQLite, which takes 32,766 values in a statement.
+#: Rows of one INSERT into SQLite, whose statements take 32,766 values.
 _ROWS_A_STATEMENT = 1_000
 _NOW = 1_700_000_000_000_000
 _COLUMNS = (
@@ -47,7 +47,7 @@ _POSTGRESQL_TYPES = (
 
 
 def sqlite_rate(file: Path, rows: int) -> float:
-    """Return how many result rows a second go into a new file, one thread, FULL."""
+    """Return the result rows a second that one thread inserts into a new file, with FULL."""
     row = f"({', '.join('?' * len(_COLUMNS))})"
     values = ", ".join([row] * _ROWS_A_STATEMENT)
     insert = f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES {values}"  # noqa: S608 - no input
@@ -73,10 +73,10 @@ def sqlite_rate(file: Path, rows: int) -> float:
 
 
 def postgresql_rate(url: str, rows: int) -> float:
-    """Return how many result rows a second go into an empty database, one connection.
+    """Return the result rows a second that one connection inserts into an empty database.
 
-    The arrays are text already, since psycopg would take longer to make them than the
-    server takes to store them.
+    The arrays are text already, because psycopg would take longer to build them than
+    the server takes to store them.
     """
     arrays = ", ".join(f"%s::{kind}[]" for kind in _POSTGRESQL_TYPES)
     insert = (
@@ -107,7 +107,7 @@ def _rows(rows: int) -> list[tuple[Any, ...]]:
 
 
 def _array(column: Sequence[int | str]) -> str:
-    """Return a PostgreSQL array; our texts have nothing in them that needs an escape."""
+    """Return a PostgreSQL array; none of the texts needs an escape."""
     return "{" + ",".join(f'"{value}"' for value in column) + "}"
 
 
@@ -116,7 +116,7 @@ def _parts(rows: list[tuple[Any, ...]], size: int) -> list[list[tuple[Any, ...]]
 
 
 def versions() -> str:
-    """Return the versions of the drivers that are measured."""
+    """Return the versions of the measured drivers."""
     return (
         f"SQLite {dbapi2.sqlite_version}, psycopg {psycopg.__version__},"
         f" SQLAlchemy {sa.__version__}"

@@ -1,4 +1,4 @@
-"""Frames of results, made before the clock runs and sent as the bytes they are."""
+"""Frames of results, serialised before the clock starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FINISH_TIME = Timestamp(seconds=1_700_000_000)
 
 
 def serialised(campaign_id: str, *, first: int, results: int) -> list[bytes]:
-    """Return the frames of one stream that reports messages ``first``.. of a campaign as SENT."""
+    """Return the frames of a stream that reports the messages from ``first`` on as SENT."""
     end = first + results
     return [
         status_pb2.ReportResultsRequest(

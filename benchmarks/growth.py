@@ -1,4 +1,4 @@
-"""What a result costs when there are many already."""
+"""Measure the cost of a result in a campaign that already has many."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _RESULTS_A_ROUND = 50_000
 
 @dataclass(frozen=True, slots=True)
 class GrowthFigures:
-    """What one run measured.
+    """The figures of one run.
 
     Attributes:
         rate: results a second, the median of some rounds.
-        completion: seconds from the last result, sent alone, to its acknowledgement:
-            before a campaign is completed, its results are counted.
-        memory_mib: the most memory of the status service.
+        completion: seconds from the last result, sent alone, to its acknowledgement;
+            the service counts all results before it completes the campaign.
+        memory_mib: peak memory of the status service.
     """
 
     rate: float
@@ -36,9 +36,9 @@ class GrowthFigures:
 
 
 async def measure(database: Database, *, rows: int) -> GrowthFigures:
-    """Report results of a campaign that has ``rows`` of them.
+    """Report results of a campaign that already has ``rows`` of them.
 
-    Those are put into the database by one statement, while no service runs.
+    One statement inserts those while no service runs.
 
     Raises:
         RuntimeError: the last result did not complete the campaign.

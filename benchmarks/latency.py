@@ -1,4 +1,4 @@
-"""How long an acknowledgement takes while the service has half of what it can do."""
+"""Measure the latency of acknowledgements at half of the highest rate."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _WARM_UP_RESULTS = 20 * RESULTS_A_FRAME
 
 @dataclass(frozen=True, slots=True)
 class LatencyFigures:
-    """What one run measured.
+    """The figures of one run.
 
     Attributes:
-        latencies: seconds, of each frame.
-        memory_mib: the most memory of the status service.
+        latencies: of each frame, seconds.
+        memory_mib: peak memory of the status service.
     """
 
     latencies: Sequence[float]
@@ -34,11 +34,11 @@ class LatencyFigures:
 async def measure(database: Database, *, rate: float, seconds: float) -> LatencyFigures:
     """Report ``rate`` results a second over four streams for ``seconds``.
 
-    Each frame is due at a time that was fixed before, and its latency counts from
-    then: a service that falls behind can't make the load wait with it.
+    Each frame has a fixed due time, and its latency counts from then, so a slow
+    service can't slow the load down.
 
     Raises:
-        RuntimeError: a campaign was not completed by its last result.
+        RuntimeError: the last result of a campaign did not complete it.
     """
     frames_a_second = rate / RESULTS_A_FRAME
     each = max(1, round(frames_a_second * seconds / STREAMS)) * RESULTS_A_FRAME

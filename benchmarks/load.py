@@ -1,4 +1,4 @@
-"""Load on a status service, from a process that does nothing else."""
+"""Load on a status service, from a separate process."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from closeout.status.v1 import status_pb2
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-#: One answer of the load process: a latency for each frame, in one line.
+#: The longest line of the load process, bytes: it has a latency for each frame.
 _LONGEST_LINE = 2**24
 
 
 @dataclass(frozen=True, slots=True)
 class LoadSpec:
-    """What is to be reported.
+    """The load to report.
 
     Attributes:
         address: HOST:PORT of the status service.
-        campaigns: one stream for each.
+        campaigns: their ids; each gets a stream.
         first: the first sequence.
-        results: how many of each campaign.
-        frames_a_second: how many are due in a second, of all streams; 0: as fast as
-            they go.
+        results: the number of results of each campaign.
+        frames_a_second: the frames due in a second, over all streams; 0: no limit.
     """
 
     address: str
@@ -41,13 +40,13 @@ class LoadSpec:
 
 @dataclass(frozen=True, slots=True)
 class LoadFigures:
-    """What one round of it took.
+    """The figures of one round.
 
     Attributes:
         seconds: from the first frame to the last acknowledgement.
-        cpu_seconds: what the load process itself needed.
-        latencies: seconds from when a frame was due to its acknowledgement; empty
-            where frames go as fast as they go.
+        cpu_seconds: processor time of the load process.
+        latencies: seconds from the due time of a frame to its acknowledgement; empty
+            for a load without a limit.
     """
 
     seconds: float
@@ -56,17 +55,17 @@ class LoadFigures:
 
 
 class Load:
-    """A load process that has its frames ready."""
+    """A load process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def ready(self) -> None:
-        """Return when the frames are made and the connections are open."""
+        """Return when the frames are prepared and the connections are open."""
         await self._line()
 
     async def run(self) -> LoadFigures:
-        """Send all frames, and return when all are acknowledged."""
+        """Send all frames and return when all are acknowledged."""
         if self._process.stdin is None:
             raise RuntimeError("a load process without standard input")
         self._process.stdin.write(b"\n")
@@ -110,7 +109,7 @@ async def start_campaigns(address: str, campaigns: Sequence[str], total: int) ->
 
 
 async def check_completed(address: str, campaigns: Sequence[str]) -> None:
-    """Check that what was measured is what was meant.
+    """Check that the load completed its campaigns.
 
     Raises:
         RuntimeError: one of the campaigns is not COMPLETED.

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.load_process SPEC``: report results from a process of its own.
+"""``python -m benchmarks.load_process SPEC``: report results from a separate process.
 
-Makes all frames first and says ``ready``. Each line on standard input sends them all,
-each stream over a connection of its own; a line of JSON answers what that took.
+It prepares all frames first and prints ``ready``. Each line on standard input sends
+all frames, each stream over a separate connection; a line of JSON returns the figures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _METHOD = "/closeout.status.v1.StatusService/ReportResults"
 _SWITCH_INTERVAL_SECONDS = 0.0005
-#: From the order to begin to the first frame that is due, seconds.
+#: Seconds from the start of a round to the due time of its first frame.
 _LEAD_SECONDS = 0.05
 
 _Open: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, status_pb2.ReportResultsResponse]"
@@ -37,32 +37,32 @@ async def _run(spec: LoadSpec) -> None:
         for campaign_id in spec.campaigns
     ]
     channels = [
-        # Without this the streams of one process share one connection.
+        # Without this option all streams of a process share one connection.
         grpc.aio.insecure_channel(spec.address, options=[("grpc.use_local_subchannel_pool", 1)])
         for _ in prepared
     ]
     streams: list[_Open] = [
         channel.stream_stream(
             _METHOD,
-            request_serializer=_as_it_is,
+            request_serializer=_unchanged,
             response_deserializer=status_pb2.ReportResultsResponse.FromString,
         )
         for channel in channels
     ]
     for channel in channels:
         await channel.channel_ready()
-    _say("ready")
+    _print("ready")
     while await asyncio.to_thread(sys.stdin.readline):
-        _say(json.dumps(asdict(await _report_all(streams, prepared, spec.frames_a_second))))
+        _print(json.dumps(asdict(await _report_all(streams, prepared, spec.frames_a_second))))
     for channel in channels:
         await channel.close()
 
 
-def _as_it_is(frame: bytes) -> bytes:
+def _unchanged(frame: bytes) -> bytes:
     return frame
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -75,9 +75,11 @@ async def _report_all(
     between = len(streams) / frames_a_second if frames_a_second else 0.0
     latencies = await asyncio.gather(
         *(
-            # The streams take turns, so that frames are due at even distances.
-            _report(stream, own, begin + _LEAD_SECONDS + between * turn / len(streams), between)
-            for turn, (stream, own) in enumerate(zip(streams, prepared, strict=True))
+            # The streams are staggered, so that frames are due at even distances.
+            _report(
+                stream, serialised, begin + _LEAD_SECONDS + between * turn / len(streams), between
+            )
+            for turn, (stream, serialised) in enumerate(zip(streams, prepared, strict=True))
         )
     )
     return LoadFigures(
@@ -89,12 +91,14 @@ async def _report_all(
     )
 
 
-async def _report(stream: _Open, own: Sequence[bytes], start: float, between: float) -> list[float]:
-    """Send frames when they are due, or as fast as they go if ``between`` is 0.
+async def _report(
+    stream: _Open, serialised: Sequence[bytes], start: float, between: float
+) -> list[float]:
+    """Send frames when they are due, or without a limit if ``between`` is 0.
 
     Returns:
-        Seconds from when a frame was due to its acknowledgement: a frame that had to
-        wait for those before it counts that wait.
+        Seconds from the due time of each frame to its acknowledgement, including the
+        wait for earlier frames.
     """
     call = stream()
     latencies: list[float] = []
@@ -108,13 +112,13 @@ async def _report(stream: _Open, own: Sequence[bytes], start: float, between: fl
                 now - start - frame * between
                 for frame in range(len(latencies), response.acked_through)
             )
-            if response.acked_through == len(own):
+            if response.acked_through == len(serialised):
                 return
         raise RuntimeError("the stream ended before everything was acknowledged")
 
     reading = asyncio.create_task(acknowledged())
     try:
-        for number, frame in enumerate(own):
+        for number, frame in enumerate(serialised):
             wait = start + number * between - time.perf_counter() if between else 0.0
             if wait > 0:
                 await asyncio.sleep(wait)

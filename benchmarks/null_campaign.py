@@ -1,4 +1,4 @@
-"""Messages a second through both services, with a provider that costs nothing."""
+"""Measure messages a second through both services, with a provider that costs nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BATCH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class CampaignFigures:
-    """What one run measured.
+    """The figures of one run.
 
     Attributes:
         rate: messages a second from StartCampaign to COMPLETED.
@@ -39,7 +39,7 @@ async def measure(folder: Path, messages: int) -> CampaignFigures:
     """Send a campaign of ``messages`` messages through the channel ``null``.
 
     Raises:
-        RuntimeError: it did not end COMPLETED with every message sent.
+        RuntimeError: the campaign did not end COMPLETED with every message sent.
     """
     quiet = {"CLOSEOUT_LOG_LEVEL": "warning"}
     async with (

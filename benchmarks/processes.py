@@ -1,4 +1,4 @@
-"""Both services as processes of their own, as their users run them."""
+"""Both services as separate processes, as their users run them."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ _MEBIBYTE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service that serves.
+    """A running service.
 
     Attributes:
-        address: HOST:PORT of it.
-        pid: its process.
+        address: its HOST:PORT.
+        pid: its process id.
     """
 
     address: str
     pid: int
 
     def peak_memory_mib(self) -> float:
-        """Return the most memory it has had in use so far, MiB."""
+        """Return its peak memory so far, MiB."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(peak.split()[1]) / _MEBIBYTE
 
     def cpu_seconds(self) -> float:
-        """Return how much processor time it has used so far."""
+        """Return the processor time it has used so far."""
         times = psutil.Process(self.pid).cpu_times()
         return float(times.user + times.system)
 
 
 @asynccontextmanager
 async def status_service(database: Database, name: str) -> AsyncIterator[Service]:
-    """Run a status service with a database of its own, called ``name``."""
+    """Run a status service with a separate database, called ``name``."""
     folder = database.folder / name
     folder.mkdir(exist_ok=True)
     settings = {
@@ -65,8 +65,8 @@ async def service(module: str, folder: Path, settings: dict[str, str]) -> AsyncI
 
     Args:
         module: status_service or sender_service.
-        folder: where its database and its log go.
-        settings: environment variables beside the ones for that.
+        folder: the folder of its database and its log.
+        settings: additional environment variables.
     """
     name = module.removesuffix("_service")
     prefix = f"CLOSEOUT_{name.upper()}"

@@ -1,4 +1,4 @@
-"""Results a second through ReportResults into the status service."""
+"""Measure results a second through ReportResults into the status service."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StreamFigures:
-    """What one run measured.
+    """The figures of one run.
 
     Attributes:
         first_rate: results a second, all of them new.
         again_rate: results a second, all of them known.
-        service_cpu: processors the status service kept busy meanwhile.
-        load_cpu: processors the load kept busy meanwhile.
-        memory_mib: the most memory of the status service.
+        service_cpu: processors that the status service kept busy.
+        load_cpu: processors that the load kept busy.
+        memory_mib: peak memory of the status service.
     """
 
     first_rate: float
@@ -35,10 +35,10 @@ class StreamFigures:
 async def measure(database: Database, *, streams: int, results: int) -> StreamFigures:
     """Report ``results`` results over ``streams`` streams, then all of them again.
 
-    Each stream reports a campaign of its own.
+    Each stream reports another campaign.
 
     Raises:
-        RuntimeError: a campaign was not completed by its last result.
+        RuntimeError: the last result of a campaign did not complete it.
     """
     each = results // streams // RESULTS_A_FRAME * RESULTS_A_FRAME
     campaigns = [f"stream-{number}" for number in range(streams)]

@@ -1,4 +1,4 @@
-"""Measure the status service on one database, and say what was measured."""
+"""Measure the status service on one database, and format the figures."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 _STREAMS = (1, 4, 16)
 _FLOOR_ROWS = 200_000
-#: Of one measurement of streams, so that it takes seconds.
+#: Results of one measurement of streams, so that it takes seconds.
 _RESULTS = 500_000
 _LATENCY_SECONDS = 5.0
 _CAMPAIGNS = 200
 
 
 async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[str]:
-    """Yield what is to be printed, as it is measured."""
+    """Yield the tables, as soon as each is measured."""
     peak = 0.0
     rows = []
     floors = [await _floor(database)]

@@ -1,4 +1,4 @@
-"""What is printed: aligned columns of plain text."""
+"""Format tables: aligned columns of plain text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table, its columns aligned to the right."""
+    """Return a table with right-aligned columns."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     return "\n".join(
         "  " + "   ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
