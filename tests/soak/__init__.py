@@ -1,1 +1,1 @@
-"""Long load on several status services and one PostgreSQL, which are killed all along."""
+"""Load on several status services and one PostgreSQL, with constant faults."""

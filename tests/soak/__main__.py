@@ -1,6 +1,6 @@
 """Kill and freeze status services and PostgreSQL under load, then race: ``make soak``.
 
-Exit code 1 if anything was lost, counted wrong, completed twice or repaired.
+It exits with 1 if anything was lost, miscounted, completed twice or repaired.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--minutes", type=float, default=10, help="for each number of replicas")
     parser.add_argument("--replicas", type=int, nargs="+", default=[2, 4], help="default: 2 4")
     parser.add_argument("--rounds", type=int, default=10_000, help="races on each database, or 0")
-    parser.add_argument("--seed", type=int, help="that of an earlier run; default: a new one")
+    parser.add_argument("--seed", type=int, help="the seed of an earlier run; default: a new one")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     holds = True
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         races = "tests/integration/test_status_races.py"
         command = [sys.executable, "-m", "pytest", "-q", races, f"--race-rounds={options.rounds}"]
         holds &= subprocess.run(command, cwd=_ROOT, check=False).returncode == 0  # noqa: S603 - our own tests
-    print("Everything holds." if holds else f"SOMETHING IS WRONG. Again with: --seed {seed}")
+    print("All invariants hold." if holds else f"VIOLATIONS FOUND. Repeat with: --seed {seed}")
     return 0 if holds else 1
 
 

@@ -1,4 +1,4 @@
-"""Several status services on one PostgreSQL, as processes, and what befalls them."""
+"""Several status services on one PostgreSQL, as processes, and their faults."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from acceptance.processes import Service
 from providers.held_port import HeldPort
 from providers.postgresql_server import PostgresqlServer
 
-#: Seconds between two troubles, and how long each lasts, from and to.
+#: Seconds between two faults and seconds that a fault lasts, from and to.
 _BETWEEN = (0.3, 2.0)
 _LASTING = (0.1, 2.0)
-#: What may happen, and how often beside the others.
-_TROUBLES = {"kill": 6, "freeze": 3, "database kill": 2, "database freeze": 1}
-#: Log lines of a status service that must not be written.
+#: The faults and their weights.
+_FAULTS = {"kill": 6, "freeze": 3, "database kill": 2, "database freeze": 1}
+#: Events that a status service must not log.
 _DEFECTS = ("campaign_repaired", "record_failed", "call_failed", "background_work_failed")
 
 
 class Cluster:
-    """What :func:`cluster` makes.
+    """A running cluster; see :func:`cluster`.
 
     Attributes:
-        addresses: of the services; they keep them over restarts.
-        troubles: how often each kind of trouble happened.
-        violations: what was seen that must not be.
+        addresses: of the services; restarts keep them.
+        faults: how often each kind of fault happened.
+        violations: observations that contradict a promise.
     """
 
     def __init__(self, server: PostgresqlServer, url: str, services: list[Service]) -> None:
         self.addresses = [service.address for service in services]
-        self.troubles: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
         self.violations: list[str] = []
         self.server = server
         self.url = url
         self._services = services
 
-    async def trouble(self, chance: random.Random, stop: asyncio.Event) -> None:
-        """Kill and freeze services and the database until ``stop`` is set; all run then."""
+    async def inject_faults(self, chance: random.Random, stop: asyncio.Event) -> None:
+        """Kill and freeze services and the database until ``stop`` is set; then all run."""
         while not await within(chance.uniform(*_BETWEEN), stop):
-            (kind,) = chance.choices(list(_TROUBLES), list(_TROUBLES.values()))
+            (kind,) = chance.choices(list(_FAULTS), list(_FAULTS.values()))
             service, seconds = chance.choice(self._services), chance.uniform(*_LASTING)
-            self.troubles[kind] += 1
+            self.faults[kind] += 1
             if kind == "kill":
                 await asyncio.to_thread(service.kill)
                 await within(seconds, stop)
@@ -62,13 +62,13 @@ class Cluster:
                 await asyncio.to_thread(self.server.pause)
                 await within(seconds, stop)
                 await asyncio.to_thread(self.server.resume)
-            for one in self._services:
-                if not one.is_running:
-                    self.violations.append(f"{one.folder.name} ended with {one.wait()}")
-                    await asyncio.to_thread(one.start)
+            for replica in self._services:
+                if not replica.is_running:
+                    self.violations.append(f"{replica.folder.name} ended with {replica.wait()}")
+                    await asyncio.to_thread(replica.start)
 
     def check_logs(self) -> None:
-        """Note what the services logged that they must not."""
+        """Record the forbidden events that the services logged."""
         for service in self._services:
             for name in _DEFECTS:
                 self.violations += [f"{service.folder.name}: {e}" for e in service.events(name)]
@@ -82,7 +82,7 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path, replicas: int) -> Iterator[Cluster]:
-    """Start PostgreSQL and so many status services on one database of it."""
+    """Start PostgreSQL and ``replicas`` status services on one database."""
     with ExitStack() as running:
         server = running.enter_context(PostgresqlServer())
         url = server.create_database()
@@ -106,7 +106,7 @@ def cluster(folder: Path, replicas: int) -> Iterator[Cluster]:
 
 
 async def within(seconds: float, event: asyncio.Event) -> bool:
-    """Wait for ``event``; return False if it did not come in time."""
+    """Wait for ``event``; return False if it was not set in time."""
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()

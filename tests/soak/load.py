@@ -1,4 +1,4 @@
-"""Clients of the services: reporters that give up on nothing, and callers who meddle."""
+"""Clients of the services: reporters that never give up, and callers who interfere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from closeout.errors import (
 from soak.cluster import within
 from soak.stream import PATIENCE_SECONDS, Frame, ReportingStream
 
-#: Every so many campaigns one is large.
+#: One campaign in so many is large.
 _LARGE_EVERY = 25
 _SMALL, _LARGE = 300, 20_000
 _LARGEST_FRAME = 200
@@ -28,12 +28,12 @@ _AWAY = (CallCancelledError, DeadlineExceededError, UnavailableError)
 
 
 class Load:
-    """What was reported and acknowledged.
+    """The load, and what was acknowledged.
 
     Attributes:
         acknowledged: the best outcome acknowledged of each sequence, by campaign.
-        seen: how many results, frames, broken streams and calls there were.
-        violations: what was answered that must not be.
+        seen: the numbers of results, frames, broken streams and calls.
+        violations: answers that contradict a promise.
     """
 
     def __init__(self, addresses: Sequence[str], seed: int) -> None:
@@ -45,7 +45,7 @@ class Load:
         self._open: dict[str, None] = {}
 
     async def report(self, number: int, stop: asyncio.Event) -> None:
-        """Report campaign after campaign until ``stop`` is set, each to its end."""
+        """Report campaigns, each to its end, until ``stop`` is set."""
         chance = random.Random(f"{self._seed} reporter {number}")  # noqa: S311 - a load
         async with AsyncExitStack() as opened:
             clients = [
@@ -73,30 +73,30 @@ class Load:
         left = frames(total, chance)
         replay = left if chance.random() < 0.2 else []
         while left or replay:
-            if not left:  # all of it once more: nothing may change
+            if not left:  # report everything once more: nothing may change
                 left, replay = replay, []
-            taken = await self._stream(chance.choice(clients), name, left)
-            # What was not acknowledged comes again, with some of what was.
-            left = left[max(0, taken - chance.randint(0, 3)) if taken < len(left) else taken :]
+            acked = await self._stream(chance.choice(clients), name, left)
+            # Unacknowledged frames are repeated, with some acknowledged ones.
+            left = left[max(0, acked - chance.randint(0, 3)) if acked < len(left) else acked :]
         del self._open[name]
 
-    async def _stream(self, client: StatusClient, name: str, given: Sequence[Frame]) -> int:
+    async def _stream(self, client: StatusClient, name: str, batch: Sequence[Frame]) -> int:
         """Report frames on a new stream; return how many were acknowledged."""
-        stream = ReportingStream(client, name, given)
+        stream = ReportingStream(client, name, batch)
         if not await stream.run():
             self.seen["broken streams"] += 1
         self.violations += [f"{name}: {violation}" for violation in stream.violations]
         best = self.acknowledged[name]
-        for frame in given[: stream.acked]:
+        for frame in batch[: stream.acked]:
             self.seen["results"] += len(frame)
             for sequence, outcome in frame:
                 best[sequence] = max(best[sequence], outcome)
         self.seen["frames"] += stream.acked
         return stream.acked
 
-    async def meddle(self, number: int, stop: asyncio.Event) -> None:
-        """Make the calls that people make, on campaigns that are being reported."""
-        chance = random.Random(f"{self._seed} meddler {number}")  # noqa: S311 - a load
+    async def interfere(self, number: int, stop: asyncio.Event) -> None:
+        """Make the calls of operators, on campaigns that are being reported."""
+        chance = random.Random(f"{self._seed} operator {number}")  # noqa: S311 - a load
         async with AsyncExitStack() as opened:
             clients = [
                 await opened.enter_async_context(

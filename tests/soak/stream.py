@@ -1,4 +1,4 @@
-"""A reporter's side of one ReportResults call that may break or fall silent at any moment."""
+"""The client side of one ReportResults call that may break or fall silent at any moment."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from closeout.status.v1 import status_pb2 as pb
 Frame = Sequence[tuple[int, int]]
 
 _FRAMES_IN_FLIGHT = 8
-#: Without an acknowledgement for so long a reporter goes to another replica, seconds.
+#: After so long without an acknowledgement, a reporter changes the replica, seconds.
 PATIENCE_SECONDS = 4.0
 
 
 class ReportingStream:
-    """Reports frames of one campaign until all are acknowledged, or the stream breaks.
+    """Report frames of one campaign until all are acknowledged, or the stream breaks.
 
     Attributes:
-        acked: how many frames were acknowledged.
-        violations: answers that must not be.
+        acked: the number of acknowledged frames.
+        violations: answers that contradict a promise.
     """
 
     def __init__(self, client: StatusClient, campaign_id: str, frames: Sequence[Frame]) -> None:

@@ -1,4 +1,4 @@
-"""What must hold when all is over, read from the database by plain SQL."""
+"""Check what must hold at the end, with plain SQL."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _REPAIRED = """
 
 
 def violations(url: str, acknowledged: Mapping[str, bytearray]) -> dict[str, list[str]]:
-    """Return what is wrong, by what must hold: nothing, everywhere."""
+    """Return the violations of each check."""
     lost = []
     stored = {name: bytearray(len(best)) for name, best in acknowledged.items()}
     with psycopg.connect(url) as connection:
-        with connection.cursor("results") as cursor:  # on the server: there are millions
+        with connection.cursor("results") as cursor:  # a cursor on the server: there are millions
             cursor.execute(
                 "SELECT campaign_id, sequence, outcome FROM results JOIN campaigns USING (campaign)"
             )
