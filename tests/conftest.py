@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and options of all tests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, settings
 
 from providers.postgresql_server import PostgresqlServer
 
-# The same examples in every run: a test that fails for one person fails for all, and
-# a change is never blamed for what another seed would have found before it. To search
-# with new seeds, and for longer: pytest --hypothesis-profile=search.
+# All runs use the same examples: a test that fails for one person fails for all, and no
+# change is blamed for what another seed would have found before. To search with new
+# seeds, and for longer: pytest --hypothesis-profile=search.
 settings.register_profile(
     "repeatable",
     derandomize=True,
@@ -31,7 +31,7 @@ settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what `make soak` turns up."""
+    """Add the option of `make soak`."""
     parser.addoption(
         "--race-rounds",
         type=int,
@@ -42,20 +42,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def race_rounds(request: pytest.FixtureRequest) -> int:
-    """How many campaigns end in races."""
+    """The number of campaigns that end in races."""
     rounds: int = request.config.getoption("--race-rounds")
     return rounds
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[PostgresqlServer]:
-    """The PostgreSQL that tests share: take a database, and leave the server as it is."""
+    """The shared PostgreSQL: create a database in it, and leave the server unchanged."""
     with PostgresqlServer() as server:
         yield server
 
 
 @pytest.fixture
 def own_postgresql_server() -> Iterator[Callable[..., PostgresqlServer]]:
-    """Start servers that a test may stop, kill or set up as it likes."""
+    """Start servers that a test may stop, kill or configure."""
     with ExitStack() as servers:
         yield lambda *args, **kwargs: servers.enter_context(PostgresqlServer(*args, **kwargs))

@@ -1,4 +1,4 @@
-"""A port that stays its test's own while the server on it is down."""
+"""A port that a test keeps while its server is down."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _ON_LINUX = sys.platform == "linux"
 
 
 class HeldPort:
-    """A free port of 127.0.0.1 that nobody else is given until :meth:`close`.
+    """A free port of 127.0.0.1 that is reserved until :meth:`close`.
 
-    A socket is bound to it and never listens. So the system gives the port to nobody
-    who asks for a free one, and lets a server listen that sets SO_REUSEADDR, as all of
-    ours do. Elsewhere than on Linux a server could not: there the port is free again.
+    A socket is bound to the port and never listens. Linux then assigns the port to no
+    one who requests a free one, and lets a server with SO_REUSEADDR listen on it, as
+    all servers of the project do. On other systems the port is not reserved.
     """
 
     def __init__(self) -> None:
@@ -23,13 +23,13 @@ class HeldPort:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
-        #: HOST:PORT, as a service is told to listen.
+        #: HOST:PORT for the setting ``listen`` of a service.
         self.address = f"127.0.0.1:{self.port}"
         if not _ON_LINUX:
             self.close()
 
     def close(self) -> None:
-        """Give the port back; whoever listens on it goes on."""
+        """Release the port; a server that listens on it continues."""
         self._socket.close()
 
     def __enter__(self) -> Self:
@@ -41,5 +41,5 @@ class HeldPort:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the port back."""
+        """Release the port."""
         self.close()

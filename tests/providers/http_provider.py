@@ -1,14 +1,14 @@
-"""An HTTP server for tests whose recipients say what becomes of their messages.
+"""An HTTP server for tests: the address of a recipient scripts the answer.
 
 In a test: ``async with HttpProvider() as provider: … provider.url``.
 As a process: ``python tests/providers/http_provider.py --port 0 --ledger FILE``.
 
 The part of the address before ``+`` is the script, as in ``refuse400+x``: ``refuse400``,
 ``defer503`` (any status), ``defer429once`` (the first try only), ``cut`` (the connection
-is cut; not accepted), ``drop-after-data`` (accepted and in the ledger; the connection is
-cut), ``hang`` (no answer; not accepted), ``half`` (accepted; the answer's body stops half
-way), ``redirect`` (302 to where everything is accepted). Anything else is accepted. In the
-ledger, the idempotency key stands for the message id.
+breaks; not accepted), ``drop-after-data`` (accepted and in the ledger; the connection
+breaks), ``hang`` (no answer; not accepted), ``half`` (accepted; the body of the answer
+stops half way), ``redirect`` (302 to a path that accepts everything). Anything else is
+accepted. The ledger records the idempotency key as the message id.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SCRIPT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A request as it came."""
+    """A received request."""
 
     body: bytes
     headers: dict[str, str]
@@ -47,15 +47,15 @@ class Posted:
 
 
 class HttpProvider:
-    """The server; an asynchronous context manager that runs in the present event loop.
+    """The server; an asynchronous context manager in the running event loop.
 
     Args:
-        ledger: where accepted messages are written down; it is closed at the end.
+        ledger: records accepted messages; it is closed at the end.
         host: the address to listen on.
         port: the port; 0 for any free one.
-        latency_seconds: how long it thinks before it accepts a message.
-        retry_after: the Retry-After header of what is deferred; empty: none.
-        answer: the text of its answer to what it accepts; empty: JSON with an id.
+        latency_seconds: the delay before it accepts a message.
+        retry_after: the Retry-After header of deferred messages; empty: none.
+        answer: the body of the answer to accepted messages; empty: JSON with an id.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class HttpProvider:
 
     @property
     def url(self) -> str:
-        """Where it takes messages."""
+        """The URL that accepts messages."""
         return f"http://{self.host}:{self.port}/messages"
 
     async def __aenter__(self) -> Self:
-        """Listen; ``port`` is the real one from here on."""
+        """Listen; ``port`` is the assigned port from now on."""
         application = web.Application()
         application.router.add_post("/messages", self._take)
         application.router.add_route("*", "/elsewhere", self._accept)
@@ -102,7 +102,7 @@ class HttpProvider:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop listening, cut every connection, close the ledger."""
+        """Stop listening, close every connection and the ledger."""
         if self._runner:
             await self._runner.cleanup()
         self.ledger.close()
@@ -128,7 +128,7 @@ class HttpProvider:
             await self._accept(request)
         if word != "hang" and request.transport is not None:
             request.transport.abort()
-        await asyncio.Event().wait()  # ends when the connection does
+        await asyncio.Event().wait()  # ends with the connection
         raise AssertionError(word)
 
     async def _accept(self, request: web.Request) -> web.Response:

@@ -1,11 +1,11 @@
-"""Keeps one PostgreSQL server for as long as whoever started this process wants it.
+"""Keep one PostgreSQL server running while the parent process needs it.
 
-It makes a folder, a data directory in it, and then follows the commands on its
-standard input, one a line; each is answered with one line of JSON. When the input
-ends, because the other side is done or was killed, the server and the folder go.
+The keeper creates a folder with a data directory and then executes the commands on its
+standard input, one in a line; it answers each with one line of JSON. When the input
+ends, because the parent is done or was killed, it removes the server and the folder.
 
-Root can't run PostgreSQL: there it runs as ``nobody``, from a copy of the binaries,
-since the installed ones may lie where nobody can't go.
+Root can't run PostgreSQL: the server then runs as ``nobody``, from a copy of the
+binaries, because ``nobody`` may have no access to the installed ones.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if __name__ == "__main__":  # as pytest's pythonpath does it
 
 from providers.held_port import HeldPort
 
-#: How long the server may take to end, seconds: far longer than it does.
+#: Time limit for the end of the server, seconds; it needs far less.
 _PATIENCE_SECONDS = 30.0
 _STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _ON_LINUX = sys.platform == "linux"
 _SET_CHILD_SUBREAPER = 36
 _REMOVE_SEGMENT = 0
-#: The place of the shared memory segment's id in postmaster.pid, counted from zero.
+#: The line of the shared memory segment's id in postmaster.pid, counted from zero.
 _SEGMENT_LINE = 6
 
 
@@ -46,7 +46,7 @@ class Keeper:
 
     Args:
         settings: of postgresql.conf.
-        access: lines of pg_hba.conf that come first.
+        access: the first lines of pg_hba.conf.
     """
 
     def __init__(self, settings: dict[str, str], access: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ class Keeper:
             raise
 
     def _place(self) -> str | None:
-        """Return a folder for temporary ones that the server's user can pass through."""
+        """Return a parent for temporary folders that the server's user can traverse."""
         if not self._as:
             return None
         places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - mkdtemp follows
@@ -84,7 +84,7 @@ class Keeper:
         package = Path(found.submodule_search_locations[0])
         if not self._as:
             return package / "pginstall" / "bin"
-        # The programs find libraries and data by where they are themselves.
+        # The programs find libraries and data relative to their place.
         for source in (package / "pginstall", package.with_name(f"{package.name}.libs")):
             if source.exists():
                 shutil.copytree(
@@ -104,7 +104,7 @@ class Keeper:
             [
                 *(self._binaries / "initdb", "--pgdata", self.data),
                 *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"),
-                "--no-sync",  # what is made here is of no worth to anybody yet
+                "--no-sync",  # the data is worthless until the server starts
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -122,7 +122,7 @@ class Keeper:
         hba.write_text("".join(f"{line}\n" for line in access) + hba.read_text())
 
     def start(self) -> None:
-        """Start the server; it does not answer yet."""
+        """Start the server and do not wait until it answers."""
         if self.running():
             raise RuntimeError("it runs")
         with self.log.open("ab") as log:
@@ -138,13 +138,13 @@ class Keeper:
             )
 
     def start_as_standby(self) -> None:
-        """Start the server as one that replays and takes no writes, until it is promoted."""
+        """Start the server as a standby that takes no writes until it is promoted."""
         (self.data / "standby.signal").touch()
         self._hand_over(self.data / "standby.signal")
         self.start()
 
     def running(self) -> bool:
-        """Say whether the server runs."""
+        """Return whether the server runs."""
         return self._server is not None and self._server.poll() is None
 
     def stop(self, mode: str) -> None:
@@ -154,7 +154,7 @@ class Keeper:
             self._ended(self._server)
 
     def kill(self) -> None:
-        """End the server and all its processes at once, as a crash of the machine does."""
+        """Kill the server and all its processes, as a crash of the machine does."""
         if self._server is None or not self.running():
             return
         for process in self._stopped():
@@ -162,11 +162,11 @@ class Keeper:
         self._ended(self._server)
 
     def pause(self) -> None:
-        """Stop all its processes where they are."""
+        """Freeze all its processes."""
         self._stopped()
 
     def resume(self) -> None:
-        """Let all its processes go on."""
+        """Resume all its processes."""
         for process in reversed(self._processes()):
             process.resume()
 
@@ -178,7 +178,7 @@ class Keeper:
         return [first, *first.children(recursive=True)]
 
     def _stopped(self) -> list[psutil.Process]:
-        """Stop the first process, so that it starts no more, then the others."""
+        """Freeze the first process, so that it starts no more, then the others."""
         for process in self._processes()[:1]:
             process.suspend()
         processes = self._processes()
@@ -186,19 +186,19 @@ class Keeper:
             try:
                 process.suspend()
             except psutil.NoSuchProcess:
-                continue  # a connection that ended meanwhile
+                continue  # a connection that has ended
         return [process for process in processes if process.is_running()]
 
     def _ended(self, server: subprocess.Popen[bytes]) -> None:
         server.wait(_PATIENCE_SECONDS)
         try:
-            while True:  # its own, which became ours when it ended
+            while True:  # its child, which this process adopted
                 os.waitpid(-1, 0)
         except ChildProcessError:
             self._server = None
 
     def close(self) -> None:
-        """Leave nothing behind: no process, no shared memory, no folder."""
+        """Remove all processes, the shared memory and the folder."""
         try:
             self.resume()
             try:
@@ -211,7 +211,7 @@ class Keeper:
             shutil.rmtree(self.folder)
 
     def _release_memory(self) -> None:
-        """Remove the segment that a killed server left; the next start would have done it."""
+        """Remove the segment of a killed server, as its next start would do."""
         left = self.data / "postmaster.pid"
         if left.exists() and _ON_LINUX:
             segment = left.read_text().splitlines()[_SEGMENT_LINE].split()[1]
@@ -219,7 +219,7 @@ class Keeper:
 
 
 def main(settings: dict[str, str], access: Sequence[str]) -> None:
-    """Follow the commands on standard input until it ends."""
+    """Execute the commands on standard input until it ends."""
     if _ON_LINUX:
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())

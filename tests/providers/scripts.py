@@ -1,19 +1,19 @@
-"""What a test provider does, told by the recipient's address.
+"""The behaviour of a test provider, scripted by the recipient's address.
 
 The part before ``+`` is the script, as in ``refuse550+ann@example.com``:
 
 ``refuse550``      550 to the recipient (any code from 500)
 ``defer451``       451 to the recipient (any code from 400), every time
-``defer451once``   the same at the first try only
+``defer451once``   the same at the first attempt only
 ``reject554``      554 to the message (any code from 400)
-``reject451once``  the same at the first try only
+``reject451once``  the same at the first attempt only
 ``421``            421 to the recipient, and the connection closes
-``421once``        the same at the first try only
-``cut``            the connection is cut at the recipient
-``cutonce``        the same at the first try only
+``421once``        the same at the first attempt only
+``cut``            the connection breaks at the recipient
+``cutonce``        the same at the first attempt only
 ``stall``          no answer to the recipient
-``drop-after-data``    the message is accepted and in the ledger; the connection is cut
-``drop-before-accept`` the connection is cut when the message is there; not accepted
+``drop-after-data``    the message is accepted and in the ledger; the connection breaks
+``drop-before-accept`` the connection breaks after the message; not accepted
 ``hang``           no answer to the message; not accepted
 
 Anything else is accepted.
@@ -37,13 +37,13 @@ _MESSAGE_MOVES = {
 
 
 class Script:
-    """Decides by the address; remembers what it did once."""
+    """Choose the behaviour by the address, and remember one-time behaviour."""
 
     def __init__(self) -> None:
         self._done: set[str] = set()
 
     def on_recipient(self, address: str) -> Move | str:
-        """Decide when the recipient is named."""
+        """Return the behaviour at the recipient."""
         match = self._match(address, "refuse", "defer", "cut", "stall", "")
         if match is None:
             return Move.ACCEPT
@@ -52,7 +52,7 @@ class Script:
         return f"{match['code']} {match['code'][0]}.1.1 as the address asks"
 
     def on_message(self, address: str) -> Move | str:
-        """Decide when the message is there."""
+        """Return the behaviour after the message."""
         match = self._match(address, "reject", *_MESSAGE_MOVES)
         if match is None:
             return Move.ACCEPT

@@ -1,4 +1,4 @@
-"""An SMTP server for tests whose recipients say what becomes of their messages.
+"""An SMTP server for tests: the address of a recipient scripts the answer.
 
 In a test: ``async with smtp_provider.scripted() as provider: … provider.port``.
 As a process: ``python tests/providers/smtp_provider.py --port 0 --ledger FILE``.

@@ -1,4 +1,4 @@
-"""Versions of a database that a test writes itself."""
+"""Database versions that a test writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def upgrade(op):
 
 
 def written(folder: Path, *bodies: str) -> Migrations:
-    """Return a code whose versions do this, from 0001 on; ``op`` and ``sa`` are at hand."""
+    """Return migrations with these bodies, from 0001 on; they can use ``op`` and ``sa``."""
     versions = folder / f"up_to_{len(bodies)}" / "versions"
     versions.mkdir(parents=True, exist_ok=True)
     for revision, body in enumerate(bodies, start=1):
