@@ -1,4 +1,4 @@
-"""Seeded bugs still fit the source; ``make mutants`` shows that each is seen by its test."""
+"""Seeded bugs still fit the source; ``make mutants`` shows that their tests detect them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def a_mutant(*edits: Edit, test: str = "t.py::test_it") -> Mutant:
 
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=lambda mutant: mutant.name)
 def test_a_mutant_fits_the_source(mutant: Mutant) -> None:
-    """What it changes is there exactly once, the result is Python, and its test exists."""
+    """Its text exists exactly once, the result is Python, and its test exists."""
     changed = mutant.sources(ROOT)
     assert all((ROOT / file).read_text() != source for file, source in changed.items())
     mutant.check_test(ROOT)
 
 
 def test_the_names_of_mutants_are_unique() -> None:
-    """None hides another."""
+    """No mutant hides another."""
     assert len(MUTANTS) == len(STATUS_BUGS) + len(RESULT_BUGS) + len(SENDER_BUGS)
 
 
@@ -43,7 +43,7 @@ def test_the_table_of_seeded_bugs_is_theirs() -> None:
 
 
 def test_each_mutant_breaks_a_line_that_is_promised() -> None:
-    """The letter of a mutant is one of docs/reliability.md, or it breaks what a call promises."""
+    """The invariant of a mutant is one of docs/reliability.md, or API."""
     document = (ROOT / "docs" / "reliability.md").read_text()
     promised = re.findall(r"^\| ([SL]\d+) \|", document, re.MULTILINE)
     assert {mutant.invariant for mutant in MUTANTS.values()} <= {*promised, "API"}
@@ -51,22 +51,22 @@ def test_each_mutant_breaks_a_line_that_is_promised() -> None:
 
 @pytest.mark.parametrize("source", ["", "a = 1\na = 1\n"], ids=["gone", "twice"])
 def test_a_mutant_that_does_not_fit_is_refused(tmp_path: Path, source: str) -> None:
-    """A text that is gone or not unique is told, with the file and the text."""
+    """The error for a missing or repeated text names the file and the text."""
     (tmp_path / "x.py").write_text(source)
     with pytest.raises(StaleMutantError, match=r"x\.py has [02] times: 'a = 1"):
         a_mutant(Edit("x.py", "a = 1\n", "a = 2\n")).sources(tmp_path)
 
 
 def test_a_mutant_that_is_no_python_is_refused(tmp_path: Path) -> None:
-    """A mutant that can't be loaded would be killed by any test."""
+    """A mutant with a syntax error is refused: any test would kill it."""
     (tmp_path / "x.py").write_text("a = 1\n")
     with pytest.raises(StaleMutantError, match=r"x\.py: .*syntax"):
         a_mutant(Edit("x.py", "1", "= 1")).sources(tmp_path)
 
 
 @pytest.mark.parametrize("test", ["no.py::test_it", "t.py::test_its", "t.py::test_"])
-def test_a_test_that_is_gone_is_told(tmp_path: Path, test: str) -> None:
-    """A test that was renamed is missed, also if another begins like it."""
+def test_a_missing_test_is_reported(tmp_path: Path, test: str) -> None:
+    """A renamed test is reported, even if another test begins with its name."""
     (tmp_path / "t.py").write_text("def test_it() -> None: ...\n")
     a_mutant().check_test(tmp_path)
     with pytest.raises(StaleMutantError, match=f"no test {test}"):
@@ -98,6 +98,6 @@ def ranked(new: str, *, file: str = "status_service/domain.py") -> Mutant:
 def test_only_a_test_that_fails_over_the_mutant_kills_it(
     mutant: Mutant, verdict: Verdict, why: str
 ) -> None:
-    """What survives, is not loaded or breaks everything does not count as seen."""
+    """A mutant that survives, is not loaded or breaks everything does not count as killed."""
     outcome = run(mutant)
     assert (outcome.verdict, outcome.why[: len(why)]) == (verdict, why), outcome.output

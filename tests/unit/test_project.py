@@ -1,4 +1,4 @@
-"""The project itself: what is written down in two places says the same in both."""
+"""The project: facts that are written in two places agree."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ CLIENT = tomllib.loads((CLIENT_ROOT / "pyproject.toml").read_text())
 REQUIREMENTS = [
     Requirement(text) for project in (SERVER, CLIENT) for text in project["project"]["dependencies"]
 ]
-#: The distributions of this repository: no lock file names them.
+#: The distributions of this repository; no lock file names them.
 OURS = {CLIENT["project"]["name"], SERVER["project"]["name"]}
 GENERATED = CLIENT_ROOT / "closeout"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
 def floor(name: str) -> Version:
-    """Return the oldest version of a package that the distributions take."""
-    (requirement,) = (wanted for wanted in REQUIREMENTS if wanted.name == name)
+    """Return the oldest version of a package that the distributions accept."""
+    (requirement,) = (known for known in REQUIREMENTS if known.name == name)
     (version,) = (part.version for part in requirement.specifier if part.operator == ">=")
     return Version(version)
 
 
 def pinned(lock: Path) -> dict[str, list[str]]:
-    """Return the lines of a lock file by the package they pin."""
+    """Return the lines of a lock file by pinned package."""
     entries = re.split(r"\n(?! )", lock.read_text().strip())
     return {
         canonicalize_name(Requirement(first.rstrip(" \\")).name): [first, *rest]
@@ -53,7 +53,7 @@ def test_generated_code_is_current() -> None:
 
 @pytest.mark.parametrize("service", ["status", "sender"])
 def test_the_floor_of_grpcio_is_that_of_the_generated_code(service: str) -> None:
-    """A user with the oldest grpcio we take can import the generated code."""
+    """The generated code can be imported with the oldest accepted grpcio."""
     source = (GENERATED / service / "v1" / f"{service}_pb2_grpc.py").read_text()
     demanded = re.findall(r"^GRPC_GENERATED_VERSION = '(.+)'$", source, re.MULTILINE)
     assert [floor("grpcio")] == [Version(version) for version in demanded]
@@ -61,21 +61,21 @@ def test_the_floor_of_grpcio_is_that_of_the_generated_code(service: str) -> None
 
 @pytest.mark.parametrize("file", ["status/v1/status", "sender/v1/sender", "status/v1/error_reason"])
 def test_the_floor_of_protobuf_is_that_of_the_generated_code(file: str) -> None:
-    """A user with the oldest protobuf we take can import the generated code."""
+    """The generated code can be imported with the oldest accepted protobuf."""
     source = (GENERATED / f"{file}_pb2.py").read_text()
     demanded = re.findall(r"^# Protobuf Python Version: (.+)$", source, re.MULTILINE)
     assert [floor("protobuf")] == [Version(version) for version in demanded]
 
 
 def test_imports_keep_the_contracts(capsys: pytest.CaptureFixture[str]) -> None:
-    """Services and callers stay apart, and inside a service imports go down its layers."""
+    """Services and callers are separate, and imports follow the layers of each service."""
     broken = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
     assert not broken, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["dev.txt", "uv.txt"])
 def test_every_pin_has_a_version_and_hashes(name: str) -> None:
-    """An installation takes exactly the files that were locked."""
+    """An installation uses exactly the locked files."""
     for first, *rest in pinned(ROOT / "requirements" / name).values():
         assert re.match(r"[a-z0-9.-]+==\S+ ", first), first
         assert rest, first
@@ -85,20 +85,20 @@ def test_every_pin_has_a_version_and_hashes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["dev.txt", "uv.txt"])
 def test_lock_files_name_no_index(name: str) -> None:
-    """Everybody installs from the index of their own configuration."""
+    """Everyone installs from the index that they have configured."""
     assert not re.search(r"://|--(?!hash=)", (ROOT / "requirements" / name).read_text())
 
 
 def test_lock_file_satisfies_the_project() -> None:
-    """Every requirement and every tool is pinned to a version the project takes."""
+    """Every requirement and every tool is pinned to an accepted version."""
     pins = pinned(ROOT / "requirements" / "dev.txt")
     optional = SERVER["project"]["optional-dependencies"].values()
-    wanted = [
+    requirements = [
         *REQUIREMENTS,
         *(Requirement(text) for group in optional for text in group),
         *(Requirement(text) for text in SERVER["dependency-groups"]["dev"]),
     ]
-    for requirement in wanted:
+    for requirement in requirements:
         if requirement.name in OURS:
             assert requirement.name not in pins
             continue
@@ -108,7 +108,7 @@ def test_lock_file_satisfies_the_project() -> None:
 
 
 def test_readme_names_the_two_commands() -> None:
-    """A newcomer finds how to see it run and how to test it."""
+    """The README shows how to see it run and how to test it."""
     readme = (ROOT / "README.md").read_text()
     assert "make demo" in readme
     assert "make test" in readme
@@ -116,7 +116,7 @@ def test_readme_names_the_two_commands() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_documents_name_only_targets_of_the_makefile(document: Path) -> None:
-    """A command that a document shows exists."""
+    """Every make command in a document exists."""
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", document.read_text())) <= {
@@ -127,7 +127,7 @@ def test_documents_name_only_targets_of_the_makefile(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    """A relative link names a file, and a heading of it if it names one."""
+    """A relative link names an existing file, and an existing heading of it."""
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
         if re.match(r"[a-z]+:", target):
             continue
@@ -142,7 +142,7 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 
 
 def test_code_of_the_readme_is_that_of_the_example() -> None:
-    """The Python a newcomer reads is part of a script that runs."""
+    """The Python code of the README is part of a script that runs."""
     blocks = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     example = (ROOT / "examples" / "report_results.py").read_text()
     script = [line.strip() for line in example.splitlines()]
@@ -154,7 +154,7 @@ def test_code_of_the_readme_is_that_of_the_example() -> None:
 
 
 def test_the_distributions_take_each_other_in_one_version() -> None:
-    """Services and client of a release fit together."""
+    """The distributions of a release require each other in its version."""
     server, client = SERVER["project"], CLIENT["project"]
     assert f"{client['name']}=={client['version']}" in server["dependencies"]
     extra = client["optional-dependencies"]["server"]
@@ -173,7 +173,7 @@ def wheel_names(project: Path, folder: Path) -> set[str]:
 
 
 def test_the_wheel_of_the_services_has_what_it_needs_outside_of_a_clone(tmp_path: Path) -> None:
-    """Without the sources, types, versions of databases and the demo's campaign are there."""
+    """The wheel contains types, database versions and the campaign of the demo."""
     names = wheel_names(ROOT, tmp_path)
     paths = SERVER["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     packages = {Path(path).name for path in paths}
@@ -191,7 +191,7 @@ def test_the_wheel_of_the_services_has_what_it_needs_outside_of_a_clone(tmp_path
 
 
 def test_the_wheel_of_the_client_has_clients_and_generated_code_only(tmp_path: Path) -> None:
-    """An application gets one package, with types, and nothing of the services."""
+    """The wheel contains one package with types, and nothing of the services."""
     names = wheel_names(CLIENT_ROOT, tmp_path)
     sources = {
         str(path.relative_to(CLIENT_ROOT))

@@ -1,4 +1,4 @@
-"""What the documents list is what the code has: every error, every setting."""
+"""The documents list what the code has: every error, setting, event and invariant."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ SETTINGS = [(table, name) for table, model in TABLES.items() for name in model.m
 
 
 def rows(document: str, columns: int) -> list[list[str]]:
-    """Return the rows of the tables of a document that have so many columns."""
+    """Return the rows of all tables of a document that have ``columns`` columns."""
     lines = (DOCS / document).read_text().splitlines()
     table = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")]
     return [[cell.strip() for cell in row] for row in table if len(row) == columns]
 
 
 def errors_of(kind: type[errors.ServiceError]) -> set[type[errors.ServiceError]]:
-    """Return ``kind`` and all that derives from it."""
+    """Return ``kind`` and all classes derived from it."""
     return {kind}.union(*(errors_of(derived) for derived in kind.__subclasses__()))
 
 
 def code_of(reason: str) -> str:
-    """Return what docs/errors.md says is the code of a reason."""
+    """Return the code of a reason in docs/errors.md."""
     (code,) = (row[1] for row in rows("errors.md", 4) if row[0] == f"`{reason}`")
     return code
 
 
 def written(value: Any) -> str:
-    """Return a default as docs/settings.md writes it."""
+    """Return a default in the notation of docs/settings.md."""
     if isinstance(value, pydantic.SecretStr):
         return "empty"
     if isinstance(value, enum.Enum):
@@ -69,12 +69,12 @@ def written(value: Any) -> str:
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_has_its_line(reason: str) -> None:
-    """Whoever meets an error finds its code, its cause and what to do."""
+    """Every reason is documented with its code, its cause and what to do."""
     assert [all(row) for row in rows("errors.md", 4) if row[0] == f"`{reason}`"] == [True]
 
 
 def test_the_table_of_errors_lists_nothing_else() -> None:
-    """A reason that is gone does not live on in the document."""
+    """The document has no removed reason."""
     listed = [row[0].strip("`") for row in rows("errors.md", 4)[2:]]
     assert sorted(listed) == REASONS
 
@@ -85,20 +85,20 @@ def test_the_table_of_errors_lists_nothing_else() -> None:
 def test_every_error_has_a_known_reason_and_its_documented_code(
     error: type[errors.ServiceError],
 ) -> None:
-    """What a service raises is in the contract, with the code that the document names."""
+    """Every error has a reason of the contract, and the documented code."""
     assert code_of(error.reason) == f"`{error.code.name}`"
 
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_is_raised_by_a_service(reason: str) -> None:
-    """The contract lists no reason that can't occur."""
+    """Every reason of the contract has an error class."""
     raised = {error.reason for error in errors_of(errors.ServiceError)}
     assert reason in raised
 
 
 @pytest.mark.parametrize(("table", "name"), SETTINGS)
 def test_every_setting_has_its_line(table: str, name: str) -> None:
-    """A setting is documented with its variable and the default that it has."""
+    """Every setting is documented with its variable and its default."""
     field = TABLES[table].model_fields[name]
     lines = [row for row in rows("settings.md", 4) if row[1] == f"`{PREFIX}{table}_{name}`".upper()]
     assert [(row[0], row[2], bool(row[3])) for row in lines] == [
@@ -107,7 +107,7 @@ def test_every_setting_has_its_line(table: str, name: str) -> None:
 
 
 def test_the_tables_of_settings_list_nothing_else() -> None:
-    """A setting that is gone does not live on in the document."""
+    """The document has no removed setting."""
     listed = {
         row[1].strip("`") for row in rows("settings.md", 4) if row[1].startswith(f"`{PREFIX}")
     }
@@ -116,7 +116,7 @@ def test_the_tables_of_settings_list_nothing_else() -> None:
 
 @pytest.mark.parametrize("secret", ["plain", "whsec_" + base64.b64encode(b"behind it").decode()])
 def test_the_check_of_signatures_shown_takes_our_requests(secret: str) -> None:
-    """Whoever copies the code of docs/webhook.md takes what we signed, and nothing else."""
+    """The code of docs/webhook.md accepts signed requests, and nothing else."""
     (source,) = re.findall(r"```python\n(.+?)```", (DOCS / "webhook.md").read_text(), re.DOTALL)
     code: dict[str, Any] = {}
     exec(source, code)  # noqa: S102 - our own document
@@ -132,7 +132,7 @@ def test_the_check_of_signatures_shown_takes_our_requests(secret: str) -> None:
 
 
 def test_the_log_lines_listed_for_operators_exist() -> None:
-    """Whoever sets an alert on an event of docs/operations.md sets it on one that is logged."""
+    """Every event of docs/operations.md is logged by a service."""
     sources = "".join(
         path.read_text()
         for package in ("service_runtime", "status_service", "sender_service")
@@ -146,7 +146,7 @@ def test_the_log_lines_listed_for_operators_exist() -> None:
 
 
 def test_each_invariant_is_named_by_the_tests_that_show_it() -> None:
-    """A claim of docs/reliability.md leads to a test that speaks of it, and none is left out."""
+    """Every invariant of docs/reliability.md names tests that name the invariant."""
     named = {row[0]: row[2] for row in rows("reliability.md", 3) if re.match(r"[SL]\d", row[0])}
     assert list(named) == [*(f"S{n}" for n in range(1, 16)), *(f"L{n}" for n in range(1, 6))]
     for invariant, links in named.items():

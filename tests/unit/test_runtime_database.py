@@ -1,4 +1,4 @@
-"""The store under both services: durability, transactions, threads, and who may open it."""
+"""The store of both services: durability, transactions, threads and the file lock."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_s7_commits_are_synchronous(store: Store) -> None:
 
 
 async def test_work_that_fails_leaves_nothing(store: Store) -> None:
-    """An exception rolls the transaction back, reaches the caller as it is, and the store lives."""
+    """An exception rolls the transaction back and reaches the caller; the store still works."""
 
     def failing(connection: sa.Connection) -> None:
         _add(connection)
@@ -76,7 +76,7 @@ async def test_work_that_fails_leaves_nothing(store: Store) -> None:
 
 
 async def test_a_cancelled_caller_does_not_reach_into_the_transaction(store: Store) -> None:
-    """Work that runs ends as it would, though whoever asked for it is gone."""
+    """Running work completes although its caller was cancelled."""
     running, go_on = threading.Event(), threading.Event()
 
     def slow(connection: sa.Connection) -> None:
@@ -95,7 +95,7 @@ async def test_a_cancelled_caller_does_not_reach_into_the_transaction(store: Sto
 
 
 async def test_s4_a_write_holds_the_lock_from_its_beginning(tmp_path: Path, store: Store) -> None:
-    """What a write transaction has read stays true to its end: nobody else writes meanwhile."""
+    """Rows that a write transaction has read stay unchanged until its end."""
     other = dbapi2.connect(
         tmp_path / "x.db", timeout=0, isolation_level=None, check_same_thread=False
     )
@@ -115,7 +115,7 @@ async def test_s4_a_write_holds_the_lock_from_its_beginning(tmp_path: Path, stor
 
 
 async def test_reads_go_on_beside_a_write(store: Store) -> None:
-    """A write in progress holds up no read, which sees what was there before."""
+    """A write in progress blocks no read; the read sees the previous state."""
     written, go_on = threading.Event(), threading.Event()
 
     def slow(connection: sa.Connection) -> None:
@@ -134,7 +134,7 @@ async def test_reads_go_on_beside_a_write(store: Store) -> None:
 async def test_s15_a_database_that_fails_is_unavailable_until_it_takes_something(
     store: Store, tmp_path: Path
 ) -> None:
-    """A failure is logged and surfaced; an empty transaction is no sign of health, a probe is."""
+    """A failure is logged and raised; a probe restores health, an empty transaction does not."""
     by_hand = dbapi2.connect(tmp_path / "x.db", timeout=20)
     by_hand.execute("ALTER TABLE things RENAME TO away")
     by_hand.commit()
@@ -154,7 +154,7 @@ async def test_s15_a_database_that_fails_is_unavailable_until_it_takes_something
 
 
 async def test_s15_a_probe_finds_a_full_database(store: Store) -> None:
-    """The probe takes up room, so it fails where nothing can be stored, and leaves no trace."""
+    """The probe allocates space, so it fails on a full disk; it leaves no trace."""
 
     def tables(connection: sa.Connection) -> list[str]:
         return sa.inspect(connection).get_table_names()
@@ -181,7 +181,7 @@ async def test_s15_a_probe_finds_a_full_database(store: Store) -> None:
 def test_a_second_store_on_the_file_is_refused_and_the_first_goes_on(
     tmp_path: Path, things: Migrations
 ) -> None:
-    """The message names the file and who has it; the file is free after a close."""
+    """The message names the file and its holder; a close releases the file."""
     url = f"sqlite:///{tmp_path}/x.db"
     first = Store(url, things, holder="first service")
     with pytest.raises(StartupError) as caught:
@@ -195,7 +195,7 @@ def test_a_second_store_on_the_file_is_refused_and_the_first_goes_on(
 def test_a_file_that_is_no_database_is_refused_and_let_go(
     tmp_path: Path, things: Migrations
 ) -> None:
-    """The message says so, and a store can be made there once the file is gone."""
+    """The message names the cause; a store can be created after the file is removed."""
     file = tmp_path / "x.db"
     file.write_bytes(b"nonsense" * 1_000)
     with pytest.raises(StartupError, match="not a database"):
@@ -205,7 +205,7 @@ def test_a_file_that_is_no_database_is_refused_and_let_go(
 
 
 def test_the_files_are_their_owners_alone(tmp_path: Path, things: Migrations) -> None:
-    """Addresses are in it: nobody else may read the database."""
+    """Only the owner may read the database, because it has addresses."""
     Store(f"sqlite:///{tmp_path}/new/x.db", things, holder="test").close()
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
     assert (tmp_path / "new" / "x.db").stat().st_mode & 0o077 == 0
@@ -229,7 +229,7 @@ def test_the_files_are_their_owners_alone(tmp_path: Path, things: Migrations) ->
 def test_what_is_no_supported_database_is_refused(
     url: str, tmp_path: Path, things: Migrations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one line, without a password, and without a file left behind."""
+    """The message is one line without a password, and no file remains."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StartupError) as caught:
         Store(url, things, holder="test")
@@ -245,7 +245,7 @@ def test_what_is_no_supported_database_is_refused(
     )
 )
 def test_times_are_kept_to_the_microsecond(moment: datetime) -> None:
-    """A time goes into the database and comes out as the same time in UTC."""
+    """A stored time is read as the same time in UTC."""
     kind = UtcTime()
     bound = kind.process_bind_param(moment, sa.create_engine("sqlite://").dialect)
     assert isinstance(bound, int)
@@ -253,11 +253,11 @@ def test_times_are_kept_to_the_microsecond(moment: datetime) -> None:
 
 
 async def test_the_clock_is_the_databases_and_goes_forward(store: Store) -> None:
-    """The database tells the time, aware and in UTC, and never goes back within a transaction."""
+    """The clock of the database is aware, in UTC, and monotonic within a transaction."""
 
     def clocks(connection: sa.Connection) -> list[datetime]:
         return [read_clock(connection) for _ in range(50)]
 
-    told = await store.read(clocks)
-    assert told == sorted(told)
-    assert abs(told[0] - datetime.now(UTC)) < timedelta(minutes=1)
+    times = await store.read(clocks)
+    assert times == sorted(times)
+    assert abs(times[0] - datetime.now(UTC)) < timedelta(minutes=1)

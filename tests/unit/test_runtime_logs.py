@@ -1,4 +1,4 @@
-"""What the log says, and what it must never say."""
+"""What the log contains, and what it must never contain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ except ValueError:
 
 
 def test_a_stack_is_logged_without_the_values_in_it() -> None:
-    """S15: a crash is logged with its stack, and no address of a recipient gets there."""
+    """S15: a crash is logged with its stack and without the address of a recipient."""
     run = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True
     )

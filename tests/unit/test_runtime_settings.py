@@ -1,4 +1,4 @@
-"""Settings: where they come from, who wins, and one line for each mistake."""
+"""Settings: their sources, their precedence, and one line for each mistake."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from status_service.settings import Settings
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A closeout.toml of the developer's is none of the test's."""
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The developer's closeout.toml does not affect the tests."""
     monkeypatch.chdir(tmp_path)
 
 
 def test_everything_has_a_default() -> None:
-    """Without environment and file a service starts with its defaults."""
+    """Without environment and file a service has its defaults."""
     assert load(Settings, {}) == Settings()
     assert load(Settings, {}).status.listen == "127.0.0.1:50051"
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
-    """A variable beats the same field of the file; other fields of the file stay."""
+    """A variable overrides the same field of the file; other fields of the file apply."""
     file = tmp_path / "my.toml"
     file.write_text('[status]\nlisten = "127.0.0.1:1"\nqueue_frames = 7\n[log]\nlevel = "debug"\n')
     environment = {"CLOSEOUT_CONFIG": str(file), "CLOSEOUT_STATUS_LISTEN": "127.0.0.1:2"}
@@ -36,13 +36,13 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_the_file_of_the_working_folder_is_read(tmp_path: Path) -> None:
-    """closeout.toml in the working folder counts without being named."""
+    """closeout.toml in the working folder is read by default."""
     (tmp_path / "closeout.toml").write_text("[status]\ngrace_seconds = 1.5\n")
     assert load(Settings, {}).status.grace_seconds == 1.5
 
 
 def test_a_channel_may_have_an_underscore_in_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variables of a channel ``my_sms`` are told from those of a section ``my``."""
+    """The variables of a channel ``my_sms`` are not those of a section ``my``."""
 
     class Sms(Section):
         """A table of settings."""
@@ -90,7 +90,7 @@ def test_settings_of_the_other_service_and_of_others_are_passed_over(tmp_path: P
     ],
 )
 def test_a_wrong_variable_is_named_in_one_line(environment: dict[str, str], expected: str) -> None:
-    """The message names the variable, what was expected or meant, and is one line."""
+    """The message is one line with the variable and the expected value or name."""
     with pytest.raises(StartupError) as caught:
         load(Settings, environment)
     assert expected in str(caught.value)
@@ -110,7 +110,7 @@ def test_a_wrong_variable_is_named_in_one_line(environment: dict[str, str], expe
     ],
 )
 def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, text: str, expected: str) -> None:
-    """The message names the file, the table and the field, and is one line."""
+    """The message is one line with the file, the table and the field."""
     (tmp_path / "closeout.toml").write_bytes(text.encode("latin-1"))
     with pytest.raises(StartupError) as caught:
         load(Settings, {})
