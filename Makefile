@@ -1,24 +1,24 @@
-# `make` alone says what there is.
-# Needs Python 3.11 or newer, make, and a package index that pip can reach.
+# `make` lists all targets.
+# It needs Python 3.11 or newer, make, and a package index that pip can reach.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# The interpreter that .venv is made with; empty: the first that is new enough.
+# The interpreter for .venv; empty: the first one that is new enough.
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
-# Written last, so an installation that was interrupted is made again. Its shell and
-# all it starts hold a lock, so the second of two at once waits for the first, also
-# for what an interrupted one left running.
+# Written last, so that an interrupted installation is repeated. The shell of the recipe
+# and its children hold a lock, so a second installation waits for the first one, and
+# for processes that an interrupted one left.
 INSTALLED := $(VENV)/.installed
 
 .PHONY: help
-help: ## Say what there is (the default)
+help: ## List all targets (the default)
 	@awk 'BEGIN { FS = ":.*## " } /^[.a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: venv
-venv: $(INSTALLED) ## Make .venv with everything in it; the other targets do it by themselves
+venv: $(INSTALLED) ## Create .venv with all requirements; the other targets do so by themselves
 
 $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	@set -eu; \
@@ -34,7 +34,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	exec 9< requirements/dev.txt; \
 	"$$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'; \
 	if ! [ -e $@ ] || ! $(BIN)/python -c '' 2>/dev/null; then \
-		echo "Making $(VENV) with $$("$$python" -V), once; this takes a minute or two."; \
+		echo "Creating $(VENV) with $$("$$python" -V), once; this takes a minute or two."; \
 		"$$python" -m venv --clear $(VENV); \
 	fi; \
 	rm -f $@; \
@@ -45,11 +45,10 @@ $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	touch $@
 
 .PHONY: demo
-demo: $(INSTALLED) ## Send a real campaign from end to end and see it complete, then see a stuck one repaired
+demo: $(INSTALLED) ## Send a real campaign until it is COMPLETED, then repair a stuck one
 	@$(BIN)/closeout demo
 
-# How many processes share the tests; 0 is for a debugger. Each starts a PostgreSQL, and
-# more than two were no faster on two cores.
+# How many processes share the tests; 0 is for a debugger. Each starts a PostgreSQL.
 WORKERS ?= 2
 
 .PHONY: test
@@ -57,7 +56,7 @@ test: $(INSTALLED) ## Run all tests: unit, integration, acceptance
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: mutants
-mutants: $(INSTALLED) ## Put known bugs back one at a time, and see that a test fails for each
+mutants: $(INSTALLED) ## Put known bugs back one at a time, and check that a test fails for each
 	@cd tests && ../$(BIN)/python -m mutants
 
 .PHONY: soak
@@ -77,18 +76,18 @@ lint: $(INSTALLED) ## Check style, types, import contracts, and that the generat
 protos: $(INSTALLED) ## Generate the code below clients/python from protos
 	@$(BIN)/python clients/python/generate.py
 
-# How many results a campaign has before more are measured; empty: the small sizes.
+# The numbers of stored results with which growth is measured; empty: the small ones.
 SIZES ?=
 # The size of the campaign that goes through both services; empty: 100,000.
 MESSAGES ?=
 
 .PHONY: bench
-bench: $(INSTALLED) ## Measure this machine beside the rates of its bare databases; SIZES="100000 10000000" for large ones
-	@# Without the first, gRPC remarks on every process; PostgreSQL is the one of the tests.
+bench: $(INSTALLED) ## Measure this machine against its bare databases; SIZES="100000 10000000" for large campaigns
+	@# The variable silences a remark of gRPC in each process; PostgreSQL is that of the tests.
 	@GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m benchmarks \
 		$(if $(SIZES),--sizes $(SIZES)) $(if $(MESSAGES),--messages $(MESSAGES))
 
-# Keeps the pins that still fit; `make lock UPGRADE=1` moves all of them.
+# Keeps the pins that still fit; `make lock UPGRADE=1` moves all pins.
 .PHONY: lock
 lock: ## Pin the requirements of both pyproject.toml, with hashes, in requirements/dev.txt
 	@set -eu; \

@@ -1,8 +1,8 @@
 """Report results from a sender of your own: ``python examples/report_results.py``.
 
-It registers a campaign at the status service, says how many messages there are,
-sends them (here it only pretends to) and reports one result for each. The last one
-completes the campaign. Any language with gRPC can do the same.
+It registers a campaign at the status service, states how many messages there are,
+pretends to send them, and reports one result for each. The last result completes the
+campaign. Any language with gRPC can do the same.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ RESULTS_A_FRAME = 500
 
 
 async def report(status: StatusClient, campaign_id: str, results: list[Result]) -> None:
-    """Report results, and return once every one of them is stored for good.
+    """Report results and return when all of them are stored.
 
     Raises:
-        UnavailableError: the service went away. Repeating all of it is safe.
-        ClientError: the service refuses the stream.
-        RuntimeError: the service refuses a frame; it says why.
+        UnavailableError: the service is not available. Repeating the call is safe.
+        ClientError: the service refused the stream.
+        RuntimeError: the service rejected a frame; the text has the reason.
     """
     stream = status.report_results()
     try:
@@ -59,7 +59,7 @@ async def report(status: StatusClient, campaign_id: str, results: list[Result]) 
 
 
 def send(sequence: int) -> Result:
-    """Send message number ``sequence`` and return what became of it."""
+    """Send message number ``sequence`` and return its result."""
     if sequence % 100 == 0:
         return Result(
             sequence=sequence, outcome=Result.FAILED, attempt=1, code="550", detail="no such user"
@@ -68,7 +68,7 @@ def send(sequence: int) -> Result:
 
 
 async def main(address: str, total: int) -> None:
-    """Send a campaign of ``total`` messages and print how it ended."""
+    """Send a campaign of ``total`` messages and print its final state."""
     campaign_id = f"example-{uuid.uuid4()}"
     async with StatusClient(address) as status:
         await status.create_campaign(campaign_id=campaign_id, display_name="Mine", channel="mine")
@@ -85,6 +85,6 @@ async def main(address: str, total: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address", nargs="?", default="127.0.0.1:50051", help="status service")
-    parser.add_argument("--total", type=int, default=2000, help="how many messages")
+    parser.add_argument("--total", type=int, default=2000, help="number of messages")
     arguments = parser.parse_args()
     asyncio.run(main(arguments.address, arguments.total))
