@@ -12,7 +12,7 @@ from service_runtime.errors import StartupError
 class DatabaseFile:
     """Lock ``PATH.lock`` while the process runs.
 
-    The kernel releases the lock when the process ends, however it ends. Other tools
+    The kernel releases the lock at any end of the process. Other tools
     can still read the database.
 
     Args:

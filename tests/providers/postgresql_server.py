@@ -7,7 +7,7 @@ In a test::
         ... server.kill() ... server.start() ...
 
 :mod:`providers.postgresql_keeper` runs its processes, so they and their folder
-disappear soon after the process of the test ends, however it ends. The methods block:
+disappear soon after the process of the test ends or is killed. The methods block:
 an async test calls them by ``asyncio.to_thread`` if its loop must answer meanwhile.
 """
 
