@@ -1,4 +1,4 @@
-"""Both services as processes beside an SMTP provider in the test's own loop."""
+"""Both services as processes, and an SMTP provider in the event loop of the test."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from providers.held_port import HeldPort
 from providers.smtp_provider import SmtpProvider
 
 CAMPAIGN_ID = "newsletter"
-#: Between two looks at what is waited for, seconds.
-_BETWEEN_LOOKS = 0.002
+#: Seconds between two polls.
+_POLL_SECONDS = 0.002
 CONTENT = {
     "subject": "Hello {{ name }}",
     "text": "Dear {{ name }}, this is for you.\n",
@@ -29,23 +29,23 @@ CONTENT = {
 
 @dataclass(slots=True)
 class Deployment:
-    """A status service, a sender service, and the provider the sender sends to."""
+    """A status service, a sender service, and the provider of the sender."""
 
     status: Service
     sender: Service
     provider: SmtpProvider
 
     async def start(self, service: Service) -> None:
-        """Start a service, always on the same port, without holding up the provider."""
+        """Start a service, always on the same port, without blocking the provider."""
         await asyncio.to_thread(service.start)
 
     async def kill_and_start(self, service: Service) -> None:
-        """End a service as a power cut does, and start it again."""
+        """Kill a service and start it again."""
         await asyncio.to_thread(service.kill)
         await self.start(service)
 
     async def kill_sender_in_mid_sending(self) -> None:
-        """End the sender while the provider thinks: however late that comes, it is in time."""
+        """Kill the sender while the provider delays its answers, so that messages are in doubt."""
         latency = self.provider.latency_seconds
         self.provider.latency_seconds = PATIENCE_SECONDS
         await asyncio.to_thread(self.sender.kill)
@@ -68,7 +68,7 @@ class Deployment:
             await client.start_campaign(campaign_id=CAMPAIGN_ID)
 
     async def campaign(self) -> status_pb2.Campaign:
-        """Return the campaign as the status service has it now, however long that takes."""
+        """Return the campaign of the status service, retrying until the service answers."""
         async with StatusClient(self.status.address) as client:
             deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
             while True:
@@ -97,7 +97,7 @@ class Deployment:
             }
 
     async def accepted(self, at_least: int) -> None:
-        """Wait until the provider accepted so many messages."""
+        """Wait until the provider has accepted ``at_least`` messages."""
         await until(lambda: len(self.provider.ledger.accepted) >= at_least)
 
     def accepted_by_address(self) -> Counter[str]:
@@ -109,7 +109,7 @@ class Deployment:
 async def deployed(
     folder: Path, provider: SmtpProvider, **settings: str
 ) -> AsyncIterator[Deployment]:
-    """Start both services and the provider; leave nothing running."""
+    """Run both services and the provider while the block runs."""
     quiet = {"CLOSEOUT_LOG_LEVEL": "info"}
     async with provider:
         with (
@@ -141,11 +141,11 @@ async def deployed(
             yield deployment
 
 
-async def until(true: Callable[[], bool]) -> None:
-    """Return once ``true()`` is; fail if that takes longer than PATIENCE_SECONDS."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once ``condition()`` is true; fail after PATIENCE_SECONDS."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not true():  # noqa: ASYNC110 - what is waited for sets no event
-            await asyncio.sleep(_BETWEEN_LOOKS)
+        while not condition():  # noqa: ASYNC110 - no event signals the condition
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def _batches(addresses: list[str]) -> list[list[sender_pb2.Recipient]]:

@@ -1,4 +1,4 @@
-"""Pictures of a disk at its syncs, and what a crash at that moment can leave of it."""
+"""Pictures of a disk at its syncs, and what a crash at that moment can leave."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: The folder of all pictures, and what there is in each.
+#: The folder of all pictures, and the entries of each picture.
 PICTURES, SYNCED, WRITTEN, ACKNOWLEDGED = "pictures", "synced", "written", "acknowledged"
-#: What a disk writes as a whole, bytes: the least of those in use.
+#: Bytes that a disk writes atomically: the smallest sector in use.
 _SECTOR = 512
 
 #: The contents of files, by name.
@@ -21,9 +21,9 @@ class Picture:
     """A disk at one moment.
 
     Attributes:
-        synced: what was made durable.
-        written: what programs see: durable or not.
-        acknowledged: how many frames of the stream were acknowledged, or about to be.
+        synced: the durable contents.
+        written: the contents that programs see, durable or not.
+        acknowledged: the frames of the stream that were acknowledged, or about to be.
     """
 
     synced: Files
@@ -31,12 +31,12 @@ class Picture:
     acknowledged: int
 
     def torn(self, chance: random.Random) -> Files:
-        """Return what a power cut may leave: of what was not synced, any sectors."""
+        """Return what a power cut may leave: any sectors of the unsynced contents."""
         files = {}
         for name in sorted(self.synced.keys() | self.written.keys()):
             old, new = self.synced.get(name), self.written.get(name)
             kept = _torn(old or b"", new or b"", chance)
-            # A file that came or went without a sync of its folder may be there or not.
+            # A file created or removed without a sync of its folder may exist or not.
             if (old is not None and new is not None) or chance.random() < 0.5:
                 files[name] = kept
         return files
@@ -46,7 +46,7 @@ def _torn(old: bytes, new: bytes, chance: random.Random) -> bytes:
     length = chance.choice((len(old), len(new)))
     sectors = []
     for start in range(0, length, _SECTOR):
-        # What a truncation cut off is there for as long as the old length is.
+        # Truncated contents exist while the file has its old length.
         is_new = chance.random() < 0.5 and start < len(new)
         sector = (new if is_new else old)[start : start + _SECTOR]
         sectors.append(sector.ljust(_SECTOR, b"\0"))

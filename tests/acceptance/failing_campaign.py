@@ -1,4 +1,4 @@
-"""A campaign that is reported to a status service which fails, and what must be true of it then."""
+"""A campaign reported to a failing status service, and its expected results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from closeout.errors import FailedPreconditionError, UnavailableError
 from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import FAILED, PATIENCE_SECONDS, SENT, UNKNOWN, results
 
-#: A frame brings so many messages that are new, and so many of the frame before again.
+#: How many new messages a frame has, and how many it repeats of the frame before.
 _NEW, _AGAIN = 12, 4
 _FRAMES = 5
 TOTAL = _NEW * _FRAMES
@@ -25,7 +25,7 @@ MIDDLE, LAST = 2, _FRAMES - 1
 
 @dataclass
 class Reported:
-    """A campaign, its frames, and which of them were acknowledged."""
+    """A campaign, its frames, and the acknowledged ones."""
 
     campaign_id: str
     frames: list[list[pb.Result]]
@@ -33,17 +33,17 @@ class Reported:
 
     @classmethod
     def with_code(cls, campaign_id: str, code: str, frame: int) -> Reported:
-        """Return a campaign of which one frame asks for what ``code`` names."""
+        """Return a campaign with ``code`` in one frame."""
         campaign = cls.of(campaign_id, _FRAMES)
         campaign.frames[frame][-1].code = code
         return campaign
 
     @classmethod
     def of(cls, campaign_id: str, number_of_frames: int) -> Reported:
-        """Return a campaign of so many frames.
+        """Return a campaign of ``number_of_frames`` frames.
 
-        Each frame repeats the end of the one before, with what became of messages in
-        doubt: what was UNKNOWN is raised, the rest are duplicates.
+        Each frame repeats the end of the frame before: it raises UNKNOWN results, and
+        the other repeated results are duplicates.
         """
         frames = []
         for number in range(number_of_frames):
@@ -54,7 +54,7 @@ class Reported:
             last = number == number_of_frames - 1
             frames.append(
                 results(again, SENT)
-                + results(again, FAILED)  # is below SENT: changes nothing
+                + results(again, FAILED)  # ranks below SENT: changes nothing
                 + results(fresh, FAILED if number % 2 else SENT)
                 + results(doubtful, SENT if last else UNKNOWN)
             )
@@ -62,11 +62,11 @@ class Reported:
 
     @property
     def outcomes(self) -> dict[int, int]:
-        """What must be stored in the end: the best outcome of each message."""
+        """The results expected at the end: the best outcome of each message."""
         return self.outcomes_of(range(len(self.frames)))
 
     def outcomes_of(self, frames: Iterable[int]) -> dict[int, int]:
-        """Return the best outcome these frames have of each of their messages."""
+        """Return the best outcome of each message in these frames."""
         best: dict[int, int] = {}
         for frame in frames:
             for result in self.frames[frame]:
@@ -74,16 +74,15 @@ class Reported:
         return best
 
     async def start(self, client: StatusClient) -> None:
-        """Register it and seal its total."""
+        """Register the campaign and seal its total."""
         await client.create_campaign(campaign_id=self.campaign_id)
         await client.start_campaign(campaign_id=self.campaign_id, total=_NEW * len(self.frames))
 
     async def report(self, address: str, *, in_flight: int = _FRAMES) -> str:
-        """Send what was not acknowledged, until it is or the stream ends; say how it ended.
+        """Send the unacknowledged frames on one stream; return how the stream ended.
 
-        S8 is checked on the way. The middle frame travels alone, so that its
-        transaction is not the one that completes the campaign; of all others
-        ``in_flight`` are under way at once.
+        Checks S8. The middle frame is sent alone, so that its transaction does not
+        complete the campaign; at most ``in_flight`` other frames are unacknowledged.
         """
         waiting = [n for n in range(len(self.frames)) if n not in self.acknowledged]
         async with StatusClient(address) as client:
@@ -110,7 +109,7 @@ class Reported:
                         self.acknowledged.update(waiting[:acked])
                 await call.done_writing()
                 while await call.read() is not grpc.aio.EOF:
-                    pass  # who hangs up at the last answer does not see what comes of it
+                    pass  # an early hang-up would hide a late failure
             except grpc.aio.AioRpcError as error:
                 return str(error.code())
             except asyncio.InvalidStateError:  # a write after the end
@@ -120,7 +119,7 @@ class Reported:
         return "acknowledged"
 
     async def report_all(self, service: ForkedService) -> list[str]:
-        """Report until all is acknowledged, starting the service when it died; say how it went."""
+        """Report until all is acknowledged, restart a dead service; return how streams ended."""
         ends = []
         async with asyncio.timeout(PATIENCE_SECONDS):
             while len(self.acknowledged) < len(self.frames):
@@ -131,20 +130,20 @@ class Reported:
 
 
 @asynccontextmanager
-async def meddling(service: ForkedService, campaign_id: str) -> AsyncIterator[None]:
-    """Pause the campaign, complete it by hand and resume it, over and over, while the block runs.
+async def interfering(service: ForkedService, campaign_id: str) -> AsyncIterator[None]:
+    """Pause, complete by hand and resume the campaign repeatedly while the block runs.
 
-    A service that is away or a campaign that is not ready refuses that, as it should.
+    These calls may fail: the service may be down, or the campaign not ready.
     """
 
-    async def meddle() -> None:
+    async def interfere() -> None:
         while True:
             async with StatusClient(service.address) as client:
                 for call in (client.pause_campaign, client.mark_complete, client.resume_campaign):
                     with suppress(UnavailableError, FailedPreconditionError):
                         await call(campaign_id=campaign_id, reason="impatient")
 
-    task = asyncio.create_task(meddle())
+    task = asyncio.create_task(interfere())
     try:
         yield
     finally:

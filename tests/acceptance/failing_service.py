@@ -1,6 +1,6 @@
-"""The status service with faults: the real one, run in place of ``python -m status_service``.
+"""The real status service with injected faults, in place of ``python -m status_service``.
 
-Nothing of it is replaced. Hooks around SQLAlchemy's calls into the driver and around
+No part of it is replaced. Hooks around SQLAlchemy's calls into the driver and around
 the answers on a stream look for the faults that :mod:`acceptance.failpoints` names.
 """
 
@@ -32,7 +32,7 @@ _FOREVER_SECONDS = 3_600.0
 
 
 class Faults:
-    """The faults asked for: each happens once, over all starts in this folder."""
+    """The requested faults: each happens once, over all starts in this folder."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / FIRED).open("a")
@@ -40,15 +40,15 @@ class Faults:
         self._transaction = threading.local()
 
     def begin(self, codes: Iterable[str]) -> None:
-        """Take note of what this thread's transaction is asked for."""
-        self._transaction.codes = self.asked(codes)
+        """Remember the faults requested for this thread's transaction."""
+        self._transaction.codes = self.pending(codes)
 
     def end(self) -> None:
-        """Forget it: the transaction is over."""
+        """Forget them: the transaction is over."""
         self._transaction.codes = set()
 
-    def asked(self, codes: Iterable[str]) -> set[str]:
-        """Return those of ``codes`` that ask for something which did not happen yet."""
+    def pending(self, codes: Iterable[str]) -> set[str]:
+        """Return those of ``codes`` that request a fault which has not happened yet."""
         return {
             code
             for code in set(codes) - self._fired
@@ -56,25 +56,25 @@ class Faults:
         }
 
     def passing(self, when: When, step: str, connection: Any = None) -> None:
-        """Let happen what this thread's transaction asks for here."""
+        """Inject the faults requested for this thread's transaction at this point."""
         self.strike(getattr(self._transaction, "codes", set()), when, step, connection)
 
     def strike(self, codes: set[str], when: When, step: str, connection: Any = None) -> None:
-        """Let happen what ``codes`` ask for here."""
+        """Inject the faults that ``codes`` request at this point."""
         if TRACE in codes and when is When.AFTER:
             self._note(f"{TRACE} {step}")
-        for code in self.asked(codes):
+        for code in self.pending(codes):
             point = Failpoint.of(code)
             if point is not None and (point.when, point.step) == (when, step):
                 self._note(code)
-                self._happen(point, connection)
+                self._inject(point, connection)
 
     def _note(self, line: str) -> None:
         self._fired.add(line)
         self._file.write(f"{line}\n")
         self._file.flush()
 
-    def _happen(self, point: Failpoint, connection: Any) -> None:
+    def _inject(self, point: Failpoint, connection: Any) -> None:
         if point.fault is Fault.KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         elif point.fault is Fault.HANG:
@@ -86,15 +86,15 @@ class Faults:
 
 
 def _lose(connection: Any) -> NoReturn:
-    """Fail as the driver does when it can't reach its database any more."""
+    """Fail like the driver when it loses its database."""
     connection = getattr(connection, "driver_connection", connection)
     if isinstance(connection, dbapi2.Connection):
         raise dbapi2.OperationalError("disk I/O error")
     assert isinstance(connection, psycopg.Connection)
     with socket.socket(fileno=os.dup(connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)
-    connection.execute("SELECT 1")  # the driver finds out for itself
-    raise AssertionError("the connection was cut and works")
+    connection.execute("SELECT 1")  # the driver notices the loss
+    raise AssertionError("the connection works although it was cut")
 
 
 def _watch_transactions(faults: Faults) -> None:
@@ -119,7 +119,7 @@ def _watch_transactions(faults: Faults) -> None:
                 statement, *rest[:-1]
             )
             faults.passing(When.AFTER, step, cursor.connection)
-            return True  # done: the dialect need not
+            return True  # done: SQLAlchemy skips its call
 
         sa.event.listen(DefaultDialect, name, execute)
 
@@ -144,20 +144,20 @@ def _watch_transactions(faults: Faults) -> None:
 
 
 class _Answers:
-    """A call's context whose answers are watched; all else is the real one's."""
+    """The context of a call, with faults around its answers."""
 
-    def __init__(self, context: Any, faults: Faults, asked: dict[int, set[str]]) -> None:
+    def __init__(self, context: Any, faults: Faults, requested: dict[int, set[str]]) -> None:
         self._context = context
         self._faults = faults
-        self._asked = asked
+        self._requested = requested
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
     async def write(self, response: status_pb2.ReportResultsResponse) -> None:
-        """Answer, with a fault on either side if this acknowledges a frame that asks for one."""
-        told = [frame for frame in self._asked if frame <= response.acked_through]
-        codes = set().union(*(self._asked.pop(frame) for frame in told))
+        """Answer, with the faults that the acknowledged frames request."""
+        acked = [frame for frame in self._requested if frame <= response.acked_through]
+        codes = set().union(*(self._requested.pop(frame) for frame in acked))
         self._faults.strike(codes, When.BEFORE, "acknowledge")
         await self._context.write(response)
         self._faults.strike(codes, When.AFTER, "acknowledge")
@@ -169,15 +169,15 @@ def _watch_streams(faults: Faults) -> None:
     async def report_results(
         service: servicer.StatusServicer, requests: AsyncIterator[Any], context: Any
     ) -> None:
-        asked: dict[int, set[str]] = {}
+        requested: dict[int, set[str]] = {}
 
-        async def looked_at() -> AsyncIterator[Any]:
+        async def inspected() -> AsyncIterator[Any]:
             async for request in requests:
-                if codes := faults.asked(result.code for result in request.results):
-                    asked[request.frame] = codes
+                if codes := faults.pending(result.code for result in request.results):
+                    requested[request.frame] = codes
                 yield request
 
-        await serve(service, looked_at(), _Answers(context, faults, asked))
+        await serve(service, inspected(), _Answers(context, faults, requested))
 
     servicer.StatusServicer.ReportResults = report_results
 

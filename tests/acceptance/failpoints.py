@@ -1,9 +1,9 @@
-"""The steps of the write path at which a fault can be asked for, by name.
+"""The steps of the write path at which a client can request a fault, by name.
 
-A client asks for one by the ``code`` of a result, or the ``reason`` of MarkComplete:
-the transaction of a frame that carries ``kill before commit`` dies there. So a test
-chooses the moment exactly, whatever other transactions run beside it, and each fault
-happens once, also where its frame is sent again.
+A client requests a fault by the ``code`` of a result, or the ``reason`` of MarkComplete:
+the transaction of a frame with ``kill before commit`` dies there. So a test chooses the
+moment exactly, whatever other transactions run, and each fault happens once, also when
+its frame is sent again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-#: In order, what the service does with a frame between taking and answering it.
+#: The steps of the service between receiving and answering a frame, in order.
 WRITING = (
     "lock campaigns",
     "look up results",
@@ -46,9 +46,9 @@ FORCING = (
     "insert events",
     "commit",
 )
-#: Where the service notes what happened, in its working folder.
+#: The file in its working folder in which the service records injected faults.
 FIRED = "fired-faults"
-#: What asks for a transaction to be noted step by step, and not disturbed.
+#: The code that requests a record of each step of a transaction, without a fault.
 TRACE = "trace"
 
 _CHANGE = re.compile(r"\s*(INSERT|UPDATE|DELETE)\s+(?:INTO\s+|FROM\s+)?(\w+)", re.IGNORECASE)
@@ -58,15 +58,15 @@ _SELECT = re.compile(
 
 
 class Fault(StrEnum):
-    """What happens to the service."""
+    """A fault of the service."""
 
-    KILL = "kill"  # it is gone, as by SIGKILL
-    ERROR = "error"  # the database, or the stream, fails
-    HANG = "hang"  # the thread never goes on
+    KILL = "kill"  # the process dies, as by SIGKILL
+    ERROR = "error"  # the database or the stream fails
+    HANG = "hang"  # the thread stops for ever
 
 
 class When(StrEnum):
-    """On which side of a step."""
+    """The side of a step."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -74,19 +74,19 @@ class When(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failpoint:
-    """A fault and the moment of it; as text, what a client asks by."""
+    """A fault and its moment; its text is the code by which a client requests it."""
 
     fault: Fault
     when: When
     step: str
 
     def __str__(self) -> str:
-        """Return the code that asks for it."""
+        """Return the code that requests it."""
         return f"{self.fault} {self.when} {self.step}"
 
     @classmethod
     def of(cls, code: str) -> Failpoint | None:
-        """Return what a code asks for, if anything."""
+        """Return the fault that a code requests, or None."""
         fault, _, moment = code.partition(" ")
         when, _, step = moment.partition(" ")
         if fault not in set(Fault) or when not in set(When):
@@ -95,14 +95,14 @@ class Failpoint:
 
     @property
     def is_committed(self) -> bool:
-        """Whether the transaction it happens in is durable by then."""
+        """Whether its transaction is durable at that moment."""
         return self.step == "acknowledge" or (self.step, self.when) == ("commit", When.AFTER)
 
 
 def step_of(statement: str) -> str:
     """Name a statement by its verb and its table.
 
-    Two reads of one table do different things, so they have names of their own.
+    Two reads of one table have different purposes, so their names differ.
     """
     if changed := _CHANGE.match(statement):
         return f"{changed[1].lower()} {changed[2]}"
@@ -115,6 +115,6 @@ def step_of(statement: str) -> str:
 
 
 def fired(folder: Path) -> list[str]:
-    """Return what happened to the service that runs in ``folder``, over all its starts."""
+    """Return the faults of the service that runs in ``folder``, over all its starts."""
     path = folder / FIRED
     return path.read_text().splitlines() if path.exists() else []

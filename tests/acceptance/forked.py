@@ -1,8 +1,8 @@
-"""Services as processes that start at once: forked from one that has imported everything.
+"""Services as processes that start fast: forked from one that has imported everything.
 
-Most of a start is importing. A server process of ``multiprocessing`` does it once; it
-has no thread and no connection when it forks, so a child is what a fresh interpreter
-would be by then, and can be killed as one.
+Imports take most of a start. A server process of ``multiprocessing`` imports once. It
+has no thread and no connection when it forks, so a child equals a fresh interpreter
+after its imports and can be killed like one.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class ForkedService(Service):
     """A :class:`Service` that runs a function of the tests in a forked process.
 
     Args:
-        main: runs the service and returns its exit code; a function of a module.
-        line: what its line on standard output begins with; HOST:PORT follows.
-        folder: its working folder, where its files are; made if it is missing.
+        main: a function of a module that runs the service and returns its exit code.
+        line: the beginning of its line on standard output; HOST:PORT follows.
+        folder: its working folder with its files; created if it is missing.
         environment: its settings.
     """
 
@@ -42,7 +42,7 @@ class ForkedService(Service):
         self._main = main
 
     def launch(self, **environment: str) -> None:
-        """Start the process and wait for nothing. ``environment`` holds for this start."""
+        """Start the process without waiting. ``environment`` applies to this start."""
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("CLOSEOUT_")
         }
@@ -55,7 +55,7 @@ class ForkedService(Service):
                 self.log_file,
                 inherited | self.environment | environment,
             ),
-            daemon=True,  # does not outlive the tests
+            daemon=True,  # ends with the tests
         )
         self._output.write_bytes(b"")
         process.start()
@@ -71,7 +71,7 @@ class _Started:
         self.pid = process.pid
 
     def poll(self) -> int | None:
-        """Return its exit code, if it has ended."""
+        """Return its exit code, or None while it runs."""
         return self._process.exitcode
 
     def wait(self, timeout: float = PATIENCE_SECONDS) -> int:
@@ -82,7 +82,7 @@ class _Started:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to it, unless it has ended."""
+        """Send it a signal, unless it has ended."""
         if self._process.exitcode is None:
             os.kill(self.pid, number)
 
@@ -90,7 +90,7 @@ class _Started:
 def _run(
     main: Callable[[], int], folder: Path, output: Path, log: Path, environment: dict[str, str]
 ) -> None:
-    """Be the process: its folder, its files, its settings, then ``main``."""
+    """Set the folder, files and settings of the process, then run ``main``."""
     threading.Thread(target=_end_with_the_tests, daemon=True).start()
     os.chdir(folder)
     os.environ.clear()
@@ -103,7 +103,7 @@ def _run(
 
 
 def _end_with_the_tests() -> None:
-    """End this process when that of the tests is gone, however it ended."""
+    """End this process when the process of the tests has ended."""
     tests = multiprocessing.parent_process()
     assert tests is not None
     tests.join()

@@ -1,8 +1,8 @@
-"""Put a Python function in the place of a C function that a shared library calls.
+"""Replace a C function that a shared library calls by a Python function.
 
-A library calls what it does not have itself through addresses that the dynamic linker
-filled in; its relocations say where they are. Writing another address there needs no
-compiler and no preloaded library, and changes this process alone.
+A library calls external functions through addresses that the dynamic linker filled in;
+its relocations name their places. Writing another address there needs no compiler and
+no preloaded library, and changes only this process.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Any
 _ELF64_LITTLE_ENDIAN = b"\x7fELF\x02\x01"
 _RELOCATIONS_WITH_ADDENDS = 4  # SHT_RELA
 _READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
-#: What was put in place, which must live as long as the process.
+#: The installed functions; they must live as long as the process.
 _replacements: list[Any] = []
 
 
 def replace(library: str, name: str, function: Callable[[int], int]) -> int:
-    """Let ``library``, which is loaded, call ``function`` where it called ``name``.
+    """Make the loaded ``library`` call ``function`` instead of ``name``.
 
     Args:
         library: the path of the shared library, for 64-bit Linux.
         name: a function of the C library that takes and returns an int.
-        function: called in its place, in whatever thread. What it raises is written
-            to standard error, and the caller gets 0.
+        function: called in its place, in any thread. Its exceptions are written to
+            standard error, and the caller gets 0.
 
     Returns:
-        In how many places; 0 if the library does not call it.
+        The number of replaced places; 0 if the library does not call ``name``.
     """
     callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(function)
     _replacements.append(callback)
@@ -45,7 +45,7 @@ def replace(library: str, name: str, function: Callable[[int], int]) -> int:
 
 
 def _places(elf: bytes, name: bytes) -> Iterator[int]:
-    """Yield where in the loaded library the address of ``name`` is kept."""
+    """Yield the places of the address of ``name`` in the loaded library."""
     if not elf.startswith(_ELF64_LITTLE_ENDIAN):
         raise ValueError("not a 64-bit little-endian ELF file")
     (sections_at,) = struct.unpack_from("<Q", elf, 0x28)

@@ -1,4 +1,4 @@
-"""A service as a user starts it: a process of its own, with its own folder and log.
+"""A service as a user starts it: a process with its folder and its log.
 
 In a test, where ``folder`` is a ``tmp_path``::
 
@@ -8,8 +8,8 @@ In a test, where ``folder`` is a ``tmp_path``::
         status.kill()
         status.start()  # the same folder, so the same database
 
-``start`` and ``terminate`` block; in an async test call them by ``asyncio.to_thread``
-where something in the test's own loop has to answer meanwhile.
+``start`` and ``terminate`` block: an async test calls them by ``asyncio.to_thread`` if
+its loop must answer meanwhile.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-#: How long a process may take to start or to end, seconds: far longer than it does.
+#: Time limit for the start and the end of a process, seconds; it needs far less.
 PATIENCE_SECONDS = 60.0
-#: Between two looks at what is waited for, seconds.
-_BETWEEN_LOOKS = 0.01
+#: Seconds between two polls.
+_POLL_SECONDS = 0.01
 
 
-def wait_until(true: Callable[[], object], *, what: str) -> None:
-    """Return once ``true()`` is; fail with ``what`` if that takes longer than PATIENCE_SECONDS."""
+def wait_until(condition: Callable[[], object], *, what: str) -> None:
+    """Return once ``condition()`` is true; fail with ``what`` after PATIENCE_SECONDS."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not true():
+    while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {PATIENCE_SECONDS} s: {what}")
-        time.sleep(_BETWEEN_LOOKS)
+        time.sleep(_POLL_SECONDS)
 
 
 class Service:
@@ -45,10 +45,10 @@ class Service:
 
     Args:
         module: run as ``python -m MODULE``.
-        line: what its line on standard output begins with; HOST:PORT follows.
-        folder: its working folder, where its files are; made if it is missing.
-        environment: its settings, as in ``CLOSEOUT_STATUS_LISTEN``. Settings of the
-            test's own environment are not passed on.
+        line: the beginning of its line on standard output; HOST:PORT follows.
+        folder: its working folder with its files; created if it is missing.
+        environment: its settings, such as ``CLOSEOUT_STATUS_LISTEN``. Settings in the
+            environment of the test are not passed on.
         arguments: its command line.
     """
 
@@ -62,18 +62,18 @@ class Service:
     ) -> None:
         self.folder = folder
         self.environment = dict(environment or {})
-        #: HOST:PORT it listened on last.
+        #: HOST:PORT of its last start.
         self.address = ""
         self._command = [sys.executable, "-m", module, *arguments]
         self._line = line
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._output = folder / f"{module}.stdout"
-        #: What it wrote to standard error, over all its starts.
+        #: Its standard error, over all starts.
         self.log_file = folder / f"{module}.stderr"
 
     def launch(self, **environment: str) -> None:
-        """Start the process and wait for nothing. ``environment`` holds for this start."""
+        """Start the process without waiting. ``environment`` applies to this start."""
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("CLOSEOUT_")
         }
@@ -91,7 +91,7 @@ class Service:
         """Start the process, wait until it listens, and return its address.
 
         Raises:
-            AssertionError: it ended instead; the text is what it wrote.
+            AssertionError: it ended instead; the text is its standard error.
         """
         self.launch(**environment)
         wait_until(lambda: self._listens() or not self.is_running, what=f"{self._line!r}")
@@ -122,16 +122,16 @@ class Service:
 
     @property
     def log(self) -> str:
-        """Everything it wrote to standard error so far."""
+        """Its standard error so far."""
         return self.log_file.read_text()
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Return its log lines, or those of one event, as they are in JSON."""
+        """Return its log lines as JSON objects; all, or those of one event."""
         lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
         return [line for line in lines if name is None or line["event"] == name]
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, and wait for nothing."""
+        """Send a signal without waiting."""
         self.process.send_signal(number)
 
     def wait(self) -> int:
@@ -139,12 +139,12 @@ class Service:
         return self.process.wait(PATIENCE_SECONDS)
 
     def terminate(self) -> int:
-        """Ask it to stop, as an init system does, and return its exit code."""
+        """Stop it with SIGTERM and return its exit code."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def kill(self) -> None:
-        """End it at once: nothing of its own runs any more."""
+        """Kill it with SIGKILL."""
         self.signal(signal.SIGKILL)
         self.wait()
 
@@ -157,6 +157,6 @@ class Service:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave no process behind."""
+        """Kill the process if it still runs."""
         if self.is_running:
             self.kill()

@@ -1,8 +1,8 @@
-"""The status service on SQLite, with a record of what its disk holds at every sync.
+"""The status service on SQLite, with a picture of its disk at every sync.
 
-Before each fsync of the database's files a picture is taken: what they contain, what of
-it was synced before, and how much was acknowledged by then. What a crash at any moment
-leaves behind lies between the two contents; :mod:`acceptance.disk_pictures` makes it.
+A picture precedes each fsync of the database's files: it has their contents, the synced
+part of them, and the number of acknowledged frames. A crash at any moment leaves a state
+between the two contents; :mod:`acceptance.disk_pictures` creates it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from closeout.status.v1 import status_pb2
 from status_service import __main__ as status_main
 from status_service.grpc_api import servicer
 
-#: Pages in the log at which SQLite copies them into the database: every few commits.
+#: Pages of the log at which SQLite checkpoints: every few commits.
 _CHECKPOINT_PAGES = 16
-#: The variable that takes the place of the service's own ``synchronous = FULL``.
+#: The variable that overrides the service's ``synchronous = FULL``.
 SYNCHRONOUS = "RECORDED_SYNCHRONOUS"
 _DATABASE = "closeout-status.db"
-#: The files of a database; the index of the log is made anew after a crash.
+#: The files of a database; SQLite rebuilds the index of the log after a crash.
 _FILES = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-journal")
 
 
 class Recorder:
-    """Takes a picture before every sync of a file in ``folder``."""
+    """Take a picture before every sync of a file in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -48,14 +48,14 @@ class Recorder:
         self.acknowledged = 0
 
     def sync(self, descriptor: int) -> int:
-        """Do what ``fsync`` does, between a picture and a note of what is durable now."""
+        """Take a picture, call ``fsync``, and record the durable contents."""
         with self._lock:
             self.take()
             os.fsync(descriptor)
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
                 for path in self._synced.iterdir():
                     if not (self._folder / path.name).exists():
-                        path.unlink()  # that it was removed is durable now, too
+                        path.unlink()  # the removal is durable now, too
             else:
                 self._keep(Path(f"/proc/self/fd/{descriptor}").readlink())
         return 0
@@ -72,7 +72,7 @@ class Recorder:
         (picture / ACKNOWLEDGED).write_text(str(self.acknowledged))
 
     def _keep(self, path: Path) -> None:
-        # A file of its own each time: pictures hold on to the one before.
+        # A new file each time, because pictures link to the previous one.
         copy = self._synced / f"{path.name}.new"
         shutil.copyfile(path, copy)
         copy.rename(self._synced / path.name)

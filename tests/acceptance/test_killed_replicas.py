@@ -1,4 +1,4 @@
-"""Two status services on one PostgreSQL behind one sender: either may die at any moment."""
+"""Two status services on one PostgreSQL and one sender: either may die at any moment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from providers.postgresql_server import PostgresqlServer
 from providers.smtp_provider import SmtpProvider, scripted
 
 _ADDRESSES = [f"person{number}@example.com" for number in range(1_000)]
-#: How often each of the two is killed.
+#: How often each status service is killed.
 _KILLS = 3
 
 
@@ -58,9 +58,9 @@ def _sender_service(folder: Path, provider: SmtpProvider, status: str) -> Iterat
 async def test_s4_s7_the_sender_goes_on_through_the_one_that_lives(
     tmp_path: Path, postgresql_server: PostgresqlServer
 ) -> None:
-    """Each is killed in turn while messages go out: one completion, and nobody is missed.
+    """Each is killed in turn while messages go out: one completion, no missing result.
 
-    Whichever has the stream of results, what it did not acknowledge goes to the other.
+    Results that one instance did not acknowledge go to the other.
     """
     database = PostgresqlDatabase(postgresql_server.create_database())
     provider = scripted(latency_seconds=0.01)

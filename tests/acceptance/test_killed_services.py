@@ -1,4 +1,4 @@
-"""Either service killed at random moments of a campaign, and the truth compared after."""
+"""Kill either service at random moments of a campaign, and compare with the provider."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMES = {value: name for name, value in status_pb2.Result.Outcome.items()}
 
 
 def _moments(seed: int) -> list[int]:
-    """Return after how many accepted messages each kill comes."""
+    """Return the number of accepted messages before each kill."""
     return sorted(random.Random(seed).sample(range(10, _MESSAGES - 100), _KILLS))  # noqa: S311
 
 
@@ -59,16 +59,16 @@ def _check_completed_once(deployment: Deployment) -> None:
 async def test_sender_killed_twenty_times_at_most_once(tmp_path: Path, seed: int) -> None:
     """S10, S1, S3, S4: no recipient gets two messages, and only doubt ends as UNKNOWN.
 
-    The sender is killed twenty times in one campaign. It completes; every SENT is in the
-    provider's ledger; whatever the provider has and the sender does not know of is UNKNOWN,
-    and there is at most one window of that for each kill.
+    The sender is killed twenty times in one campaign. The campaign completes, every SENT
+    message is in the provider's ledger, every accepted message without an answer is
+    UNKNOWN, and each kill leaves at most one window of UNKNOWN messages.
     """
     async with deployed(tmp_path, scripted(latency_seconds=0.005)) as deployment:
         await deployment.send(
             _ADDRESSES,
             sender_pb2.DeliveryOptions(guarantee=sender_pb2.DeliveryOptions.AT_MOST_ONCE),
         )
-        # So short between two kills that the windows of doubt leave enough to send.
+        # The intervals are short, so that enough messages are left for the last kill.
         chance = random.Random(seed)  # noqa: S311
         for _ in range(_KILLS):
             await deployment.accepted(
@@ -92,7 +92,7 @@ async def test_sender_killed_twenty_times_at_most_once(tmp_path: Path, seed: int
 async def test_sender_killed_at_least_once(tmp_path: Path, seed: int) -> None:
     """S11, S12: every message is sent; a second copy carries the same Message-ID.
 
-    Copies come of doubt only, so there is at most one window of them for each kill.
+    Only messages in doubt are copied, so each kill leaves at most one window of copies.
     """
     async with deployed(tmp_path, scripted(latency_seconds=0.005)) as deployment:
         await deployment.send(
@@ -120,7 +120,7 @@ async def test_sender_killed_at_least_once(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [3])
 async def test_status_killed_twenty_times(tmp_path: Path, seed: int) -> None:
-    """S7, S1, S4: nothing reported is lost, nothing is counted twice, one completion."""
+    """S7, S1, S4: no result is lost or counted twice, and the campaign completes once."""
     async with deployed(tmp_path, scripted(latency_seconds=0.005)) as deployment:
         await deployment.send(_ADDRESSES)
         for moment in _moments(seed):

@@ -1,4 +1,4 @@
-"""Status services that start at once on one database that is to be migrated."""
+"""Status services that start at once on one database that needs a migration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service_runtime.postgresql import MIGRATION_LOCK
 def test_one_of_three_migrates_and_all_serve(
     tmp_path: Path, postgresql_server: PostgresqlServer
 ) -> None:
-    """On an empty database one instance makes the tables; the others wait, and say so."""
+    """On an empty database one instance creates the tables; the others wait and log it."""
     url = postgresql_server.create_database()
     settings = {"CLOSEOUT_STATUS_DATABASE_URL": url, "CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0"}
     line = "status service listening on "

@@ -1,4 +1,4 @@
-"""The status database put back from a backup under real processes, and nothing done beside it."""
+"""Restore the status database from a backup under real processes, and do nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADDRESSES = [f"person{number}@example.com" for number in range(_MESSAGES)]
 
 
 def _back_up(folder: Path) -> int:
-    """Copy the database of the running service; return how many results the copy has."""
+    """Copy the database of the running service; return the results in the copy."""
     with (
         closing(sqlite3.connect(folder / "closeout-status.db")) as source,
         closing(sqlite3.connect(folder / "backup.db")) as target,
@@ -30,7 +30,7 @@ def _back_up(folder: Path) -> int:
 
 
 async def _restore(deployment: Deployment) -> None:
-    """Stop the status service, put the copy in the place of its database, and start it."""
+    """Stop the status service, replace its database by the copy, and start it."""
     assert await asyncio.to_thread(deployment.status.terminate) == 0
     folder = deployment.status.folder
     for suffix in ("-wal", "-shm"):
@@ -40,7 +40,7 @@ async def _restore(deployment: Deployment) -> None:
 
 
 async def _watch(deployment: Deployment, *, processed: int) -> None:
-    """Wait until the campaign has so many results."""
+    """Wait until the campaign has ``processed`` results."""
     async with StatusClient(deployment.status.address) as client:
         async for campaign in client.watch_campaign(campaign_id=CAMPAIGN_ID):
             if campaign.processed >= processed:
@@ -48,10 +48,10 @@ async def _watch(deployment: Deployment, *, processed: int) -> None:
 
 
 async def _finished(deployment: Deployment) -> None:
-    """Wait until every result is acknowledged, as the sender sees it.
+    """Wait until the sender has received every acknowledgement.
 
-    A campaign that is COMPLETED has every result; their acknowledgements may be on the
-    way still, and a store restored now would lack what nobody takes for acknowledged.
+    A COMPLETED campaign has every result, but the last acknowledgements may not have
+    arrived; the sender would not miss those results in a store restored now.
     """
     async with (
         SenderClient(deployment.sender.address) as client,
@@ -63,10 +63,10 @@ async def _finished(deployment: Deployment) -> None:
 
 
 async def test_s7_a_restored_status_database_needs_nothing_else(tmp_path: Path) -> None:
-    """S7, S4, S10, S15: restored while the campaign runs, and once more after it ended.
+    """S7, S4, S10, S15: restored while the campaign runs, and again after its end.
 
-    Both times it completes with every result, nobody gets a second message, and the
-    sender's log says what was lost.
+    Both times the campaign completes with every result, nobody gets a second message,
+    and the sender logs the lost results.
     """
     async with deployed(tmp_path, scripted(latency_seconds=0.005)) as deployment:
         await deployment.send(_ADDRESSES)

@@ -1,4 +1,4 @@
-"""S7: what SQLite's files hold after a crash or a power cut at any sync of a campaign."""
+"""S7: the contents of SQLite's files after a crash or a power cut at any sync."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DATABASE = "closeout-status.db"
 
 
 async def record(folder: Path, **environment: str) -> list[Picture]:
-    """Send a campaign through a service that records; return its pictures."""
+    """Report a campaign to a recording service; return its pictures."""
     with ForkedService(
         recording_service.main,
         "status service listening on ",
@@ -48,7 +48,7 @@ async def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[Picture]:
 
 
 def put(files: Files, folder: Path) -> Path:
-    """Put files into a new folder; return it."""
+    """Write files into a new folder; return the folder."""
     folder.mkdir(parents=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -56,7 +56,7 @@ def put(files: Files, folder: Path) -> Path:
 
 
 def check(files: Files, acknowledged: int, folder: Path) -> None:
-    """Check what must hold in what a crash left, as the next process finds it."""
+    """Check the database that a crash left."""
     connection = dbapi2.connect(put(files, folder) / _DATABASE)
     try:
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
@@ -74,24 +74,24 @@ def check(files: Files, acknowledged: int, folder: Path) -> None:
 def check_all(
     recorded: list[Picture], crash: Callable[[Picture], list[Files]], folder: Path
 ) -> None:
-    """Check everything that a crash can leave at every sync."""
+    """Check all states that a crash can leave at every sync."""
     for number, picture in enumerate(recorded):
         for variant, files in enumerate(crash(picture)):
             check(files, picture.acknowledged, folder / f"{number}-{variant}")
 
 
 def killed(picture: Picture) -> list[Files]:
-    """Return what a killed process leaves: all it has written."""
+    """Return what a killed process leaves: all written contents."""
     return [picture.written]
 
 
 def cut(picture: Picture) -> list[Files]:
-    """Return what a power cut leaves at worst: nothing but what was synced."""
+    """Return what a power cut leaves at worst: only synced contents."""
     return [picture.synced]
 
 
 def torn(picture: Picture) -> list[Files]:
-    """Return what a power cut leaves at random: some sectors of what was not synced, too."""
+    """Return what a power cut leaves at random: also some unsynced sectors."""
     return [picture.torn(random.Random(seed)) for seed in range(_TORN)]  # noqa: S311 - no secret
 
 
@@ -99,14 +99,14 @@ def torn(picture: Picture) -> list[Files]:
 async def test_s7_a_crash_at_any_sync_loses_nothing_acknowledged(
     recorded: list[Picture], tmp_path: Path, crash: Callable[[Picture], list[Files]]
 ) -> None:
-    """At every sync: the file is whole, the invariants hold, acknowledged frames are there."""
+    """At every sync the file is intact, the invariants hold, and acknowledged frames exist."""
     check_all(recorded, crash, tmp_path)
 
 
 async def test_s7_a_service_goes_on_after_a_power_cut_at_any_sync(
     recorded: list[Picture], tmp_path: Path
 ) -> None:
-    """Started on what was synced, it takes the rest and completes the campaign."""
+    """On the synced contents, it accepts the rest and completes the campaign."""
     for number, picture in enumerate(recorded):
         folder = put(picture.synced, tmp_path / str(number))
         campaign = Reported.of("a", _FRAMES)
@@ -120,8 +120,8 @@ async def test_s7_a_service_goes_on_after_a_power_cut_at_any_sync(
         ):
             await campaign.start(client)
             await campaign.report(service.address)
-            told = await client.get_campaign(campaign_id="a")
-        assert told.state == pb.Campaign.COMPLETED
+            stored = await client.get_campaign(campaign_id="a")
+        assert stored.state == pb.Campaign.COMPLETED
         check(
             {path.name: path.read_bytes() for path in folder.iterdir()},
             _FRAMES,
@@ -130,18 +130,20 @@ async def test_s7_a_service_goes_on_after_a_power_cut_at_any_sync(
 
 
 async def test_the_pictures_show_the_log_and_the_database_at_work(recorded: list[Picture]) -> None:
-    """Commits, checkpoints and the reuse of the log are all among them."""
+    """The pictures include commits, checkpoints and the reuse of the log."""
     assert recorded[-1].acknowledged == _FRAMES
     log = f"{_DATABASE}-wal"
-    assert sum(one.synced.get(log) != one.written.get(log) for one in recorded) >= _FRAMES
-    half_copied = [one for one in recorded if one.synced.get(_DATABASE) != one.written[_DATABASE]]
-    assert any(one.acknowledged for one in half_copied)
-    headers = {one.written[log][:32] for one in recorded if one.written.get(log)}
-    assert len(headers) > 2, "the log was begun anew"
+    assert sum(disk.synced.get(log) != disk.written.get(log) for disk in recorded) >= _FRAMES
+    half_copied = [
+        disk for disk in recorded if disk.synced.get(_DATABASE) != disk.written[_DATABASE]
+    ]
+    assert any(disk.acknowledged for disk in half_copied)
+    headers = {disk.written[log][:32] for disk in recorded if disk.written.get(log)}
+    assert len(headers) > 2, "the log was reused"
 
 
 async def test_s7_the_pictures_show_what_synchronous_normal_loses(tmp_path: Path) -> None:
-    """The check can fail: with the setting of many recipes a power cut takes back results."""
+    """The check can fail: with synchronous = NORMAL a power cut loses acknowledged results."""
     normal = await record(tmp_path / "recorded", **{recording_service.SYNCHRONOUS: "NORMAL"})
     with pytest.raises(AssertionError, match="S7"):
         check_all(normal, cut, tmp_path)

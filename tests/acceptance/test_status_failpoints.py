@@ -13,7 +13,7 @@ import pytest
 
 from acceptance import failing_service
 from acceptance.deployment import until
-from acceptance.failing_campaign import LAST, MIDDLE, TOTAL, Reported, meddling
+from acceptance.failing_campaign import LAST, MIDDLE, TOTAL, Reported, interfering
 from acceptance.failpoints import COMPLETING, FORCING, TRACE, WRITING, Failpoint, Fault, When, fired
 from acceptance.forked import ForkedService
 from closeout.aio import StatusClient
@@ -25,14 +25,14 @@ from providers.held_port import HeldPort
 from providers.postgresql_server import PostgresqlServer
 from status_service import __main__ as status_main
 
-#: A frame in mid-campaign and the one that completes it, and the steps of each.
+#: A frame in mid-campaign and the completing frame, each with its steps.
 FRAMES = {"middle": (MIDDLE, WRITING), "last": (LAST, COMPLETING)}
 #: Every fault on either side of a step.
 FAULTS = [(fault, when) for fault in Fault for when in When]
 
 
 class Target:
-    """A campaign, the service that is to fail with it, and its database."""
+    """A campaign, the service that fails with it, and its database."""
 
     def __init__(self, service: ForkedService, database: Database, campaign_id: str) -> None:
         self.service = service
@@ -41,7 +41,7 @@ class Target:
 
     @contextmanager
     def snapshot(self) -> Iterator[Hand]:
-        """Look at one committed state of the database, whatever goes on."""
+        """Read one committed state of the database while other transactions run."""
         with self.database.by_hand() as hand:
             if isinstance(self.database, SqliteDatabase):
                 hand.execute("BEGIN")
@@ -50,7 +50,7 @@ class Target:
             yield hand
 
     def stored(self) -> dict[int, int]:
-        """Return the stored outcome of each message, after checking what must always hold."""
+        """Check the invariants, and return the stored outcome of each message."""
         with self.snapshot() as hand:
             check_invariants(hand)
             rows = hand.execute(
@@ -61,7 +61,7 @@ class Target:
         return {row["sequence"]: row["outcome"] for row in rows}
 
     async def happened(self, point: Failpoint) -> None:
-        """Wait until the fault has happened; a service that hangs or dies of it is gone then."""
+        """Wait until the fault has happened and a service that hangs or dies has ended."""
         await until(lambda: fired(self.service.folder) == [str(point)])
         if point.fault is Fault.HANG:
             await asyncio.to_thread(self.service.kill)
@@ -69,63 +69,63 @@ class Target:
             assert await asyncio.to_thread(self.service.wait) < 0
 
     async def left_behind(self) -> dict[int, int]:
-        """Start what died, and return what it had stored, before anything is sent again."""
+        """Restart the service, and return its stored outcomes before anything is repeated."""
         await asyncio.to_thread(self.service.start)
         return self.stored()
 
     async def check_end(self, expected: dict[int, int], point: Failpoint) -> None:
-        """Check that the campaign is completed by what was reported, and what was told of it."""
+        """Check that the reported results completed the campaign, and check the log."""
         async with StatusClient(self.service.address) as client:
             campaign = await client.get_campaign(campaign_id=self.campaign_id)
             assert campaign.state == pb.Campaign.COMPLETED, "L1"
-            found = await client.repair_campaigns(campaign_id=self.campaign_id)
-        assert not any(one.repaired for one in found.diagnoses), "L1"
+            repair = await client.repair_campaigns(campaign_id=self.campaign_id)
+        assert not any(diagnosis.repaired for diagnosis in repair.diagnoses), "L1"
         assert not self.service.events("campaign_repaired"), "L1"
         assert self.stored() == expected
         assert fired(self.service.folder) == [str(point)], "it happened once"
-        told = {line["event"] for line in self.service.events() if line["level"] != "info"}
+        logged = {line["event"] for line in self.service.events() if line["level"] != "info"}
         if point.fault is not Fault.ERROR:
-            assert not told
+            assert not logged
         elif point.step != "acknowledge":
-            assert told <= {"store_failed", "store_write_failed"}
+            assert logged <= {"store_failed", "store_write_failed"}
             assert len(self.service.events("store_failed")) == 1, "S15"
         else:
-            assert told == {"call_failed"}, "S15"
+            assert logged == {"call_failed"}, "S15"
 
 
-#: Makes a target: the name is that of its campaign.
+#: Creates a target for the campaign with this id.
 Aim = Callable[..., Target]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
-    """Make targets on each kind of database: a file for each, or a server that all share."""
+    """Create targets on each kind of database: files, or one shared server."""
     services: list[ForkedService] = []
     ports = ExitStack()
 
-    def made(campaign_id: str, main: Callable[[], int] = failing_service.main) -> Target:
+    def target_for(campaign_id: str, main: Callable[[], int] = failing_service.main) -> Target:
         folder = tmp_path / campaign_id
-        target = shared or SqliteDatabase(folder / "status.db")
+        database = shared or SqliteDatabase(folder / "status.db")
         service = ForkedService(
             main,
             "status service listening on ",
             folder,
             {
                 "CLOSEOUT_STATUS_LISTEN": ports.enter_context(HeldPort()).address,
-                "CLOSEOUT_STATUS_DATABASE_URL": target.url,
-                # It looks for defects all the while, and must find none.
+                "CLOSEOUT_STATUS_DATABASE_URL": database.url,
+                # The reconcile pass must find no defect.
                 "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "0.2",
             },
         )
         services.append(service)
-        service.start()  # on an empty database one of them makes the tables of all
-        return Target(service, target, campaign_id)
+        service.start()  # the first one creates the tables
+        return Target(service, database, campaign_id)
 
     shared = None
     if request.param == "postgresql":
         server: PostgresqlServer = request.getfixturevalue("postgresql_server")
         shared = PostgresqlDatabase(server.create_database())
-    yield made
+    yield target_for
     for service in services:
         if service.is_running:
             service.kill()
@@ -135,7 +135,7 @@ def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
 
 
 async def at_once(attacks: dict[str, Coroutine[Any, Any, None]]) -> None:
-    """Attack several targets at once; what fails has its name in a note."""
+    """Attack several targets at once; a failure carries the fault in a note."""
 
     async def named(name: str, attack: Coroutine[Any, Any, None]) -> None:
         try:
@@ -153,7 +153,7 @@ async def at_once(attacks: dict[str, Coroutine[Any, Any, None]]) -> None:
     ("place", "step"), [(place, step) for place, (_, steps) in FRAMES.items() for step in steps]
 )
 async def test_s1_to_s8_a_fault_at_any_step_of_a_frame(aim: Aim, place: str, step: str) -> None:
-    """What was acknowledged is there, and the campaign completes once, whatever fails where."""
+    """After a fault, acknowledged results are stored and the campaign completes once."""
     frame, _ = FRAMES[place]
 
     async def attack(point: Failpoint) -> None:
@@ -162,7 +162,7 @@ async def test_s1_to_s8_a_fault_at_any_step_of_a_frame(aim: Aim, place: str, ste
         campaign = Reported.with_code(target.campaign_id, str(point), frame)
         async with StatusClient(service.address) as client:
             await campaign.start(client)
-        async with meddling(service, target.campaign_id):
+        async with interfering(service, target.campaign_id):
             reporting = asyncio.create_task(campaign.report(service.address))
             await target.happened(point)
             await reporting
@@ -175,14 +175,14 @@ async def test_s1_to_s8_a_fault_at_any_step_of_a_frame(aim: Aim, place: str, ste
         await target.check_end(campaign.outcomes, point)
 
     points = [Failpoint(fault, when, step) for fault, when in FAULTS]
-    if place == "middle":  # what hangs is killed in the end: once is enough for that
+    if place == "middle":  # one frame is enough for hangs, which end in a kill
         points = [point for point in points if point.fault is not Fault.HANG]
     await at_once({str(point): attack(point) for point in points})
 
 
 @pytest.mark.parametrize("step", FORCING)
 async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(aim: Aim, step: str) -> None:
-    """MarkComplete with force does all of it or nothing, and once, when it is called again."""
+    """MarkComplete with force does everything or nothing, and a repetition completes once."""
 
     async def attack(point: Failpoint) -> None:
         target = await asyncio.to_thread(aim, f"{point.fault}-{point.when}")
@@ -195,10 +195,10 @@ async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(aim: Aim, step: s
         expected = campaign.outcomes | dict.fromkeys(
             range(max(campaign.outcomes) + 1, TOTAL + 1), UNKNOWN
         )
-        order = {"campaign_id": target.campaign_id, "force": True, "reason": str(point)}
-        # A channel that repeats no call by itself.
+        request = {"campaign_id": target.campaign_id, "force": True, "reason": str(point)}
+        # A channel without automatic retries.
         async with grpc.aio.insecure_channel(service.address) as channel:
-            call = asyncio.create_task(StatusClient(channel).mark_complete(**order))
+            call = asyncio.create_task(StatusClient(channel).mark_complete(**request))
             await target.happened(point)
             with pytest.raises(UnavailableError):
                 await call
@@ -206,7 +206,7 @@ async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(aim: Aim, step: s
             kept = await target.left_behind()
             assert kept == (expected if point.is_committed else campaign.outcomes)
         async with StatusClient(service.address) as client:
-            await client.mark_complete(**order)
+            await client.mark_complete(**request)
         await target.check_end(expected, point)
 
     points = [Failpoint(fault, when, step) for fault, when in FAULTS]
@@ -215,7 +215,7 @@ async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(aim: Aim, step: s
 
 @pytest.mark.parametrize("aim", ["postgresql"], indirect=True)
 async def test_s4_another_instance_takes_over_from_one_that_hangs(aim: Aim) -> None:
-    """It waits for a lock that the hanging one holds, and for nothing else, and completes once."""
+    """It waits only for a lock of the hanging instance, and completes the campaign once."""
     other = aim("other", status_main.main).service
     for step in COMPLETING:
         point = Failpoint(Fault.HANG, When.AFTER, step)
@@ -226,14 +226,14 @@ async def test_s4_another_instance_takes_over_from_one_that_hangs(aim: Aim) -> N
             await campaign.start(client)
             reporting = asyncio.create_task(campaign.report(target.service.address))
             await until(lambda: fired(target.service.folder) == [str(point)])  # noqa: B023
-            taking_over = asyncio.create_task(again.report_all(other))
+            takeover = asyncio.create_task(again.report_all(other))
             if not point.is_committed:
                 await until(lambda: is_waiting_for_a_lock(target.database))  # noqa: B023
                 assert not again.acknowledged
                 await asyncio.to_thread(target.service.kill)
-            await taking_over
-            told = await client.get_campaign(campaign_id=target.campaign_id)
-            assert told.state == pb.Campaign.COMPLETED, step
+            await takeover
+            final = await client.get_campaign(campaign_id=target.campaign_id)
+            assert final.state == pb.Campaign.COMPLETED, step
             assert target.stored() == campaign.outcomes
         await asyncio.to_thread(target.service.kill)
         await reporting
@@ -241,7 +241,7 @@ async def test_s4_another_instance_takes_over_from_one_that_hangs(aim: Aim) -> N
 
 
 def is_waiting_for_a_lock(database: Database) -> bool:
-    """Return whether somebody waits for what another transaction has locked."""
+    """Return whether a transaction waits for the lock of another one."""
     with database.by_hand() as hand:
         (waiting,) = hand.execute(
             "SELECT count(*) FROM pg_stat_activity"
@@ -252,19 +252,19 @@ def is_waiting_for_a_lock(database: Database) -> bool:
 
 @pytest.mark.parametrize("place", FRAMES)
 async def test_the_failpoints_are_the_steps_of_a_frame(aim: Aim, place: str) -> None:
-    """A statement that nobody attacks yet shows here."""
+    """The list of attacked steps contains every statement."""
     frame, steps = FRAMES[place]
     service = aim("a").service
     campaign = Reported.with_code("a", TRACE, frame)
     async with StatusClient(service.address) as client:
         await campaign.start(client)
     await campaign.report_all(service)
-    await until(lambda: "trace acknowledge" in fired(service.folder))  # noted behind the answer
+    await until(lambda: "trace acknowledge" in fired(service.folder))  # recorded after the answer
     assert traced(service) == list(steps)
 
 
 async def test_the_failpoints_are_the_steps_of_a_completion_by_hand(aim: Aim) -> None:
-    """A statement that nobody attacks yet shows here."""
+    """The list of attacked steps contains every statement."""
     service = aim("a").service
     async with StatusClient(service.address) as client:
         await Reported.with_code("a", "", 0).start(client)
@@ -273,5 +273,5 @@ async def test_the_failpoints_are_the_steps_of_a_completion_by_hand(aim: Aim) ->
 
 
 def traced(service: ForkedService) -> list[str]:
-    """Return the steps that were noted, each where it came first."""
+    """Return the recorded steps in order, each once."""
     return list(dict.fromkeys(line.removeprefix(f"{TRACE} ") for line in fired(service.folder)))

@@ -1,4 +1,4 @@
-"""The status service through grpcurl, as an operator without our code calls it."""
+"""The status service through grpcurl, as an operator calls it without Closeout's code."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def grpcurl(status: Service, *arguments: str, data: Any = None) -> tuple[int, st
 
 
 def called(status: Service, method: str, data: Any) -> Any:
-    """Make a call that succeeds; return its answer."""
+    """Make a successful call; return its answer."""
     code, output, errors = grpcurl(status, f"{_SERVICE}/{method}", data=data)
     assert code == 0, errors
     return json.loads(output)
 
 
 def sent_campaign(status: Service, name: str, total: int, results: int) -> None:
-    """Make a campaign of which the first ``results`` messages were sent."""
+    """Create a campaign whose first ``results`` messages were sent."""
     called(status, "CreateCampaign", {"campaign_id": name, "display_name": name})
     called(status, "StartCampaign", {"campaign_id": name, "total": total})
     rows = [{"sequence": number, "outcome": "SENT"} for number in range(1, results + 1)]
@@ -85,7 +85,7 @@ def test_grpcurl_lists_and_describes_service_method_and_message(status: Service)
 
 
 def test_grpcurl_reads_health(status: Service) -> None:
-    """The health service answers for the server and for our service by name."""
+    """The health service answers for the server and for the status service by name."""
     for name in ("", _SERVICE):
         code, output, errors = grpcurl(
             status, "grpc.health.v1.Health/Check", data={"service": name}
@@ -113,7 +113,7 @@ def test_mark_complete_completes_a_campaign_that_is_stuck(status: Service) -> No
 
 
 def test_mark_complete_of_a_completed_campaign_is_ok(status: Service) -> None:
-    """A campaign that closed by itself: OK, transitioned is false."""
+    """A COMPLETED campaign: OK, transitioned is false."""
     sent_campaign(status, "done", 2, 2)
     answer = called(status, "MarkComplete", {"campaign_id": "done"})
     assert (answer["transitioned"], answer["campaign"]["state"]) == (False, "COMPLETED")

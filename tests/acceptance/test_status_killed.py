@@ -1,4 +1,4 @@
-"""S7: what was acknowledged survives SIGKILL; what was not is sent again and counts once."""
+"""S7: acknowledged results survive SIGKILL; others are repeated and count once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMPLETED = 5
 
 @pytest.fixture
 def status(tmp_path: Path) -> Iterator[Service]:
-    """A status service as a process, which comes back on the port it had."""
+    """A status service as a process, which keeps its port over restarts."""
     with (
         HeldPort() as port,
         Service(
@@ -60,8 +60,8 @@ def stored(status: Service) -> set[int]:
 async def answering(client: StatusClient) -> None:
     """Wait until the service answers.
 
-    gRPC shares connections between channels: a new channel may begin with the refusal
-    that an earlier one met while the service was away, and a stream is not tried again.
+    gRPC shares connections between channels: a new channel may start with the failure
+    of an earlier one while the service was down, and streams are not retried.
     """
 
     async def answers() -> bool:
@@ -83,10 +83,10 @@ async def streaming(client: StatusClient) -> AsyncIterator[Stream]:
 
 
 async def report(stream: Stream, frames: list[int], acknowledged: set[int]) -> None:
-    """Report frames with a bounded number in flight; note what was acknowledged, to the end."""
+    """Report frames with a bounded number in flight; record the acknowledged ones."""
     sent: list[int] = []
 
-    def note() -> None:
+    def record() -> None:
         acknowledged.update(sent[: stream.acked_through])
 
     try:
@@ -97,14 +97,14 @@ async def report(stream: Stream, frames: list[int], acknowledged: set[int]) -> N
             await stream.send("a", *results(range(first, first + _A_FRAME), outcome))
             while len(sent) - stream.acked_through >= _IN_FLIGHT:
                 await stream.acked(stream.acked_through + 1)
-                note()
+                record()
         await stream.acked(len(sent))
     finally:
-        note()
+        record()
 
 
 async def test_s7_acknowledged_frames_survive_sigkill(status: Service) -> None:
-    """Killed five times at random while 20,000 results come in: all are there, each once."""
+    """Killed five times at random among 20,000 results: all are stored, each once."""
     chance = random.Random(20_000)  # noqa: S311 - where to kill, not a secret
     async with StatusClient(status.address) as client:
         await client.create_campaign(campaign_id="a")

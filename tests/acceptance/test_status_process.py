@@ -26,7 +26,7 @@ SENDING, COMPLETED = 3, 5
 
 @pytest.fixture
 def status(tmp_path: Path) -> Iterator[Service]:
-    """A status service that was not started yet."""
+    """A status service that is not started."""
     with Service(
         "status_service", _LINE, tmp_path / "a", {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0"}
     ) as service:
@@ -35,10 +35,10 @@ def status(tmp_path: Path) -> Iterator[Service]:
 
 @asynccontextmanager
 async def _full_disk(status: Service, client: StatusClient) -> AsyncIterator[Stream]:
-    """Report half of a campaign, then leave no room for the other half, which is sent too.
+    """Report half of a campaign, limit the disk space, and send the other half.
 
-    The limit is above what the log needs and below the size of the write-ahead log.
-    It ends with the process, or by :func:`_limit_files`.
+    The limit is above the size of the log and below that of the write-ahead log. It
+    ends with the process, or by :func:`_limit_files`.
     """
     await client.create_campaign(campaign_id="a")
     await client.start_campaign(campaign_id="a", total=20_000)
@@ -54,23 +54,23 @@ async def _full_disk(status: Service, client: StatusClient) -> AsyncIterator[Str
 
 
 def _limit_files(status: Service, size: int | None) -> None:
-    """Let no file of the process grow beyond ``size`` bytes; None: as far as it may."""
+    """Limit the files of the process to ``size`` bytes; None removes the limit."""
     hard = resource.prlimit(status.pid, resource.RLIMIT_FSIZE)[1]
     resource.prlimit(status.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
 
 
 def refused(service: Service, **environment: str) -> str:
-    """Start what can't start; return the one line it says why."""
+    """Start a service that can't start; return its one line with the reason."""
     service.launch(**environment)
     assert service.wait() == 2, service.log
     (line,) = (line for line in service.log.splitlines() if not line.startswith("{"))
     return line
 
 
-def test_a_second_process_on_the_same_port_is_told_who_holds_it(
+def test_a_second_process_on_the_same_port_learns_who_holds_it(
     status: Service, tmp_path: Path
 ) -> None:
-    """The message names the address and the process; the first one goes on."""
+    """The message names the address and the process; the first one continues."""
     status.start()
     with Service(
         "status_service", _LINE, tmp_path / "b", {"CLOSEOUT_STATUS_LISTEN": status.address}
@@ -81,7 +81,7 @@ def test_a_second_process_on_the_same_port_is_told_who_holds_it(
     assert status.is_running
 
 
-def test_a_second_process_on_the_same_database_is_told_who_holds_it(status: Service) -> None:
+def test_a_second_process_on_the_same_database_learns_who_holds_it(status: Service) -> None:
     """The message names the file and the process; after its end the file is free."""
     status.start()
     with Service(
@@ -122,7 +122,7 @@ def test_what_it_can_not_start_with_is_named_in_one_line(
 
 
 def test_a_port_held_by_somebody_else_is_refused(status: Service) -> None:
-    """A listener that is not ours is named as well, if the system tells."""
+    """The port of another program is refused in the same way."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         address = f"127.0.0.1:{holder.getsockname()[1]}"
         assert f"can't listen on {address}" in refused(status, CLOSEOUT_STATUS_LISTEN=address)
@@ -140,7 +140,7 @@ def test_a_log_that_is_no_terminal_is_json(status: Service) -> None:
 
 
 async def test_sigterm_drains_and_exits_with_0(status: Service) -> None:
-    """A stop acknowledges what was taken, tells streams to go elsewhere, and ends at once."""
+    """A stop acknowledges queued frames, ends streams with SHUTTING_DOWN, and exits with 0."""
     status.start()
     async with StatusClient(status.address) as client:
         await client.create_campaign(campaign_id="a")
@@ -164,7 +164,7 @@ async def test_sigterm_drains_and_exits_with_0(status: Service) -> None:
 
 
 async def test_a_second_signal_ends_it_at_once(status: Service) -> None:
-    """While a stop waits for what can't be stored, another signal ends it with code 3."""
+    """While a stop waits for a write that fails, a second signal ends it with code 3."""
     status.start(CLOSEOUT_STATUS_GRACE_SECONDS="600")
     async with StatusClient(status.address) as client, _full_disk(status, client):
         status.signal(signal.SIGTERM)
@@ -175,7 +175,7 @@ async def test_a_second_signal_ends_it_at_once(status: Service) -> None:
 
 
 async def test_s7_s15_a_full_disk_loses_nothing_and_is_told(status: Service) -> None:
-    """While nothing can be stored nothing is acknowledged, and health, calls and log say so."""
+    """While no write succeeds nothing is acknowledged; health, calls and log report it."""
     status.start()
     async with open_channel(status.address) as channel:
         client = StatusClient(channel)
@@ -195,9 +195,10 @@ async def test_s7_s15_a_full_disk_loses_nothing_and_is_told(status: Service) -> 
             assert caught.value.reason == "STORE_UNAVAILABLE"
             assert caught.value.retry_after_seconds
             wait_until(
-                lambda: len(status.events("store_write_failed")) >= 3, what="three tries are logged"
+                lambda: len(status.events("store_write_failed")) >= 3,
+                what="three attempts are logged",
             )
-            # No empty transaction in between makes it look well.
+            # No empty transaction in between sets it to SERVING.
             assert len(status.events("readiness_changed")) == 2
             assert stream.acked_through == 20
             assert (await client.get_campaign(campaign_id="a")).sent == 10_000
@@ -214,7 +215,7 @@ async def test_s7_s15_a_full_disk_loses_nothing_and_is_told(status: Service) -> 
 
 
 async def test_s7_a_stop_while_nothing_can_be_stored_ends(status: Service) -> None:
-    """A service that can't store what it has taken gives up within its grace, unacknowledged."""
+    """A service that can't store its queue stops within its grace, without acknowledging it."""
     status.start(CLOSEOUT_STATUS_GRACE_SECONDS="0.5")
     async with StatusClient(status.address) as client, _full_disk(status, client) as stream:
         status.signal(signal.SIGTERM)
