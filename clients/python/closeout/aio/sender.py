@@ -19,7 +19,7 @@ from closeout.sender.v1.sender_pb2_grpc import SenderServiceStub
 from closeout.times import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from closeout.sender.v1.sender_pb2_grpc import SenderServiceAsyncStub
@@ -56,16 +56,17 @@ class SenderClient(ChannelOwner):
         self,
         *,
         channel: str,
-        content: pb.Content | None = None,
+        body: pb.EmailContent | pb.TextContent | pb.JsonContent | None = None,
         options: pb.DeliveryOptions | None = None,
         campaign_id: str = "",
         display_name: str = "",
         request_id: str = "",
+        labels: Mapping[str, str] | None = None,
         validate_only: bool = False,
         preview_recipient: pb.Recipient | None = None,
         timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
     ) -> pb.CreateCampaignResponse:
-        """Store content and options, and register the campaign as a DRAFT.
+        """Store what is sent and how, and register the campaign as a DRAFT.
 
         Safe to repeat with the same ``campaign_id`` or ``request_id``. Without
         either, the repeats of this one call are told apart from new ones.
@@ -80,12 +81,19 @@ class SenderClient(ChannelOwner):
             campaign_id=campaign_id,
             display_name=display_name,
             channel=channel,
-            content=content,
             options=options,
             request_id=request_id or ("" if campaign_id else str(uuid.uuid4())),
+            labels=labels,
             validate_only=validate_only,
             preview_recipient=preview_recipient,
         )
+        match body:
+            case pb.EmailContent():
+                request.email.CopyFrom(body)
+            case pb.TextContent():
+                request.text.CopyFrom(body)
+            case pb.JsonContent():
+                request.json.CopyFrom(body)
         return await self._call(self._stub.CreateCampaign, request, timeout_seconds)
 
     async def upload_recipients(
@@ -143,17 +151,23 @@ class SenderClient(ChannelOwner):
         *,
         campaign_id: str,
         start_time: datetime | None = None,
+        start_now: bool = False,
         timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
     ) -> pb.StartCampaignResponse:
         """Freeze the audience and start, now or at ``start_time`` (aware).
 
+        A campaign that is SCHEDULED keeps its time unless ``start_time`` names
+        another one or ``start_now`` is true.
+
         Raises:
-            FailedPreconditionError: the campaign is cancelled.
+            FailedPreconditionError: the campaign is cancelled, or started already
+                and ``start_time`` is another one.
+            InvalidArgumentError: ``start_time`` is more than a minute past.
             NotFoundError: there is no such campaign.
             UnavailableError: the status service does not answer the sender, which
                 starts the campaign by itself when it can.
         """
-        request = pb.StartCampaignRequest(campaign_id=campaign_id)
+        request = pb.StartCampaignRequest(campaign_id=campaign_id, start_now=start_now)
         if start_time is not None:
             request.start_time.CopyFrom(timestamp(start_time))
         return await self._call(self._stub.StartCampaign, request, timeout_seconds)
@@ -169,6 +183,23 @@ class SenderClient(ChannelOwner):
         request = pb.GetDeliveryRequest(campaign_id=campaign_id)
         return await self._call(self._stub.GetDelivery, request, timeout_seconds)
 
+    async def list_shards(
+        self,
+        *,
+        campaign_id: str,
+        page_size: int = 0,
+        timeout_seconds: float | None = None,
+    ) -> AsyncGenerator[pb.Shard, None]:
+        """Yield the shards of a campaign in order. The deadline is that of each page.
+
+        Raises:
+            NotFoundError: the sender has no such campaign.
+        """
+        request = pb.ListShardsRequest(campaign_id=campaign_id, page_size=page_size)
+        async for page in self._pages(self._stub.ListShards, request, timeout_seconds):
+            for shard in page.shards:
+                yield shard
+
     async def batch_get_recipients(
         self,
         *,
@@ -176,14 +207,13 @@ class SenderClient(ChannelOwner):
         sequences: Iterable[int],
         timeout_seconds: float | None = None,
     ) -> list[pb.RecipientEntry]:
-        """Return who the messages with ``sequences`` (1 to 1,000) go to, in order.
+        """Return who the messages with ``sequences`` (1 to 400) go to, in order.
 
         Sequences that the campaign does not have are left out.
 
         Raises:
-            InvalidArgumentError: none or more than 1,000 were asked for.
+            InvalidArgumentError: none or more than 400 were asked for.
             NotFoundError: the sender has no such campaign.
-            ResourceExhaustedError: the answer exceeds 4 MiB, which 400 never do.
         """
         request = pb.BatchGetRecipientsRequest(campaign_id=campaign_id, sequences=sequences)
         response = await self._call(self._stub.BatchGetRecipients, request, timeout_seconds)

@@ -22,7 +22,7 @@ from closeout.status.v1.status_pb2_grpc import StatusServiceStub
 from closeout.times import duration, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Iterable, Mapping
     from datetime import datetime, timedelta
 
     from closeout.status.v1.status_pb2_grpc import StatusServiceAsyncStub
@@ -58,6 +58,7 @@ class StatusClient(ChannelOwner):
         display_name: str = "",
         channel: str = "",
         request_id: str = "",
+        labels: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> pb.CreateCampaignResponse:
         """Register a DRAFT; ``created`` is false if it was there already.
@@ -74,6 +75,7 @@ class StatusClient(ChannelOwner):
             display_name=display_name,
             channel=channel,
             request_id=request_id or ("" if campaign_id else str(uuid.uuid4())),
+            labels=labels,
         )
         return await self._call(self._stub.CreateCampaign, request, timeout_seconds)
 
@@ -83,15 +85,25 @@ class StatusClient(ChannelOwner):
         campaign_id: str,
         total: int,
         start_time: datetime | None = None,
+        start_now: bool = False,
+        revision: int = 0,
         timeout_seconds: float | None = None,
     ) -> pb.StartCampaignResponse:
         """Seal ``total`` and start, now or at ``start_time`` (aware).
 
+        A campaign that is SCHEDULED keeps its time unless ``start_time`` names
+        another one or ``start_now`` is true.
+
         Raises:
-            FailedPreconditionError: sealed with another total, or cancelled.
+            AbortedError: ``revision`` is not 0 and not the current one.
+            FailedPreconditionError: sealed with another total, cancelled, or
+                started already and ``start_time`` is another one.
+            InvalidArgumentError: ``start_time`` is more than a minute past.
             NotFoundError: there is no such campaign.
         """
-        request = pb.StartCampaignRequest(campaign_id=campaign_id, total=total)
+        request = pb.StartCampaignRequest(
+            campaign_id=campaign_id, total=total, start_now=start_now, revision=revision
+        )
         if start_time is not None:
             request.start_time.CopyFrom(timestamp(start_time))
         return await self._call(self._stub.StartCampaign, request, timeout_seconds)
@@ -109,6 +121,26 @@ class StatusClient(ChannelOwner):
         """
         return self._stub.ReportResults()
 
+    async def batch_report_results(
+        self,
+        campaigns: Iterable[pb.CampaignResults],
+        *,
+        reporter: str = "",
+        timeout_seconds: float | None = None,
+    ) -> pb.BatchReportResultsResponse:
+        """Store results of 1 to 100 campaigns, at most 1,000 in all.
+
+        There is one receipt for each campaign, in order; look at its ``rejection``.
+        Safe to repeat at any time.
+
+        Raises:
+            ClientError: every campaign was refused; it is the error of the first.
+            InvalidArgumentError: a field is wrong; nothing was stored.
+            UnavailableError: the outcome is not known; repeat the call.
+        """
+        request = pb.BatchReportResultsRequest(campaigns=campaigns, reporter=reporter)
+        return await self._call(self._stub.BatchReportResults, request, timeout_seconds)
+
     async def get_campaign(
         self, *, campaign_id: str, timeout_seconds: float | None = None
     ) -> pb.Campaign:
@@ -125,11 +157,12 @@ class StatusClient(ChannelOwner):
         self,
         *,
         states: Iterable[pb.Campaign.State.ValueType] = (),
+        labels: Mapping[str, str] | None = None,
         stuck_first: bool = False,
         page_size: int = 0,
         timeout_seconds: float | None = None,
     ) -> AsyncGenerator[pb.Campaign, None]:
-        """Yield the campaigns in ``states`` (none: all), page after page.
+        """Yield the campaigns in ``states`` (none: all) with all of ``labels``.
 
         Newest first, or those longest without progress first. The deadline is
         that of each page.
@@ -137,6 +170,7 @@ class StatusClient(ChannelOwner):
         request = pb.ListCampaignsRequest(
             page_size=page_size,
             states=list(states),
+            labels=labels,
             order=pb.ListCampaignsRequest.STUCK_FIRST
             if stuck_first
             else pb.ListCampaignsRequest.NEWEST_FIRST,
@@ -221,39 +255,61 @@ class StatusClient(ChannelOwner):
                 yield transition
 
     async def pause_campaign(
-        self, *, campaign_id: str, reason: str = "", timeout_seconds: float | None = None
+        self,
+        *,
+        campaign_id: str,
+        reason: str = "",
+        revision: int = 0,
+        timeout_seconds: float | None = None,
     ) -> pb.PauseCampaignResponse:
         """Stop a SENDING campaign until it is resumed.
 
         Raises:
+            AbortedError: ``revision`` is not 0 and not the current one.
             FailedPreconditionError: its state does not allow it.
             NotFoundError: there is no such campaign.
         """
-        request = pb.PauseCampaignRequest(campaign_id=campaign_id, reason=reason)
+        request = pb.PauseCampaignRequest(campaign_id=campaign_id, reason=reason, revision=revision)
         return await self._call(self._stub.PauseCampaign, request, timeout_seconds)
 
     async def resume_campaign(
-        self, *, campaign_id: str, reason: str = "", timeout_seconds: float | None = None
+        self,
+        *,
+        campaign_id: str,
+        reason: str = "",
+        revision: int = 0,
+        timeout_seconds: float | None = None,
     ) -> pb.ResumeCampaignResponse:
         """Continue a PAUSED campaign.
 
         Raises:
+            AbortedError: ``revision`` is not 0 and not the current one.
             FailedPreconditionError: its state does not allow it.
             NotFoundError: there is no such campaign.
         """
-        request = pb.ResumeCampaignRequest(campaign_id=campaign_id, reason=reason)
+        request = pb.ResumeCampaignRequest(
+            campaign_id=campaign_id, reason=reason, revision=revision
+        )
         return await self._call(self._stub.ResumeCampaign, request, timeout_seconds)
 
     async def cancel_campaign(
-        self, *, campaign_id: str, reason: str = "", timeout_seconds: float | None = None
+        self,
+        *,
+        campaign_id: str,
+        reason: str = "",
+        revision: int = 0,
+        timeout_seconds: float | None = None,
     ) -> pb.CancelCampaignResponse:
         """End a campaign early, for good.
 
         Raises:
+            AbortedError: ``revision`` is not 0 and not the current one.
             FailedPreconditionError: it is COMPLETED.
             NotFoundError: there is no such campaign.
         """
-        request = pb.CancelCampaignRequest(campaign_id=campaign_id, reason=reason)
+        request = pb.CancelCampaignRequest(
+            campaign_id=campaign_id, reason=reason, revision=revision
+        )
         return await self._call(self._stub.CancelCampaign, request, timeout_seconds)
 
     async def mark_complete(
@@ -263,7 +319,7 @@ class StatusClient(ChannelOwner):
         reason: str = "",
         force: bool = False,
         dry_run: bool = False,
-        etag: str = "",
+        revision: int = 0,
         timeout_seconds: float | None = None,
     ) -> pb.MarkCompleteResponse:
         """Complete a campaign of which every message has a result.
@@ -272,7 +328,7 @@ class StatusClient(ChannelOwner):
         first. ``transitioned`` is false if it was COMPLETED already.
 
         Raises:
-            AbortedError: ``etag`` is not current.
+            AbortedError: ``revision`` is not 0 and not the current one.
             FailedPreconditionError: messages without a result are left, with the
                 counts and the first missing ranges in ``metadata``; or the
                 campaign is not being sent.
@@ -280,7 +336,7 @@ class StatusClient(ChannelOwner):
             NotFoundError: there is no such campaign.
         """
         request = pb.MarkCompleteRequest(
-            campaign_id=campaign_id, reason=reason, force=force, dry_run=dry_run, etag=etag
+            campaign_id=campaign_id, reason=reason, force=force, dry_run=dry_run, revision=revision
         )
         return await self._call(self._stub.MarkComplete, request, timeout_seconds)
 
