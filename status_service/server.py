@@ -19,14 +19,14 @@ from service_runtime.database import Store, read_clock
 from service_runtime.grpc_server import Server
 from service_runtime.readiness import follow_store
 from status_service import schema
-from status_service.changes import Changes
-from status_service.following import follow
+from status_service.campaigns.schedules import reconcile, start_scheduled
+from status_service.campaigns.service import CampaignService
+from status_service.grpc_api.servicer import StatusServicer
+from status_service.live.database_listener import follow
 from status_service.migrations import MIGRATIONS
-from status_service.reconcile import reconcile, start_scheduled
-from status_service.service import CampaignService
-from status_service.servicer import StatusServicer
-from status_service.views import CampaignViews
-from status_service.writers import Writers
+from status_service.reads.service import CampaignViews
+from status_service.recording.notifier import Notifier
+from status_service.recording.writer_pool import WriterPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,9 +68,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     store = await asyncio.to_thread(Store, own.database_url, MIGRATIONS, holder=HOLDER)
     try:
         generation = await store.write(_generation)
-        changes = Changes()
+        changes = Notifier()
         stopping = asyncio.Event()
-        writers = Writers(
+        writers = WriterPool(
             store, changes, commit_results=own.commit_results, queue_frames=own.queue_frames
         )
         threshold = timedelta(seconds=own.stall_threshold_seconds)

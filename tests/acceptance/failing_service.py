@@ -23,7 +23,10 @@ from sqlalchemy.engine.default import DefaultDialect
 from acceptance.failpoints import FIRED, TRACE, Failpoint, Fault, When, fired, step_of
 from closeout.status.v1 import status_pb2
 from status_service import __main__ as status_main
-from status_service import campaigns, ledger, manual_completion, servicer
+from status_service.campaigns import lifecycle, mark_complete
+from status_service.grpc_api import servicer
+from status_service.recording import ledger
+from status_service.recording.types import Frame, Recorded
 
 _FOREVER_SECONDS = 3_600.0
 
@@ -95,20 +98,18 @@ def _lose(connection: Any) -> NoReturn:
 
 
 def _watch_transactions(faults: Faults) -> None:
-    record, mark_complete = ledger.record, manual_completion.mark_complete
+    record, complete = ledger.record, mark_complete.mark_complete
 
-    def recorded(
-        connection: sa.Connection, frames: Sequence[ledger.Frame], **options: Any
-    ) -> ledger.Recorded:
+    def recorded(connection: sa.Connection, frames: Sequence[Frame], **options: Any) -> Recorded:
         faults.begin(code for frame in frames for code in frame.results.code)
         return record(connection, frames, **options)
 
-    def marked(*arguments: Any, reason: str, **options: Any) -> campaigns.Changed:
+    def marked(*arguments: Any, reason: str, **options: Any) -> lifecycle.Changed:
         faults.begin([reason])
-        return mark_complete(*arguments, reason=reason, **options)
+        return complete(*arguments, reason=reason, **options)
 
     ledger.record = recorded
-    manual_completion.mark_complete = marked
+    mark_complete.mark_complete = marked
 
     def executing(name: str) -> None:
         def execute(cursor: Any, statement: str, *rest: Any) -> bool:

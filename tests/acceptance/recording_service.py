@@ -22,7 +22,7 @@ from acceptance import library_calls
 from acceptance.disk_pictures import ACKNOWLEDGED, PICTURES, SYNCED, WRITTEN
 from closeout.status.v1 import status_pb2
 from status_service import __main__ as status_main
-from status_service import servicer
+from status_service.grpc_api import servicer
 
 #: Pages in the log at which SQLite copies them into the database: every few commits.
 _CHECKPOINT_PAGES = 16

@@ -14,7 +14,8 @@ from closeout.errors import NotFoundError, UnavailableError
 from integration import sender_support as support
 from integration.sender_pair import TERMINAL, Pair, State, pair
 from integration.status_support import by_hand, check_invariants
-from status_service import ledger
+from status_service.recording import ledger
+from status_service.recording.types import Frame, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -244,9 +245,7 @@ async def test_an_ordinary_restart_repeats_nothing(
     recorded: list[tuple[str, int, int]] = []
     record = ledger.record
 
-    def watched(
-        connection: sa.Connection, frames: Sequence[ledger.Frame], **options: Any
-    ) -> ledger.Recorded:
+    def watched(connection: sa.Connection, frames: Sequence[Frame], **options: Any) -> Recorded:
         done = record(connection, frames, **options)
         recorded.extend(
             (frame.key.campaign_id, frame.results.size, receipt.duplicate)

@@ -14,16 +14,16 @@ import pytest
 from integration.status_support import PATIENCE_SECONDS
 from service_runtime.caller import Caller
 from service_runtime.database import Store
-from status_service.changes import Changes
+from status_service.campaigns.service import CampaignService
 from status_service.domain import State
 from status_service.migrations import MIGRATIONS
-from status_service.service import CampaignService
+from status_service.recording.notifier import Notifier
 
 
 async def test_s15_a_refusal_that_nobody_waits_for_is_no_error(tmp_path: Path) -> None:
     """A call that is cancelled while the database works, and then refused, leaves no error."""
     store = Store(f"sqlite:///{tmp_path}/status.db", MIGRATIONS, holder="test")
-    service = CampaignService(store, Changes(), stall_threshold=timedelta(minutes=5))
+    service = CampaignService(store, Notifier(), stall_threshold=timedelta(minutes=5))
     told: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: told.append(context))

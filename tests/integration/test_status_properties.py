@@ -16,10 +16,12 @@ from integration.databases import Database
 from integration.status_support import check_invariants
 from service_runtime.caller import Caller
 from service_runtime.database import Store
-from status_service import campaigns, ledger
+from status_service.campaigns import lifecycle
 from status_service.domain import Outcome, State
 from status_service.migrations import MIGRATIONS
-from status_service.result_columns import ResultColumns
+from status_service.recording import ledger
+from status_service.recording.result_columns import ResultColumns
+from status_service.recording.types import CampaignKey, Frame
 
 T = TypeVar("T")
 
@@ -49,9 +51,9 @@ class Books:
         with self._engine.begin() as connection:
             return work(connection)
 
-    def key(self, name: str) -> ledger.CampaignKey:
+    def key(self, name: str) -> CampaignKey:
         """Return what the ledger calls a campaign."""
-        return ledger.CampaignKey(self.caller.organisation, name)
+        return CampaignKey(self.caller.organisation, name)
 
     def rows(self, columns: str, order: str = "campaign") -> list[Any]:
         """Return columns of the campaigns of this organisation and of their results."""
@@ -135,15 +137,14 @@ def _report(
 ) -> None:
     key = books.key(name)
     parsed = [
-        ledger.Frame(key, "tester", ResultColumns.of(result(*one) for one in part))
-        for part in parts
+        Frame(key, "tester", ResultColumns.of(result(*one) for one in part)) for part in parts
     ]
 
     def prepared(connection: sa.Connection) -> None:
-        campaigns.create(
+        lifecycle.create(
             connection, books.caller, campaign_id=name, request_id="", display_name="", channel=""
         )
-        campaigns.start(connection, books.caller, name, total=total, start_time=None)
+        lifecycle.start(connection, books.caller, name, total=total, start_time=None)
 
     books.write(prepared)
     for batch in [parsed] if together else [[frame] for frame in parsed]:
@@ -161,7 +162,7 @@ def test_a_transaction_takes_as_many_campaigns_as_there_are(tables: Database) ->
 
     def prepared(connection: sa.Connection) -> None:
         for name in names:
-            campaigns.create(
+            lifecycle.create(
                 connection,
                 books.caller,
                 campaign_id=name,
@@ -169,15 +170,13 @@ def test_a_transaction_takes_as_many_campaigns_as_there_are(tables: Database) ->
                 display_name="",
                 channel="",
             )
-            campaigns.start(connection, books.caller, name, total=2, start_time=None)
+            lifecycle.start(connection, books.caller, name, total=2, start_time=None)
 
     with closing(Books(tables)) as books:
         books.write(prepared)
         for sequence in (1, 2):
             frames = [
-                ledger.Frame(
-                    books.key(name), "tester", ResultColumns.of([result(sequence, Outcome.SENT)])
-                )
+                Frame(books.key(name), "tester", ResultColumns.of([result(sequence, Outcome.SENT)]))
                 for name in names
             ]
             recorded = books.write(

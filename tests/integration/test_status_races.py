@@ -32,11 +32,13 @@ from integration.status_support import (
 )
 from service_runtime.caller import Caller
 from service_runtime.database import Store
-from status_service import campaigns, ledger, manual_completion, repair
+from status_service.campaigns import lifecycle, mark_complete, repair
 from status_service.domain import Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, TransitionNotAllowedError
 from status_service.migrations import MIGRATIONS
-from status_service.result_columns import ResultColumns
+from status_service.recording import ledger
+from status_service.recording.result_columns import ResultColumns
+from status_service.recording.types import CampaignKey, Frame
 
 #: Last batches of a campaign, of one result each.
 _BATCHES = 64
@@ -155,10 +157,10 @@ def _racers(database: Database, number: int) -> Iterator[Callable[[int], None]]:
     def race(number: int) -> None:
         name = f"race-{number}"
         with engines[0].begin() as connection:
-            campaigns.create(
+            lifecycle.create(
                 connection, _CALLER, campaign_id=name, request_id="", display_name="", channel=""
             )
-            campaigns.start(connection, _CALLER, name, total=_BATCHES, start_time=None)
+            lifecycle.start(connection, _CALLER, name, total=_BATCHES, start_time=None)
         works = _works(name)
         # Whoever is called first is first more often than not.
         turned = works[number % len(works) :] + works[: number % len(works)]
@@ -173,20 +175,18 @@ def _racers(database: Database, number: int) -> Iterator[Callable[[int], None]]:
 
 
 def _works(name: str) -> list[Callable[[sa.Connection], object]]:
-    key = ledger.CampaignKey("default", name)
+    key = CampaignKey("default", name)
 
     def report(connection: sa.Connection, first: int) -> None:
         frames = [
-            ledger.Frame(
-                key, "racer", ResultColumns.of([(sequence, Outcome.SENT, 1, "", "", "", None)])
-            )
+            Frame(key, "racer", ResultColumns.of([(sequence, Outcome.SENT, 1, "", "", "", None)]))
             for sequence in range(first, _BATCHES + 1, 4)
         ]
         receipts = ledger.record(connection, frames).receipts
         assert [receipt.error for receipt in receipts] == [None] * len(frames)
 
     mark = partial(
-        manual_completion.mark_complete,
+        mark_complete.mark_complete,
         caller=_CALLER,
         campaign_id=name,
         reason="",
@@ -196,7 +196,7 @@ def _works(name: str) -> list[Callable[[sa.Connection], object]]:
     )
     mend = partial(repair.repair, key=key, stall_threshold=timedelta(minutes=5), actor="racer")
     pause, resume = (
-        partial(campaigns.change_state, caller=_CALLER, campaign_id=name, target=target, reason="")
+        partial(lifecycle.change_state, caller=_CALLER, campaign_id=name, target=target, reason="")
         for target in (State.PAUSED, State.SENDING)
     )
     return [*(partial(report, first=first) for first in range(1, 5)), mark, mend, pause, resume]

@@ -23,7 +23,7 @@ from integration.status_support import (
     results,
     serving,
 )
-from status_service import repair
+from status_service.campaigns import repair
 
 SENDING, PAUSED, COMPLETED = 3, 4, 5
 Diagnosis = pb.CampaignDiagnosis

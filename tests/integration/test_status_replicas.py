@@ -24,8 +24,9 @@ from integration.status_support import (
 )
 from providers.postgresql_server import PostgresqlServer
 from service_runtime import grpc_server
-from status_service import following
-from status_service.ledger import CampaignKey, lock
+from status_service.live import database_listener
+from status_service.recording.ledger import lock
+from status_service.recording.types import CampaignKey
 from status_service.server import running
 
 SENDING, PAUSED, COMPLETED = pb.Campaign.SENDING, pb.Campaign.PAUSED, pb.Campaign.COMPLETED
@@ -64,15 +65,17 @@ async def replicas(
 @pytest.fixture
 def notified_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be seen by looking again, only by being told."""
-    monkeypatch.setattr(following, "_POLL", _NEVER)
-    monkeypatch.setattr("status_service.watching._POLL", _NEVER)
+    monkeypatch.setattr(database_listener, "_POLL", _NEVER)
+    monkeypatch.setattr("status_service.live.watch._POLL", _NEVER)
 
 
 @pytest.fixture
 def polled_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no notification come, as if each were lost."""
-    monkeypatch.setattr(following._Follower, "_note_change", lambda _self, _notification: None)
-    monkeypatch.setattr("status_service.watching._POLL", _NEVER)
+    monkeypatch.setattr(
+        database_listener._Follower, "_note_change", lambda _self, _notification: None
+    )
+    monkeypatch.setattr("status_service.live.watch._POLL", _NEVER)
 
 
 async def _watched_to_its_end(replicas: Replicas) -> None:

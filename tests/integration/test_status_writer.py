@@ -21,8 +21,9 @@ from integration.status_support import (
     results,
     serving,
 )
-from status_service import ledger
-from status_service.writer import Writer
+from status_service.recording import ledger
+from status_service.recording.group_commit import GroupCommitter
+from status_service.recording.types import Frame, FrameReceipt, Recorded
 
 COMPLETED = pb.Campaign.COMPLETED
 _A_FRAME = 100
@@ -42,18 +43,18 @@ async def test_a_store_that_stands_still_fills_no_memory(
     """A frame for which there is no room stays with its sender, however long it takes."""
     frames = 100
     go_on = threading.Event()
-    record, submit = ledger.record, Writer.submit
+    record, submit = ledger.record, GroupCommitter.submit
     inside = most_inside = 0
 
-    def held(*args: Any, **kwargs: Any) -> ledger.Recorded:
+    def held(*args: Any, **kwargs: Any) -> Recorded:
         assert go_on.wait(PATIENCE_SECONDS)
         return record(*args, **kwargs)
 
-    async def counted(self: Writer, frame: ledger.Frame) -> asyncio.Future[ledger.FrameReceipt]:
+    async def counted(self: GroupCommitter, frame: Frame) -> asyncio.Future[FrameReceipt]:
         nonlocal inside, most_inside
         receipt = await submit(self, frame)
 
-        def left(_: asyncio.Future[ledger.FrameReceipt]) -> None:
+        def left(_: asyncio.Future[FrameReceipt]) -> None:
             nonlocal inside
             inside -= 1
 
@@ -63,7 +64,7 @@ async def test_a_store_that_stands_still_fills_no_memory(
         return receipt
 
     monkeypatch.setattr(ledger, "record", held)
-    monkeypatch.setattr(Writer, "submit", counted)
+    monkeypatch.setattr(GroupCommitter, "submit", counted)
     with capture_logs() as logs:
         async with serving(database, **_SETTINGS) as status:
             await status.start("a", frames * _A_FRAME)
@@ -121,7 +122,7 @@ async def test_a_slow_transaction_holds_up_no_other_campaign(
     running, most = Counter[str](), Counter[str]()
     both = threading.Lock()
 
-    def watched(connection: Any, frames: Sequence[ledger.Frame], **options: Any) -> ledger.Recorded:
+    def watched(connection: Any, frames: Sequence[Frame], **options: Any) -> Recorded:
         names = {frame.key.campaign_id for frame in frames}
         with both:
             running.update(names)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, Mutant
 
-_MERGING = "status_service/merging.py"
-_WRITER = "status_service/writer.py"
+_MERGING = "status_service/recording/merge.py"
+_WRITER = "status_service/recording/group_commit.py"
 _SQLITE = "service_runtime/sqlite.py"
 
 _STREAMS = "tests/integration/test_status_streams.py"
@@ -36,7 +36,7 @@ RESULT_BUGS = (
         edits=(
             Edit(_MERGING, "elif outcome > before:", "elif outcome != before:"),
             Edit(
-                "status_service/result_rows.py",
+                "status_service/recording/result_rows.py",
                 "excluded.outcome > results.outcome",
                 "excluded.outcome <> results.outcome",
             ),
@@ -95,7 +95,7 @@ RESULT_BUGS = (
         seen="Notifuse/notifuse #303",
         edits=(
             Edit(
-                "status_service/result_stream.py",
+                "status_service/grpc_api/result_stream.py",
                 "            self._changes.add(key, self._on_change)\n",
                 "",
             ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, Mutant
 
-_LEDGER = "status_service/ledger.py"
-_COMPLETION = "status_service/completion.py"
-_CAMPAIGNS = "status_service/campaigns.py"
-_BY_HAND = "status_service/manual_completion.py"
-_WRITER = "status_service/writer.py"
+_LEDGER = "status_service/recording/ledger.py"
+_COMPLETION = "status_service/recording/completion.py"
+_CAMPAIGNS = "status_service/campaigns/lifecycle.py"
+_BY_HAND = "status_service/campaigns/mark_complete.py"
+_WRITER = "status_service/recording/group_commit.py"
 _FIRST_VERSION = "status_service/migrations/versions/v0001_ledger.py"
 
 _CALLS = "tests/integration/test_status_calls.py"

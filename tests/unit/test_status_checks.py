@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from closeout.status.v1 import status_pb2 as pb
 from service_runtime.errors import InvalidRequestError
-from status_service import checks, convert
 from status_service.domain import State
+from status_service.grpc_api import messages, validation
 
 
 def violations(check: Callable[[], object]) -> set[str]:
@@ -28,7 +28,7 @@ def violations(check: Callable[[], object]) -> set[str]:
 @pytest.mark.parametrize("given_id", ["a", "A-1", "0", "a.b_c-d", "x" * 128])
 def test_a_campaign_id_is_taken(given_id: str) -> None:
     """1 to 128 of A-Z a-z 0-9 . _ - beginning with a letter or a digit."""
-    assert checks.campaign_id(given_id) == given_id
+    assert validation.campaign_id(given_id) == given_id
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def test_a_campaign_id_is_taken(given_id: str) -> None:
 )
 def test_a_campaign_id_is_refused(given_id: str) -> None:
     """Anything else, also a line feed at the end and letters of other alphabets."""
-    assert violations(lambda: checks.campaign_id(given_id)) == {"campaign_id"}
+    assert violations(lambda: validation.campaign_id(given_id)) == {"campaign_id"}
 
 
 def test_texts_are_bounded_by_characters_not_bytes() -> None:
     """As many characters as allowed, whatever they take in bytes; no NUL."""
-    assert checks.text("reason", "𝄞" * 5, 5) == "𝄞" * 5
-    assert violations(lambda: checks.text("reason", "x" * 6, 5)) == {"reason"}
-    assert violations(lambda: checks.text("reason", "\x00", 5)) == {"reason"}
+    assert validation.text("reason", "𝄞" * 5, 5) == "𝄞" * 5
+    assert violations(lambda: validation.text("reason", "x" * 6, 5)) == {"reason"}
+    assert violations(lambda: validation.text("reason", "\x00", 5)) == {"reason"}
 
 
 @pytest.mark.parametrize(
@@ -52,45 +52,45 @@ def test_texts_are_bounded_by_characters_not_bytes() -> None:
 def test_a_total_is_bounded(number: int, taken: bool) -> None:  # noqa: FBT001
     """Totals are 0 to 2**53."""
     if taken:
-        assert checks.total(number) == number
+        assert validation.total(number) == number
     else:
-        assert violations(lambda: checks.total(number)) == {"total"}
+        assert violations(lambda: validation.total(number)) == {"total"}
 
 
 def test_pages_have_a_default_and_a_largest_size() -> None:
     """0 is the default, too much is the most, less than nothing is refused."""
-    sizes = [checks.page(size, "t", default=50, most=100).size for size in (0, 1, 100, 101)]
+    sizes = [validation.page(size, "t", default=50, most=100).size for size in (0, 1, 100, 101)]
     assert sizes == [50, 1, 100, 100]
-    assert violations(lambda: checks.page(-1, "", default=1, most=1)) == {"page_size"}
+    assert violations(lambda: validation.page(-1, "", default=1, most=1)) == {"page_size"}
 
 
 def test_states_and_outcomes_are_those_of_the_contract() -> None:
     """Each number of the contract is taken for what it names; 0 and others are refused."""
     for state in State:
         number = pb.Campaign.State.Value(state.value)
-        assert checks.states([number]) == [state]
-        assert convert.to_state(state) == number
+        assert validation.states([number]) == [state]
+        assert messages.to_state(state) == number
     for wrong in (0, 7, -1):
-        assert violations(lambda: checks.states([wrong])) == {"states"}  # noqa: B023
-    assert checks.outcomes([1, 4]) == [1, 4]
+        assert violations(lambda: validation.states([wrong])) == {"states"}  # noqa: B023
+    assert validation.outcomes([1, 4]) == [1, 4]
     for wrong in (0, 5):
-        assert violations(lambda: checks.outcomes([wrong])) == {"outcomes"}  # noqa: B023
+        assert violations(lambda: validation.outcomes([wrong])) == {"outcomes"}  # noqa: B023
 
 
 def test_a_threshold_is_positive_and_finite() -> None:
     """A duration of more than nothing that a clock can add."""
-    assert checks.threshold(Duration(nanos=1_000)) == timedelta(microseconds=1)
+    assert validation.threshold(Duration(nanos=1_000)) == timedelta(microseconds=1)
     for wrong in (Duration(), Duration(seconds=-1), Duration(seconds=2**62)):
-        assert violations(lambda: checks.threshold(wrong)) == {"stall_threshold"}  # noqa: B023
+        assert violations(lambda: validation.threshold(wrong)) == {"stall_threshold"}  # noqa: B023
 
 
 @pytest.mark.parametrize("seconds", [253_402_300_800, -62_135_596_801, 2**62, -(2**62)])
 def test_a_time_outside_the_calendar_is_refused(seconds: int) -> None:
     """As start_time and as finish_time alike."""
     stamp = Timestamp(seconds=seconds)
-    assert violations(lambda: checks.moment("start_time", stamp)) == {"start_time"}
+    assert violations(lambda: validation.moment("start_time", stamp)) == {"start_time"}
     wrong = [pb.Result(sequence=1, outcome=4), pb.Result(sequence=2, outcome=4, finish_time=stamp)]
-    assert violations(lambda: checks.results(wrong)) == {"results[1].finish_time"}
+    assert violations(lambda: validation.results(wrong)) == {"results[1].finish_time"}
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_a_time_of_the_calendar_is_taken(moment: datetime) -> None:
     """To the microsecond, at both ends and before 1970."""
     stamp = Timestamp()
     stamp.FromDatetime(moment)
-    assert checks.moment("start_time", stamp) == moment
-    (row,) = checks.results([pb.Result(sequence=1, outcome=4, finish_time=stamp)]).rows()
+    assert validation.moment("start_time", stamp) == moment
+    (row,) = validation.results([pb.Result(sequence=1, outcome=4, finish_time=stamp)]).rows()
     assert row[-1] == (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
@@ -125,14 +125,14 @@ def test_a_time_of_the_calendar_is_taken(moment: datetime) -> None:
 def test_a_wrong_result_is_named_with_its_place(fields: dict[str, Any], field: str) -> None:
     """The violation says which result of the frame, and which field of it."""
     rows = [pb.Result(sequence=1, outcome=4), pb.Result(sequence=2, **fields)]
-    assert violations(lambda: checks.results(rows)) == {f"results[1].{field}"}
+    assert violations(lambda: validation.results(rows)) == {f"results[1].{field}"}
 
 
 def test_a_frame_has_at_most_a_thousand_results() -> None:
     """1,000 are taken, 1,001 are refused."""
     rows = [pb.Result(sequence=1, outcome=4)] * 1_001
-    assert checks.results(rows[:1_000]).size == 1_000
-    assert violations(lambda: checks.results(rows)) == {"results"}
+    assert validation.results(rows[:1_000]).size == 1_000
+    assert violations(lambda: validation.results(rows)) == {"results"}
 
 
 _texts = st.text(st.characters(exclude_characters="\x00", codec="utf-8"), max_size=64)
@@ -159,5 +159,5 @@ def test_a_result_goes_into_a_row_field_by_field(
         detail=detail,
         provider_message_id=message_id,
     )
-    (row,) = checks.results([result]).rows()
+    (row,) = validation.results([result]).rows()
     assert row == (sequence, outcome, attempt, code, detail, message_id, None)

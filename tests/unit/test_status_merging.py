@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from status_service.domain import Counters, Outcome
-from status_service.ledger import CampaignKey, Frame, FrameReceipt
-from status_service.merging import Merged, merge
-from status_service.result_columns import ResultColumns
+from status_service.recording.merge import Merged, merge
+from status_service.recording.result_columns import ResultColumns
+from status_service.recording.types import CampaignKey, Frame, FrameReceipt
 
 _KEY = CampaignKey("default", "a")
 _sequences, _outcomes = st.integers(1, 8), st.sampled_from([outcome.value for outcome in Outcome])

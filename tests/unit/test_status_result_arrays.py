@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from status_service.result_arrays import array, integers, texts
+from status_service.recording.result_columns import array, integers, texts
 
 
 def test_integers_and_their_absence() -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from status_service.ledger import CampaignKey, Change
+    from status_service.recording.types import CampaignKey, Change
 
 
-class Changes:
+class Notifier:
     """Who watches what. Used from the event loop only, after a commit.
 
     A change may come twice, from the writer and from the database, or late: only one

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from service_runtime.database import read_clock
-from status_service import queries, result_rows
-from status_service.campaigns import Changed, etag_of
-from status_service.completion import settle
+from status_service.campaigns.lifecycle import Changed, etag_of
 from status_service.domain import OPEN, Cause, Outcome, State
 from status_service.errors import (
     CampaignNotFullyProcessedError,
     CampaignNotSendingError,
     EtagMismatchError,
 )
-from status_service.ledger import CampaignKey, counters_of, lock_one
-from status_service.result_columns import ResultColumns
+from status_service.recording import lookup, result_rows
+from status_service.recording.completion import settle
+from status_service.recording.ledger import lock_one
+from status_service.recording.result_columns import ResultColumns
+from status_service.recording.types import CampaignKey, counters_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,7 +62,7 @@ def mark_complete(
         CampaignNotFullyProcessedError: messages have no result, and no force.
     """
     key = CampaignKey(caller.organisation, campaign_id)
-    campaign = queries.get(connection, *key) if dry_run else lock_one(connection, key)
+    campaign = lookup.get(connection, *key) if dry_run else lock_one(connection, key)
     if etag and etag != etag_of(campaign):
         raise EtagMismatchError(campaign_id, current=etag_of(campaign), given=etag)
     state = State(campaign.state)

@@ -1,6 +1,6 @@
 """What can be done with campaigns: the layer under gRPC, one method for each call.
 
-It runs the functions of :mod:`.campaigns`, :mod:`.manual_completion` and :mod:`.repair`
+It runs the functions of :mod:`.lifecycle`, :mod:`.mark_complete` and :mod:`.repair`
 in transactions, and tells watchers and the log what changed once it is durable.
 """
 
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from service_runtime.errors import ServiceError
-from status_service import campaigns, manual_completion, queries, repair
+from status_service.campaigns import lifecycle, mark_complete, repair
 from status_service.domain import Cause, State
 from status_service.errors import CampaignNotFoundError
-from status_service.ledger import CampaignKey, change_of
-from status_service.writer import log_completed
+from status_service.recording import lookup
+from status_service.recording.completion_log import log_completed
+from status_service.recording.types import CampaignKey, change_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
     from service_runtime.caller import Caller
     from service_runtime.database import Store
-    from status_service.campaigns import Changed
-    from status_service.changes import Changes
-    from status_service.repair import Finding
+    from status_service.campaigns.lifecycle import Changed
+    from status_service.campaigns.repair import Finding
+    from status_service.recording.notifier import Notifier
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class CampaignService:
             does not say.
     """
 
-    def __init__(self, store: Store, changes: Changes, *, stall_threshold: timedelta) -> None:
+    def __init__(self, store: Store, changes: Notifier, *, stall_threshold: timedelta) -> None:
         self._store = store
         self._changes = changes
         self._stall_threshold = stall_threshold
@@ -62,10 +63,10 @@ class CampaignService:
         display_name: str,
         channel: str,
     ) -> Changed:
-        """Register a campaign: :func:`.campaigns.create`."""
+        """Register a campaign: :func:`.lifecycle.create`."""
         return await self._change(
             partial(
-                campaigns.create,
+                lifecycle.create,
                 caller=caller,
                 campaign_id=campaign_id,
                 request_id=request_id,
@@ -78,10 +79,10 @@ class CampaignService:
     async def start(
         self, caller: Caller, campaign_id: str, *, total: int, start_time: datetime | None
     ) -> Changed:
-        """Seal and start a campaign: :func:`.campaigns.start`."""
+        """Seal and start a campaign: :func:`.lifecycle.start`."""
         return await self._change(
             partial(
-                campaigns.start,
+                lifecycle.start,
                 caller=caller,
                 campaign_id=campaign_id,
                 total=total,
@@ -93,10 +94,10 @@ class CampaignService:
     async def change_state(
         self, caller: Caller, campaign_id: str, target: State, *, reason: str
     ) -> Changed:
-        """Pause, resume or cancel a campaign: :func:`.campaigns.change_state`."""
+        """Pause, resume or cancel a campaign: :func:`.lifecycle.change_state`."""
         return await self._change(
             partial(
-                campaigns.change_state,
+                lifecycle.change_state,
                 caller=caller,
                 campaign_id=campaign_id,
                 target=target,
@@ -116,9 +117,9 @@ class CampaignService:
         dry_run: bool,
         etag: str,
     ) -> Changed:
-        """Complete a fully processed campaign: :func:`.manual_completion.mark_complete`."""
+        """Complete a fully processed campaign: :func:`.mark_complete.mark_complete`."""
         work = partial(
-            manual_completion.mark_complete,
+            mark_complete.mark_complete,
             caller=caller,
             campaign_id=campaign_id,
             reason=reason,
@@ -132,7 +133,7 @@ class CampaignService:
 
     async def start_due(self) -> None:
         """Start every scheduled campaign whose time has come."""
-        for campaign in await self._store.write(campaigns.start_due):
+        for campaign in await self._store.write(lifecycle.start_due):
             self._publish(campaign, "schedule", Cause.SCHEDULE, "")
 
     async def repair(
@@ -258,5 +259,5 @@ async def _outcome(work: Coroutine[Any, Any, T]) -> T | ServiceError:
 
 
 def _examined(connection: sa.Connection, key: CampaignKey, threshold: timedelta) -> Finding:
-    campaign = queries.get(connection, key.organisation, key.campaign_id)
+    campaign = lookup.get(connection, key.organisation, key.campaign_id)
     return repair.examine(connection, campaign, threshold)

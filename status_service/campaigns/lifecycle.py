@@ -14,17 +14,18 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from service_runtime.database import read_clock
-from status_service import result_rows
-from status_service.completion import settle
 from status_service.domain import Cause, State, sources
 from status_service.errors import (
     CampaignAlreadyExistsError,
     CampaignSealedError,
     TransitionNotAllowedError,
 )
-from status_service.ledger import CampaignKey, counters_of, lock_one
+from status_service.recording import result_rows
+from status_service.recording.completion import settle
+from status_service.recording.ledger import lock_one
+from status_service.recording.transitions import write_transition
+from status_service.recording.types import CampaignKey, counters_of
 from status_service.schema import campaigns
-from status_service.transitions import write_transition
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -15,18 +15,18 @@ import structlog
 
 from closeout.status.v1 import status_pb2
 from service_runtime.errors import InvalidRequestError, ServiceError, ShuttingDownError
-from status_service import checks
-from status_service.convert import to_state
 from status_service.errors import CampaignNotFoundError, FrameOutOfOrderError
-from status_service.ledger import CampaignKey, Change, Frame, FrameReceipt
+from status_service.grpc_api import validation
+from status_service.grpc_api.messages import to_state
+from status_service.recording.types import CampaignKey, Change, Frame, FrameReceipt
 
 if TYPE_CHECKING:
     import grpc
 
     from service_runtime.caller import Caller
-    from status_service.changes import Changes
     from status_service.domain import State
-    from status_service.writers import Writers
+    from status_service.recording.notifier import Notifier
+    from status_service.recording.writer_pool import WriterPool
 
 log = structlog.get_logger()
 
@@ -51,8 +51,8 @@ class ResultStream:
         caller: Caller,
         context: grpc.aio.ServicerContext[Any, Any],
         *,
-        writers: Writers,
-        changes: Changes,
+        writers: WriterPool,
+        changes: Notifier,
         generation: str,
         stopping: asyncio.Event,
     ) -> None:
@@ -115,9 +115,11 @@ class ResultStream:
         self, request: status_pb2.ReportResultsRequest
     ) -> asyncio.Future[FrameReceipt]:
         try:
-            key = CampaignKey(self._caller.organisation, checks.campaign_id(request.campaign_id))
-            reporter = checks.text("reporter", request.reporter, _REPORTER)
-            results = checks.results(request.results)
+            key = CampaignKey(
+                self._caller.organisation, validation.campaign_id(request.campaign_id)
+            )
+            reporter = validation.text("reporter", request.reporter, _REPORTER)
+            results = validation.results(request.results)
         except InvalidRequestError as error:
             rejected: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
             rejected.set_result(FrameReceipt(error=error))

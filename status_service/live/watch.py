@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from service_runtime.errors import ShuttingDownError
 from status_service.domain import State
-from status_service.ledger import key_of
+from status_service.recording.types import key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from service_runtime.caller import Caller
-    from status_service.changes import Changes
-    from status_service.ledger import Change
-    from status_service.views import CampaignViews
+    from status_service.reads.service import CampaignViews
+    from status_service.recording.notifier import Notifier
+    from status_service.recording.types import Change
 
 #: At most one snapshot in this time, seconds; the last one, of a campaign that ended,
 #: does not wait for it.
@@ -30,7 +30,7 @@ _POLL = 1.0
 
 async def watch(
     views: CampaignViews,
-    changes: Changes,
+    changes: Notifier,
     caller: Caller,
     campaign_id: str,
     stopping: asyncio.Event,

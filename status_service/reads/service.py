@@ -1,6 +1,6 @@
 """What can be seen of campaigns: the layer under gRPC, one method for each call that reads.
 
-Each runs one function of :mod:`.queries` or :mod:`.repair` on one snapshot.
+Each runs one function of :mod:`.queries`, :mod:`.lookup` or :mod:`.repair` on one snapshot.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from status_service import queries, repair, result_rows
+from status_service.campaigns import repair
+from status_service.reads import queries
+from status_service.recording import lookup, result_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
 
     from service_runtime.caller import Caller
     from service_runtime.database import Store
+    from status_service.campaigns.repair import Finding
     from status_service.domain import State
-    from status_service.queries import Page, PageRequest
-    from status_service.repair import Finding
+    from status_service.reads.queries import Page, PageRequest
 
 #: Missing ranges an explanation names at most.
 _RANGES_EXPLAINED = 20
@@ -40,9 +42,9 @@ class CampaignViews:
         self._stall_threshold = stall_threshold
 
     async def get(self, caller: Caller, campaign_id: str) -> sa.Row[Any]:
-        """Return a campaign: :func:`.queries.get`."""
+        """Return a campaign: :func:`.lookup.get`."""
         return await self._store.read(
-            partial(queries.get, organisation=caller.organisation, campaign_id=campaign_id)
+            partial(lookup.get, organisation=caller.organisation, campaign_id=campaign_id)
         )
 
     async def list_campaigns(
@@ -109,7 +111,7 @@ class CampaignViews:
         def explained(
             connection: sa.Connection,
         ) -> tuple[Finding, list[tuple[int, int]], bool]:
-            campaign = queries.get(connection, caller.organisation, campaign_id)
+            campaign = lookup.get(connection, caller.organisation, campaign_id)
             found = repair.examine(connection, campaign, self._stall_threshold)
             missing = result_rows.missing_ranges(
                 connection, campaign.campaign, campaign.total or 0, limit=_RANGES_EXPLAINED + 1

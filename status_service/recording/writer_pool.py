@@ -11,12 +11,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from status_service.writer import Writer
+from status_service.recording.group_commit import GroupCommitter
 
 if TYPE_CHECKING:
     from service_runtime.database import Store
-    from status_service.changes import Changes
-    from status_service.ledger import CampaignKey, Frame, FrameReceipt
+    from status_service.recording.notifier import Notifier
+    from status_service.recording.types import CampaignKey, Frame, FrameReceipt
 
 
 @dataclass(slots=True)
@@ -29,12 +29,12 @@ class _Campaign:
         again: the last one that was done brought nothing new.
     """
 
-    writer: Writer
+    writer: GroupCommitter
     frames: int = 0
     again: bool = False
 
 
-class Writers:
+class WriterPool:
     """Takes the frames of all streams.
 
     Args:
@@ -46,11 +46,11 @@ class Writers:
     """
 
     def __init__(
-        self, store: Store, changes: Changes, *, commit_results: int, queue_frames: int
+        self, store: Store, changes: Notifier, *, commit_results: int, queue_frames: int
     ) -> None:
         self._arrays = store.dialect == "postgresql"
         self._writers = [
-            Writer(store, changes, commit_results=commit_results, queue_frames=queue_frames)
+            GroupCommitter(store, changes, commit_results=commit_results, queue_frames=queue_frames)
             for _ in range(store.writers)
         ]
         self._campaigns: dict[CampaignKey, _Campaign] = {}
@@ -86,7 +86,7 @@ class Writers:
         """Write what waits; what can't be written in time fails with ShuttingDownError."""
         await asyncio.gather(*(writer.flush(timeout_seconds) for writer in self._writers))
 
-    def _load(self, writer: Writer) -> int:
+    def _load(self, writer: GroupCommitter) -> int:
         return sum(own.frames for own in self._campaigns.values() if own.writer is writer)
 
     def _done(

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from service_runtime.errors import StoreUnavailableError
-from status_service import queries
-from status_service.ledger import CampaignKey, change_of
+from status_service.recording import lookup
+from status_service.recording.types import CampaignKey, change_of
 from status_service.schema import CHANGED_CHANNEL
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from service_runtime.database import Store
     from service_runtime.engines import Listen
-    from status_service.changes import Changes
+    from status_service.recording.notifier import Notifier
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ _RECONNECT = 0.5
 _CAMPAIGNS_A_READ = 500
 
 
-async def follow(store: Store, changes: Changes) -> None:
+async def follow(store: Store, changes: Notifier) -> None:
     """Publish what others change, for ever; return at once if nobody else can."""
     if store.listen is None:
         return
@@ -46,7 +46,7 @@ async def follow(store: Store, changes: Changes) -> None:
 
 
 class _Follower:
-    def __init__(self, store: Store, changes: Changes) -> None:
+    def __init__(self, store: Store, changes: Notifier) -> None:
         self._store = store
         self._changes = changes
         self._heard: set[CampaignKey] = set()
@@ -97,7 +97,7 @@ class _Follower:
         try:
             for start in range(0, len(keys), _CAMPAIGNS_A_READ):
                 some = keys[start : start + _CAMPAIGNS_A_READ]
-                rows = await self._store.read(partial(queries.get_many, keys=some))
+                rows = await self._store.read(partial(lookup.get_many, keys=some))
                 self._changes.publish(change_of(row) for row in rows)
         except StoreUnavailableError as error:
             log.warning("look_postponed", error=error.message)

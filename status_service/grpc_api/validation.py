@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from service_runtime.errors import InvalidRequestError
-from status_service.convert import from_results, from_timestamp
 from status_service.domain import State
-from status_service.queries import PageRequest
+from status_service.grpc_api.messages import from_results, from_timestamp
+from status_service.reads.queries import PageRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from closeout.status.v1 import status_pb2
-    from status_service.result_columns import ResultColumns, ResultRow
+    from status_service.recording.result_columns import ResultColumns, ResultRow
 
 _CAMPAIGN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 #: Results in one frame, at most.

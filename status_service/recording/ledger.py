@@ -7,14 +7,11 @@ rows. The clock is read after that: a later writer has a later time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from service_runtime.database import database_now
-from status_service import queries
-from status_service.completion import settle
 from status_service.domain import OPEN, Cause, Counters, State
 from status_service.errors import (
     CampaignBusyError,
@@ -22,8 +19,18 @@ from status_service.errors import (
     CampaignNotSealedError,
     SequenceOutOfRangeError,
 )
-from status_service.merging import merge, sequences_of
-from status_service.result_rows import count, stored_outcomes, upsert
+from status_service.recording import lookup
+from status_service.recording.completion import settle
+from status_service.recording.merge import merge, sequences_of
+from status_service.recording.result_rows import count, stored_outcomes, upsert
+from status_service.recording.types import (
+    CampaignKey,
+    Frame,
+    FrameReceipt,
+    Recorded,
+    counters_of,
+    key_of,
+)
 from status_service.schema import campaigns
 
 if TYPE_CHECKING:
@@ -31,94 +38,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from service_runtime.errors import ServiceError
-    from status_service.merging import Accepted, Merged
-    from status_service.result_columns import ResultColumns
-
-
-class CampaignKey(NamedTuple):
-    """What callers know a campaign by."""
-
-    organisation: str
-    campaign_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Results of one campaign as one frame of a stream brought them."""
-
-    key: CampaignKey
-    reporter: str
-    results: ResultColumns
-
-
-@dataclass(slots=True)
-class FrameReceipt:
-    """What became of a frame. ``error`` set: nothing of it is stored.
-
-    ``state`` and ``processed`` are those of the campaign afterwards; None and 0 if there
-    is none.
-    """
-
-    new: int = 0
-    raised: int = 0
-    duplicate: int = 0
-    error: ServiceError | None = None
-    state: State | None = None
-    processed: int = 0
-
-
-class Change(NamedTuple):
-    """A campaign that a transaction changed, for those who watch it."""
-
-    key: CampaignKey
-    state: State
-    total: int | None
-    counters: Counters
-    revision: int
-
-
-@dataclass(slots=True)
-class Recorded:
-    """What a batch of frames did: a receipt for each, and the campaigns changed.
-
-    Of those, ``completed`` were by this batch, and ``late`` had been before it: a
-    better result corrected their counters.
-    """
-
-    receipts: list[FrameReceipt]
-    changes: list[Change] = field(default_factory=list)
-    completed: list[Change] = field(default_factory=list)
-    late: list[Change] = field(default_factory=list)
-
-    def note(self, campaign: sa.Row[Any], *, state_before: str) -> None:
-        """Take up a campaign that was settled."""
-        change = change_of(campaign)
-        self.changes.append(change)
-        if campaign.state != state_before:
-            self.completed.append(change)
-        elif change.state is State.COMPLETED:
-            self.late.append(change)
-
-
-def key_of(campaign: sa.Row[Any]) -> CampaignKey:
-    """Return the key of a row of ``campaigns``."""
-    return CampaignKey(campaign.organisation, campaign.campaign_id)
-
-
-def counters_of(campaign: sa.Row[Any]) -> Counters:
-    """Return the counters of a row of ``campaigns``."""
-    return Counters(campaign.sent, campaign.failed, campaign.skipped, campaign.unknown)
-
-
-def change_of(campaign: sa.Row[Any]) -> Change:
-    """Return a row of ``campaigns`` as those who watch it see it."""
-    return Change(
-        key_of(campaign),
-        State(campaign.state),
-        campaign.total,
-        counters_of(campaign),
-        campaign.revision,
-    )
+    from status_service.recording.merge import Accepted, Merged
 
 
 def lock(
@@ -232,7 +152,7 @@ def _refuse(
 
 def _there(connection: sa.Connection, keys: Collection[CampaignKey]) -> set[CampaignKey]:
     """Return those of ``keys`` that there is a campaign of."""
-    return {key_of(row) for row in queries.get_many(connection, list(keys))} if keys else set()
+    return {key_of(row) for row in lookup.get_many(connection, list(keys))} if keys else set()
 
 
 def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:

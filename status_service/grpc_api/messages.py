@@ -10,17 +10,17 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from closeout.status.v1 import status_pb2
-from status_service.campaigns import etag_of
-from status_service.ledger import counters_of
-from status_service.result_columns import NO_RESULTS, ResultColumns
+from status_service.campaigns.lifecycle import etag_of
+from status_service.recording.result_columns import NO_RESULTS, ResultColumns
+from status_service.recording.types import counters_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import sqlalchemy as sa
 
+    from status_service.campaigns.repair import Finding
     from status_service.domain import State
-    from status_service.repair import Finding
 
 #: The fields of a result in the order of the columns, but for the time, which has two.
 _FIELDS = attrgetter(

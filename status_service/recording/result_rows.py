@@ -16,8 +16,7 @@ import sqlalchemy as sa
 
 from service_runtime.database import UtcTime
 from status_service.domain import Counters, Outcome
-from status_service.result_arrays import array, integers
-from status_service.result_columns import ResultColumns
+from status_service.recording.result_columns import ResultColumns, array, integers
 from status_service.schema import results
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from status_service.domain import State, sources
+from status_service.recording.transitions import write_transition
 from status_service.schema import campaigns
-from status_service.transitions import write_transition
 
 if TYPE_CHECKING:
     from datetime import datetime

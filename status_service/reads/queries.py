@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from service_runtime.errors import InvalidRequestError
-from status_service import result_rows
 from status_service.domain import OPEN, State
-from status_service.errors import CampaignNotFoundError
+from status_service.recording import lookup, result_rows
 from status_service.schema import campaigns, results, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from status_service.ledger import CampaignKey
 
 #: Longest page token there is, with room to spare.
 _LONGEST_TOKEN = 4_096
@@ -47,28 +45,6 @@ class PageRequest(NamedTuple):
 
     size: int
     token: str
-
-
-def get(connection: sa.Connection, organisation: str, campaign_id: str) -> sa.Row[Any]:
-    """Return a campaign's row.
-
-    Raises:
-        CampaignNotFoundError: there is none.
-    """
-    row = connection.execute(
-        sa.select(campaigns).where(
-            campaigns.c.organisation == organisation, campaigns.c.campaign_id == campaign_id
-        )
-    ).one_or_none()
-    if row is None:
-        raise CampaignNotFoundError(campaign_id)
-    return row
-
-
-def get_many(connection: sa.Connection, keys: Sequence[CampaignKey]) -> Sequence[sa.Row[Any]]:
-    """Return the rows of those of ``keys`` that are there, in no order."""
-    wanted = sa.tuple_(campaigns.c.organisation, campaigns.c.campaign_id).in_(keys)
-    return connection.execute(sa.select(campaigns).where(wanted)).all()
 
 
 def list_campaigns(
@@ -131,7 +107,7 @@ def list_results(
     Raises:
         CampaignNotFoundError: there is no such campaign.
     """
-    campaign = get(connection, organisation, campaign_id)
+    campaign = lookup.get(connection, organisation, campaign_id)
     question = ["results", organisation, campaign_id, sorted(outcomes)]
     after = _after(page.token, question) or [0]
     query = sa.select(results).where(
@@ -156,7 +132,7 @@ def list_missing_ranges(
     Raises:
         CampaignNotFoundError: there is no such campaign.
     """
-    campaign = get(connection, organisation, campaign_id)
+    campaign = lookup.get(connection, organisation, campaign_id)
     question = ["missing", organisation, campaign_id]
     after = _after(page.token, question) or [0]
     ranges = (
@@ -177,7 +153,7 @@ def list_transitions(
     Raises:
         CampaignNotFoundError: there is no such campaign.
     """
-    campaign = get(connection, organisation, campaign_id)
+    campaign = lookup.get(connection, organisation, campaign_id)
     question = ["transitions", organisation, campaign_id]
     after = _after(page.token, question) or [0]
     query = sa.select(transitions).where(

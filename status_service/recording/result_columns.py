@@ -9,11 +9,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from status_service.result_arrays import integers, texts
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+#: No text has it: a request with one is refused.
+_NUL = "\x00"
 #: One result, its fields in the order of the columns.
 ResultRow: TypeAlias = tuple[int, int, int, str, str, str, int | None]
 
@@ -69,3 +69,21 @@ class ResultColumns(_Columns):
 
 
 NO_RESULTS = ResultColumns((), (), (), (), (), (), ())
+
+
+def array(parts: Iterable[str]) -> str:
+    """Return the literal of an array of what :func:`integers` or :func:`texts` returned."""
+    return "{" + ",".join(parts) + "}"
+
+
+def integers(values: Sequence[int | None]) -> str:
+    """Return the elements of an array of integers, None as NULL."""
+    if len(set(values)) == 1:  # as outcomes and attempts often are
+        return ",".join([str(values[0])] * len(values)).replace("None", "NULL")
+    return ",".join(map(str, values)).replace("None", "NULL")
+
+
+def texts(values: Iterable[str]) -> str:
+    """Return the elements of an array of texts; none of them has a NUL character."""
+    joined = _NUL.join(values).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + joined.replace(_NUL, '","') + '"'

@@ -8,13 +8,13 @@ from operator import eq
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from status_service.domain import Counters
-from status_service.result_columns import ResultColumns
+from status_service.recording.result_columns import ResultColumns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from status_service.ledger import Frame, FrameReceipt
-    from status_service.result_columns import ResultRow
+    from status_service.recording.result_columns import ResultRow
+    from status_service.recording.types import Frame, FrameReceipt
 
 #: Frames of one campaign that can be applied, each with its receipt.
 Accepted: TypeAlias = "Sequence[tuple[Frame, FrameReceipt]]"

@@ -10,8 +10,8 @@ import structlog
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
+    from status_service.campaigns.service import CampaignService
     from status_service.domain import Diagnosis
-    from status_service.service import CampaignService
 
 log = structlog.get_logger()
 

@@ -10,18 +10,19 @@ import grpc
 from closeout.status.v1 import status_pb2, status_pb2_grpc
 from service_runtime.caller import caller_of
 from service_runtime.errors import InvalidRequestError
-from status_service import checks, convert, repair
+from status_service.campaigns import repair
 from status_service.domain import State
-from status_service.result_stream import ResultStream
-from status_service.watching import watch
+from status_service.grpc_api import messages, validation
+from status_service.grpc_api.result_stream import ResultStream
+from status_service.live.watch import watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from status_service.changes import Changes
-    from status_service.service import CampaignService
-    from status_service.views import CampaignViews
-    from status_service.writers import Writers
+    from status_service.campaigns.service import CampaignService
+    from status_service.reads.service import CampaignViews
+    from status_service.recording.notifier import Notifier
+    from status_service.recording.writer_pool import WriterPool
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 #: Longest display name, channel and reason.
@@ -44,8 +45,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self,
         service: CampaignService,
         views: CampaignViews,
-        writers: Writers,
-        changes: Changes,
+        writers: WriterPool,
+        changes: Notifier,
         *,
         generation: str,
         stopping: asyncio.Event,
@@ -62,13 +63,13 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     ) -> status_pb2.CreateCampaignResponse:
         created = await self._service.create(
             caller_of(context),
-            campaign_id=request.campaign_id and checks.campaign_id(request.campaign_id),
-            request_id=checks.text("request_id", request.request_id, 64),
-            display_name=checks.text("display_name", request.display_name, _NAME),
-            channel=checks.text("channel", request.channel, _CHANNEL),
+            campaign_id=request.campaign_id and validation.campaign_id(request.campaign_id),
+            request_id=validation.text("request_id", request.request_id, 64),
+            display_name=validation.text("display_name", request.display_name, _NAME),
+            channel=validation.text("channel", request.channel, _CHANNEL),
         )
         return status_pb2.CreateCampaignResponse(
-            campaign=convert.to_campaign(created.campaign), created=created.transitioned
+            campaign=messages.to_campaign(created.campaign), created=created.transitioned
         )
 
     async def StartCampaign(  # noqa: D102, N802
@@ -76,16 +77,16 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     ) -> status_pb2.StartCampaignResponse:
         started = await self._service.start(
             caller_of(context),
-            checks.campaign_id(request.campaign_id),
-            total=checks.total(request.total),
+            validation.campaign_id(request.campaign_id),
+            total=validation.total(request.total),
             start_time=(
-                checks.moment("start_time", request.start_time)
+                validation.moment("start_time", request.start_time)
                 if request.HasField("start_time")
                 else None
             ),
         )
         return status_pb2.StartCampaignResponse(
-            campaign=convert.to_campaign(started.campaign), transitioned=started.transitioned
+            campaign=messages.to_campaign(started.campaign), transitioned=started.transitioned
         )
 
     # It writes to the context: an answer may come without a frame.
@@ -106,43 +107,43 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.GetCampaignRequest, context: _Context
     ) -> status_pb2.GetCampaignResponse:
         campaign = await self._views.get(
-            caller_of(context), checks.campaign_id(request.campaign_id)
+            caller_of(context), validation.campaign_id(request.campaign_id)
         )
-        return status_pb2.GetCampaignResponse(campaign=convert.to_campaign(campaign))
+        return status_pb2.GetCampaignResponse(campaign=messages.to_campaign(campaign))
 
     async def ListCampaigns(  # noqa: D102, N802
         self, request: status_pb2.ListCampaignsRequest, context: _Context
     ) -> status_pb2.ListCampaignsResponse:
         page = await self._views.list_campaigns(
             caller_of(context),
-            checks.page(request.page_size, request.page_token, default=50, most=1_000),
-            states=checks.states(request.states),
+            validation.page(request.page_size, request.page_token, default=50, most=1_000),
+            states=validation.states(request.states),
             stuck_first=request.order == status_pb2.ListCampaignsRequest.STUCK_FIRST,
         )
         return status_pb2.ListCampaignsResponse(
-            campaigns=map(convert.to_campaign, page.rows), next_page_token=page.next_page_token
+            campaigns=map(messages.to_campaign, page.rows), next_page_token=page.next_page_token
         )
 
     async def WatchCampaign(  # noqa: D102, N802
         self, request: status_pb2.WatchCampaignRequest, context: _Context
     ) -> AsyncIterator[status_pb2.WatchCampaignResponse]:
-        campaign_id = checks.campaign_id(request.campaign_id)
+        campaign_id = validation.campaign_id(request.campaign_id)
         async for campaign in watch(
             self._views, self._changes, caller_of(context), campaign_id, self._stopping
         ):
-            yield status_pb2.WatchCampaignResponse(campaign=convert.to_campaign(campaign))
+            yield status_pb2.WatchCampaignResponse(campaign=messages.to_campaign(campaign))
 
     async def ListResults(  # noqa: D102, N802
         self, request: status_pb2.ListResultsRequest, context: _Context
     ) -> status_pb2.ListResultsResponse:
         page = await self._views.list_results(
             caller_of(context),
-            checks.campaign_id(request.campaign_id),
-            checks.page(request.page_size, request.page_token, default=500, most=1_000),
-            outcomes=checks.outcomes(request.outcomes),
+            validation.campaign_id(request.campaign_id),
+            validation.page(request.page_size, request.page_token, default=500, most=1_000),
+            outcomes=validation.outcomes(request.outcomes),
         )
         return status_pb2.ListResultsResponse(
-            results=map(convert.to_result, page.rows), next_page_token=page.next_page_token
+            results=map(messages.to_result, page.rows), next_page_token=page.next_page_token
         )
 
     async def ListMissingRanges(  # noqa: D102, N802
@@ -150,11 +151,11 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     ) -> status_pb2.ListMissingRangesResponse:
         page = await self._views.list_missing_ranges(
             caller_of(context),
-            checks.campaign_id(request.campaign_id),
-            checks.page(request.page_size, request.page_token, default=100, most=1_000),
+            validation.campaign_id(request.campaign_id),
+            validation.page(request.page_size, request.page_token, default=100, most=1_000),
         )
         return status_pb2.ListMissingRangesResponse(
-            ranges=convert.to_ranges(page.rows), next_page_token=page.next_page_token
+            ranges=messages.to_ranges(page.rows), next_page_token=page.next_page_token
         )
 
     async def PauseCampaign(  # noqa: D102, N802
@@ -162,12 +163,12 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     ) -> status_pb2.PauseCampaignResponse:
         changed = await self._service.change_state(
             caller_of(context),
-            checks.campaign_id(request.campaign_id),
+            validation.campaign_id(request.campaign_id),
             State.PAUSED,
-            reason=checks.text("reason", request.reason, _REASON),
+            reason=validation.text("reason", request.reason, _REASON),
         )
         return status_pb2.PauseCampaignResponse(
-            campaign=convert.to_campaign(changed.campaign), transitioned=changed.transitioned
+            campaign=messages.to_campaign(changed.campaign), transitioned=changed.transitioned
         )
 
     async def ResumeCampaign(  # noqa: D102, N802
@@ -175,12 +176,12 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     ) -> status_pb2.ResumeCampaignResponse:
         changed = await self._service.change_state(
             caller_of(context),
-            checks.campaign_id(request.campaign_id),
+            validation.campaign_id(request.campaign_id),
             State.SENDING,
-            reason=checks.text("reason", request.reason, _REASON),
+            reason=validation.text("reason", request.reason, _REASON),
         )
         return status_pb2.ResumeCampaignResponse(
-            campaign=convert.to_campaign(changed.campaign), transitioned=changed.transitioned
+            campaign=messages.to_campaign(changed.campaign), transitioned=changed.transitioned
         )
 
     async def CancelCampaign(  # noqa: D102, N802
@@ -188,12 +189,12 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     ) -> status_pb2.CancelCampaignResponse:
         changed = await self._service.change_state(
             caller_of(context),
-            checks.campaign_id(request.campaign_id),
+            validation.campaign_id(request.campaign_id),
             State.CANCELLED,
-            reason=checks.text("reason", request.reason, _REASON),
+            reason=validation.text("reason", request.reason, _REASON),
         )
         return status_pb2.CancelCampaignResponse(
-            campaign=convert.to_campaign(changed.campaign), transitioned=changed.transitioned
+            campaign=messages.to_campaign(changed.campaign), transitioned=changed.transitioned
         )
 
     async def MarkComplete(  # noqa: D102, N802
@@ -203,14 +204,14 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             raise InvalidRequestError.of({"reason": "required with force"})
         changed = await self._service.mark_complete(
             caller_of(context),
-            checks.campaign_id(request.campaign_id),
-            reason=checks.text("reason", request.reason, _REASON),
+            validation.campaign_id(request.campaign_id),
+            reason=validation.text("reason", request.reason, _REASON),
             force=request.force,
             dry_run=request.dry_run,
             etag=request.etag,
         )
         return status_pb2.MarkCompleteResponse(
-            campaign=convert.to_campaign(changed.campaign), transitioned=changed.transitioned
+            campaign=messages.to_campaign(changed.campaign), transitioned=changed.transitioned
         )
 
     async def RepairCampaigns(  # noqa: D102, N802
@@ -222,25 +223,25 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             caller.actor,
             dry_run=request.dry_run,
             stall_threshold=(
-                checks.threshold(request.stall_threshold)
+                validation.threshold(request.stall_threshold)
                 if request.HasField("stall_threshold")
                 else None
             ),
-            campaign_id=request.campaign_id and checks.campaign_id(request.campaign_id),
+            campaign_id=request.campaign_id and validation.campaign_id(request.campaign_id),
         )
-        return convert.to_repairs(findings)
+        return messages.to_repairs(findings)
 
     async def ExplainCampaign(  # noqa: D102, N802
         self, request: status_pb2.ExplainCampaignRequest, context: _Context
     ) -> status_pb2.ExplainCampaignResponse:
         found, missing, more = await self._views.explain(
-            caller_of(context), checks.campaign_id(request.campaign_id)
+            caller_of(context), validation.campaign_id(request.campaign_id)
         )
-        diagnosis = convert.to_diagnosis(found)
+        diagnosis = messages.to_diagnosis(found)
         diagnosis.repaired = False
         return status_pb2.ExplainCampaignResponse(
             diagnosis=diagnosis,
-            missing_ranges=convert.to_ranges(missing),
+            missing_ranges=messages.to_ranges(missing),
             more_missing_ranges=more,
             explanation=repair.explain(found, missing),
         )
@@ -250,10 +251,10 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     ) -> status_pb2.ListTransitionsResponse:
         page = await self._views.list_transitions(
             caller_of(context),
-            checks.campaign_id(request.campaign_id),
-            checks.page(request.page_size, request.page_token, default=100, most=1_000),
+            validation.campaign_id(request.campaign_id),
+            validation.page(request.page_size, request.page_token, default=100, most=1_000),
         )
         return status_pb2.ListTransitionsResponse(
-            transitions=map(convert.to_transition, page.rows),
+            transitions=map(messages.to_transition, page.rows),
             next_page_token=page.next_page_token,
         )

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from service_runtime.database import read_clock
-from status_service import result_rows
-from status_service.completion import settle
 from status_service.domain import OPEN, Cause, Counters, Diagnosis, State, diagnose
-from status_service.ledger import CampaignKey, counters_of, lock_one
+from status_service.recording import result_rows
+from status_service.recording.completion import settle
+from status_service.recording.ledger import lock_one
+from status_service.recording.types import CampaignKey, counters_of
 from status_service.schema import campaigns
 
 if TYPE_CHECKING:

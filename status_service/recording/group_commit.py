@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from service_runtime.errors import ShuttingDownError, StoreBusyError, StoreUnavailableError
-from status_service import ledger
 from status_service.domain import Cause
+from status_service.recording import ledger
+from status_service.recording.completion_log import log_completed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service_runtime.database import Store
-    from status_service.changes import Changes
+    from status_service.recording.notifier import Notifier
+    from status_service.recording.types import Frame, FrameReceipt, Recorded
 
 log = structlog.get_logger()
 
@@ -32,12 +34,12 @@ _LONGEST_BACKOFF = 5.0
 
 
 class _Entry(NamedTuple):
-    frame: ledger.Frame
-    receipt: asyncio.Future[ledger.FrameReceipt]
+    frame: Frame
+    receipt: asyncio.Future[FrameReceipt]
     submit_time: float  # on the loop's clock
 
 
-class Writer:
+class GroupCommitter:
     """Writes frames through the ledger.
 
     Args:
@@ -51,7 +53,7 @@ class Writer:
     def __init__(
         self,
         store: Store,
-        changes: Changes,
+        changes: Notifier,
         *,
         commit_results: int,
         queue_frames: int,
@@ -62,14 +64,14 @@ class Writer:
         self._queue: asyncio.Queue[_Entry] = asyncio.Queue(queue_frames)
         self._stopping = asyncio.Event()
 
-    async def submit(self, frame: ledger.Frame) -> asyncio.Future[ledger.FrameReceipt]:
+    async def submit(self, frame: Frame) -> asyncio.Future[FrameReceipt]:
         """Queue a frame, waiting for a place; return the future of its receipt.
 
         The future is done when the frame is durable. It fails with
         ShuttingDownError if the writer stops before that.
         """
         loop = asyncio.get_running_loop()
-        receipt: asyncio.Future[ledger.FrameReceipt] = loop.create_future()
+        receipt: asyncio.Future[FrameReceipt] = loop.create_future()
         await self._queue.put(_Entry(frame, receipt, loop.time()))
         return receipt
 
@@ -128,7 +130,7 @@ class Writer:
                 queued_frames=self._queue.qsize(),
             )
 
-    def _tell(self, recorded: ledger.Recorded) -> None:
+    def _tell(self, recorded: Recorded) -> None:
         """Tell watchers and the log what a batch changed, now that it is durable."""
         self._changes.publish(recorded.changes)
         for change in recorded.completed:
@@ -136,7 +138,7 @@ class Writer:
         for change in recorded.late:
             log.info("results_after_the_end", campaign_id=change.key.campaign_id)
 
-    async def _record(self, frames: Sequence[ledger.Frame]) -> ledger.Recorded:
+    async def _record(self, frames: Sequence[Frame]) -> Recorded:
         """Record a batch, the same batch again and again until the database takes it.
 
         The outcome of a commit that failed is not known; recording is idempotent, so
@@ -185,21 +187,6 @@ class Writer:
             raise ShuttingDownError("the service stops and could not store this; send it again")
 
 
-def _fail(receipt: asyncio.Future[ledger.FrameReceipt], error: Exception) -> None:
+def _fail(receipt: asyncio.Future[FrameReceipt], error: Exception) -> None:
     if not receipt.done():
         receipt.set_exception(error)
-
-
-def log_completed(change: ledger.Change, *, cause: Cause) -> None:
-    """Write the two lines operators look for when a campaign is done."""
-    counters = change.counters
-    bound = log.bind(campaign_id=change.key.campaign_id, organisation=change.key.organisation)
-    bound.info(
-        "campaign_fully_processed",
-        total=change.total,
-        sent=counters.sent,
-        failed=counters.failed,
-        skipped=counters.skipped,
-        unknown=counters.unknown,
-    )
-    bound.info("campaign_state_changed", state="COMPLETED", cause=cause)

@@ -1,0 +1,1 @@
+"""What can be done with campaigns: the use cases that change them."""

@@ -1,0 +1,1 @@
+"""StatusService on gRPC: requests are checked, use cases called, values converted."""

@@ -1,0 +1,1 @@
+"""Changes of campaigns as they happen, for those who watch."""

@@ -1,0 +1,1 @@
+"""The write path: results in, counters and completion out."""

@@ -1,0 +1,100 @@
+"""What the write path passes on: keys, frames, receipts, changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from status_service.domain import Counters, State
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from service_runtime.errors import ServiceError
+    from status_service.recording.result_columns import ResultColumns
+
+
+class CampaignKey(NamedTuple):
+    """What callers know a campaign by."""
+
+    organisation: str
+    campaign_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Results of one campaign as one frame of a stream brought them."""
+
+    key: CampaignKey
+    reporter: str
+    results: ResultColumns
+
+
+@dataclass(slots=True)
+class FrameReceipt:
+    """What became of a frame. ``error`` set: nothing of it is stored.
+
+    ``state`` and ``processed`` are those of the campaign afterwards; None and 0 if there
+    is none.
+    """
+
+    new: int = 0
+    raised: int = 0
+    duplicate: int = 0
+    error: ServiceError | None = None
+    state: State | None = None
+    processed: int = 0
+
+
+class Change(NamedTuple):
+    """A campaign that a transaction changed, for those who watch it."""
+
+    key: CampaignKey
+    state: State
+    total: int | None
+    counters: Counters
+    revision: int
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What a batch of frames did: a receipt for each, and the campaigns changed.
+
+    Of those, ``completed`` were by this batch, and ``late`` had been before it: a
+    better result corrected their counters.
+    """
+
+    receipts: list[FrameReceipt]
+    changes: list[Change] = field(default_factory=list)
+    completed: list[Change] = field(default_factory=list)
+    late: list[Change] = field(default_factory=list)
+
+    def note(self, campaign: sa.Row[Any], *, state_before: str) -> None:
+        """Take up a campaign that was settled."""
+        change = change_of(campaign)
+        self.changes.append(change)
+        if campaign.state != state_before:
+            self.completed.append(change)
+        elif change.state is State.COMPLETED:
+            self.late.append(change)
+
+
+def key_of(campaign: sa.Row[Any]) -> CampaignKey:
+    """Return the key of a row of ``campaigns``."""
+    return CampaignKey(campaign.organisation, campaign.campaign_id)
+
+
+def counters_of(campaign: sa.Row[Any]) -> Counters:
+    """Return the counters of a row of ``campaigns``."""
+    return Counters(campaign.sent, campaign.failed, campaign.skipped, campaign.unknown)
+
+
+def change_of(campaign: sa.Row[Any]) -> Change:
+    """Return a row of ``campaigns`` as those who watch it see it."""
+    return Change(
+        key_of(campaign),
+        State(campaign.state),
+        campaign.total,
+        counters_of(campaign),
+        campaign.revision,
+    )
