@@ -32,6 +32,8 @@ class ServiceError(Exception):
 
     #: The canonical code.
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
+    #: True if the same request may succeed later without any change of it.
+    retryable: ClassVar[bool] = False
     #: The name of a value of ``closeout.status.v1.ErrorReason``.
     reason: ClassVar[str] = "INTERNAL_ERROR"
 

@@ -44,6 +44,7 @@ class CampaignBusyError(ServiceError):
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "CAMPAIGN_BUSY"
+    retryable = True
 
     def __init__(self, campaign_id: str) -> None:
         super().__init__(
@@ -72,6 +73,7 @@ class CampaignNotSealedError(ServiceError):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "CAMPAIGN_NOT_SEALED"
+    retryable = True
 
     def __init__(self, campaign_id: str) -> None:
         super().__init__(
@@ -177,14 +179,19 @@ class FrameOutOfOrderError(ServiceError):
         )
 
 
-class EtagMismatchError(ServiceError):
+class RevisionMismatchError(ServiceError):
     """The campaign changed since the caller read it."""
 
     code = grpc.StatusCode.ABORTED
-    reason = "ETAG_MISMATCH"
+    reason = "REVISION_MISMATCH"
 
-    def __init__(self, campaign_id: str, *, current: str, given: str) -> None:
+    def __init__(self, campaign_id: str, *, current: int, given: int) -> None:
         super().__init__(
-            f"campaign {campaign_id!r} changed: its etag is {current}, not {given}; read it again",
-            metadata={"campaign_id": campaign_id, "etag": current, "given": given},
+            f"campaign {campaign_id!r} changed: its revision is {current}, not {given};"
+            " read it again",
+            metadata={
+                "campaign_id": campaign_id,
+                "revision": str(current),
+                "given": str(given),
+            },
         )

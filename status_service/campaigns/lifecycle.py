@@ -40,11 +40,6 @@ class Changed(NamedTuple):
     transitioned: bool
 
 
-def etag_of(campaign: sa.Row[Any]) -> str:
-    """Return the etag of a row: another one after every change."""
-    return f'"{campaign.revision}"'
-
-
 def create(
     connection: sa.Connection,
     caller: Caller,

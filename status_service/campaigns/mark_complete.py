@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from service_runtime.database import read_clock
-from status_service.campaigns.lifecycle import Changed, etag_of
+from status_service.campaigns.lifecycle import Changed
 from status_service.domain import OPEN, Cause, Outcome, State
 from status_service.errors import (
     CampaignNotFullyProcessedError,
     CampaignNotSendingError,
-    EtagMismatchError,
+    RevisionMismatchError,
 )
 from status_service.recording import lookup, result_rows
 from status_service.recording.completion import settle
@@ -39,7 +39,7 @@ def mark_complete(
     reason: str,
     force: bool,
     dry_run: bool,
-    etag: str,
+    revision: int,
 ) -> Changed:
     """Complete a campaign of which every message has a result.
 
@@ -53,18 +53,18 @@ def mark_complete(
         reason: for the audit trail.
         force: record what is missing as UNKNOWN with code ``forced`` first.
         dry_run: answer or refuse alike, and change nothing.
-        etag: refuse unless it is the current one; empty: don't look.
+        revision: refuse unless it is the current one; 0: any.
 
     Raises:
         CampaignNotFoundError: there is none.
-        EtagMismatchError: it changed since the caller read it.
+        RevisionMismatchError: it changed since the caller read it.
         CampaignNotSendingError: it is neither SENDING nor PAUSED nor COMPLETED.
         CampaignNotFullyProcessedError: messages have no result, and no force.
     """
     key = CampaignKey(caller.organisation, campaign_id)
     campaign = lookup.get(connection, *key) if dry_run else lock_one(connection, key)
-    if etag and etag != etag_of(campaign):
-        raise EtagMismatchError(campaign_id, current=etag_of(campaign), given=etag)
+    if revision not in {0, campaign.revision}:
+        raise RevisionMismatchError(campaign_id, current=campaign.revision, given=revision)
     state = State(campaign.state)
     if state is State.COMPLETED:
         return Changed(campaign, transitioned=False)

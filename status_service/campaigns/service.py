@@ -115,7 +115,7 @@ class CampaignService:
         reason: str,
         force: bool,
         dry_run: bool,
-        etag: str,
+        revision: int,
     ) -> Changed:
         """Complete a fully processed campaign: :func:`.mark_complete.mark_complete`."""
         work = partial(
@@ -125,7 +125,7 @@ class CampaignService:
             reason=reason,
             force=force,
             dry_run=dry_run,
-            etag=etag,
+            revision=revision,
         )
         if dry_run:
             return await self._store.read(work)

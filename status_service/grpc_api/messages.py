@@ -10,7 +10,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from closeout.status.v1 import status_pb2
-from status_service.campaigns.lifecycle import etag_of
 from status_service.recording.result_columns import NO_RESULTS, ResultColumns
 from status_service.recording.types import counters_of
 
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from service_runtime.errors import ServiceError
     from status_service.campaigns.repair import Finding
     from status_service.domain import State
+    from status_service.recording.types import FrameReceipt
 
 #: The fields of a result in the order of the columns, but for the time, which has two.
 _FIELDS = attrgetter(
@@ -39,26 +40,60 @@ def to_campaign(row: sa.Row[Any]) -> status_pb2.Campaign:
         display_name=row.display_name,
         channel=row.channel,
         state=to_state(row.state),
+        revision=row.revision,
         sealed=row.total is not None,
-        total=row.total or 0,
+        total=row.total,
         sent=counters.sent,
         failed=counters.failed,
         skipped=counters.skipped,
         unknown=counters.unknown,
         processed=counters.processed,
-        pending=(row.total or 0) - counters.processed if row.total is not None else 0,
+        pending=None if row.total is None else row.total - counters.processed,
         create_time=to_timestamp(row.create_time),
         schedule_time=to_timestamp(row.schedule_time),
         start_time=to_timestamp(row.start_time),
         progress_time=to_timestamp(row.progress_time),
         complete_time=to_timestamp(row.complete_time),
-        etag=etag_of(row),
     )
 
 
 def to_state(state: State | str | None) -> status_pb2.Campaign.State.ValueType:
     """Return a state as the contract numbers it; None is STATE_UNSPECIFIED."""
     return status_pb2.Campaign.State.Value(str(state) if state else "STATE_UNSPECIFIED")
+
+
+def campaign_state(
+    campaign_id: str, state: State, revision: int, processed: int
+) -> status_pb2.CampaignState:
+    """Return the state of a campaign at one revision as a message."""
+    return status_pb2.CampaignState(
+        campaign_id=campaign_id, state=to_state(state), revision=revision, processed=processed
+    )
+
+
+def rejection(error: ServiceError) -> status_pb2.Rejection:
+    """Return why results were refused as a message."""
+    return status_pb2.Rejection(
+        reason=error.reason, message=error.message, retryable=error.retryable
+    )
+
+
+def to_receipt(
+    campaign_id: str, receipt: FrameReceipt
+) -> status_pb2.BatchReportResultsResponse.Receipt:
+    """Return what became of the results of one campaign as a message."""
+    return status_pb2.BatchReportResultsResponse.Receipt(
+        campaign_id=campaign_id,
+        new_results=receipt.new,
+        raised_results=receipt.raised,
+        duplicate_results=receipt.duplicate,
+        campaign_state=(
+            None
+            if receipt.state is None
+            else campaign_state(campaign_id, receipt.state, receipt.revision, receipt.processed)
+        ),
+        rejection=None if receipt.error is None else rejection(receipt.error),
+    )
 
 
 def to_result(row: sa.Row[Any]) -> status_pb2.Result:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -17,7 +17,7 @@ from closeout.status.v1 import status_pb2
 from service_runtime.errors import InvalidRequestError, ServiceError, ShuttingDownError
 from status_service.errors import CampaignNotFoundError, FrameOutOfOrderError
 from status_service.grpc_api import validation
-from status_service.grpc_api.messages import to_state
+from status_service.grpc_api.messages import campaign_state, rejection
 from status_service.recording.types import CampaignKey, Change, Frame, FrameReceipt
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class ResultStream:
         self._acked = 0
         self._waiting: deque[tuple[int, str, asyncio.Future[FrameReceipt]]] = deque()
         self._listening: set[CampaignKey] = set()
-        self._told: dict[CampaignKey, State] = {}
-        self._untold: dict[CampaignKey, tuple[State, int]] = {}  # and how much is processed
+        self._sent: dict[CampaignKey, _Known] = {}
+        self._latest: dict[CampaignKey, _Known] = {}
         self._next = status_pb2.ReportResultsResponse()  # what is to be told, as it gathers
         self._news = False  # there is something in it; or a frame came again
         self._reading = True
@@ -164,14 +164,13 @@ class ResultStream:
             Exception: all else was told, and what the next frame failed with is left.
         """
         response = self._next
-        for key, (state, processed) in self._untold.items():
-            if self._told.get(key) is not state:
-                self._told[key] = state
-                response.campaign_states.add(
-                    campaign_id=key.campaign_id, state=to_state(state), processed=processed
-                )
+        for key, latest in self._latest.items():
+            sent = self._sent.get(key)
+            self._sent[key] = latest
+            if sent is None or sent.state is not latest.state:
+                response.campaign_states.append(campaign_state(key.campaign_id, *latest))
                 self._news = True
-        self._untold.clear()
+        self._latest.clear()
         failed = bool(self._waiting) and self._waiting[0][2].done()
         if not self._news:
             if failed:
@@ -200,9 +199,12 @@ class ResultStream:
         key = CampaignKey(self._caller.organisation, campaign_id)
         if receipt.state is not None:
             self._listen(key)
-            self._untold.setdefault(key, (receipt.state, receipt.processed))
+            self._learn(key, _Known(receipt.state, receipt.revision, receipt.processed))
         elif isinstance(receipt.error, CampaignNotFoundError):
             self._forget(key)
+            # One that is registered again begins with revision 1.
+            self._sent.pop(key, None)
+            self._latest.pop(key, None)
 
     def _listen(self, key: CampaignKey) -> None:
         if key not in self._listening:
@@ -217,18 +219,36 @@ class ResultStream:
             self._changes.remove(key, self._on_change)
 
     def _on_change(self, change: Change) -> None:
-        self._untold[change.key] = (change.state, change.counters.processed)
+        self._learn(change.key, _Known(change.state, change.revision, change.counters.processed))
         self._wake.set()
+
+    def _learn(self, key: CampaignKey, known: _Known) -> None:
+        """Take a state from a receipt or a change; an older one than is known is ignored.
+
+        The two have no common order: a receipt may wait behind a locked row while newer
+        changes arrive.
+        """
+        before = self._latest.get(key) or self._sent.get(key)
+        if before is None or known.revision > before.revision:
+            self._latest[key] = known
+
+
+class _Known(NamedTuple):
+    """What a stream knows of a campaign."""
+
+    state: State
+    revision: int
+    processed: int
 
 
 def _rejection(
     frame: int, campaign_id: str, error: ServiceError
-) -> status_pb2.ReportResultsResponse.Rejection:
+) -> status_pb2.ReportResultsResponse.FrameRejection:
     log.warning(
         "frame_rejected", campaign_id=campaign_id, reason=error.reason, message=error.message
     )
-    return status_pb2.ReportResultsResponse.Rejection(
-        frame=frame, campaign_id=campaign_id, reason=error.reason, message=error.message
+    return status_pb2.ReportResultsResponse.FrameRejection(
+        frame=frame, campaign_id=campaign_id, rejection=rejection(error)
     )
 
 

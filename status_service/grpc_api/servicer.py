@@ -15,6 +15,7 @@ from status_service.domain import State
 from status_service.grpc_api import messages, validation
 from status_service.grpc_api.result_stream import ResultStream
 from status_service.live.watch import watch
+from status_service.recording.types import CampaignKey, Frame
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -102,6 +103,29 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             stopping=self._stopping,
         )
         await stream.run(request_iterator)
+
+    async def BatchReportResults(  # noqa: D102, N802
+        self, request: status_pb2.BatchReportResultsRequest, context: _Context
+    ) -> status_pb2.BatchReportResultsResponse:
+        caller = caller_of(context)
+        reporter = validation.text("reporter", request.reporter, 128) or caller.actor
+        frames = [
+            Frame(
+                CampaignKey(caller.organisation, validation.campaign_id(given.campaign_id)),
+                reporter,
+                validation.results(given.results),
+            )
+            for given in request.campaigns
+        ]
+        receipts = await asyncio.gather(*[await self._writers.submit(frame) for frame in frames])
+        if receipts and all(receipt.error for receipt in receipts):
+            raise next(receipt.error for receipt in receipts if receipt.error)
+        return status_pb2.BatchReportResultsResponse(
+            receipts=[
+                messages.to_receipt(frame.key.campaign_id, receipt)
+                for frame, receipt in zip(frames, receipts, strict=True)
+            ]
+        )
 
     async def GetCampaign(  # noqa: D102, N802
         self, request: status_pb2.GetCampaignRequest, context: _Context
@@ -208,7 +232,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             reason=validation.text("reason", request.reason, _REASON),
             force=request.force,
             dry_run=request.dry_run,
-            etag=request.etag,
+            revision=request.revision,
         )
         return status_pb2.MarkCompleteResponse(
             campaign=messages.to_campaign(changed.campaign), transitioned=changed.transitioned

@@ -126,6 +126,7 @@ def record(
             recorded.note(campaign, state_before=locked[key].state)
         for _, receipt in by_campaign[key]:
             receipt.state = State(campaign.state)
+            receipt.revision = campaign.revision
             receipt.processed = counters_of(campaign).processed
     return recorded
 

@@ -34,8 +34,8 @@ class Frame:
 class FrameReceipt:
     """What became of a frame. ``error`` set: nothing of it is stored.
 
-    ``state`` and ``processed`` are those of the campaign afterwards; None and 0 if there
-    is none.
+    ``state``, ``revision`` and ``processed`` are those of the campaign afterwards; None
+    and 0 if there is none.
     """
 
     new: int = 0
@@ -43,6 +43,7 @@ class FrameReceipt:
     duplicate: int = 0
     error: ServiceError | None = None
     state: State | None = None
+    revision: int = 0
     processed: int = 0
 
 

@@ -192,7 +192,7 @@ def _works(name: str) -> list[Callable[[sa.Connection], object]]:
         reason="",
         force=False,
         dry_run=False,
-        etag="",
+        revision=0,
     )
     mend = partial(repair.repair, key=key, stall_threshold=timedelta(minutes=5), actor="racer")
     pause, resume = (
