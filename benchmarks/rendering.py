@@ -8,9 +8,9 @@ from email.policy import SMTP
 from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
 
-from sender_service.channels import Content, Message
-from sender_service.channels.addresses import wire_address
-from sender_service.channels.mime import MimeTemplate
+from sender_service.channels.contract import Content, Message
+from sender_service.channels.email.addresses import wire_address
+from sender_service.channels.email.mime import MimeTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

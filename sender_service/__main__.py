@@ -9,8 +9,8 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sender_service.channels.registry import installed_channels
 from sender_service.migrations import MIGRATIONS
-from sender_service.registry import installed_channels
 from sender_service.server import HOLDER, database_url, running
 from sender_service.settings import settings_model
 from service_runtime import command_line, process, settings

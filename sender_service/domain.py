@@ -12,8 +12,6 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from sender_service.channels import Answer, Reply
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,6 +22,42 @@ MAX_PROVIDER_MESSAGE_ID = 255
 
 #: The wait before another try doubles up to this, seconds.
 MAX_RETRY_BACKOFF_SECONDS = 3600.0
+
+
+class Answer(enum.Enum):
+    """What a provider's answer means for the message."""
+
+    #: The provider has it.
+    ACCEPTED = "accepted"
+    #: It will never take it, or it can't be rendered: not to be tried again.
+    REFUSED = "refused"
+    #: It did not take it now; try the message again later.
+    DEFERRED = "deferred"
+    #: It may have it: the answer was lost after the message was handed over.
+    LOST = "lost"
+    #: Nothing was handed over: the provider can't be reached, or refuses to talk
+    #: to us at all (login, TLS, 421). Not a try of this message; try all later.
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A provider's answer to one message.
+
+    Attributes:
+        answer: what it means.
+        code: the provider's code, or a word of ours such as ``render_error``;
+            at most 64 characters.
+        detail: what it said, for people; at most 500 characters, no secrets.
+        provider_message_id: the provider's id of an accepted message, if any.
+        retry_after_seconds: how long it asked to be left alone, if it did.
+    """
+
+    answer: Answer
+    code: str = ""
+    detail: str = ""
+    provider_message_id: str = ""
+    retry_after_seconds: float | None = None
 
 
 class Phase(enum.StrEnum):

@@ -14,14 +14,14 @@ import structlog
 
 from closeout.aio import StatusClient
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
-from sender_service import campaigns, leases
+from sender_service.api.servicer import SenderServicer
+from sender_service.campaigns.service import SenderCampaigns
+from sender_service.channels.registry import ChannelRegistry, installed_channels
+from sender_service.delivery.supervisor import Supervisor
+from sender_service.delivery.workplace import Workplace
 from sender_service.migrations import MIGRATIONS
-from sender_service.registry import ChannelRegistry, installed_channels
-from sender_service.reporter import Reporter
-from sender_service.runner import Runner
-from sender_service.service import SenderCampaigns
-from sender_service.servicer import SenderServicer
-from sender_service.workplace import Workplace
+from sender_service.reporting.result_stream import Reporter
+from sender_service.store import campaigns, leases
 from service_runtime.background import background
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from sender_service.channels import Channel
+    from sender_service.channels.contract import Channel
     from sender_service.settings import Settings
 
 log = structlog.get_logger()
@@ -85,7 +85,9 @@ async def running(
         async with StatusClient(own.status_address) as client:
             instance = _instance()
             reporter = Reporter(store, client, instance=instance, replay_days=own.replay_days)
-            runner = Runner(Workplace(store, registry, client, reporter, own, instance=instance))
+            runner = Supervisor(
+                Workplace(store, registry, client, reporter, own, instance=instance)
+            )
             reporter.finished = runner.finished
             reporter.recovery.take_up = runner.take_up
             reporter.recovery.seal = runner.seal_again

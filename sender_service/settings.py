@@ -15,7 +15,7 @@ from service_runtime.settings import Section
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender_service.channels import Channel
+    from sender_service.channels.contract import Channel
 
 #: A lease must outlive two renewals that fail.
 _LEASE_HEARTBEATS = 3

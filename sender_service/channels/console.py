@@ -6,15 +6,15 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender_service.channels import Answer, Reply
-from sender_service.channels.addresses import check_printable
-from sender_service.channels.content import CompiledContent
+from sender_service.channels.contract import Answer, Reply
+from sender_service.channels.email.addresses import check_printable
 from sender_service.channels.errors import TemplateError
+from sender_service.channels.rendering.content import CompiledContent
 from sender_service.channels.replies import render_error
 from service_runtime.settings import Section
 
 if TYPE_CHECKING:
-    from sender_service.channels import Content, Message
+    from sender_service.channels.contract import Content, Message
 
 #: How much of a text is shown.
 _SHOWN_CHARACTERS = 200

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender_service.channels import Answer, Reply
+from sender_service.channels.contract import Answer, Reply
 from sender_service.channels.errors import InvalidAddressError
 from service_runtime.settings import Section
 
 if TYPE_CHECKING:
-    from sender_service.channels import Content, Message, Template
+    from sender_service.channels.contract import Content, Message, Template
 
 _MAX_ADDRESS_CHARACTERS = 320
 _ACCEPTED = Reply(Answer.ACCEPTED, code="250")

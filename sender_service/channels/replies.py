@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sender_service.channels import Answer, Reply
+from sender_service.channels.contract import Answer, Reply
 
 if TYPE_CHECKING:
     from sender_service.channels.errors import TemplateError

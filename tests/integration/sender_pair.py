@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from sender_service.channels import Channel
+    from sender_service.channels.contract import Channel
 
 State = status_pb2.Campaign.State
 TERMINAL = {State.COMPLETED, State.CANCELLED}

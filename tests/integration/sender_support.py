@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
-from sender_service import campaigns, intake, schema
-from sender_service.campaigns import NewCampaign
-from sender_service.channels import Answer, Content, Reply
+from sender_service.channels.contract import Answer, Content, Reply
 from sender_service.channels.errors import InvalidAddressError
 from sender_service.domain import Guarantee
 from sender_service.migrations import MIGRATIONS
+from sender_service.store import campaigns, recipients, schema
+from sender_service.store.campaigns import NewCampaign
 from service_runtime.database import Store
 from service_runtime.settings import Section
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
-    from sender_service.channels import Channel, Message, Template
+    from sender_service.channels.contract import Channel, Message, Template
 
 ORGANISATION = "default"
 ACCEPTED = Reply(Answer.ACCEPTED, code="250", provider_message_id="p-1")
@@ -154,9 +154,9 @@ def new_campaign(campaign_id: str = "c1", **changes: Any) -> NewCampaign:
     return NewCampaign(**values | changes)
 
 
-def rows_of(addresses: Iterable[str]) -> list[intake.CheckedRow]:
+def rows_of(addresses: Iterable[str]) -> list[recipients.CheckedRow]:
     """Return rows as intake stores them."""
-    return [intake.CheckedRow(address, f"key-{address}", '{"n":1}') for address in addresses]
+    return [recipients.CheckedRow(address, f"key-{address}", '{"n":1}') for address in addresses]
 
 
 async def add_campaign(
@@ -167,7 +167,7 @@ async def add_campaign(
 
     def work(connection: sa.Connection) -> sa.Row[Any]:
         campaigns.insert(connection, new)
-        intake.take_batch(
+        recipients.take_batch(
             connection,
             ORGANISATION,
             new.campaign_id,

@@ -10,10 +10,10 @@ import pytest
 
 from providers.held_port import HeldPort
 from providers.smtp_provider import Ledger, SmtpProvider, scripted
-from sender_service.channels import Answer, Content, Message, Reply
+from sender_service.channels.contract import Answer, Content, Message, Reply
+from sender_service.channels.email.settings import SmtpSettings
+from sender_service.channels.email.smtp import SmtpChannel
 from sender_service.channels.errors import ChannelNotConfiguredError
-from sender_service.channels.smtp import SmtpChannel
-from sender_service.channels.smtp_settings import SmtpSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,10 +10,10 @@ import pytest
 import trustme
 
 from providers.smtp_provider import SmtpProvider, scripted
-from sender_service.channels import Answer, Content, Message, Reply
+from sender_service.channels.contract import Answer, Content, Message, Reply
+from sender_service.channels.email.settings import Security, SmtpSettings
+from sender_service.channels.email.smtp import SmtpChannel
 from sender_service.channels.errors import ChannelNotConfiguredError
-from sender_service.channels.smtp import SmtpChannel
-from sender_service.channels.smtp_settings import Security, SmtpSettings
 
 AUTHORITY = trustme.CA()
 IDENTITY = AUTHORITY.issue_cert("localhost", "127.0.0.1")

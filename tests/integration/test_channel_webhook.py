@@ -16,10 +16,10 @@ import pytest
 
 from providers.held_port import HeldPort
 from providers.http_provider import HttpProvider
-from sender_service.channels import Answer, Content, Message, Reply
+from sender_service.channels.contract import Answer, Content, Message, Reply
 from sender_service.channels.errors import ChannelNotConfiguredError, InvalidContentError
-from sender_service.channels.webhook import WebhookChannel
-from sender_service.channels.webhook_settings import WebhookSettings
+from sender_service.channels.webhook.channel import WebhookChannel
+from sender_service.channels.webhook.settings import WebhookSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

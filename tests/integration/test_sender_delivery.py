@@ -14,20 +14,20 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from integration import sender_support as support
-from sender_service import leases, schema, shards
-from sender_service.channels import Answer, Content, Message, Reply
-from sender_service.delivery import ShardRun
+from sender_service.channels.contract import Answer, Content, Message, Reply
+from sender_service.delivery.dispatch import Job
+from sender_service.delivery.shard_delivery import ShardDelivery
+from sender_service.delivery.shard_report import Ended
 from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy
-from sender_service.handover import Job
-from sender_service.leases import Claim
-from sender_service.shard_report import Ended
+from sender_service.store import leases, schema, shards
+from sender_service.store.leases import Claim
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from sender_service.shard_report import ShardReport
+    from sender_service.delivery.shard_report import ShardReport
     from service_runtime.database import Store
 
 
@@ -43,7 +43,7 @@ class Bench:
         self.answered = 0
         self.lease_seconds = 30.0
         self.heartbeat_seconds = 10.0
-        self.run: ShardRun | None = None
+        self.run: ShardDelivery | None = None
 
     @property
     def campaign(self) -> int:
@@ -65,7 +65,7 @@ class Bench:
             heartbeat_seconds=self.heartbeat_seconds,
         )
 
-    async def begin(self, *, probe: bool = False) -> ShardRun:
+    async def begin(self, *, probe: bool = False) -> ShardDelivery:
         """Claim the shard and make a run over it."""
         claimed_at = time.monotonic()
         claim = await self.store.write(
@@ -78,7 +78,7 @@ class Bench:
             )
         )
         assert isinstance(claim, Claim), claim
-        self.run = ShardRun(
+        self.run = ShardDelivery(
             self.store,
             self.job(),
             claim,

@@ -9,13 +9,13 @@ import pytest
 import sqlalchemy as sa
 
 from integration import sender_support as support
-from sender_service import campaigns, intake, schema
 from sender_service.errors import (
     AudienceFrozenError,
     CampaignNotFoundError,
     UploadOutOfOrderError,
 )
-from sender_service.intake import CheckedRow, RejectedRow, UploadResult
+from sender_service.store import campaigns, recipients, schema
+from sender_service.store.recipients import CheckedRow, RejectedRow, UploadResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ async def take(
 ) -> UploadResult:
     values = {"organisation": support.ORGANISATION, "campaign_id": "c1", "upload_id": "u"}
     return await store.write(
-        partial(intake.take_batch, first_row=first_row, rows=rows, **(values | changes))
+        partial(recipients.take_batch, first_row=first_row, rows=rows, **(values | changes))
     )
 
 

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from integration import sender_support as support
 from integration.sender_faults import FakeStatusService, Faults, beside
-from sender_service import refusals as refusals_module
-from sender_service import reporter as reporter_module
+from sender_service.reporting import rejections as refusals_module
+from sender_service.reporting import result_stream as reporter_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

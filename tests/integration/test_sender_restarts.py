@@ -14,10 +14,10 @@ from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from integration.sender_faults import FakeStatusService, Faults, beside
 from integration.sender_pair import Pair, State, pair
-from sender_service import reporter as reporter_module
-from sender_service import schema
 from sender_service.domain import Guarantee
 from sender_service.migrations import MIGRATIONS
+from sender_service.reporting import result_stream as reporter_module
+from sender_service.store import schema
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
 

@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from integration import sender_support as support
-from sender_service import campaigns, closing, journal, leases, schema, shards
-from sender_service.closing import Ending
 from sender_service.domain import Finished, Guarantee, Outcome, Retry
 from sender_service.errors import LeaseLostError
-from sender_service.leases import Claim, NothingToClaim
-from sender_service.shards import Advance, Batch, Launch, Position
+from sender_service.store import abandonment, campaigns, leases, outbox, schema, shards
+from sender_service.store.abandonment import Ending
+from sender_service.store.leases import Claim, NothingToClaim
+from sender_service.store.shards import Advance, Batch, Launch, Position
 from service_runtime.database import database_now
 
 if TYPE_CHECKING:
@@ -133,7 +133,9 @@ async def test_s9_an_old_epoch_changes_nothing(tmp_path: Path, next_owner: str) 
         with pytest.raises(LeaseLostError):
             await store.write(
                 partial(
-                    closing.close_shard, claim=old, ending=Ending(Outcome.SKIPPED, "cancelled", "")
+                    abandonment.close_shard,
+                    claim=old,
+                    ending=Ending(Outcome.SKIPPED, "cancelled", ""),
                 )
             )
         assert await snapshot(store) == before
@@ -217,8 +219,8 @@ async def test_the_journal_is_numbered_without_a_gap(tmp_path: Path) -> None:
         by_number = {launch.sequence: launch for launch in step.launches}
         step = await advance(store, claimed, step.position, sent(by_number[7], by_number[2]))
         await advance(store, claimed, step.position, sent(by_number[9]))
-        key = journal.ShardKey(row.campaign, 1)
-        entries = await store.read(partial(journal.read, key=key, after=0, limit=100))
+        key = outbox.ShardKey(row.campaign, 1)
+        entries = await store.read(partial(outbox.read, key=key, after=0, limit=100))
         assert [(entry.entry, entry.sequence) for entry in entries] == [(1, 7), (2, 2), (3, 9)]
 
 
@@ -334,7 +336,7 @@ async def test_closing_ends_everything_that_has_no_outcome(
         await store.write(leases.release_all)
         last = await claim(store, row.campaign, "two", guarantee, whole=True)
         ending = Ending(Outcome.SKIPPED, "cancelled", "closed")
-        await store.write(partial(closing.close_shard, claim=last, ending=ending))
+        await store.write(partial(abandonment.close_shard, claim=last, ending=ending))
         outcomes = await support.outcomes_of(store, row.campaign)
         assert {n: outcomes[n][0] for n in range(1, 11)} == {
             1: Outcome.SENT,
@@ -346,8 +348,8 @@ async def test_closing_ends_everything_that_has_no_outcome(
         assert [outcomes[n][2] for n in (2, 3, 9)] == [1, 1, 0]
         (shard,) = await support.rows(store, sa.select(schema.shards))
         assert (shard.journaled, shard.intent_through, shard.lease_expire_time) == (10, 10, None)
-        key = journal.ShardKey(row.campaign, 1)
-        entries = await store.read(partial(journal.read, key=key, after=0, limit=100))
+        key = outbox.ShardKey(row.campaign, 1)
+        entries = await store.read(partial(outbox.read, key=key, after=0, limit=100))
         assert [entry.entry for entry in entries] == list(range(1, 11))
         finished = await try_claim(store, row.campaign, whole=True)
         assert finished == NothingToClaim(0, None)
@@ -361,12 +363,12 @@ async def test_a_campaign_is_finished_once_all_is_acknowledged(tmp_path: Path) -
             claimed = await claim(store, row.campaign)
             step = await advance(store, claimed, start_of(claimed), take=2)
             await advance(store, claimed, step.position, sent(*step.launches))
-        first, second = journal.ShardKey(row.campaign, 1), journal.ShardKey(row.campaign, 2)
+        first, second = outbox.ShardKey(row.campaign, 1), outbox.ShardKey(row.campaign, 2)
         for reported in ({first: 2}, {second: 1}, {second: 0}):
-            assert await store.write(partial(journal.acknowledge, reported=reported)) == []
-        finished = await store.write(partial(journal.acknowledge, reported={second: 2}))
+            assert await store.write(partial(outbox.acknowledge, reported=reported)) == []
+        finished = await store.write(partial(outbox.acknowledge, reported={second: 2}))
         assert finished == [row.campaign]
-        assert await store.read(partial(journal.counts, campaign=row.campaign)) == {
+        assert await store.read(partial(outbox.counts, campaign=row.campaign)) == {
             "sent": 4,
             "failed": 0,
             "skipped": 0,
@@ -381,16 +383,16 @@ async def test_a_replaced_store_of_the_status_service_is_noticed_once(tmp_path: 
         claimed = await claim(store, row.campaign)
         step = await advance(store, claimed, start_of(claimed), take=2)
         await advance(store, claimed, step.position, sent(step.launches[0]))
-        key = journal.ShardKey(row.campaign, 1)
-        await store.write(partial(journal.acknowledge, reported={key: 1}))
+        key = outbox.ShardKey(row.campaign, 1)
+        await store.write(partial(outbox.acknowledge, reported={key: 1}))
         adopted = [
             await store.write(
-                partial(journal.adopt_generation, generation=generation, replay_days=7)
+                partial(outbox.adopt_generation, generation=generation, replay_days=7)
             )
             for generation in ("g1", "g1", "g2", "g2")
         ]
         assert adopted == [False, False, True, False]
-        (progress,) = await store.read(partial(journal.progress, campaign=row.campaign))
+        (progress,) = await store.read(partial(outbox.progress, campaign=row.campaign))
         assert (progress.journaled, progress.reported) == (1, 0)
 
 
@@ -404,13 +406,13 @@ async def test_another_store_brings_finished_campaigns_back(
         claimed = await claim(store, row.campaign)
         step = await advance(store, claimed, start_of(claimed), take=1)
         await advance(store, claimed, step.position, sent(step.launches[0]))
-        key = journal.ShardKey(row.campaign, 1)
-        assert await store.write(partial(journal.acknowledge, reported={key: 1}))
+        key = outbox.ShardKey(row.campaign, 1)
+        assert await store.write(partial(outbox.acknowledge, reported={key: 1}))
         for generation in ("g1", "g2"):
             await store.write(
-                partial(journal.adopt_generation, generation=generation, replay_days=replay_days)
+                partial(outbox.adopt_generation, generation=generation, replay_days=replay_days)
             )
         opened = await store.read(campaigns.open_campaigns)
         assert [found.campaign for found in opened] == [row.campaign] * brought_back
-        (progress,) = await store.read(partial(journal.progress, campaign=row.campaign))
+        (progress,) = await store.read(partial(outbox.progress, campaign=row.campaign))
         assert progress.reported == (0 if brought_back else 1)

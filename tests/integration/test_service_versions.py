@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 import sender_service.migrations
-import sender_service.schema
+import sender_service.store.schema
 import status_service.migrations
 import status_service.schema
 from providers.postgresql_server import PostgresqlServer
@@ -21,7 +21,9 @@ from service_runtime.migrations import UNVERSIONED, Migrations, Step
 
 SERVICES = [
     pytest.param(status_service.migrations.MIGRATIONS, status_service.schema.metadata, id="status"),
-    pytest.param(sender_service.migrations.MIGRATIONS, sender_service.schema.metadata, id="sender"),
+    pytest.param(
+        sender_service.migrations.MIGRATIONS, sender_service.store.schema.metadata, id="sender"
+    ),
 ]
 #: Everything PostgreSQL has of a table: columns, constraints and indexes.
 _CATALOGUE = """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, Mutant
 
-_LEASES = "sender_service/leases.py"
-_HANDOVER = "sender_service/handover.py"
-_REPORTER = "sender_service/reporter.py"
-_INTAKE = "sender_service/intake.py"
-_TRANSACTION = "sender_service/channels/smtp_transaction.py"
+_LEASES = "sender_service/store/leases.py"
+_HANDOVER = "sender_service/delivery/dispatch.py"
+_REPORTER = "sender_service/reporting/result_stream.py"
+_INTAKE = "sender_service/store/recipients.py"
+_TRANSACTION = "sender_service/channels/email/transaction.py"
 
 _SHARDS_TESTS = "tests/integration/test_sender_shards.py"
 _DELIVERY_TESTS = "tests/integration/test_sender_delivery.py"
@@ -24,7 +24,7 @@ TWICE_BUGS = (
         seen="chatwoot/chatwoot #15451",
         edits=(
             Edit(
-                "sender_service/shards.py",
+                "sender_service/store/shards.py",
                 "                intent_through=intent_through,\n"
                 "                lease_expire_time=None if released",
                 "                intent_through=position.intent_through,\n"
@@ -164,7 +164,7 @@ NEVER_BUGS = (
         seen="patroni #1412",
         edits=(
             Edit(
-                "sender_service/acknowledgements.py",
+                "sender_service/reporting/acknowledgements.py",
                 "            if replaced:\n                self._waiting.clear()\n",
                 "            replaced = False\n",
             ),
@@ -200,7 +200,7 @@ NEVER_BUGS = (
         seen="twentyhq/twenty #24437",
         edits=(
             Edit(
-                "sender_service/closing.py",
+                "sender_service/store/abandonment.py",
                 "sa.case((deferrals.c.lost, Outcome.UNKNOWN.value), else_=ending.outcome.value)",
                 "sa.literal(ending.outcome.value)",
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sender_service.channels.addresses import (
+from sender_service.channels.email.addresses import (
     Mailbox,
     check_email,
     check_printable,

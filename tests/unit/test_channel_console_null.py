@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sender_service.channels import ENTRY_POINT_GROUP, Answer, Content, Message, Reply
 from sender_service.channels.console import ConsoleChannel
+from sender_service.channels.contract import ENTRY_POINT_GROUP, Answer, Content, Message, Reply
 from sender_service.channels.errors import InvalidAddressError, TemplateError
 from sender_service.channels.null import NullChannel
 from sender_service.channels.replies import detail

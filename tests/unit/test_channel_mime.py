@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender_service.channels import Content, Message
-from sender_service.channels.addresses import wire_address
+from sender_service.channels.contract import Content, Message
+from sender_service.channels.email.addresses import wire_address
+from sender_service.channels.email.headers import UnsafeHeaderError, one_line
+from sender_service.channels.email.mime import MimeTemplate
 from sender_service.channels.errors import InvalidContentError, TemplateError
-from sender_service.channels.headers import UnsafeHeaderError, one_line
-from sender_service.channels.mime import MimeTemplate
 
 if TYPE_CHECKING:
     from email.message import EmailMessage

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sender_service.channels import Content, Message
-from sender_service.channels.content import CompiledContent
+from sender_service.channels.contract import Content, Message
 from sender_service.channels.errors import InvalidContentError, TemplateError
-from sender_service.channels.templates import LiquidTemplate
+from sender_service.channels.rendering.content import CompiledContent
+from sender_service.channels.rendering.templates import LiquidTemplate
 
 
 def message(**fields: object) -> Message:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sender_service.channels import Content, Message
-from sender_service.channels.content import CompiledContent
-from sender_service.channels.derived_text import DerivedText
-from sender_service.channels.html_text import html_to_text
+from sender_service.channels.contract import Content, Message
+from sender_service.channels.rendering.content import CompiledContent
+from sender_service.channels.rendering.derived_text import DerivedText
+from sender_service.channels.rendering.html_text import html_to_text
 
 FIELDS = {
     "name": "Zoë & <Co>",

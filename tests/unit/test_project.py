@@ -68,7 +68,7 @@ def test_the_floor_of_protobuf_is_that_of_the_generated_code(file: str) -> None:
 
 
 def test_imports_keep_the_contracts(capsys: pytest.CaptureFixture[str]) -> None:
-    """The services do not import each other, nor do callers import a server."""
+    """Services and callers stay apart, and inside a service imports go down its layers."""
     broken = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
     assert not broken, capsys.readouterr().out
 

@@ -17,8 +17,8 @@ import sender_service.settings
 import status_service.errors
 import status_service.settings
 from closeout.status.v1.error_reason_pb2 import ErrorReason
-from sender_service.channels import ENTRY_POINT_GROUP
-from sender_service.channels.webhook import WebhookChannel, WebhookSettings
+from sender_service.channels.contract import ENTRY_POINT_GROUP
+from sender_service.channels.webhook.channel import WebhookChannel, WebhookSettings
 from service_runtime import errors
 from service_runtime.settings import PREFIX
 

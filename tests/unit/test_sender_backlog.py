@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sender_service.backlog import Backlog, Frame, Page
-from sender_service.journal import ShardKey, ShardProgress
+from sender_service.reporting.relay_queue import Backlog, Frame, Page
+from sender_service.store.outbox import ShardKey, ShardProgress
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from closeout.sender.v1 import sender_pb2
 from closeout.status.v1 import status_pb2
-from sender_service.channels import Answer, Reply
+from sender_service.channels.contract import Answer, Reply
 from sender_service.domain import (
     MAX_CODE,
     MAX_DETAIL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sender_service.domain import State
-from sender_service.recovery import Told
+from sender_service.reporting.reconciliation import Told
 
 
 @pytest.mark.parametrize("finished", [False, True])

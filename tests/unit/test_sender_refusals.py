@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any, cast
 
-from sender_service.backlog import Backlog
-from sender_service.journal import ShardKey, ShardProgress
-from sender_service.refusals import Refusals
+from sender_service.reporting.rejections import Refusals
+from sender_service.reporting.relay_queue import Backlog
+from sender_service.store.outbox import ShardKey, ShardProgress
 
 
 def test_frames_refused_together_make_one_wait() -> None:

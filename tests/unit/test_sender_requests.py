@@ -8,11 +8,11 @@ import pytest
 from google.protobuf import struct_pb2
 
 from closeout.sender.v1 import sender_pb2 as pb
-from sender_service import convert
+from sender_service.api import requests
+from sender_service.campaigns.audience import GivenRecipient, check_rows
 from sender_service.channels.null import NullChannel
+from sender_service.channels.registry import ChannelRegistry, installed_channels
 from sender_service.domain import Guarantee
-from sender_service.intake import GivenRecipient, check_rows
-from sender_service.registry import ChannelRegistry, installed_channels
 from sender_service.settings import SenderSettings, Settings, settings_model
 from service_runtime.errors import InvalidRequestError, StartupError
 from service_runtime.settings import load
@@ -70,29 +70,29 @@ async def test_an_unknown_channel_is_told_what_is_installed() -> None:
 def test_a_wrong_field_is_named(fields: dict[str, Any], violation: str) -> None:
     """Every refusal of CreateCampaign says which field and what it takes."""
     with pytest.raises(InvalidRequestError) as refused:
-        convert.check_create(request(**fields))
+        requests.check_create(request(**fields))
     assert list(refused.value.fields) == [violation]
 
 
 def test_all_wrong_fields_are_named_at_once() -> None:
     """A caller does not mend one field to learn of the next."""
     with pytest.raises(InvalidRequestError) as refused:
-        convert.check_create(request(campaign_id="!", channel="", request_id="?"))
+        requests.check_create(request(campaign_id="!", channel="", request_id="?"))
     assert set(refused.value.fields) == {"campaign_id", "channel", "request_id"}
 
 
 def test_options_left_out_are_the_channels() -> None:
     """Window and guarantee come from the channel, retries from the contract."""
-    new = convert.new_campaign(request(), "default", NullChannel())
+    new = requests.new_campaign(request(), "default", NullChannel())
     assert (new.window, new.guarantee) == (1000, Guarantee.AT_MOST_ONCE)
     assert (new.max_attempts, new.retry_backoff_ms) == (5, 2000)
 
 
 def test_the_digest_of_content_leaves_options_out() -> None:
     """A repeated create is told by all it says, a key only by what is sent (S12)."""
-    first = convert.new_campaign(request(), "default", NullChannel())
-    named = convert.new_campaign(request(display_name="n"), "default", NullChannel())
-    other = convert.new_campaign(request(content=pb.Content(text="t")), "default", NullChannel())
+    first = requests.new_campaign(request(), "default", NullChannel())
+    named = requests.new_campaign(request(display_name="n"), "default", NullChannel())
+    other = requests.new_campaign(request(content=pb.Content(text="t")), "default", NullChannel())
     assert first.content_digest == named.content_digest != other.content_digest
     assert len({first.request_digest, named.request_digest, other.request_digest}) == 3
 
@@ -101,14 +101,14 @@ def test_whole_numbers_stay_whole() -> None:
     """A template prints 5 for 5, and nested values keep their shape."""
     struct = struct_pb2.Struct()
     struct.update({"n": 5, "f": 2.5, "b": True, "l": [1, {"x": None}], "s": "t"})
-    assert convert.struct_to_dict(struct) == {
+    assert requests.struct_to_dict(struct) == {
         "n": 5,
         "f": 2.5,
         "b": True,
         "l": [1, {"x": None}],
         "s": "t",
     }
-    assert repr(convert.struct_to_dict(struct)["n"]) == "5"
+    assert repr(requests.struct_to_dict(struct)["n"]) == "5"
 
 
 @pytest.mark.parametrize(

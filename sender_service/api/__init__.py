@@ -1,0 +1,1 @@
+"""SenderService on gRPC: requests are checked, use cases called, answers made."""

@@ -1,0 +1,87 @@
+"""From the sender's own types to the answers of the contract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.protobuf import timestamp_pb2
+
+from closeout.sender.v1 import sender_pb2 as pb
+from sender_service.domain import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from sender_service.campaigns.service import Problem
+    from sender_service.store.campaigns import Delivery
+    from sender_service.store.recipients import Addressee, UploadResult
+
+
+def upload_response(result: UploadResult) -> pb.UploadRecipientsResponse:
+    """Return the answer to an upload."""
+    return pb.UploadRecipientsResponse(
+        accepted=result.accepted,
+        duplicate=result.duplicate,
+        invalid=result.invalid,
+        rejected_rows=[
+            pb.UploadRecipientsResponse.RejectedRow(
+                row=row.row, address=row.address, reason=row.reason
+            )
+            for row in result.rejected_rows
+        ],
+        total=result.total,
+    )
+
+
+def delivery_response(delivery: Delivery, status_trouble: Problem | None) -> pb.GetDeliveryResponse:
+    """Return how a delivery stands, and what it waits for.
+
+    While the status service does not answer, every delivery that is not finished
+    waits for that too.
+    """
+    campaign = delivery.campaign
+    problem, problem_time = campaign.problem, campaign.problem_time
+    if status_trouble is not None and campaign.phase in {Phase.FROZEN, Phase.STARTED}:
+        problem = "; ".join(filter(None, [problem, status_trouble.text]))
+        problem_time = problem_time or status_trouble.time
+    return pb.GetDeliveryResponse(
+        campaign_id=campaign.campaign_id,
+        phase=pb.GetDeliveryResponse.Phase.Value(campaign.phase),
+        total=campaign.total,
+        shards=[
+            pb.GetDeliveryResponse.Shard(
+                shard=shard.shard,
+                first_sequence=shard.first_sequence,
+                last_sequence=shard.last_sequence,
+                owner=shard.owner,
+                epoch=shard.epoch,
+                lease_expire_time=timestamp(shard.lease_expire_time),
+                intent_through=shard.intent_through,
+                journaled=shard.journaled,
+                reported=shard.reported,
+            )
+            for shard in delivery.shards
+        ],
+        in_doubt=delivery.in_doubt,
+        deferred=delivery.deferred,
+        unreported=delivery.unreported,
+        problem=problem,
+        problem_time=timestamp(problem_time),
+    )
+
+
+def recipients_response(found: Iterable[Addressee]) -> pb.BatchGetRecipientsResponse:
+    """Return the answer to who some messages go to."""
+    return pb.BatchGetRecipientsResponse(
+        recipients=[pb.RecipientEntry(**addressee._asdict()) for addressee in found]
+    )
+
+
+def timestamp(time: datetime | None) -> timestamp_pb2.Timestamp | None:
+    """Return an aware time as a Timestamp; None as none."""
+    if time is None:
+        return None
+    converted = timestamp_pb2.Timestamp()
+    converted.FromDatetime(time)
+    return converted

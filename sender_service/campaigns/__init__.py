@@ -1,0 +1,1 @@
+"""The campaigns of this sender: their use cases, and those that are at work."""

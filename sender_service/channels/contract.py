@@ -1,0 +1,135 @@
+"""Ways to hand a message to a provider.
+
+A channel is found by an entry point in the group ``closeout.channels``, whose
+value is a class with the shape of :class:`Channel`; another package can add one.
+The delivery loop knows channels through this protocol alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from sender_service.domain import Answer, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from service_runtime.settings import Section
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "Answer",
+    "Channel",
+    "Content",
+    "Message",
+    "Reply",
+    "Template",
+]
+
+#: Group of the entry points.
+ENTRY_POINT_GROUP = "closeout.channels"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a campaign says; ``closeout.sender.v1.Content`` field by field.
+
+    ``subject``, ``text``, ``html`` and ``list_unsubscribe`` are Liquid templates.
+    """
+
+    subject: str = ""
+    text: str = ""
+    html: str = ""
+    from_: str = ""
+    reply_to: str = ""
+    list_unsubscribe: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message on its way to one recipient.
+
+    Attributes:
+        campaign_id: the campaign.
+        sequence: the message's number in it.
+        address: as ``check_address`` returned it.
+        recipient_key: the caller's id of the recipient; may be empty.
+        fields: what the templates may use.
+        idempotency_key: the same for every try of this message, by any instance;
+            32 hexadecimal digits.
+        attempt: which try this is, from 1.
+    """
+
+    campaign_id: str
+    sequence: int
+    address: str
+    recipient_key: str
+    fields: Mapping[str, Any]
+    idempotency_key: str
+    attempt: int = 1
+
+
+class Template(Protocol):
+    """The content of one campaign, compiled once for all its messages."""
+
+    def preview(self, message: Message) -> str:
+        """Return what the recipient would get, readable.
+
+        Raises:
+            TemplateError: it can't be rendered for this message.
+        """
+
+
+class Channel(Protocol):
+    """A provider behind one connection pool, shared by all campaigns on it."""
+
+    #: The name campaigns choose it by; also its entry point and its settings table.
+    name: ClassVar[str]
+    #: Its table of settings. Every field has a default, so that a sender that does
+    #: not use the channel starts.
+    settings_model: ClassVar[type[Section]]
+    #: True where a second try is the better error (webhooks): the default guarantee.
+    at_least_once: ClassVar[bool]
+    #: How many messages may be in doubt after a crash, by default.
+    window: ClassVar[int]
+    #: How many messages are handed over at once.
+    concurrency: int
+    #: After this long, seconds, ``send`` has returned.
+    timeout_seconds: float
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> Channel:
+        """Build it from an instance of ``settings_model``; connects nothing.
+
+        Raises:
+            ChannelNotConfiguredError: a setting it can't do without is missing.
+        """
+
+    def check_address(self, address: str) -> str:
+        """Return the address in the form it is sent to and deduplicated by.
+
+        Raises:
+            InvalidAddressError: the channel can't send to it; the text says why.
+        """
+
+    def compile(self, content: Content) -> Template:
+        """Compile and check a campaign's content.
+
+        Raises:
+            TemplateError: a template is broken; it says which, line and column.
+            InvalidContentError: a field is missing or wrong.
+        """
+
+    async def send(self, template: Any, message: Message) -> Reply:
+        """Hand one message over. Never raises for what a provider or a template does.
+
+        ``template`` is what ``compile`` of this channel returned.
+
+        Bounded by ``timeout_seconds``. When cancelled, the message may have been
+        handed over.
+        """
+
+    async def close(self) -> None:
+        """Close the connections."""

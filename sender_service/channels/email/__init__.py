@@ -1,0 +1,1 @@
+"""The channel ``smtp``: e-mail by SMTP."""

@@ -1,0 +1,90 @@
+"""The channels of this process: found by entry point, built once, shared by campaigns."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sender_service.channels.contract import ENTRY_POINT_GROUP
+from sender_service.channels.errors import ChannelNotConfiguredError
+from sender_service.errors import ChannelNotFoundError, ChannelUnconfiguredError
+from service_runtime.errors import StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sender_service.channels.contract import Channel
+    from sender_service.settings import Settings
+
+log = structlog.get_logger()
+
+#: Names that are tables of settings already.
+_RESERVED = frozenset({"sender", "status", "log"})
+
+
+def installed_channels() -> dict[str, type[Channel]]:
+    """Return the channel classes of all installed packages, by name.
+
+    Raises:
+        StartupError: one can't be imported, or its name is taken.
+    """
+    channels: dict[str, type[Channel]] = {}
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        name = entry_point.name
+        try:
+            channel = entry_point.load()
+        except (ImportError, AttributeError) as error:
+            raise StartupError(
+                f"channel {name} ({entry_point.value}) can't be loaded: {error}"
+            ) from error
+        if name in _RESERVED or channels.get(name, channel) is not channel:
+            raise StartupError(f"channel {name} ({entry_point.value}): the name is taken")
+        channels[name] = channel
+    return channels
+
+
+class ChannelRegistry:
+    """One instance of every channel, and its limit of calls at once.
+
+    Args:
+        channels: the classes, by name.
+        settings: has a table for each.
+    """
+
+    def __init__(self, channels: Mapping[str, type[Channel]], settings: Settings) -> None:
+        self._channels: dict[str, Channel] = {}
+        self._unconfigured: dict[str, str] = {}
+        self._limits: dict[str, asyncio.Semaphore] = {}
+        for name, channel in channels.items():
+            try:
+                built = channel.from_settings(settings.of_channel(channel))
+            except ChannelNotConfiguredError as error:
+                self._unconfigured[name] = str(error)
+                continue
+            self._channels[name] = built
+            self._limits[name] = asyncio.Semaphore(built.concurrency)
+
+    def get(self, name: str) -> Channel:
+        """Return the channel.
+
+        Raises:
+            ChannelNotFoundError: none of this name is installed.
+            ChannelUnconfiguredError: it lacks a setting.
+        """
+        if name in self._channels:
+            return self._channels[name]
+        if name in self._unconfigured:
+            raise ChannelUnconfiguredError(name, self._unconfigured[name])
+        raise ChannelNotFoundError(name, installed=[*self._channels, *self._unconfigured])
+
+    def limit(self, name: str) -> asyncio.Semaphore:
+        """Return what bounds the calls of a channel at once, over all campaigns."""
+        return self._limits[name]
+
+    async def close(self) -> None:
+        """Close every channel."""
+        for channel in self._channels.values():
+            await channel.close()

@@ -1,0 +1,1 @@
+"""Content for one recipient: Liquid templates, and text made from HTML."""

@@ -1,0 +1,95 @@
+"""A campaign's content, compiled, and what one recipient gets of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sender_service.channels.errors import InvalidContentError
+from sender_service.channels.rendering.derived_text import DerivedText
+from sender_service.channels.rendering.templates import LiquidTemplate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sender_service.channels.contract import Content, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What one recipient gets; ``html`` is empty where the campaign has none."""
+
+    subject: str
+    text: str
+    html: str
+    list_unsubscribe: str
+
+
+class CompiledContent:
+    """The templates of one campaign.
+
+    They may use the recipient's fields, and ``address``, ``recipient_key`` and
+    ``campaign_id``, which come before fields of the same name.
+
+    Args:
+        content: the content; a text is derived from ``html`` when ``text`` is empty.
+
+    Raises:
+        TemplateError: a template is broken; it says which, line and column.
+        InvalidContentError: there is neither text nor HTML.
+    """
+
+    def __init__(self, content: Content) -> None:
+        if not content.text and not content.html:
+            raise InvalidContentError("text", "give a text, HTML, or both")
+        self.subject = LiquidTemplate("subject", content.subject)
+        self.html = LiquidTemplate("html", content.html, escape=True)
+        self.text: LiquidTemplate | DerivedText = (
+            LiquidTemplate("text", content.text) if content.text else DerivedText(self.html)
+        )
+        self.list_unsubscribe = LiquidTemplate("list_unsubscribe", content.list_unsubscribe)
+
+    def render(self, message: Message) -> Rendered:
+        """Return what the recipient of ``message`` gets.
+
+        Raises:
+            TemplateError: it can't be rendered with these fields.
+        """
+        variables = {
+            **message.fields,
+            "address": message.address,
+            "recipient_key": message.recipient_key,
+            "campaign_id": message.campaign_id,
+        }
+        html = self.html.render(variables)
+        return Rendered(
+            subject=self.subject.render(variables),
+            text=self.render_text(variables, html),
+            html=html,
+            list_unsubscribe=self.list_unsubscribe.render(variables),
+        )
+
+    def render_text(self, variables: Mapping[str, Any], html: str) -> str:
+        """Return the text for ``variables``, with which ``html`` was rendered.
+
+        Raises:
+            TemplateError: it can't be rendered with these variables.
+        """
+        if isinstance(self.text, DerivedText):
+            return self.text.render(variables, html)
+        return self.text.render(variables)
+
+    def preview(self, message: Message) -> str:
+        """Return what the recipient of ``message`` gets, readable.
+
+        Raises:
+            TemplateError: it can't be rendered with these fields.
+        """
+        rendered = self.render(message)
+        lines = [f"To: {message.address}"]
+        if rendered.subject:
+            lines.append(f"Subject: {rendered.subject}")
+        if rendered.list_unsubscribe:
+            lines.append(f"List-Unsubscribe: {rendered.list_unsubscribe}")
+        parts = ["\n".join(lines), rendered.text, rendered.html]
+        return "\n\n".join(part for part in parts if part)

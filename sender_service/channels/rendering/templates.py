@@ -1,0 +1,140 @@
+"""Liquid templates: compiled once for each campaign, rendered once for each message.
+
+A template can't read files, and what it may produce is bounded, so that a slip in
+one campaign does not take the sender down. Names that are not there render as
+nothing, as people who write campaigns expect.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from liquid import Environment
+from liquid.exceptions import FilterValueError, LiquidError
+
+from sender_service.channels.errors import TemplateError
+from sender_service.channels.rendering.template_position import Position, position_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from liquid import BoundTemplate
+    from liquid.span import Span
+
+#: Most a template may produce, bytes.
+OUTPUT_LIMIT_BYTES = 1024 * 1024
+#: Most a template may keep in variables of its own, bytes.
+VARIABLES_LIMIT_BYTES = 1024 * 1024
+#: Most turns of a loop, inner loops multiplied.
+LOOP_LIMIT = 10_000
+
+#: They load other templates, and there are none.
+_LOADING_TAGS = ("include", "render")
+#: What a filter given the wrong thing raises beside Liquid's own errors.
+_FILTER_FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+class _Environment(Environment):
+    output_stream_limit = OUTPUT_LIMIT_BYTES
+    local_namespace_limit = VARIABLES_LIMIT_BYTES
+    loop_iteration_limit = LOOP_LIMIT
+
+    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
+        super().setup_tags_and_filters(extra=extra)
+        for tag in _LOADING_TAGS:
+            del self.tags[tag]
+        self.filters = {name: _bounded(function) for name, function in self.filters.items()}
+
+
+def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep a range of a thousand million numbers from becoming a list of them."""
+
+    @functools.wraps(function)
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        for value in args:
+            if type(value) is range and len(value) > LOOP_LIMIT:
+                raise FilterValueError(
+                    f"a range of {len(value)} is longer than {LOOP_LIMIT}", token=None
+                )
+        return function(*args, **kwargs)
+
+    return bounded
+
+
+_PLAIN = _Environment()
+_HTML = _Environment(autoescape=True)
+
+
+class LiquidTemplate:
+    """One template of a campaign.
+
+    Args:
+        field: where it stands in the content, as in ``subject``.
+        source: the Liquid source.
+        escape: whether to escape output for HTML.
+
+    Raises:
+        TemplateError: it can't be compiled; the error says where.
+    """
+
+    def __init__(self, field: str, source: str, *, escape: bool = False) -> None:
+        self.field = field
+        self.source = source
+        #: True if it renders the same for everyone.
+        self.is_constant = "{{" not in source and "{%" not in source
+        self._template = None if self.is_constant else _compile(field, source, escape=escape)
+
+    def render(self, variables: Mapping[str, Any]) -> str:
+        """Return the output for ``variables``.
+
+        Raises:
+            TemplateError: a filter can't take its value, or a limit was reached.
+        """
+        if self._template is None:
+            return self.source
+        try:
+            return self._template.render(variables)
+        except LiquidError as error:
+            raise _template_error(self.field, self.source, error) from error
+        except _FILTER_FAILURES as error:
+            raise TemplateError(self.field, str(error)) from error
+
+
+def _compile(field: str, source: str, *, escape: bool) -> BoundTemplate:
+    environment = _HTML if escape else _PLAIN
+    try:
+        template = environment.from_string(source)
+        used = template.analyze(include_partials=False).filters
+    except LiquidError as error:
+        raise _template_error(field, source, error) from error
+    # Liquid looks filters up while rendering; a typo is better told before.
+    unknown: list[tuple[int, str]] = [
+        (_first(spans), name) for name, spans in used.items() if name not in environment.filters
+    ]
+    if unknown:
+        index, name = min(unknown)
+        position = Position.at(source, index)
+        raise TemplateError(
+            field, f"unknown filter '{name}'", line=position.line, column=position.column
+        )
+    return template
+
+
+def _first(spans: list[Span]) -> int:
+    return min(span.index for span in spans)
+
+
+def _template_error(field: str, source: str, error: LiquidError) -> TemplateError:
+    message = str(error.message)
+    token = error.token
+    if token is not None and token.start_index >= 0 and token.source in source:
+        # The source of a token inside {% liquid %} may be that tag's alone.
+        position = Position.at(source, source.index(token.source) + token.start_index)
+        return TemplateError(field, message, line=position.line, column=position.column)
+    found, unclosed = position_of(source, _PLAIN)
+    if unclosed:
+        message = f"tag '{unclosed}' is never closed"
+    if found is None:
+        return TemplateError(field, message)
+    return TemplateError(field, message, line=found.line, column=found.column)

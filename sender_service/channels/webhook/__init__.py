@@ -1,0 +1,1 @@
+"""The channel ``webhook``: each message as a request to one address."""

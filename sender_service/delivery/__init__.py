@@ -1,0 +1,1 @@
+"""Messages out: campaigns, their shards, and the hand-over to a channel."""

@@ -1,0 +1,304 @@
+"""Work through one shard: hand messages over, write down what became of them.
+
+A few worker tasks take messages from a queue; one loop commits what they finished
+and fills the queue again, so that nothing is in the provider's hands that a
+committed intent does not cover.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sender_service.delivery.dispatch import hand_over
+from sender_service.delivery.lease_keeper import LeaseKeeper
+from sender_service.delivery.shard_report import Ended, ShardReport
+from sender_service.domain import Backoff, Finished, HandBack, room
+from sender_service.errors import LeaseLostError
+from sender_service.store import shards
+from sender_service.store.shards import Advance, Batch, Launch, Position
+from service_runtime.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sender_service.delivery.dispatch import Job
+    from sender_service.store.leases import Claim
+    from service_runtime.database import Store
+
+log = structlog.get_logger()
+
+#: A lease must outlast a provider call by this, seconds.
+LEASE_MARGIN_SECONDS = 2.0
+#: Finished messages wait at most this long to be written down, seconds.
+_COMMIT_SECONDS = 0.05
+#: How often the loop looks around when nothing wakes it, seconds.
+_IDLE_SECONDS = 1.0
+#: A worker lets others run after so many messages a channel took at once.
+_MESSAGES_A_TURN = 64
+
+
+class ShardDelivery:
+    """One run over one claimed shard.
+
+    Args:
+        store: the sender's.
+        job: the campaign.
+        claim: the shard, claimed at ``claimed_at``.
+        claimed_at: on the monotonic clock, before the claim was asked for.
+        may_send: asked before each message; once it says no, the run ends.
+        journaled: told after each commit how many entries the shard has.
+        answered: told when the provider answers for the first time.
+        probe: send one message at a time until then.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        job: Job,
+        claim: Claim,
+        *,
+        claimed_at: float,
+        may_send: Callable[[], bool],
+        journaled: Callable[[int, int], None],
+        answered: Callable[[], None],
+        probe: bool = False,
+    ) -> None:
+        self._store = store
+        self._job = job
+        self._lease = claim.lease
+        self._position = Position(claim.revision, claim.intent_through, 0)
+        self._may_send = may_send
+        self._journaled = journaled
+        self._answered = answered
+        self._window = 1 if probe else job.window
+        self._queue: deque[Launch] = deque()
+        self._retrying: set[int] = set()
+        self._batch = Batch()
+        self._work = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._released = False
+        self._keeper = LeaseKeeper(
+            store,
+            claim.lease,
+            claimed_at=claimed_at,
+            lease_seconds=job.lease_seconds,
+            heartbeat_seconds=job.heartbeat_seconds,
+            renewed=self._work.set,
+        )
+        self.report = ShardReport(job.campaign_id, claim.lease.shard)
+
+    async def run(self) -> ShardReport:
+        """Send until nothing is left to do now, or until something forbids it.
+
+        The lease is given up at the end. When cancelled, what is finished is
+        written down first; what is in the provider's hands stays in doubt.
+        """
+        workers = min(self._job.channel.concurrency, self._job.window)
+        tasks = [asyncio.create_task(self._work_through()) for _ in range(workers)]
+        tasks.append(asyncio.create_task(self._keeper.run()))
+        try:
+            await self._drive(tasks)
+        except LeaseLostError as error:
+            self._note_lost(error)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._let_go()
+            self.report.log()
+        return self.report
+
+    def wake(self) -> None:
+        """Make the run look whether it may still send."""
+        self._progress.set()
+
+    async def _drive(self, tasks: list[asyncio.Task[None]]) -> None:
+        while True:
+            stopping = self._stopping()
+            if stopping:
+                self._hand_back()
+            free = room(
+                window=self._window, in_doubt=self._position.in_doubt, settled=len(self._batch)
+            )
+            advance = await self._commit(take=0 if stopping else free)
+            if advance.released:
+                return
+            await self._worth_committing(advance.due_seconds)
+            for task in tasks:
+                if task.done():
+                    task.result()  # a lost lease, or a defect: end the run with it
+
+    def _stopping(self) -> bool:
+        if self.report.unreachable is not None:
+            self.report.ended = Ended.UNREACHABLE
+        elif not self._may_send():
+            self.report.ended = Ended.STOPPED
+        return self.report.ended is not Ended.IDLE
+
+    async def _worth_committing(self, due_seconds: float | None) -> None:
+        """Wait until a commit would write enough, or take something."""
+        enough = max(self._window // 2, 1)
+        due = None if due_seconds is None else time.monotonic() + due_seconds
+        first_finished: float | None = None
+        while True:
+            finished = len(self._batch)
+            if finished >= enough or finished == self._position.in_doubt or self._keeper.lost:
+                return
+            if self._stopping() and self._queue:
+                return
+            now = time.monotonic()
+            if finished and first_finished is None:
+                first_finished = now
+            waits = [_IDLE_SECONDS]
+            if first_finished is not None:
+                waits.append(first_finished + _COMMIT_SECONDS - now)
+            if due is not None and self._position.in_doubt < self._window:
+                waits.append(due - now)
+            if min(waits) <= 0:
+                return
+            self._progress.clear()
+            try:
+                # Not wait_for: in Python 3.11 it loses a cancellation that comes
+                # in the same moment as the event.
+                async with asyncio.timeout(min(waits)):
+                    await self._progress.wait()
+            except TimeoutError:
+                continue
+
+    async def _let_go(self) -> None:
+        """Write down what is finished and give up the lease, if the run broke off.
+
+        Calls that were running just now stay in doubt; the next claim settles them.
+        """
+        if self._keeper.lost or self._released:
+            return
+        self._hand_back()
+        try:
+            await self._commit(take=0, release=True)
+        except LeaseLostError as error:
+            self._note_lost(error)
+
+    def _note_lost(self, error: LeaseLostError) -> None:
+        self._keeper.lost = True
+        self.report.ended = Ended.LEASE_LOST
+        log.warning(
+            "lease_lost",
+            campaign_id=self._job.campaign_id,
+            shard=self._lease.shard,
+            epoch=self._lease.epoch,
+            unwritten=len(self._batch),
+            error=error.message,
+        )
+
+    async def _commit(self, *, take: int, release: bool = False) -> Advance:
+        """Write down what is finished and take more.
+
+        A commit that has begun is brought to its end even if the run is cancelled,
+        so that what is known here is what is stored.
+
+        Raises:
+            LeaseLostError: nothing was written; the run is over.
+        """
+        commit = asyncio.create_task(self._commit_once(take=take, release=release))
+        try:
+            return await asyncio.shield(commit)
+        except asyncio.CancelledError:
+            await asyncio.gather(commit, return_exceptions=True)
+            raise
+
+    async def _commit_once(self, *, take: int, release: bool) -> Advance:
+        batch, self._batch = self._batch, Batch()
+        work = partial(
+            shards.advance,
+            lease=self._lease,
+            position=self._position,
+            batch=batch,
+            take=take,
+            retrying=frozenset(self._retrying),
+            release=release,
+        )
+        backoff = Backoff(first_seconds=0.1, max_seconds=5)
+        while True:
+            try:
+                advance = await self._store.write(work)
+                break
+            except StoreUnavailableError:
+                # The answer may be lost, or nothing written: the same call again
+                # is right in either case.
+                await asyncio.sleep(backoff.next_seconds())
+            except LeaseLostError:
+                self._batch = batch
+                raise
+        self._position = advance.position
+        self._released = advance.released
+        self._queue.extend(advance.launches)
+        self._retrying.update(launch.sequence for launch in advance.launches if launch.deferred)
+        self._work.set()
+        self.report.note(batch)
+        if batch.outcomes:
+            self._journaled(self._lease.shard, advance.journaled)
+        return advance
+
+    def _hand_back(self) -> None:
+        """Give back what was taken and not handed over: it is not in doubt."""
+        while self._queue:
+            self._give_back(self._queue.popleft())
+
+    def _give_back(self, launch: Launch) -> None:
+        self._retrying.discard(launch.sequence)
+        self._batch.give_back(launch)
+
+    def _may_launch(self) -> bool:
+        """Return whether a message may be handed over at this moment."""
+        return (
+            self.report.unreachable is None
+            and self._may_send()
+            and self._keeper.outlasts(self._job.channel.timeout_seconds + LEASE_MARGIN_SECONDS)
+        )
+
+    async def _work_through(self) -> None:
+        """Hand over what is in the queue, one message at a time, until cancelled."""
+        in_turn = 0
+        while True:
+            if not self._queue or not self._may_launch():
+                self._work.clear()
+                self._progress.set()
+                await self._work.wait()
+                continue
+            async with self._job.limit:
+                if not self._queue or not self._may_launch():
+                    continue
+                await self._hand_over(self._queue.popleft())
+            # The first one starts the clock of the commit, the others may be enough.
+            if len(self._batch) in {1, self._window // 2, self._position.in_doubt}:
+                self._progress.set()
+            in_turn += 1
+            if in_turn == _MESSAGES_A_TURN:
+                in_turn = 0
+                await asyncio.sleep(0)
+
+    async def _hand_over(self, launch: Launch) -> None:
+        handed_over = await hand_over(self._job, launch)
+        effect = handed_over.effect
+        if isinstance(effect, HandBack):
+            self.report.unreachable = handed_over.reply
+            self._give_back(launch)
+            return
+        if not self.report.answered:
+            self._provider_answers()
+        self._retrying.discard(launch.sequence)
+        if isinstance(effect, Finished):
+            self._batch.end(launch, effect)
+        else:
+            self._batch.retry(launch, effect, begin_time=handed_over.begin_time)
+
+    def _provider_answers(self) -> None:
+        self.report.answered = True
+        self._window = self._job.window
+        self._answered()

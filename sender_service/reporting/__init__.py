@@ -1,0 +1,1 @@
+"""Results to the status service, over one stream."""

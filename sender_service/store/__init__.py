@@ -1,0 +1,1 @@
+"""The database of the sender: each module the statements of one subject."""

@@ -1,0 +1,305 @@
+"""The sender's own record of a campaign: content, options, phase, what holds it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from sender_service.domain import Phase, State, cut_shards
+from sender_service.errors import CampaignAlreadyExistsError, CampaignNotFoundError
+from sender_service.store.schema import campaigns, deferrals, shards
+from service_runtime.database import database_now, read_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sender_service.domain import Guarantee
+
+#: Shards written by one statement.
+_SHARDS_A_STATEMENT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewCampaign:
+    """A campaign as CreateCampaign takes it, all defaults resolved.
+
+    Attributes:
+        organisation: whose it is.
+        campaign_id: the id; never empty.
+        request_id: of the call that asked for it; empty if it gave none.
+        display_name: for people.
+        channel: the name of the channel.
+        content: JSON of :class:`sender_service.channels.contract.Content`.
+        content_digest: over channel and content.
+        request_digest: over all that the caller chose.
+        guarantee: what a lost answer allows.
+        window: how many messages may be in doubt.
+        max_attempts: tries of one message.
+        retry_backoff_ms: the wait before the second try.
+    """
+
+    organisation: str
+    campaign_id: str
+    request_id: str
+    display_name: str
+    channel: str
+    content: str
+    content_digest: str
+    request_digest: str
+    guarantee: Guarantee
+    window: int
+    max_attempts: int
+    retry_backoff_ms: int
+
+
+def find(
+    connection: sa.Connection, organisation: str, *, campaign_id: str = "", request_id: str = ""
+) -> sa.Row[Any] | None:
+    """Return the campaign with the id or, without one, of the request; None if there is none."""
+    same = (
+        campaigns.c.campaign_id == campaign_id
+        if campaign_id
+        else campaigns.c.request_id == request_id
+    )
+    return connection.execute(
+        sa.select(campaigns).where(campaigns.c.organisation == organisation, same)
+    ).one_or_none()
+
+
+def get(
+    connection: sa.Connection, organisation: str, campaign_id: str, *, lock: bool = False
+) -> sa.Row[Any]:
+    """Return a campaign, locked against other writers if asked.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+    """
+    query = sa.select(campaigns).where(
+        campaigns.c.organisation == organisation, campaigns.c.campaign_id == campaign_id
+    )
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise CampaignNotFoundError(campaign_id)
+    return row
+
+
+def same_or_raise(row: sa.Row[Any], request_digest: str) -> None:
+    """Check that a stored campaign is what the caller asks for again.
+
+    Raises:
+        CampaignAlreadyExistsError: it has other content or options.
+    """
+    if row.request_digest != request_digest:
+        raise CampaignAlreadyExistsError(row.campaign_id)
+
+
+def insert(connection: sa.Connection, new: NewCampaign) -> bool:
+    """Store a campaign; False if it was there already.
+
+    Raises:
+        CampaignAlreadyExistsError: the id is taken by other content.
+    """
+    existing = find(connection, new.organisation, campaign_id=new.campaign_id)
+    if existing is not None:
+        same_or_raise(existing, new.request_digest)
+        return False
+    connection.execute(
+        sa.insert(campaigns).values(
+            organisation=new.organisation,
+            campaign_id=new.campaign_id,
+            request_id=new.request_id or None,
+            display_name=new.display_name,
+            channel=new.channel,
+            content=new.content,
+            content_digest=new.content_digest,
+            request_digest=new.request_digest,
+            guarantee=new.guarantee.value,
+            window=new.window,
+            max_attempts=new.max_attempts,
+            retry_backoff_ms=new.retry_backoff_ms,
+            create_time=database_now(),
+        )
+    )
+    return True
+
+
+def freeze(
+    connection: sa.Connection,
+    organisation: str,
+    campaign_id: str,
+    *,
+    shard_size: int,
+    schedule_time: datetime | None,
+) -> sa.Row[Any]:
+    """Freeze the audience and cut it into shards; return the campaign afterwards.
+
+    A campaign frozen before keeps its shards; one that is not sealed yet takes the
+    new ``schedule_time``.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+    """
+    row = get(connection, organisation, campaign_id, lock=True)
+    if row.phase == Phase.COLLECTING:
+        ranges = list(enumerate(cut_shards(row.total, shard_size), start=1))
+        for start in range(0, len(ranges), _SHARDS_A_STATEMENT):
+            connection.execute(
+                sa.insert(shards),
+                [
+                    {
+                        "campaign": row.campaign,
+                        "shard": shard,
+                        "first_sequence": first,
+                        "last_sequence": last,
+                        "intent_through": first - 1,
+                    }
+                    for shard, (first, last) in ranges[start : start + _SHARDS_A_STATEMENT]
+                ],
+            )
+    if row.phase in {Phase.COLLECTING, Phase.FROZEN}:
+        return connection.execute(
+            sa.update(campaigns)
+            .where(campaigns.c.campaign == row.campaign)
+            .values(phase=Phase.FROZEN.value, schedule_time=schedule_time)
+            .returning(campaigns)
+        ).one()
+    return row
+
+
+def mark_started(connection: sa.Connection, campaign: int) -> None:
+    """Bring a FROZEN campaign to STARTED; nothing happens in another phase."""
+    connection.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.campaign == campaign, campaigns.c.phase == Phase.FROZEN.value)
+        .values(phase=Phase.STARTED.value, start_time=database_now(), problem="", problem_time=None)
+    )
+
+
+def drop_unstarted(connection: sa.Connection, campaign: int, problem: str) -> None:
+    """End a FROZEN campaign that was cancelled before it was sealed.
+
+    None of its messages has an outcome, since the status service counts none.
+    """
+    ended = connection.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.campaign == campaign, campaigns.c.phase == Phase.FROZEN.value)
+        .values(
+            phase=Phase.FINISHED.value,
+            state=State.CANCELLED.value,
+            finish_time=database_now(),
+            problem=problem,
+            problem_time=database_now(),
+        )
+    )
+    if ended.rowcount:
+        connection.execute(sa.delete(shards).where(shards.c.campaign == campaign))
+
+
+def open_campaigns(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    """Return the campaigns with something left to do, oldest first."""
+    return connection.execute(
+        sa.select(campaigns)
+        .where(campaigns.c.phase.in_([Phase.FROZEN.value, Phase.STARTED.value]))
+        .order_by(campaigns.c.campaign)
+    ).all()
+
+
+def finished_lately(connection: sa.Connection, days: int) -> Sequence[sa.Row[Any]]:
+    """Return the campaigns that were sent and ended within so many days, oldest first."""
+    since = read_clock(connection) - timedelta(days=days)
+    return connection.execute(
+        sa.select(campaigns)
+        .where(
+            campaigns.c.phase == Phase.FINISHED.value,
+            campaigns.c.start_time.is_not(None),
+            campaigns.c.finish_time > since,
+        )
+        .order_by(campaigns.c.campaign)
+    ).all()
+
+
+def store_state(connection: sa.Connection, campaign: int, state: State) -> None:
+    """Remember the state the status service told last, for people who read the store."""
+    connection.execute(
+        sa.update(campaigns).where(campaigns.c.campaign == campaign).values(state=state.value)
+    )
+
+
+def store_problem(connection: sa.Connection, campaign: int, problem: str) -> None:
+    """Store what holds a campaign up, since now; an empty text: nothing does."""
+    connection.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.campaign == campaign, campaigns.c.problem != problem)
+        .values(problem=problem, problem_time=database_now() if problem else None)
+    )
+
+
+def note_unreachable(connection: sa.Connection, campaign: int) -> float:
+    """Note that the provider can't be reached; return since how many seconds."""
+    now = read_clock(connection)
+    since = connection.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.campaign == campaign)
+        .values(unreachable_time=sa.func.coalesce(campaigns.c.unreachable_time, database_now()))
+        .returning(campaigns.c.unreachable_time)
+    ).scalar_one()
+    return float((now - since).total_seconds())
+
+
+def note_reachable(connection: sa.Connection, campaign: int) -> None:
+    """Note that the provider answers again."""
+    connection.execute(
+        sa.update(campaigns).where(campaigns.c.campaign == campaign).values(unreachable_time=None)
+    )
+
+
+def clear_problems(connection: sa.Connection) -> None:
+    """Forget what held campaigns up before a restart; what still does shows again.
+
+    The time in which nobody tried counts for no deadline.
+    """
+    connection.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.phase != Phase.FINISHED.value)
+        .values(problem="", problem_time=None, unreachable_time=None)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How the delivery of a campaign stands: rows as stored, and what they add up to."""
+
+    campaign: sa.Row[Any]
+    shards: Sequence[sa.Row[Any]]
+    in_doubt: int
+    deferred: int
+    unreported: int
+
+
+def read_delivery(connection: sa.Connection, organisation: str, campaign_id: str) -> Delivery:
+    """Return how the delivery of a campaign stands.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+    """
+    campaign = get(connection, organisation, campaign_id)
+    rows = connection.execute(
+        sa.select(shards).where(shards.c.campaign == campaign.campaign).order_by(shards.c.shard)
+    ).all()
+    deferred = connection.execute(
+        sa.select(sa.func.count()).where(
+            deferrals.c.campaign == campaign.campaign, deferrals.c.attempting.is_(False)
+        )
+    ).scalar_one()
+    below_intent = sum(row.intent_through - row.first_sequence + 1 for row in rows)
+    journaled = sum(row.journaled for row in rows)
+    return Delivery(
+        campaign=campaign,
+        shards=rows,
+        in_doubt=below_intent - journaled - deferred,
+        deferred=deferred,
+        unreported=journaled - sum(row.reported for row in rows),
+    )

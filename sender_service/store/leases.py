@@ -1,0 +1,309 @@
+"""Who works on a shard: claim, takeover, renewal, and the guard of every write.
+
+A claim raises the shard's epoch. Whoever holds an older one changes nothing from
+then on: each statement of :mod:`sender_service.store.shards` carries the guard made here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from sender_service.domain import Guarantee, Outcome
+from sender_service.errors import LeaseLostError
+from sender_service.store import bulk, outbox, retries
+from sender_service.store.schema import deferrals, outcomes, recipients, shards
+from service_runtime.database import database_now, read_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SIZE = shards.c.last_sequence - shards.c.first_sequence + 1
+_UNFINISHED = shards.c.journaled < _SIZE
+_DOUBT_CODE = "in_doubt"
+_DOUBT_DETAIL = "the sender was stopped while the provider had the message"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on one shard, as long as its epoch is the shard's."""
+
+    campaign: int
+    shard: int
+    owner: str
+    epoch: int
+
+    def guard(self) -> list[sa.ColumnElement[bool]]:
+        """Return the conditions under which this lease is the valid one."""
+        return [
+            shards.c.campaign == self.campaign,
+            shards.c.shard == self.shard,
+            shards.c.owner == self.owner,
+            shards.c.epoch == self.epoch,
+            shards.c.lease_expire_time.is_not(None),
+        ]
+
+    def lost(self) -> LeaseLostError:
+        """Return the error for a guard that matched nothing."""
+        return LeaseLostError(campaign=self.campaign, shard=self.shard, epoch=self.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A shard that was claimed.
+
+    Attributes:
+        lease: the right to it.
+        first_sequence: its first message.
+        last_sequence: its last message.
+        intent_through: no message above was ever handed over.
+        journaled: how many of its messages have an outcome.
+        revision: of the shard's row.
+        taken_over: how many messages the owner before left in doubt, now settled.
+    """
+
+    lease: Lease
+    first_sequence: int
+    last_sequence: int
+    intent_through: int
+    journaled: int
+    revision: int
+    taken_over: int
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToClaim:
+    """No shard of the campaign can be worked on now.
+
+    Attributes:
+        unfinished: how many are not done; 0: every message has an outcome.
+        wait_seconds: when to look again; None if nothing is foreseen.
+    """
+
+    unfinished: int
+    wait_seconds: float | None
+
+
+def claim(
+    connection: sa.Connection,
+    campaign: int,
+    *,
+    owner: str,
+    lease_seconds: float,
+    guarantee: Guarantee,
+    whole: bool = False,
+) -> Claim | NothingToClaim:
+    """Claim the first shard that has something to do, and settle what is in doubt.
+
+    What the owner before may have handed over without writing down the outcome is
+    tried again (at least once) or ends as UNKNOWN (at most once).
+
+    Args:
+        connection: in a write transaction.
+        campaign: the campaign's number.
+        owner: who claims.
+        lease_seconds: how long the claim holds without renewal.
+        guarantee: the campaign's.
+        whole: also a shard of which all messages wait for a later try.
+    """
+    row = connection.execute(_claimable(campaign, whole=whole)).one_or_none()
+    if row is None:
+        return _nothing(connection, campaign)
+    now = read_clock(connection)
+    claimed = connection.execute(
+        sa.update(shards)
+        .where(
+            shards.c.campaign == campaign, shards.c.shard == row.shard, shards.c.epoch == row.epoch
+        )
+        .values(
+            owner=owner,
+            epoch=row.epoch + 1,
+            lease_expire_time=now + timedelta(seconds=lease_seconds),
+        )
+        .returning(shards)
+    ).one()
+    taken_over, journaled = _settle_doubt(connection, claimed, guarantee, now)
+    return Claim(
+        lease=Lease(campaign, row.shard, owner, claimed.epoch),
+        first_sequence=row.first_sequence,
+        last_sequence=row.last_sequence,
+        intent_through=row.intent_through,
+        journaled=journaled,
+        revision=row.revision,
+        taken_over=taken_over,
+    )
+
+
+def _claimable(campaign: int, *, whole: bool) -> sa.Select[Any]:
+    free = sa.or_(
+        shards.c.lease_expire_time.is_(None), shards.c.lease_expire_time <= database_now()
+    )
+    later = (
+        sa.select(sa.func.count())
+        .where(
+            deferrals.c.campaign == shards.c.campaign,
+            deferrals.c.shard == shards.c.shard,
+            deferrals.c.attempting.is_(False),
+            deferrals.c.next_attempt_time > database_now(),
+        )
+        .scalar_subquery()
+    )
+    conditions = [shards.c.campaign == campaign, _UNFINISHED, free]
+    if not whole:
+        conditions.append(_SIZE - shards.c.journaled > later)
+    return (
+        sa.select(shards)
+        .where(*conditions)
+        .order_by(shards.c.shard)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _nothing(connection: sa.Connection, campaign: int) -> NothingToClaim:
+    unfinished, first_expiry = connection.execute(
+        sa.select(sa.func.count(), sa.func.min(shards.c.lease_expire_time)).where(
+            shards.c.campaign == campaign, _UNFINISHED
+        )
+    ).one()
+    first_due = retries.first_due(connection, deferrals.c.campaign == campaign)
+    times = [time for time in (first_expiry, first_due) if time is not None]
+    if not times:
+        return NothingToClaim(unfinished, None)
+    wait = (min(times) - read_clock(connection)).total_seconds()
+    return NothingToClaim(unfinished, max(wait, 0.0))
+
+
+def _settle_doubt(
+    connection: sa.Connection, shard: sa.Row[Any], guarantee: Guarantee, now: datetime
+) -> tuple[int, int]:
+    """Return how many messages were in doubt, and how many are journaled now."""
+    not_tried = connection.execute(
+        sa.select(sa.func.count()).where(
+            retries.of_shard(shard.campaign, shard.shard), deferrals.c.attempting.is_(False)
+        )
+    ).scalar_one()
+    below_intent = shard.intent_through - shard.first_sequence + 1
+    if below_intent - shard.journaled - not_tried == 0:
+        return 0, shard.journaled
+    retried = connection.execute(
+        sa.select(deferrals.c.sequence, deferrals.c.attempts).where(
+            retries.of_shard(shard.campaign, shard.shard), deferrals.c.attempting
+        )
+    ).all()
+    first_tries = connection.scalars(_without_trace(shard)).all()
+    doubt = [(row.sequence, row.attempts + 1) for row in retried]
+    doubt += [(sequence, 1) for sequence in first_tries]
+    if guarantee is Guarantee.AT_LEAST_ONCE:
+        _try_again(connection, shard, first_tries, now)
+        return len(doubt), shard.journaled
+    _give_up(connection, shard, sorted(doubt), now)
+    return len(doubt), shard.journaled + len(doubt)
+
+
+def _without_trace(shard: sa.Row[Any]) -> sa.Select[int]:
+    """Select the messages below the intent that have neither outcome nor deferral."""
+    return sa.select(recipients.c.sequence).where(
+        recipients.c.campaign == shard.campaign,
+        recipients.c.sequence.between(shard.first_sequence, shard.intent_through),
+        ~sa.exists().where(
+            outcomes.c.campaign == shard.campaign, outcomes.c.sequence == recipients.c.sequence
+        ),
+        ~sa.exists().where(
+            deferrals.c.campaign == shard.campaign, deferrals.c.sequence == recipients.c.sequence
+        ),
+    )
+
+
+def _try_again(
+    connection: sa.Connection, shard: sa.Row[Any], first_tries: Sequence[int], now: datetime
+) -> None:
+    connection.execute(
+        sa.update(deferrals)
+        .where(retries.of_shard(shard.campaign, shard.shard), deferrals.c.attempting)
+        .values(
+            attempting=False,
+            lost=True,
+            attempts=deferrals.c.attempts + 1,
+            next_attempt_time=now,
+            first_attempt_time=sa.func.coalesce(deferrals.c.first_attempt_time, database_now()),
+            code=_DOUBT_CODE,
+            detail=_DOUBT_DETAIL,
+        )
+    )
+    first_attempt_time = bulk.microseconds(now)
+    retries.defer(
+        connection,
+        shard.campaign,
+        shard.shard,
+        [
+            (sequence, 1, 0, True, first_attempt_time, _DOUBT_CODE, _DOUBT_DETAIL)
+            for sequence in first_tries
+        ],
+        now,
+    )
+
+
+def _give_up(
+    connection: sa.Connection, shard: sa.Row[Any], doubt: list[tuple[int, int]], now: datetime
+) -> None:
+    finish_time = bulk.microseconds(now)
+    outbox.append(
+        connection,
+        shard.campaign,
+        shard.shard,
+        [
+            (
+                sequence,
+                Outcome.UNKNOWN.value,
+                attempt,
+                _DOUBT_CODE,
+                _DOUBT_DETAIL,
+                "",
+                finish_time,
+            )
+            for sequence, attempt in doubt
+        ],
+        first_entry=shard.journaled + 1,
+    )
+    connection.execute(
+        sa.delete(deferrals).where(
+            retries.of_shard(shard.campaign, shard.shard), deferrals.c.attempting
+        )
+    )
+    connection.execute(
+        sa.update(shards)
+        .where(shards.c.campaign == shard.campaign, shards.c.shard == shard.shard)
+        .values(journaled=shard.journaled + len(doubt))
+    )
+
+
+def renew(connection: sa.Connection, lease: Lease, lease_seconds: float) -> None:
+    """Keep the shard for ``lease_seconds`` from now.
+
+    Raises:
+        LeaseLostError: it belongs to another claim; nothing was changed.
+    """
+    expire_time = read_clock(connection) + timedelta(seconds=lease_seconds)
+    renewed = connection.execute(
+        sa.update(shards).where(*lease.guard()).values(lease_expire_time=expire_time)
+    )
+    if renewed.rowcount == 0:
+        raise lease.lost()
+
+
+def release_all(connection: sa.Connection) -> int:
+    """Release every lease; return how many there were.
+
+    Only for a store that one process holds alone, at its start: whoever held
+    them is gone.
+    """
+    released = connection.execute(
+        sa.update(shards)
+        .where(shards.c.lease_expire_time.is_not(None))
+        .values(lease_expire_time=None)
+    )
+    return released.rowcount
