@@ -159,7 +159,7 @@ class SenderCampaigns:
         check_create(request)
         channel = self._channels.get(request.channel)
         try:
-            return channel, channel.compile(content_of(request.content))
+            return channel, channel.compile(content_of(request.email))
         except TemplateError as error:
             raise TemplateInvalidError.from_channel(error) from error
         except InvalidContentError as error:

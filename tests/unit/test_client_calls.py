@@ -319,7 +319,7 @@ async def test_a_create_carries_content_and_options(
 ) -> None:
     """What is given is sent; what is absent stays absent."""
     answer = await sender.create_campaign(
-        channel="smtp", campaign_id="c", content=sender_pb2.Content(subject="s")
+        channel="smtp", campaign_id="c", body=sender_pb2.EmailContent(subject="s")
     )
     assert answer.campaign_id == "c"
     assert sender_servicer.created[0].content.subject == "s"
