@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -150,7 +150,8 @@ class Races:
                 await stack.enter_async_context(_watching(client, name, seen))
             confirmed = await self._meet(name)
             await self._judge(name, confirmed, watched)
-        await self.status[0].cancel_campaign(campaign_id=name)
+        with suppress(FailedPreconditionError):  # it was sent whole meanwhile
+            await self.status[0].cancel_campaign(campaign_id=name)
 
     async def _meet(self, name: str) -> list[tuple[float, pb.Campaign]]:
         """Make the calls of a round; return when each change was confirmed, and the campaign."""
