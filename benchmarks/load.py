@@ -25,11 +25,13 @@ class LoadSpec:
 
     Attributes:
         address: HOST:PORT of the status service.
-        campaigns: one stream for each.
+        campaigns: one stream, or one caller, for each.
         first: the first sequence.
         results: how many of each campaign.
         frames_a_second: how many are due in a second, of all streams; 0: as fast as
             they go.
+        unary: report by BatchReportResults, each call after the one before, instead of
+            by streams.
     """
 
     address: str
@@ -37,6 +39,7 @@ class LoadSpec:
     first: int
     results: int
     frames_a_second: float = 0.0
+    unary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """``python -m benchmarks.load_process SPEC``: report results from a process of its own.
 
-Makes all frames first and says ``ready``. Each line on standard input sends them all,
-each stream over a connection of its own; a line of JSON answers what that took.
+Makes all frames, or all requests of unary calls, and prints ``ready``. For each line on
+standard input it sends them all, each stream or caller over a connection of its own, and
+prints a line of JSON with what that took.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _METHOD = "/closeout.status.v1.StatusService/ReportResults"
+_UNARY_METHOD = "/closeout.status.v1.StatusService/BatchReportResults"
 _SWITCH_INTERVAL_SECONDS = 0.0005
 #: From the order to begin to the first frame that is due, seconds.
 _LEAD_SECONDS = 0.05
@@ -32,8 +34,9 @@ _Open: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, status_pb2.ReportR
 
 
 async def _run(spec: LoadSpec) -> None:
+    serialised = frames.serialised_calls if spec.unary else frames.serialised
     prepared = [
-        frames.serialised(campaign_id, first=spec.first, results=spec.results)
+        serialised(campaign_id, first=spec.first, results=spec.results)
         for campaign_id in spec.campaigns
     ]
     channels = [
@@ -41,19 +44,16 @@ async def _run(spec: LoadSpec) -> None:
         grpc.aio.insecure_channel(spec.address, options=[("grpc.use_local_subchannel_pool", 1)])
         for _ in prepared
     ]
-    streams: list[_Open] = [
-        channel.stream_stream(
-            _METHOD,
-            request_serializer=_as_it_is,
-            response_deserializer=status_pb2.ReportResultsResponse.FromString,
-        )
-        for channel in channels
-    ]
     for channel in channels:
         await channel.channel_ready()
     _say("ready")
     while await asyncio.to_thread(sys.stdin.readline):
-        _say(json.dumps(asdict(await _report_all(streams, prepared, spec.frames_a_second))))
+        figures = await (
+            _call_all(channels, prepared)
+            if spec.unary
+            else _report_all(channels, prepared, spec.frames_a_second)
+        )
+        _say(json.dumps(asdict(figures)))
     for channel in channels:
         await channel.close()
 
@@ -67,9 +67,43 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def _report_all(
-    streams: Sequence[_Open], prepared: Sequence[Sequence[bytes]], frames_a_second: float
+async def _call_all(
+    channels: Sequence[grpc.aio.Channel], prepared: Sequence[Sequence[bytes]]
 ) -> LoadFigures:
+    """Report by calls, each channel one after the other."""
+    cpu = time.process_time()
+    begin = time.perf_counter()
+    await asyncio.gather(*map(_call_each, channels, prepared))
+    return LoadFigures(
+        seconds=time.perf_counter() - begin, cpu_seconds=time.process_time() - cpu, latencies=[]
+    )
+
+
+async def _call_each(channel: grpc.aio.Channel, requests: Sequence[bytes]) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, status_pb2.BatchReportResultsResponse] = (
+        channel.unary_unary(
+            _UNARY_METHOD,
+            request_serializer=_as_it_is,
+            response_deserializer=status_pb2.BatchReportResultsResponse.FromString,
+        )
+    )
+    for request in requests:
+        await call(request)  # one campaign a call: a refusal fails it
+
+
+async def _report_all(
+    channels: Sequence[grpc.aio.Channel],
+    prepared: Sequence[Sequence[bytes]],
+    frames_a_second: float,
+) -> LoadFigures:
+    streams: list[_Open] = [
+        channel.stream_stream(
+            _METHOD,
+            request_serializer=_as_it_is,
+            response_deserializer=status_pb2.ReportResultsResponse.FromString,
+        )
+        for channel in channels
+    ]
     cpu = time.process_time()
     begin = time.perf_counter()
     between = len(streams) / frames_a_second if frames_a_second else 0.0
