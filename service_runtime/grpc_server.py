@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -31,17 +32,58 @@ _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/]+):\d{1,5}")
 _LAST_PORT = 65_535
 #: How long calls may go on on a connection that has come of age, seconds.
 _LAST_CALLS_SECONDS = 10
-_OPTIONS = [
-    # Two servers on one port would each get a part of the calls, silently.
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Clients may ping every 10 s, idle or not; the default cuts them off.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keepalive:
+    """The pings of connections on which nothing else happens.
+
+    Attributes:
+        client_interval_seconds: the least time between two pings of a client. A client
+            that pings more often loses its connection, and the calls on it, at the
+            third such ping.
+        ping_seconds: the server pings a connection that was silent for so long.
+        timeout_seconds: a connection is closed when a ping has no answer for so long.
+    """
+
+    client_interval_seconds: float = 10.0
+    ping_seconds: float = 30.0
+    timeout_seconds: float = 10.0
+
+
+#: What clients are promised.
+KEEPALIVE = Keepalive()
+
+
+def server_options(
+    *, keepalive: Keepalive = KEEPALIVE, connection_age_seconds: float | None = None
+) -> list[tuple[str, int]]:
+    """Return the options of a server, as gRPC names them; it ignores names it does not know.
+
+    Args:
+        keepalive: the pings.
+        connection_age_seconds: about how long a connection lives; None: without limit.
+    """
+    options = [
+        # Two servers on one port would each get a part of the calls, silently.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        # By default a client may ping every 5 minutes only, and an idle stream is cut.
+        (
+            "grpc.http2.min_ping_interval_without_data_ms",
+            round(keepalive.client_interval_seconds * 1_000),
+        ),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.keepalive_time_ms", round(keepalive.ping_seconds * 1_000)),
+        ("grpc.keepalive_timeout_ms", round(keepalive.timeout_seconds * 1_000)),
+    ]
+    if connection_age_seconds is not None:
+        options += [
+            ("grpc.max_connection_age_ms", round(connection_age_seconds * 1_000)),
+            ("grpc.max_connection_age_grace_ms", _LAST_CALLS_SECONDS * 1_000),
+        ]
+    return options
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
@@ -117,6 +159,7 @@ class Server:
         register: adds the servicers.
         connection_age_seconds: a connection is closed about so long after it was made,
             so that its client's calls spread over all instances again; None: never.
+        keepalive: the pings of idle connections.
     """
 
     def __init__(
@@ -125,15 +168,11 @@ class Server:
         register: Callable[[grpc.aio.Server], None],
         *,
         connection_age_seconds: float | None = None,
+        keepalive: Keepalive = KEEPALIVE,
     ) -> None:
         self._services = list(services)
         self._health = health.aio.HealthServicer()
-        options: list[tuple[str, Any]] = list(_OPTIONS)
-        if connection_age_seconds is not None:
-            options += [
-                ("grpc.max_connection_age_ms", round(connection_age_seconds * 1_000)),
-                ("grpc.max_connection_age_grace_ms", _LAST_CALLS_SECONDS * 1_000),
-            ]
+        options = server_options(keepalive=keepalive, connection_age_seconds=connection_age_seconds)
         self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=options)
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
