@@ -5,9 +5,11 @@ Sources of the settings: docs/decisions.md.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import uuid
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from service_runtime.errors import ServiceError, StartupError
 from service_runtime.reflection import add_reflection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
 log = structlog.get_logger()
 
@@ -32,6 +34,8 @@ _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/]+):\d{1,5}")
 _LAST_PORT = 65_535
 #: How long calls may go on on a connection that has come of age, seconds.
 _LAST_CALLS_SECONDS = 10
+#: How long after a failed write the cancellation of its call may come, seconds.
+_CANCELLATION_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +90,10 @@ def server_options(
     return options
 
 
+class _ResponseTooLargeError(Exception):
+    """A handler writes a response that can't be sent: a defect."""
+
+
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Turns what a handler raises into a status with details.
 
@@ -109,33 +117,67 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             "stream" if handler.response_streaming else "unary"
         )
         wrapped = self._wrap(getattr(handler, name), method)
+        serialize = handler.response_serializer
+        if handler.response_streaming:
+            serialize = _bounded(serialize)
         factory: Any = getattr(grpc, f"{name}_rpc_method_handler")
         wrapped_handler: grpc.RpcMethodHandler[Any, Any] = factory(
-            wrapped, handler.request_deserializer, handler.response_serializer
+            wrapped, handler.request_deserializer, serialize
         )
         return wrapped_handler
 
     def _wrap(self, behaviour: Any, method: str) -> Any:
+        answer = _writing(behaviour) if inspect.isasyncgenfunction(behaviour) else behaviour
+
         async def answered(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                return await behaviour(request, context)
+                return await answer(request, context)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - mapped, logged, sent
+                if isinstance(error, grpc.aio.InternalError):
+                    await _cancelled_by_caller()
                 await _abort(error, context, method)
 
-        async def streamed(
-            request: Any, context: grpc.aio.ServicerContext[Any, Any]
-        ) -> AsyncIterator[Any]:
-            try:
-                async for response in behaviour(request, context):
-                    yield response
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:  # noqa: BLE001 - mapped, logged, sent
-                await _abort(error, context, method)
+        return answered
 
-        return streamed if inspect.isasyncgenfunction(behaviour) else answered
+
+def _writing(generate: Any) -> Any:
+    """Return a handler that writes what a generator yields.
+
+    gRPC would write it outside of what is wrapped, and log a failure as its error.
+    """
+
+    async def write(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        async with aclosing(generate(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return write
+
+
+def _bounded(serialize: Any) -> Any:
+    """Return a serializer of a stream that refuses what is too large to be sent.
+
+    gRPC would cancel the call, as if its caller had hung up.
+    """
+
+    def serialized(response: Any) -> bytes:
+        data: bytes = serialize(response) if serialize else response
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise _ResponseTooLargeError(f"{len(data)} bytes are more than {MAX_MESSAGE_BYTES}")
+        return data
+
+    return serialized
+
+
+async def _cancelled_by_caller() -> None:
+    """Let a call end as cancelled if its caller is gone; return if the caller is not.
+
+    A write that waits for a caller who hangs up fails a moment before gRPC cancels the
+    call. A failure of a write that no cancellation follows is a defect.
+    """
+    await asyncio.sleep(_CANCELLATION_SECONDS)
 
 
 async def _abort(
