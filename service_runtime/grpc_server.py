@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from service_runtime import port_holder
-from service_runtime.errors import ServiceError, StartupError
+from service_runtime.errors import InvalidRequestError, ServiceError, StartupError
 from service_runtime.reflection import add_reflection
 
 if TYPE_CHECKING:
@@ -112,26 +113,27 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method
         name = f"{'stream' if handler.request_streaming else 'unary'}_" + (
             "stream" if handler.response_streaming else "unary"
         )
-        wrapped = self._wrap(getattr(handler, name), method)
+        behaviour = getattr(handler, name)
+        if inspect.isasyncgenfunction(behaviour):
+            behaviour = _writing(behaviour)
+        deserialize = _refusing(handler.request_deserializer)
+        if not handler.request_streaming:
+            behaviour, deserialize = _reading(behaviour, deserialize), None
+        wrapped = self._wrap(behaviour, handler_call_details.method)
         serialize = handler.response_serializer
         if handler.response_streaming:
             serialize = _bounded(serialize)
         factory: Any = getattr(grpc, f"{name}_rpc_method_handler")
-        wrapped_handler: grpc.RpcMethodHandler[Any, Any] = factory(
-            wrapped, handler.request_deserializer, serialize
-        )
+        wrapped_handler: grpc.RpcMethodHandler[Any, Any] = factory(wrapped, deserialize, serialize)
         return wrapped_handler
 
     def _wrap(self, behaviour: Any, method: str) -> Any:
-        answer = _writing(behaviour) if inspect.isasyncgenfunction(behaviour) else behaviour
-
         async def answered(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                return await answer(request, context)
+                return await behaviour(request, context)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - mapped, logged, sent
@@ -140,6 +142,36 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 await _abort(error, context, method)
 
         return answered
+
+
+def _refusing(deserialize: Any) -> Any:
+    """Return a deserializer that takes bytes that are no message for the caller's mistake.
+
+    Raises:
+        InvalidRequestError: they are none.
+    """
+
+    def deserialized(data: bytes) -> Any:
+        try:
+            return deserialize(data) if deserialize else data
+        except (DecodeError, UnicodeDecodeError) as error:
+            raise InvalidRequestError(
+                "the bytes are no message of the type that this call takes"
+            ) from error
+
+    return deserialized
+
+
+def _reading(behaviour: Any, deserialize: Any) -> Any:
+    """Return a handler that takes the bytes of its one request.
+
+    gRPC would read them before it calls what is wrapped, and answer UNKNOWN by itself.
+    """
+
+    async def read(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        return await behaviour(deserialize(data), context)
+
+    return read
 
 
 def _writing(generate: Any) -> Any:
