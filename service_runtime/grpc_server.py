@@ -138,7 +138,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 raise
             except Exception as error:  # noqa: BLE001 - mapped, logged, sent
                 if isinstance(error, grpc.aio.InternalError):
-                    await _cancelled_by_caller()
+                    await _let_caller_go()
                 await _abort(error, context, method)
 
         return answered
@@ -203,11 +203,11 @@ def _bounded(serialize: Any) -> Any:
     return serialized
 
 
-async def _cancelled_by_caller() -> None:
-    """Let a call end as cancelled if its caller is gone; return if the caller is not.
+async def _let_caller_go() -> None:
+    """Wait until gRPC knows that the caller of this call is gone, if that is so.
 
     A write that waits for a caller who hangs up fails a moment before gRPC cancels the
-    call. A failure of a write that no cancellation follows is a defect.
+    call, here. A failure of a write that no cancellation follows is a defect.
     """
     await asyncio.sleep(_CANCELLATION_SECONDS)
 
@@ -222,7 +222,11 @@ async def _abort(
             f"internal error {error_id}; the log of the service has the details",
             metadata={"error_id": error_id},
         )
-    await context.abort_with_status(rpc_status.to_status(error.to_status()))
+    try:
+        await context.abort_with_status(rpc_status.to_status(error.to_status()))
+    except grpc.aio.InternalError:
+        await _let_caller_go()
+        raise  # gRPC logs it, unless the caller is gone
 
 
 class Server:

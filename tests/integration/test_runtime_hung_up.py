@@ -12,6 +12,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from service_runtime.errors import InvalidRequestError
 from service_runtime.grpc_server import MAX_MESSAGE_BYTES, Server
 
 _PATIENCE_SECONDS = 30.0
@@ -59,6 +60,16 @@ class _Streams:
             self.begun += 1
             await context.write(_RESPONSE)
 
+    async def refuse(self, _: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        """Refuse the call at the moment in which its caller hangs up."""
+        self._begin(context)
+        try:
+            while True:
+                self.begun += 1
+                await context.write(_RESPONSE)
+        except grpc.aio.InternalError as error:
+            raise InvalidRequestError("refused") from error
+
     async def fail_inside(self, _: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         """Fail as a write does, while the caller waits."""
         self._begin(context)
@@ -105,7 +116,7 @@ async def _until_all_wait(streams: _Streams) -> None:
     await _until(unchanged)
 
 
-@pytest.mark.parametrize("way", ["generate", "write"])
+@pytest.mark.parametrize("way", ["generate", "write", "refuse"])
 async def test_s15_callers_that_hang_up_while_a_response_waits_are_no_defect(
     way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
