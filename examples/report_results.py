@@ -50,7 +50,8 @@ async def report(status: StatusClient, campaign_id: str, results: list[Result]) 
                 if not isinstance(answer, ReportResultsResponse):  # the end of the stream
                     raise UnavailableError("the stream ended before its last answer")
                 for rejection in answer.rejections:
-                    raise RuntimeError(f"{rejection.reason}: {rejection.message}")
+                    refused = rejection.rejection
+                    raise RuntimeError(f"{refused.reason}: {refused.message}")
                 acked_through = answer.acked_through
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error

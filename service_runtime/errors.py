@@ -36,7 +36,7 @@ _MARK = "…"
 
 
 class ServiceError(Exception):
-    """A failure a caller is told about.
+    """A failure that is reported to the caller.
 
     Args:
         message: what went wrong and what to do about it, for people.
@@ -152,10 +152,15 @@ class InvalidRequestError(ServiceError):
     reason = "INVALID_REQUEST"
 
     @classmethod
-    def of(cls, fields: Mapping[str, str]) -> InvalidRequestError:
-        """Return the error for violations by field path; its text lists them all."""
+    def of(cls, fields: Mapping[str, str], *, unnamed: int = 0) -> InvalidRequestError:
+        """Return the error for violations by field path; its text lists them all.
+
+        Args:
+            fields: the violations.
+            unnamed: how many further problems there are.
+        """
         text = "; ".join(f"{field}: {violation}" for field, violation in fields.items())
-        return cls(text, fields=fields)
+        return cls(text + (f"; and {unnamed} more" if unnamed else ""), fields=fields)
 
 
 class StoreUnavailableError(ServiceError):
@@ -166,7 +171,9 @@ class StoreUnavailableError(ServiceError):
 
 
 class StoreBusyError(StoreUnavailableError):
-    """The database answers; somebody holds a lock on what was to be changed."""
+    """The database answers; somebody else holds a lock on what was to be changed."""
+
+    retryable = True
 
 
 class ShuttingDownError(ServiceError):

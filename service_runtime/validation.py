@@ -45,6 +45,8 @@ LABEL = 63
 #: Pages of a list never have more rows.
 LARGEST_PAGE = 1_000
 NO_TIME = "not a time of the years 1 to 9999"
+#: So many wrong fields are named in one answer, which has to fit into its headers.
+MOST_VIOLATIONS = 20
 
 
 class Validation:
@@ -52,6 +54,7 @@ class Validation:
 
     def __init__(self) -> None:
         self._violations: dict[str, str] = {}
+        self._unnamed = 0
 
     def __enter__(self) -> Self:
         return self
@@ -65,10 +68,11 @@ class Validation:
         """End the checks.
 
         Raises:
-            InvalidRequestError: a check failed; it names every field concerned.
+            InvalidRequestError: a check failed; it names every field concerned, but
+                not more than MOST_VIOLATIONS of them.
         """
         if kind is None and self._violations:
-            raise InvalidRequestError.of(self._violations)
+            raise InvalidRequestError.of(self._violations, unnamed=self._unnamed)
 
     @property
     def failed(self) -> bool:
@@ -77,7 +81,10 @@ class Validation:
 
     def refuse(self, field: str, problem: str) -> None:
         """Note that ``field`` is wrong; its first problem is the one that is reported."""
-        self._violations.setdefault(field, problem)
+        if field in self._violations or len(self._violations) < MOST_VIOLATIONS:
+            self._violations.setdefault(field, problem)
+        else:
+            self._unnamed += 1
 
     def campaign_id(self, value: str, *, field: str = "campaign_id", optional: bool = False) -> str:
         """Return a well-formed campaign id; empty only where it is ``optional``."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from service_runtime.errors import ServiceError
+from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,8 @@ class CampaignAlreadyExistsError(ServiceError):
 
     def __init__(self, campaign_id: str) -> None:
         super().__init__(
-            f"campaign {campaign_id!r} exists with another name or channel; choose another id",
+            f"campaign {campaign_id!r} exists with another name, channel or labels;"
+            " choose another id",
             metadata={"campaign_id": campaign_id},
         )
 
@@ -194,4 +195,21 @@ class RevisionMismatchError(ServiceError):
                 "revision": str(current),
                 "given": str(given),
             },
+        )
+
+
+class StoreWentBackError(StoreUnavailableError):
+    """The database holds an older state of the campaign than was announced before."""
+
+    def __init__(self, campaign_id: str, *, announced: int, current: int) -> None:
+        super().__init__(
+            f"the database went back: it has revision {current} of campaign {campaign_id!r},"
+            f" and revision {announced} was announced, as after a restore or a failover that"
+            " lost data; call again to begin with what it holds now",
+            metadata={
+                "campaign_id": campaign_id,
+                "revision": str(current),
+                "announced": str(announced),
+            },
+            retry_after_seconds=1.0,
         )

@@ -1,16 +1,15 @@
-"""Between the rows of the database and the messages of the contract."""
+"""Converts rows and values of the service to messages of the contract."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from operator import attrgetter
+import json
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from closeout.status.v1 import status_pb2
-from status_service.recording.result_columns import NO_RESULTS, ResultColumns
 from status_service.recording.types import counters_of
 
 if TYPE_CHECKING:
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
     from status_service.domain import State
     from status_service.recording.types import FrameReceipt
 
-#: The fields of a result in the order of the columns, but for the time, which has two.
-_FIELDS = attrgetter(
-    *("sequence", "outcome", "attempt", "code", "detail", "provider_message_id"),
-    *("finish_time.seconds", "finish_time.nanos"),
-)
 #: Diagnoses in one answer, at most: each takes up to about 1,500 bytes.
 _MOST_DIAGNOSES = 2_000
 
@@ -39,6 +33,7 @@ def to_campaign(row: sa.Row[Any]) -> status_pb2.Campaign:
         campaign_id=row.campaign_id,
         display_name=row.display_name,
         channel=row.channel,
+        labels=json.loads(row.labels),
         state=to_state(row.state),
         revision=row.revision,
         sealed=row.total is not None,
@@ -109,22 +104,6 @@ def to_result(row: sa.Row[Any]) -> status_pb2.Result:
     )
 
 
-def from_results(results: Sequence[status_pb2.Result]) -> ResultColumns:
-    """Return results as the ledger takes them, in their order.
-
-    This runs for every result there is: the fields are read by one call for each of
-    them, which does not come back to Python in between.
-    """
-    if not results:
-        return NO_RESULTS
-    *columns, seconds, nanos = zip(*map(_FIELDS, results), strict=True)
-    times = [
-        second * 1_000_000 + nano // 1_000 or None
-        for second, nano in zip(seconds, nanos, strict=True)
-    ]
-    return ResultColumns._make((*columns, times))
-
-
 def to_transition(row: sa.Row[Any]) -> status_pb2.Transition:
     """Return a row of ``transitions`` as a message."""
     return status_pb2.Transition(
@@ -168,7 +147,7 @@ def to_repairs(findings: Sequence[Finding]) -> status_pb2.RepairCampaignsRespons
     others = [found for found in findings if not (found.repaired or found.needs_attention)]
     return status_pb2.RepairCampaignsResponse(
         diagnoses=map(to_diagnosis, (important + others)[:_MOST_DIAGNOSES]),
-        open_campaigns=len(findings),
+        open_campaigns=sum(found.is_open for found in findings),
         repaired_campaigns=sum(found.repaired for found in findings),
         attention_campaigns=sum(found.needs_attention for found in findings),
     )
@@ -181,11 +160,6 @@ def to_timestamp(moment: datetime | None) -> Timestamp | None:
     message = Timestamp()
     message.FromDatetime(moment)
     return message
-
-
-def from_timestamp(message: Timestamp) -> datetime:
-    """Return a message as a time."""
-    return message.ToDatetime(tzinfo=UTC)
 
 
 def _to_duration(span: timedelta) -> Duration:
