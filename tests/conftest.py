@@ -38,12 +38,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=1_000,
         help="how many campaigns end in races on each database (default: %(default)s)",
     )
+    parser.addoption(
+        "--order-rounds",
+        type=int,
+        default=20,
+        help="how often pause and resume race a repeated start (default: %(default)s)",
+    )
 
 
 @pytest.fixture(scope="session")
 def race_rounds(request: pytest.FixtureRequest) -> int:
     """How many campaigns end in races."""
     rounds: int = request.config.getoption("--race-rounds")
+    return rounds
+
+
+@pytest.fixture(scope="session")
+def order_rounds(request: pytest.FixtureRequest) -> int:
+    """How often a pause and a resume race a repeated StartCampaign."""
+    rounds: int = request.config.getoption("--order-rounds")
     return rounds
 
 
