@@ -19,6 +19,8 @@ from google.rpc import error_details_pb2
 from google.rpc import status_pb2 as google_status_pb2
 from grpc_status import rpc_status
 
+import closeout
+import closeout.aio
 from closeout.sender.v1 import sender_pb2
 from closeout.sender.v1.sender_pb2_grpc import SenderServiceServicer
 from closeout.status.v1 import status_pb2
@@ -69,6 +71,17 @@ async def _iterated(generator: Generator[Any]) -> AsyncGenerator[Any, None]:
             yield item
     finally:
         generator.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(kind: str, name: str, target: Any) -> AsyncIterator[Any]:
+    """Yield a client of either kind, to be awaited."""
+    if kind == "asyncio":
+        async with getattr(closeout.aio, name)(target) as client:
+            yield client
+    else:
+        with getattr(closeout, name)(target) as client:
+            yield InThreads(client)
 
 
 class Status(StatusServiceServicer):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import queue
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor import MethodDescriptor
 
 import closeout
 import closeout.aio
@@ -22,13 +24,24 @@ from closeout.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
 )
+from closeout.sender.v1 import sender_pb2
 from closeout.sender.v1.sender_pb2 import Recipient
 from closeout.sender.v1.sender_pb2_grpc import add_SenderServiceServicer_to_server
+from closeout.status.v1 import status_pb2
 from closeout.status.v1.status_pb2 import ReportResultsRequest
 from closeout.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
 from closeout.sync.feed import Feed
 from unit.fake_services import Sender, Status, serving
 
+#: Every rpc of both services.
+RPCS = [
+    rpc
+    for file in (status_pb2.DESCRIPTOR, sender_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+    for rpc in service.methods
+]
+#: Fields of requests that have another name or form in a call.
+RENAMED = {"order": "stuck_first", "email": "body", "text": "body", "json": "body"}
 #: How long something may take that takes a moment, seconds.
 PATIENCE_SECONDS = 30
 
@@ -86,6 +99,18 @@ def test_both_kinds_of_clients_have_the_same_methods(name: str) -> None:
     for method in set(methods) - {"report_results"}:
         assert shape(asynchronous, method) == shape(blocking, method), method
         assert not inspect.iscoroutinefunction(getattr(blocking, method))
+
+
+@pytest.mark.parametrize("rpc", RPCS, ids=lambda rpc: rpc.name)
+def test_every_call_of_the_contract_has_a_method(rpc: MethodDescriptor) -> None:
+    """A method has the name of its rpc and takes every field of the request."""
+    client = getattr(closeout, rpc.containing_service.name.replace("Service", "Client"))
+    method = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", rpc.name).lower())
+    if rpc.name in {"ReportResults", "UploadRecipients"}:
+        return  # streams: what their requests have is in the test of each
+    parameters = set(inspect.signature(method).parameters)
+    fields = {field.name for field in rpc.input_type.fields} - {"page_token"}
+    assert {RENAMED.get(name, name) for name in fields} <= parameters
 
 
 async def test_threads_share_a_client(status: closeout.StatusClient) -> None:

@@ -1,4 +1,4 @@
-"""The clients against a server in the test: requests, pages, streams, failures.
+"""The clients of the status service against a server: requests, pages, streams, failures.
 
 Each test runs with the asyncio client and with the blocking one, unless its name says
 which: what they do is the same.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -26,24 +26,11 @@ from closeout.errors import (
     NotFoundError,
     UnavailableError,
 )
-from closeout.sender.v1 import sender_pb2
-from closeout.sender.v1.sender_pb2_grpc import add_SenderServiceServicer_to_server
 from closeout.status.v1 import status_pb2
 from closeout.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
-from unit.fake_services import InThreads, Sender, Status, serving
+from unit.fake_services import Status, connected, serving
 
 START = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-@contextlib.asynccontextmanager
-async def connected(kind: str, name: str, target: Any) -> AsyncIterator[Any]:
-    """Yield a client of either kind, to be awaited."""
-    if kind == "asyncio":
-        async with getattr(closeout.aio, name)(target) as client:
-            yield client
-    else:
-        with getattr(closeout, name)(target) as client:
-            yield InThreads(client)
 
 
 @pytest.fixture(params=["asyncio", "blocking"])
@@ -61,18 +48,6 @@ async def status_servicer() -> Status:
 async def status(kind: str, status_servicer: Status) -> AsyncIterator[Any]:
     register = partial(add_StatusServiceServicer_to_server, status_servicer)
     async with serving(register) as address, connected(kind, "StatusClient", address) as client:
-        yield client
-
-
-@pytest.fixture
-async def sender_servicer() -> Sender:
-    return Sender()
-
-
-@pytest.fixture
-async def sender(kind: str, sender_servicer: Sender) -> AsyncIterator[Any]:
-    register = partial(add_SenderServiceServicer_to_server, sender_servicer)
-    async with serving(register) as address, connected(kind, "SenderClient", address) as client:
         yield client
 
 
@@ -240,92 +215,3 @@ async def test_a_lent_channel_stays_open(kind: str, status_servicer: Status) -> 
             pass
         async with connected(kind, "StatusClient", channel) as client:
             assert (await client.get_campaign(campaign_id="known")).total == 3
-
-
-def recipients(count: int) -> list[sender_pb2.Recipient]:
-    return [sender_pb2.Recipient(address=f"{n}@example.com") for n in range(count)]
-
-
-async def test_an_upload_numbers_its_rows(sender: Any, sender_servicer: Sender) -> None:
-    """Each batch says the number of its first row, from 0."""
-    batches = [recipients(3), recipients(2), recipients(1)]
-    answer = await sender.upload_recipients(campaign_id="c", upload_id="u", batches=batches)
-    assert answer.accepted == 6
-    assert [upload.first_row for upload in sender_servicer.uploads] == [0, 3, 5]
-
-
-async def test_an_upload_of_asyncio_takes_an_async_source(sender_servicer: Sender) -> None:
-    """Batches may come from an async iterator."""
-
-    async def batches() -> AsyncIterator[list[sender_pb2.Recipient]]:
-        yield recipients(2)
-        yield recipients(2)
-
-    register = partial(add_SenderServiceServicer_to_server, sender_servicer)
-    async with serving(register) as address, closeout.aio.SenderClient(address) as sender:
-        answer = await sender.upload_recipients(campaign_id="c", upload_id="u", batches=batches())
-    assert answer.total == 4
-
-
-async def test_a_refused_upload_says_why(sender: Any, sender_servicer: Sender) -> None:
-    """A refusal in the middle is the server's own, however much is still to come."""
-    sender_servicer.frozen = True
-    for _ in range(10):
-        with pytest.raises(FailedPreconditionError, match="frozen"):
-            await sender.upload_recipients(
-                campaign_id="c", upload_id="u", batches=(recipients(1000) for _ in range(500))
-            )
-
-
-async def test_a_source_that_fails_ends_the_upload(sender: Any) -> None:
-    """The exception of the batches is raised as it is; the upload is not finished."""
-
-    def batches() -> Iterator[list[sender_pb2.Recipient]]:
-        yield recipients(1)
-        raise ValueError("row 2 is broken")
-
-    with pytest.raises(ValueError, match="row 2 is broken"):
-        await sender.upload_recipients(campaign_id="c", upload_id="u", batches=batches())
-
-
-async def test_a_create_carries_content_and_options(sender: Any, sender_servicer: Sender) -> None:
-    """What is given is sent; what is absent stays absent."""
-    answer = await sender.create_campaign(
-        channel="smtp", campaign_id="c", body=sender_pb2.EmailContent(subject="s")
-    )
-    assert answer.campaign_id == "c"
-    (created,) = sender_servicer.created
-    assert (created.WhichOneof("body"), created.email.subject) == ("email", "s")
-    assert not created.HasField("options")
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        (sender_pb2.EmailContent(subject="s"), "email"),
-        (sender_pb2.TextContent(text="t"), "text"),
-        (sender_pb2.JsonContent(json="{}"), "json"),
-        (None, None),
-    ],
-    ids=["email", "text", "json", "none"],
-)
-async def test_a_create_carries_a_body_of_any_kind(
-    sender: Any, sender_servicer: Sender, body: Any, field: str | None
-) -> None:
-    """The type of the body chooses its field; channel null needs no body."""
-    await sender.create_campaign(channel="c", body=body)
-    assert sender_servicer.created[0].WhichOneof("body") == field
-
-
-async def test_shards_come_over_all_pages(sender: Any) -> None:
-    """The caller sees one sequence of shards, whatever the pages."""
-    assert [shard.shard async for shard in sender.list_shards(campaign_id="c")] == [1, 2]
-
-
-async def test_recipients_are_asked_for_by_sequence(sender: Any) -> None:
-    """Any iterable of sequences does; the entries are returned as a list."""
-    found = await sender.batch_get_recipients(campaign_id="c", sequences=iter([3, 1]))
-    assert [(entry.sequence, entry.address) for entry in found] == [
-        (1, "1@example.com"),
-        (3, "3@example.com"),
-    ]

@@ -66,7 +66,8 @@ class SenderClient(ChannelOwner):
         """Store what is sent and how, and register the campaign as a DRAFT.
 
         With ``validate_only`` nothing is stored, and ``preview`` shows the message of
-        ``preview_recipient``.
+        ``preview_recipient``. The field ``from`` of an e-mail is a keyword of Python:
+        set it by ``setattr(body, "from", ...)``.
 
         Safe to repeat with the same ``campaign_id`` or ``request_id``. Without either,
         the call makes a ``request_id``, so that its own retries create one campaign.
