@@ -74,7 +74,7 @@ lint: $(INSTALLED) ## Check style, types, import contracts, and that the generat
 	@$(BIN)/buf lint protos
 
 .PHONY: protos
-protos: $(INSTALLED) ## Generate the code below clients/python from protos
+protos: $(INSTALLED) ## Generate the code of the contract, and the blocking clients from the asyncio ones
 	@$(BIN)/python clients/python/generate.py
 
 # How many results a campaign has before more are measured; empty: the small sizes.

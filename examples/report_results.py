@@ -3,18 +3,23 @@
 It registers a campaign at the status service, says how many messages there are,
 sends them (here it only pretends to) and reports one result for each. The last one
 completes the campaign. Any language with gRPC can do the same.
+
+This one holds a stream, as a sender does that reports all day long.
+report_results_sync.py does without a stream and without asyncio, and
+report_results.sh needs nothing but grpcurl.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import uuid
 
 import grpc
 
 from closeout.aio import StatusClient
-from closeout.errors import UnavailableError, from_rpc_error
+from closeout.errors import ClientError, UnavailableError, from_rpc_error
 from closeout.status.v1.status_pb2 import (
     Campaign,
     ReportResultsRequest,
@@ -29,9 +34,10 @@ async def report(status: StatusClient, campaign_id: str, results: list[Result]) 
     """Report results, and return once every one of them is stored for good.
 
     Raises:
-        UnavailableError: the service went away. Repeating all of it is safe.
+        UnavailableError: the service went away, or can't store results of the campaign
+            yet. Repeating all of it is safe.
         ClientError: the service refuses the stream.
-        RuntimeError: the service refuses a frame; it says why.
+        RuntimeError: the service refuses results for good; it says why.
     """
     stream = status.report_results()
     try:
@@ -49,14 +55,26 @@ async def report(status: StatusClient, campaign_id: str, results: list[Result]) 
                 answer = await stream.read()
                 if not isinstance(answer, ReportResultsResponse):  # the end of the stream
                     raise UnavailableError("the stream ended before its last answer")
-                for rejection in answer.rejections:
-                    refused = rejection.rejection
-                    raise RuntimeError(f"{refused.reason}: {refused.message}")
+                check(answer)
                 acked_through = answer.acked_through
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
     finally:
         stream.cancel()
+
+
+def check(answer: ReportResultsResponse) -> None:
+    """Look for frames that were refused: nothing of them is stored.
+
+    Raises:
+        UnavailableError: the same results may be accepted later.
+        RuntimeError: they will never be.
+    """
+    for refused in answer.rejections:
+        rejection = refused.rejection
+        if rejection.retryable:
+            raise UnavailableError(rejection.message, reason=rejection.reason)
+        raise RuntimeError(f"{rejection.reason}: {rejection.message}")
 
 
 def send(sequence: int) -> Result:
@@ -88,4 +106,7 @@ if __name__ == "__main__":
     parser.add_argument("address", nargs="?", default="127.0.0.1:50051", help="status service")
     parser.add_argument("--total", type=int, default=2000, help="how many messages")
     arguments = parser.parse_args()
-    asyncio.run(main(arguments.address, arguments.total))
+    try:
+        asyncio.run(main(arguments.address, arguments.total))
+    except ClientError as failure:
+        sys.exit(f"{arguments.address}: {failure}")
