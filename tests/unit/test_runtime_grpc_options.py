@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from grpc._cython import cygrpc
 
-from closeout.aio.channel import _OPTIONS as CHANNEL_OPTIONS
+from closeout.connection import CHANNEL_OPTIONS
 from service_runtime.grpc_server import KEEPALIVE, Keepalive, server_options
 
 _NAMES = sorted(
