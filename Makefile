@@ -73,7 +73,7 @@ lint: $(INSTALLED) ## Check style, types, import contracts, and that the generat
 	@$(BIN)/buf lint protos
 
 .PHONY: protos
-protos: $(INSTALLED) ## Generate the code below clients/python from protos
+protos: $(INSTALLED) ## Generate the code of the contract, and the blocking clients from the asyncio ones
 	@$(BIN)/python clients/python/generate.py
 
 # The numbers of stored results with which growth is measured; empty: the small ones.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from closeout.status.v1 import status_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RESULTS_A_FRAME = 500
 _FINISH_TIME = Timestamp(seconds=1_700_000_000)
@@ -12,22 +17,34 @@ _FINISH_TIME = Timestamp(seconds=1_700_000_000)
 
 def serialised(campaign_id: str, *, first: int, results: int) -> list[bytes]:
     """Return the frames of a stream that reports the messages from ``first`` on as SENT."""
-    end = first + results
     return [
         status_pb2.ReportResultsRequest(
-            frame=number,
-            campaign_id=campaign_id,
-            results=[
-                status_pb2.Result(
-                    sequence=sequence,
-                    outcome=status_pb2.Result.SENT,
-                    attempt=1,
-                    code="250",
-                    provider_message_id=f"queued-as-{sequence:012}",
-                    finish_time=_FINISH_TIME,
-                )
-                for sequence in range(start, min(start + RESULTS_A_FRAME, end))
-            ],
+            frame=number, campaign_id=campaign_id, results=page
         ).SerializeToString()
-        for number, start in enumerate(range(first, end, RESULTS_A_FRAME), start=1)
+        for number, page in enumerate(_pages(first, first + results), start=1)
     ]
+
+
+def serialised_calls(campaign_id: str, *, first: int, results: int) -> list[bytes]:
+    """Return the same results as requests of BatchReportResults, as many in each."""
+    return [
+        status_pb2.BatchReportResultsRequest(
+            campaigns=[status_pb2.CampaignResults(campaign_id=campaign_id, results=page)]
+        ).SerializeToString()
+        for page in _pages(first, first + results)
+    ]
+
+
+def _pages(first: int, end: int) -> Iterator[list[status_pb2.Result]]:
+    for start in range(first, end, RESULTS_A_FRAME):
+        yield [
+            status_pb2.Result(
+                sequence=sequence,
+                outcome=status_pb2.Result.SENT,
+                attempt=1,
+                code="250",
+                provider_message_id=f"queued-as-{sequence:012}",
+                finish_time=_FINISH_TIME,
+            )
+            for sequence in range(start, min(start + RESULTS_A_FRAME, end))
+        ]

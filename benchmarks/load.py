@@ -25,10 +25,12 @@ class LoadSpec:
 
     Attributes:
         address: HOST:PORT of the status service.
-        campaigns: their ids; each gets a stream.
+        campaigns: their ids; each gets a stream, or a caller.
         first: the first sequence.
         results: the number of results of each campaign.
         frames_a_second: the frames due in a second, over all streams; 0: no limit.
+        unary: report by BatchReportResults, one call after the other, instead of by
+            streams.
     """
 
     address: str
@@ -36,6 +38,7 @@ class LoadSpec:
     first: int
     results: int
     frames_a_second: float = 0.0
+    unary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

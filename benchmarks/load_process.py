@@ -1,7 +1,8 @@
 """``python -m benchmarks.load_process SPEC``: report results from a separate process.
 
-It prepares all frames first and prints ``ready``. Each line on standard input sends
-all frames, each stream over a separate connection; a line of JSON returns the figures.
+It prepares all frames, or all requests of unary calls, and prints ``ready``. Each line on
+standard input sends all of them, each stream or caller over a separate connection; a line
+of JSON returns the figures.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _METHOD = "/closeout.status.v1.StatusService/ReportResults"
+_UNARY_METHOD = "/closeout.status.v1.StatusService/BatchReportResults"
 _SWITCH_INTERVAL_SECONDS = 0.0005
 #: Seconds from the start of a round to the due time of its first frame.
 _LEAD_SECONDS = 0.05
@@ -32,8 +34,9 @@ _Open: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, status_pb2.ReportR
 
 
 async def _run(spec: LoadSpec) -> None:
+    serialised = frames.serialised_calls if spec.unary else frames.serialised
     prepared = [
-        frames.serialised(campaign_id, first=spec.first, results=spec.results)
+        serialised(campaign_id, first=spec.first, results=spec.results)
         for campaign_id in spec.campaigns
     ]
     channels = [
@@ -41,19 +44,16 @@ async def _run(spec: LoadSpec) -> None:
         grpc.aio.insecure_channel(spec.address, options=[("grpc.use_local_subchannel_pool", 1)])
         for _ in prepared
     ]
-    streams: list[_Open] = [
-        channel.stream_stream(
-            _METHOD,
-            request_serializer=_unchanged,
-            response_deserializer=status_pb2.ReportResultsResponse.FromString,
-        )
-        for channel in channels
-    ]
     for channel in channels:
         await channel.channel_ready()
     _print("ready")
     while await asyncio.to_thread(sys.stdin.readline):
-        _print(json.dumps(asdict(await _report_all(streams, prepared, spec.frames_a_second))))
+        figures = await (
+            _call_all(channels, prepared)
+            if spec.unary
+            else _report_all(channels, prepared, spec.frames_a_second)
+        )
+        _print(json.dumps(asdict(figures)))
     for channel in channels:
         await channel.close()
 
@@ -67,9 +67,43 @@ def _print(line: str) -> None:
     sys.stdout.flush()
 
 
-async def _report_all(
-    streams: Sequence[_Open], prepared: Sequence[Sequence[bytes]], frames_a_second: float
+async def _call_all(
+    channels: Sequence[grpc.aio.Channel], prepared: Sequence[Sequence[bytes]]
 ) -> LoadFigures:
+    """Report by calls, one after the other on each channel."""
+    cpu = time.process_time()
+    begin = time.perf_counter()
+    await asyncio.gather(*map(_call_each, channels, prepared))
+    return LoadFigures(
+        seconds=time.perf_counter() - begin, cpu_seconds=time.process_time() - cpu, latencies=[]
+    )
+
+
+async def _call_each(channel: grpc.aio.Channel, requests: Sequence[bytes]) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, status_pb2.BatchReportResultsResponse] = (
+        channel.unary_unary(
+            _UNARY_METHOD,
+            request_serializer=_unchanged,
+            response_deserializer=status_pb2.BatchReportResultsResponse.FromString,
+        )
+    )
+    for request in requests:
+        await call(request)  # a call has one campaign: a rejection fails it
+
+
+async def _report_all(
+    channels: Sequence[grpc.aio.Channel],
+    prepared: Sequence[Sequence[bytes]],
+    frames_a_second: float,
+) -> LoadFigures:
+    streams: list[_Open] = [
+        channel.stream_stream(
+            _METHOD,
+            request_serializer=_unchanged,
+            response_deserializer=status_pb2.ReportResultsResponse.FromString,
+        )
+        for channel in channels
+    ]
     cpu = time.process_time()
     begin = time.perf_counter()
     between = len(streams) / frames_a_second if frames_a_second else 0.0

@@ -1,4 +1,4 @@
-"""Measure results a second through ReportResults into the status service."""
+"""Measure results a second into the status service, by streams and by unary calls."""
 
 from __future__ import annotations
 
@@ -32,19 +32,23 @@ class StreamFigures:
     memory_mib: float
 
 
-async def measure(database: Database, *, streams: int, results: int) -> StreamFigures:
+async def measure(
+    database: Database, *, streams: int, results: int, unary: bool = False
+) -> StreamFigures:
     """Report ``results`` results over ``streams`` streams, then all of them again.
 
-    Each stream reports another campaign.
+    Each stream reports another campaign. With ``unary``, callers replace the streams,
+    each with one call after the other.
 
     Raises:
         RuntimeError: the last result of a campaign did not complete it.
     """
     each = results // streams // RESULTS_A_FRAME * RESULTS_A_FRAME
     campaigns = [f"stream-{number}" for number in range(streams)]
-    async with status_service(database, f"streams-{streams}") as status:
+    name = f"calls-{streams}" if unary else f"streams-{streams}"
+    async with status_service(database, name) as status:
         await start_campaigns(status.address, campaigns, each)
-        async with load(LoadSpec(status.address, campaigns, 1, each)) as reporting:
+        async with load(LoadSpec(status.address, campaigns, 1, each, unary=unary)) as reporting:
             cpu = status.cpu_seconds()
             first = await reporting.run()
             await check_completed(status.address, campaigns)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from benchmarks.databases import Database
 
 _STREAMS = (1, 4, 16)
+#: Callers of BatchReportResults, each with one call after the other.
+_CALLERS = (4, 16)
 _FLOOR_ROWS = 200_000
 #: Results of one measurement of streams, so that it takes seconds.
 _RESULTS = 500_000
@@ -27,13 +29,14 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
     peak = 0.0
     rows = []
     floors = [await _floor(database)]
-    for streams in _STREAMS:
-        stream = await result_stream.measure(database, streams=streams, results=_RESULTS)
+    reporters = [*((count, False) for count in _STREAMS), *((count, True) for count in _CALLERS)]
+    for count, unary in reporters:
+        stream = await result_stream.measure(database, streams=count, results=_RESULTS, unary=unary)
         floors.append(await _floor(database))
         floor = (floors[-2] + floors[-1]) / 2
         rows.append(
             (
-                str(streams),
+                f"{count} {'callers' if unary else 'streams'}",
                 f"{stream.first_rate:,.0f}",
                 f"{stream.first_rate / floor:.2f}",
                 f"{stream.again_rate:,.0f}",
@@ -45,15 +48,15 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
                 f"{stream.memory_mib:.0f}",
             )
         )
-        if streams == latency.STREAMS:
+        if count == latency.STREAMS and not unary:
             peak = stream.first_rate
     yield (
-        f"\n{database.title}: {_RESULTS:,} results, {RESULTS_A_FRAME} a frame, first"
+        f"\n{database.title}: {_RESULTS:,} results, {RESULTS_A_FRAME} a frame or call, first"
         " and again;\nthe floor is what the bare driver inserts just before and just after"
     )
     yield aligned(
         (
-            "streams",
+            "reporters",
             "first/s",
             "/floor",
             "again/s",

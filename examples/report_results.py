@@ -3,18 +3,23 @@
 It registers a campaign at the status service, states how many messages there are,
 pretends to send them, and reports one result for each. The last result completes the
 campaign. Any language with gRPC can do the same.
+
+This script holds a stream, like a sender that reports all day long.
+report_results_sync.py works without a stream and without asyncio, and
+report_results.sh needs only grpcurl.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import uuid
 
 import grpc
 
 from closeout.aio import StatusClient
-from closeout.errors import UnavailableError, from_rpc_error
+from closeout.errors import ClientError, UnavailableError, from_rpc_error
 from closeout.status.v1.status_pb2 import (
     Campaign,
     ReportResultsRequest,
@@ -29,9 +34,10 @@ async def report(status: StatusClient, campaign_id: str, results: list[Result]) 
     """Report results and return when all of them are stored.
 
     Raises:
-        UnavailableError: the service is not available. Repeating the call is safe.
+        UnavailableError: the service is not available, or can't store results of the
+            campaign yet. Repeating the call is safe.
         ClientError: the service refused the stream.
-        RuntimeError: the service rejected a frame; the text has the reason.
+        RuntimeError: the service rejected results for good; the text has the reason.
     """
     stream = status.report_results()
     try:
@@ -49,13 +55,26 @@ async def report(status: StatusClient, campaign_id: str, results: list[Result]) 
                 answer = await stream.read()
                 if not isinstance(answer, ReportResultsResponse):  # the end of the stream
                     raise UnavailableError("the stream ended before its last answer")
-                for rejection in answer.rejections:
-                    raise RuntimeError(f"{rejection.reason}: {rejection.message}")
+                check(answer)
                 acked_through = answer.acked_through
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
     finally:
         stream.cancel()
+
+
+def check(answer: ReportResultsResponse) -> None:
+    """Look for frames that were refused: nothing of them is stored.
+
+    Raises:
+        UnavailableError: the same results may be accepted later.
+        RuntimeError: they will never be.
+    """
+    for refused in answer.rejections:
+        rejection = refused.rejection
+        if rejection.retryable:
+            raise UnavailableError(rejection.message, reason=rejection.reason)
+        raise RuntimeError(f"{rejection.reason}: {rejection.message}")
 
 
 def send(sequence: int) -> Result:
@@ -87,4 +106,7 @@ if __name__ == "__main__":
     parser.add_argument("address", nargs="?", default="127.0.0.1:50051", help="status service")
     parser.add_argument("--total", type=int, default=2000, help="number of messages")
     arguments = parser.parse_args()
-    asyncio.run(main(arguments.address, arguments.total))
+    try:
+        asyncio.run(main(arguments.address, arguments.total))
+    except ClientError as failure:
+        sys.exit(f"{arguments.address}: {failure}")

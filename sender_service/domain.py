@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 #: Longest texts of a result, characters; the status service takes no longer ones.
 MAX_CODE = 64
@@ -89,6 +90,40 @@ class State(enum.StrEnum):
     def is_terminal(self) -> bool:
         """True where an operator, or the last result, closed the campaign for good."""
         return self in {State.COMPLETED, State.CANCELLED}
+
+
+class ProblemKind(enum.StrEnum):
+    """What kind of problem holds a campaign up; ``Problem.Kind`` by name."""
+
+    PROVIDER_UNREACHABLE = "PROVIDER_UNREACHABLE"
+    CHANNEL_UNAVAILABLE = "CHANNEL_UNAVAILABLE"
+    CONTENT_INVALID = "CONTENT_INVALID"
+    START_REFUSED = "START_REFUSED"
+    RESULTS_REJECTED = "RESULTS_REJECTED"
+    STATUS_SERVICE_UNREACHABLE = "STATUS_SERVICE_UNREACHABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What holds a campaign up; ``Problem`` of the contract field by field.
+
+    Attributes:
+        kind: what kind of problem it is.
+        summary: a clause for people.
+        detail: the other side's own words.
+        setting: the setting to correct, as in ``[smtp] password``; empty if none is known.
+        provider: the provider concerned; empty if none is.
+        since_time: since when.
+        needs_attention: true if only a person can solve it.
+    """
+
+    kind: ProblemKind
+    summary: str
+    detail: str = ""
+    setting: str = ""
+    provider: str = ""
+    since_time: datetime | None = None
+    needs_attention: bool = False
 
 
 class Outcome(enum.IntEnum):

@@ -5,22 +5,26 @@ Sources of the settings: docs/decisions.md.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import uuid
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from service_runtime import port_holder
-from service_runtime.errors import ServiceError, StartupError
+from service_runtime.errors import InvalidRequestError, ServiceError, StartupError
 from service_runtime.reflection import add_reflection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
 log = structlog.get_logger()
 
@@ -31,17 +35,64 @@ _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/]+):\d{1,5}")
 _LAST_PORT = 65_535
 #: How long calls may go on on a connection that has come of age, seconds.
 _LAST_CALLS_SECONDS = 10
-_OPTIONS = [
-    # Two servers on one port would each get a part of the calls, silently.
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Clients may ping every 10 s, idle or not; the default cuts them off.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-]
+#: How long after a failed write the cancellation of its call may come, seconds.
+_CANCELLATION_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keepalive:
+    """The pings of connections on which nothing else happens.
+
+    Attributes:
+        client_interval_seconds: the least time between two pings of a client. A client
+            that pings more often loses its connection, and the calls on it, at the
+            third such ping.
+        ping_seconds: the server pings a connection that was silent for so long.
+        timeout_seconds: a connection is closed when a ping has no answer for so long.
+    """
+
+    client_interval_seconds: float = 10.0
+    ping_seconds: float = 30.0
+    timeout_seconds: float = 10.0
+
+
+#: What clients are promised.
+KEEPALIVE = Keepalive()
+
+
+def server_options(
+    *, keepalive: Keepalive = KEEPALIVE, connection_age_seconds: float | None = None
+) -> list[tuple[str, int]]:
+    """Return the options of a server, as gRPC names them; it ignores names it does not know.
+
+    Args:
+        keepalive: the pings.
+        connection_age_seconds: about how long a connection lives; None: without limit.
+    """
+    options = [
+        # Two servers on one port would each get a part of the calls, silently.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        # By default a client may ping every 5 minutes only, and an idle stream is cut.
+        (
+            "grpc.http2.min_ping_interval_without_data_ms",
+            round(keepalive.client_interval_seconds * 1_000),
+        ),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.keepalive_time_ms", round(keepalive.ping_seconds * 1_000)),
+        ("grpc.keepalive_timeout_ms", round(keepalive.timeout_seconds * 1_000)),
+    ]
+    if connection_age_seconds is not None:
+        options += [
+            ("grpc.max_connection_age_ms", round(connection_age_seconds * 1_000)),
+            ("grpc.max_connection_age_grace_ms", _LAST_CALLS_SECONDS * 1_000),
+        ]
+    return options
+
+
+class _ResponseTooLargeError(Exception):
+    """A handler writes a response that can't be sent: a defect."""
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
@@ -62,15 +113,21 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method
         name = f"{'stream' if handler.request_streaming else 'unary'}_" + (
             "stream" if handler.response_streaming else "unary"
         )
-        wrapped = self._wrap(getattr(handler, name), method)
+        behaviour = getattr(handler, name)
+        if inspect.isasyncgenfunction(behaviour):
+            behaviour = _writing(behaviour)
+        deserialize = _refusing(handler.request_deserializer)
+        if not handler.request_streaming:
+            behaviour, deserialize = _reading(behaviour, deserialize), None
+        wrapped = self._wrap(behaviour, handler_call_details.method)
+        serialize = handler.response_serializer
+        if handler.response_streaming:
+            serialize = _bounded(serialize)
         factory: Any = getattr(grpc, f"{name}_rpc_method_handler")
-        wrapped_handler: grpc.RpcMethodHandler[Any, Any] = factory(
-            wrapped, handler.request_deserializer, handler.response_serializer
-        )
+        wrapped_handler: grpc.RpcMethodHandler[Any, Any] = factory(wrapped, deserialize, serialize)
         return wrapped_handler
 
     def _wrap(self, behaviour: Any, method: str) -> Any:
@@ -80,20 +137,79 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - mapped, logged, sent
+                if isinstance(error, grpc.aio.InternalError):
+                    await _let_caller_go()
                 await _abort(error, context, method)
 
-        async def streamed(
-            request: Any, context: grpc.aio.ServicerContext[Any, Any]
-        ) -> AsyncIterator[Any]:
-            try:
-                async for response in behaviour(request, context):
-                    yield response
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:  # noqa: BLE001 - mapped, logged, sent
-                await _abort(error, context, method)
+        return answered
 
-        return streamed if inspect.isasyncgenfunction(behaviour) else answered
+
+def _refusing(deserialize: Any) -> Any:
+    """Return a deserializer that takes bytes that are no message for the caller's mistake.
+
+    Raises:
+        InvalidRequestError: they are none.
+    """
+
+    def deserialized(data: bytes) -> Any:
+        try:
+            return deserialize(data) if deserialize else data
+        except (DecodeError, UnicodeDecodeError) as error:
+            raise InvalidRequestError(
+                "the bytes are no message of the type that this call takes"
+            ) from error
+
+    return deserialized
+
+
+def _reading(behaviour: Any, deserialize: Any) -> Any:
+    """Return a handler that takes the bytes of its one request.
+
+    gRPC would read them before it calls what is wrapped, and answer UNKNOWN by itself.
+    """
+
+    async def read(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        return await behaviour(deserialize(data), context)
+
+    return read
+
+
+def _writing(generate: Any) -> Any:
+    """Return a handler that writes what a generator yields.
+
+    gRPC would write it outside of what is wrapped, and log a failure as its error.
+    """
+
+    async def write(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        async with aclosing(generate(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return write
+
+
+def _bounded(serialize: Any) -> Any:
+    """Return a serializer of a stream that refuses what is too large to be sent.
+
+    gRPC would cancel the call, as if its caller had hung up.
+    """
+
+    def serialized(response: Any) -> bytes:
+        data: bytes = serialize(response) if serialize else response
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise _ResponseTooLargeError(f"{len(data)} bytes are more than {MAX_MESSAGE_BYTES}")
+        return data
+
+    return serialized
+
+
+async def _let_caller_go() -> None:
+    """Wait until gRPC knows that the caller of this call is gone, if that is so.
+
+    A write that waits for a caller who hangs up fails a moment before gRPC cancels the
+    call, here. A failure of a write that no cancellation follows is a defect.
+    """
+    await asyncio.sleep(_CANCELLATION_SECONDS)
 
 
 async def _abort(
@@ -106,7 +222,11 @@ async def _abort(
             f"internal error {error_id}; the log of the service has the details",
             metadata={"error_id": error_id},
         )
-    await context.abort_with_status(rpc_status.to_status(error.to_status()))
+    try:
+        await context.abort_with_status(rpc_status.to_status(error.to_status()))
+    except grpc.aio.InternalError:
+        await _let_caller_go()
+        raise  # gRPC logs it, unless the caller is gone
 
 
 class Server:
@@ -117,6 +237,7 @@ class Server:
         register: adds the servicers.
         connection_age_seconds: a connection is closed about so long after it was made,
             so that its client's calls spread over all instances again; None: never.
+        keepalive: the pings of idle connections.
     """
 
     def __init__(
@@ -125,15 +246,11 @@ class Server:
         register: Callable[[grpc.aio.Server], None],
         *,
         connection_age_seconds: float | None = None,
+        keepalive: Keepalive = KEEPALIVE,
     ) -> None:
         self._services = list(services)
         self._health = health.aio.HealthServicer()
-        options: list[tuple[str, Any]] = list(_OPTIONS)
-        if connection_age_seconds is not None:
-            options += [
-                ("grpc.max_connection_age_ms", round(connection_age_seconds * 1_000)),
-                ("grpc.max_connection_age_grace_ms", _LAST_CALLS_SECONDS * 1_000),
-            ]
+        options = server_options(keepalive=keepalive, connection_age_seconds=connection_age_seconds)
         self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=options)
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

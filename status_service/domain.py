@@ -62,6 +62,69 @@ def sources(target: State) -> list[State]:
     return sorted(source for source, entered in ALLOWED if entered is target)
 
 
+class Start(enum.Enum):
+    """What StartCampaign does with a campaign."""
+
+    #: It is scheduled or started as the caller wishes already.
+    NOTHING = enum.auto()
+    #: It is SENDING from now on.
+    NOW = enum.auto()
+    #: It is SCHEDULED from now on.
+    LATER = enum.auto()
+    #: It stays SCHEDULED, for another time.
+    MOVED = enum.auto()
+    #: Refused: the time is past, and not the one it was started with.
+    TOO_LATE = enum.auto()
+    #: Refused: it is CANCELLED.
+    CANCELLED = enum.auto()
+    #: Refused: it is sealed with another total.
+    OTHER_TOTAL = enum.auto()
+    #: Refused: it has started, and not by this time.
+    OTHER_TIME = enum.auto()
+
+
+#: So far past, a time to start at counts as now: it takes a while to ask for it.
+START_TOLERANCE = timedelta(minutes=1)
+
+
+def decide_start(
+    *,
+    state: State,
+    same_total: bool,
+    schedule_time: datetime | None,
+    start_time: datetime | None,
+    start_now: bool,
+    now: datetime,
+) -> Start:
+    """Return what StartCampaign does.
+
+    A call that is repeated never sends a scheduled campaign early: only ``start_now``,
+    or a time that has come, does.
+
+    Args:
+        state: the state of the campaign.
+        same_total: it is not sealed, or with the total that is requested.
+        schedule_time: the time to start at that was requested last, if one was.
+        start_time: the time to start at that is requested; None: none is.
+        start_now: to start a scheduled campaign at once is requested.
+        now: the database's time.
+    """
+    other_time = start_time is not None and start_time != schedule_time
+    if start_time is not None and other_time and start_time < now - START_TOLERANCE:
+        return Start.TOO_LATE
+    if state is State.CANCELLED:
+        return Start.CANCELLED
+    if not same_total:
+        return Start.OTHER_TOTAL
+    waits = state is State.DRAFT or (state is State.SCHEDULED and (other_time or start_now))
+    if waits and start_time is not None and start_time > now:
+        return Start.LATER if state is State.DRAFT else Start.MOVED
+    if waits:
+        return Start.NOW
+    has_started = state is not State.SCHEDULED
+    return Start.OTHER_TIME if has_started and other_time else Start.NOTHING
+
+
 class Outcome(enum.IntEnum):
     """What became of a message. The number is the rank: the higher outcome stays.
 
@@ -123,7 +186,7 @@ class Counters:
 class Diagnosis(enum.StrEnum):
     """What is the matter with a campaign that is open."""
 
-    #: Every message has a result, and it is open all the same: a defect, repaired.
+    #: Every message has a result, but the campaign is still open: a defect, repaired.
     FULLY_PROCESSED = "FULLY_PROCESSED"
     #: The counters differ from the results: a defect, recounted.
     COUNTER_DRIFT = "COUNTER_DRIFT"

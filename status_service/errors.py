@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from service_runtime.errors import ServiceError
+from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,8 @@ class CampaignAlreadyExistsError(ServiceError):
 
     def __init__(self, campaign_id: str) -> None:
         super().__init__(
-            f"campaign {campaign_id!r} exists with another name or channel; choose another id",
+            f"campaign {campaign_id!r} exists with another name, channel or labels;"
+            " choose another id",
             metadata={"campaign_id": campaign_id},
         )
 
@@ -44,6 +45,7 @@ class CampaignBusyError(ServiceError):
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "CAMPAIGN_BUSY"
+    retryable = True
 
     def __init__(self, campaign_id: str) -> None:
         super().__init__(
@@ -72,6 +74,7 @@ class CampaignNotSealedError(ServiceError):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "CAMPAIGN_NOT_SEALED"
+    retryable = True
 
     def __init__(self, campaign_id: str) -> None:
         super().__init__(
@@ -177,14 +180,36 @@ class FrameOutOfOrderError(ServiceError):
         )
 
 
-class EtagMismatchError(ServiceError):
+class RevisionMismatchError(ServiceError):
     """The campaign changed since the caller read it."""
 
     code = grpc.StatusCode.ABORTED
-    reason = "ETAG_MISMATCH"
+    reason = "REVISION_MISMATCH"
 
-    def __init__(self, campaign_id: str, *, current: str, given: str) -> None:
+    def __init__(self, campaign_id: str, *, current: int, given: int) -> None:
         super().__init__(
-            f"campaign {campaign_id!r} changed: its etag is {current}, not {given}; read it again",
-            metadata={"campaign_id": campaign_id, "etag": current, "given": given},
+            f"campaign {campaign_id!r} changed: its revision is {current}, not {given};"
+            " read it again",
+            metadata={
+                "campaign_id": campaign_id,
+                "revision": str(current),
+                "given": str(given),
+            },
+        )
+
+
+class StoreWentBackError(StoreUnavailableError):
+    """The database holds an older state of the campaign than was announced before."""
+
+    def __init__(self, campaign_id: str, *, announced: int, current: int) -> None:
+        super().__init__(
+            f"the database went back: it has revision {current} of campaign {campaign_id!r},"
+            f" and revision {announced} was announced, as after a restore or a failover that"
+            " lost data; call again to begin with what it holds now",
+            metadata={
+                "campaign_id": campaign_id,
+                "revision": str(current),
+                "announced": str(announced),
+            },
+            retry_after_seconds=1.0,
         )

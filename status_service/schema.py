@@ -52,6 +52,8 @@ campaigns = sa.Table(
     sa.Column("start_time", UtcTime),
     sa.Column("progress_time", UtcTime),
     sa.Column("complete_time", UtcTime),
+    # JSON of an object with its keys in order; never changed. See ``campaign_labels``.
+    sa.Column("labels", sa.Text, nullable=False, server_default="{}"),
     sa.UniqueConstraint("organisation", "campaign_id"),
     sa.UniqueConstraint("organisation", "request_id"),
     sa.CheckConstraint(
@@ -78,9 +80,20 @@ campaigns = sa.Table(
     ),
 )
 
-#: Every change of a campaign, whoever makes it, is told on this channel of PostgreSQL
-#: as a JSON array of organisation, campaign id and revision, by a trigger that the
-#: first version of :mod:`status_service.migrations` made.
+#: The labels of campaigns once more, in the order that a filter of a list looks them up.
+campaign_labels = sa.Table(
+    "campaign_labels",
+    metadata,
+    sa.Column("organisation", sa.Text, primary_key=True),
+    sa.Column("label", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("campaign", sa.BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+#: PostgreSQL announces every change of a campaign, whoever makes it, on this channel as
+#: a JSON array of organisation, campaign id and revision, by a trigger that the first
+#: version of :mod:`status_service.migrations` made.
 CHANGED_CHANNEL = "closeout_campaigns"
 
 #: One row for each message that has an outcome: the truth everything is derived
@@ -142,7 +155,7 @@ events = sa.Table(
     sa.Column("publish_time", UtcTime),
 )
 
-#: One row: the identity of this store. A store that was made anew has another.
+#: One row: the identity of this store. A new store has another one.
 store = sa.Table(
     "store",
     metadata,

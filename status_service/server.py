@@ -25,6 +25,7 @@ from status_service.grpc_api.servicer import StatusServicer
 from status_service.live.database_listener import follow
 from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
+from status_service.recording.batch import BatchRecorder
 from status_service.recording.notifier import Notifier
 from status_service.recording.writer_pool import WriterPool
 
@@ -57,27 +58,33 @@ class Running:
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Serve while the block runs.
 
-    At the end: health says NOT_SERVING, streams are told to go elsewhere, running
-    calls get their grace, frames already taken are written, the store is closed.
+    At the end: health says NOT_SERVING, streams end with SHUTTING_DOWN, running calls
+    get their grace, frames already taken are written, the store is closed.
 
     Raises:
         StartupError: the database or the address can't be used.
     """
-    own = settings.status
+    status = settings.status
     # In a thread: a migration may take minutes, and signals are heard meanwhile.
-    store = await asyncio.to_thread(Store, own.database_url, MIGRATIONS, holder=HOLDER)
+    store = await asyncio.to_thread(Store, status.database_url, MIGRATIONS, holder=HOLDER)
     try:
         generation = await store.write(_generation)
-        changes = Notifier()
+        notifier = Notifier()
         stopping = asyncio.Event()
-        writers = WriterPool(
-            store, changes, commit_results=own.commit_results, queue_frames=own.queue_frames
+        writer_pool = WriterPool(
+            store, notifier, commit_results=status.commit_results, queue_frames=status.queue_frames
         )
-        threshold = timedelta(seconds=own.stall_threshold_seconds)
-        service = CampaignService(store, changes, stall_threshold=threshold)
+        threshold = timedelta(seconds=status.stall_threshold_seconds)
+        service = CampaignService(store, notifier, stall_threshold=threshold)
         views = CampaignViews(store, stall_threshold=threshold)
         servicer = StatusServicer(
-            service, views, writers, changes, generation=generation, stopping=stopping
+            service,
+            views,
+            writer_pool,
+            BatchRecorder(store, writer_pool, stopping),
+            notifier,
+            generation=generation,
+            stopping=stopping,
         )
         server = Server(
             [_NAME],
@@ -85,26 +92,26 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 servicer, grpc_server
             ),
             # With one instance there is nowhere else to go.
-            connection_age_seconds=own.connection_age_seconds if store.listen else None,
+            connection_age_seconds=status.connection_age_seconds if store.listen else None,
         )
-        port = await server.start(own.listen)
-        address = f"{own.listen.rpartition(':')[0]}:{port}"
+        port = await server.start(status.listen)
+        address = f"{status.listen.rpartition(':')[0]}:{port}"
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
-            background(writers.run()),
+            background(writer_pool.run()),
             background(follow_store(store, server)),
-            background(follow(store, changes)),
-            background(reconcile(service, interval_seconds=own.reconcile_interval_seconds)),
+            background(follow(store, notifier)),
+            background(reconcile(service, interval_seconds=status.reconcile_interval_seconds)),
             background(start_scheduled(service)),
         ):
             try:
                 yield Running(address, port)
             finally:
-                log.info("stopping", grace_seconds=own.grace_seconds)
+                log.info("stopping", grace_seconds=status.grace_seconds)
                 await server.drain()
                 stopping.set()
-                await server.stop(own.grace_seconds)
-                await writers.flush(own.grace_seconds)
+                await server.stop(status.grace_seconds)
+                await writer_pool.flush(status.grace_seconds)
     finally:
         store.close()
     log.info("stopped")

@@ -38,6 +38,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=1_000,
         help="how many campaigns end in races on each database (default: %(default)s)",
     )
+    parser.addoption(
+        "--order-rounds",
+        type=int,
+        default=40,
+        help="in how many rounds calls that change a campaign meet, on each kind of"
+        " database (default: %(default)s)",
+    )
+
+
+@pytest.fixture(scope="session")
+def order_rounds(request: pytest.FixtureRequest) -> int:
+    """In how many rounds calls that change a campaign meet."""
+    rounds: int = request.config.getoption("--order-rounds")
+    return rounds
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,11 @@
-"""Generate the Python code of the contract, or check that it is current.
+"""Generate the code below closeout that nobody writes, or check that it is current.
 
-The generator is pinned to the oldest supported grpcio-tools: its output runs on
-that version of grpcio and protobuf and on every later one, while output of a
-newer generator would shut out users of the older ones.
+That is the Python code of the contract, and the blocking clients, which are made from
+the asyncio ones: see blocking.py.
+
+The generator of the contract is pinned to the oldest supported grpcio-tools: its
+output runs on that version of grpcio and protobuf and on every later one, while output
+of a newer generator would shut out users of the older ones.
 """
 
 from __future__ import annotations
@@ -14,17 +17,29 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from blocking import MODULES, blocking
+
 TARGET = Path(__file__).resolve().parent
 PROTOS = TARGET.parents[1] / "protos"
 SOURCES = sorted(PROTOS.rglob("*.proto"))
+AIO = TARGET / "closeout" / "aio"
 
 
 def generate(target: Path) -> None:
-    """Write the generated modules and their stubs below ``target``.
+    """Write everything that is generated below ``target``.
 
     Raises:
-        subprocess.CalledProcessError: protoc refused a source; it said why.
+        subprocess.CalledProcessError: protoc or ruff refused a source; it said why.
     """
+    _generate_messages(target)
+    sync = target / "closeout" / "sync"
+    sync.mkdir(exist_ok=True)
+    for name in MODULES:
+        (sync / name).write_text(blocking(AIO / name))
+
+
+def _generate_messages(target: Path) -> None:
+    """Write the modules of the contract and their stubs."""
     scripts = Path(sysconfig.get_path("scripts"))
     subprocess.run(  # noqa: S603 - our own interpreter, our own arguments
         [
@@ -56,7 +71,7 @@ def stale() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder)
         generate(fresh)
-        names = {path.relative_to(fresh) for path in fresh.rglob("*_pb2*.py*")}
+        names = {path.relative_to(fresh) for path in fresh.rglob("*.py*")}
         names |= {path.relative_to(TARGET) for path in (TARGET / "closeout").rglob("*_pb2*.py*")}
         return sorted(
             str(name)
@@ -78,7 +93,7 @@ def main() -> int:
         return 0
     names = stale()
     for name in names:
-        print(f"{name} is not what the .proto files generate: run make protos")
+        print(f"{name} is not what its source generates: run make protos")
     return 1 if names else 0
 
 

@@ -49,12 +49,12 @@ def check_create(request: pb.CreateCampaignRequest) -> None:
         violations["request_id"] = "a UUID"
     if options.guarantee not in pb.DeliveryOptions.Guarantee.values():
         violations["options.guarantee"] = "unknown"
-    if not 0 <= options.window <= MAX_WINDOW:
-        violations["options.window"] = f"0 to {MAX_WINDOW:,}"
-    if not 0 <= options.max_attempts <= MAX_ATTEMPTS:
-        violations["options.max_attempts"] = f"0 to {MAX_ATTEMPTS}"
-    if not 0 <= _milliseconds(options.retry_backoff) <= _MAX_RETRY_BACKOFF_MS:
-        violations["options.retry_backoff"] = "0 s to 1 h"
+    if not 0 <= options.max_in_flight <= MAX_WINDOW:
+        violations["options.max_in_flight"] = f"0 to {MAX_WINDOW:,}"
+    if not 0 <= options.retry.max_attempts <= MAX_ATTEMPTS:
+        violations["options.retry.max_attempts"] = f"0 to {MAX_ATTEMPTS}"
+    if not 0 <= _milliseconds(options.retry.initial_backoff) <= _MAX_RETRY_BACKOFF_MS:
+        violations["options.retry.initial_backoff"] = "0 s to 1 h"
     if violations:
         raise InvalidRequestError.of(violations)
 
@@ -64,7 +64,7 @@ def new_campaign(
 ) -> NewCampaign:
     """Return the campaign a checked request asks for; defaults are the channel's."""
     options = request.options
-    content = json.dumps(dataclasses.asdict(content_of(request.content)), sort_keys=True)
+    content = json.dumps(dataclasses.asdict(content_of(request.email)), sort_keys=True)
     chosen = [
         request.display_name,
         request.channel,
@@ -87,11 +87,11 @@ def new_campaign(
         content_digest=_digest([request.channel, content]),
         request_digest=_digest(chosen),
         guarantee=guarantee,
-        window=options.window or channel.window,
-        max_attempts=options.max_attempts or DEFAULT_ATTEMPTS,
+        window=options.max_in_flight or channel.window,
+        max_attempts=options.retry.max_attempts or DEFAULT_ATTEMPTS,
         retry_backoff_ms=(
-            _milliseconds(options.retry_backoff)
-            if options.HasField("retry_backoff")
+            _milliseconds(options.retry.initial_backoff)
+            if options.retry.HasField("initial_backoff")
             else DEFAULT_RETRY_BACKOFF_MS
         ),
     )
@@ -101,7 +101,7 @@ def _default_guarantee(channel: Channel) -> Guarantee:
     return Guarantee.AT_LEAST_ONCE if channel.at_least_once else Guarantee.AT_MOST_ONCE
 
 
-def content_of(content: pb.Content) -> Content:
+def content_of(content: pb.EmailContent) -> Content:
     """Return the content as channels take it."""
     return Content(
         subject=content.subject,

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from google.protobuf import timestamp_pb2
 
 from closeout.sender.v1 import sender_pb2 as pb
+from closeout.status.v1.status_pb2 import Problem
 from sender_service.domain import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from sender_service.campaigns.service import Problem
+    from sender_service.campaigns.service import Problem as Trouble
     from sender_service.store.campaigns import Delivery
     from sender_service.store.recipients import Addressee, UploadResult
 
@@ -34,7 +35,7 @@ def upload_response(result: UploadResult) -> pb.UploadRecipientsResponse:
     )
 
 
-def delivery_response(delivery: Delivery, status_trouble: Problem | None) -> pb.GetDeliveryResponse:
+def delivery_response(delivery: Delivery, status_trouble: Trouble | None) -> pb.GetDeliveryResponse:
     """Return how a delivery stands, and what it waits for.
 
     While the status service does not answer, every delivery that is not finished
@@ -45,29 +46,44 @@ def delivery_response(delivery: Delivery, status_trouble: Problem | None) -> pb.
     if status_trouble is not None and campaign.phase in {Phase.FROZEN, Phase.STARTED}:
         problem = "; ".join(filter(None, [problem, status_trouble.text]))
         problem_time = problem_time or status_trouble.time
+    problems = []
+    if problem:
+        problems.append(Problem(summary=problem, since_time=timestamp(problem_time)))
+    rows = delivery.shards
     return pb.GetDeliveryResponse(
         campaign_id=campaign.campaign_id,
         phase=pb.GetDeliveryResponse.Phase.Value(campaign.phase),
         total=campaign.total,
+        finished=sum(row.journaled for row in rows),
+        in_doubt=delivery.in_doubt,
+        deferred=delivery.deferred,
+        unreported=delivery.unreported,
+        shards=len(rows),
+        finished_shards=sum(
+            row.journaled == row.last_sequence - row.first_sequence + 1 for row in rows
+        ),
+        leased_shards=sum(row.lease_expire_time is not None for row in rows),
+        problems=problems,
+    )
+
+
+def shards_response(delivery: Delivery) -> pb.ListShardsResponse:
+    """Return the shards of a delivery."""
+    return pb.ListShardsResponse(
         shards=[
-            pb.GetDeliveryResponse.Shard(
+            pb.Shard(
                 shard=shard.shard,
                 first_sequence=shard.first_sequence,
                 last_sequence=shard.last_sequence,
                 owner=shard.owner,
                 epoch=shard.epoch,
                 lease_expire_time=timestamp(shard.lease_expire_time),
-                intent_through=shard.intent_through,
-                journaled=shard.journaled,
+                high_water_mark=shard.intent_through,
+                finished=shard.journaled,
                 reported=shard.reported,
             )
             for shard in delivery.shards
-        ],
-        in_doubt=delivery.in_doubt,
-        deferred=delivery.deferred,
-        unreported=delivery.unreported,
-        problem=problem,
-        problem_time=timestamp(problem_time),
+        ]
     )
 
 

@@ -69,6 +69,14 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
         )
         return responses.delivery_response(delivery, self._service.status_trouble())
 
+    async def ListShards(  # noqa: D102, N802
+        self, request: sender_pb2.ListShardsRequest, context: _Context
+    ) -> sender_pb2.ListShardsResponse:
+        delivery = await self._service.delivery(
+            caller_of(context).organisation, _campaign_id(request.campaign_id)
+        )
+        return responses.shards_response(delivery)
+
     async def BatchGetRecipients(  # noqa: D102, N802
         self, request: sender_pb2.BatchGetRecipientsRequest, context: _Context
     ) -> sender_pb2.BatchGetRecipientsResponse:

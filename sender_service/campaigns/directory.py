@@ -39,16 +39,36 @@ class ActiveCampaign:
         self.number: int = row.campaign
         self.campaign_id: str = row.campaign_id
         self.state: State | None = None
+        self.revision = 0
+        self._received = False
         #: Called when the state changes, so that a running shard notices at once.
         self.on_change: Callable[[], None] | None = None
         self._changed = asyncio.Event()
         self._problems: dict[str, str] = {}
 
-    def set_state(self, state: State) -> bool:
-        """Note the state the status service told; False if it is known already."""
+    def begin_stream(self) -> None:
+        """Accept the next state whatever its revision: a restored database has lower ones."""
+        self._received = False
+
+    def receive(self, state: State, revision: int) -> bool:
+        """Take a state that the stream brought; False if it is not news.
+
+        Within one stream a state that is not newer than the last one changes nothing.
+        """
+        if self._received and revision <= self.revision:
+            return False
+        self._received = True
+        self.revision = revision
         if state is self.state:
             return False
-        log.info("state_told", campaign_id=self.campaign_id, state=state, before=self.state)
+        log.info(
+            "campaign_state_received",
+            campaign_id=self.campaign_id,
+            organisation=self.row.organisation,
+            state_before=self.state,
+            state=state,
+            revision=revision,
+        )
         self.state = state
         self.wake()
         return True

@@ -22,7 +22,6 @@ from sender_service.errors import (
     TemplateInvalidError,
     TransitionNotAllowedError,
 )
-from sender_service.reporting import wire
 from sender_service.store import campaigns, recipients
 from service_runtime.errors import InvalidRequestError
 
@@ -159,7 +158,7 @@ class SenderCampaigns:
         check_create(request)
         channel = self._channels.get(request.channel)
         try:
-            return channel, channel.compile(content_of(request.content))
+            return channel, channel.compile(content_of(request.email))
         except TemplateError as error:
             raise TemplateInvalidError.from_channel(error) from error
         except InvalidContentError as error:
@@ -243,7 +242,7 @@ class SenderCampaigns:
             )
             raise
         await self._store.write(partial(campaigns.mark_started, campaign=row.campaign))
-        self._runner.add(row, wire.state_of(sealed.campaign.state))
+        self._runner.add(row)
         return Started(row.total, transitioned=sealed.transitioned)
 
     async def delivery(self, organisation: str, campaign_id: str) -> Delivery:

@@ -10,7 +10,6 @@ import structlog
 from sender_service.campaigns import status_gateway
 from sender_service.domain import Backoff, Phase
 from sender_service.errors import StatusServiceUnavailableError, TransitionNotAllowedError
-from sender_service.reporting import wire
 from sender_service.store import campaigns
 from service_runtime.errors import ServiceError
 
@@ -46,7 +45,7 @@ async def started(workplace: Workplace, active: ActiveCampaign) -> bool:
         if row.phase != Phase.FROZEN:
             return bool(row.phase == Phase.STARTED)
         try:
-            sealed = await status_gateway.seal(workplace.client, row, row.schedule_time)
+            await status_gateway.seal(workplace.client, row, row.schedule_time)
         except TransitionNotAllowedError as error:
             log.warning("campaign_dropped", campaign_id=active.campaign_id, reason=error.message)
             await store.write(
@@ -62,7 +61,6 @@ async def started(workplace: Workplace, active: ActiveCampaign) -> bool:
         else:
             await active.tell(store, _SOURCE, "")
             await store.write(partial(campaigns.mark_started, campaign=active.number))
-            active.set_state(wire.state_of(sealed.campaign.state))
             return True
     return False
 
@@ -81,11 +79,10 @@ async def seal_again(workplace: Workplace, active: ActiveCampaign) -> None:
                 campaign_id=active.campaign_id,
             )
         )
-        answer = await status_gateway.seal(workplace.client, row, row.schedule_time)
+        await status_gateway.seal(workplace.client, row, row.schedule_time)
     except ServiceError as error:
         log.warning("seal_again_failed", campaign_id=active.campaign_id, reason=error.message)
     else:
         log.info("campaign_sealed_again", campaign_id=active.campaign_id, total=row.total)
-        active.set_state(wire.state_of(answer.campaign.state))
         sealed = True
     workplace.reporter.sealing_ended(active.number, sealed=sealed)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from sender_service.delivery.workplace import Workplace
-    from sender_service.domain import State
 
 log = structlog.get_logger()
 
@@ -50,14 +49,12 @@ class Supervisor:
             log.info("campaign_taken_up", campaign_id=row.campaign_id, phase=row.phase)
             self.add(row)
 
-    def add(self, row: sa.Row[Any], state: State | None = None) -> None:
-        """Work on a frozen or started campaign; ``state`` if the status service told it."""
+    def add(self, row: sa.Row[Any]) -> None:
+        """Work on a frozen or started campaign."""
         active = self._active.get(row.campaign)
         if active is None:
             active = self._active[row.campaign] = ActiveCampaign(row)
             self._workplace.begin(self._supervise(active))
-        if state is not None:
-            active.set_state(state)
         active.wake()
 
     def seal_again(self, active: ActiveCampaign) -> None:

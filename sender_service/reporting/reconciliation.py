@@ -43,6 +43,7 @@ class Told(NamedTuple):
 
     state: State | None
     processed: int
+    revision: int = 0
 
     @property
     def is_sealed(self) -> bool:
@@ -113,7 +114,9 @@ class Recovery:
     def note_told(self, response: pb.ReportResultsResponse) -> None:
         """Note what is new to the stream; it stays true of what was before its pages."""
         for told in response.campaign_states:
-            self._told[told.campaign_id] = Told(wire.state_of(told.state), told.processed)
+            self._told[told.campaign_id] = Told(
+                wire.state_of(told.state), told.processed, told.revision
+            )
 
     async def subscribed(self, campaign: int, active: ActiveCampaign | None) -> None:
         """Judge a campaign whose subscription was answered; ``active`` None: it ended.
@@ -131,7 +134,7 @@ class Recovery:
         # stream brought.
         self._told[row.campaign_id] = told._replace(processed=row.total)
         if active is not None and told.state is not None:
-            active.set_state(told.state)
+            active.receive(told.state, told.revision)
         await self._judge(row, active, told)
 
     def is_missing(self, campaign: int, active: ActiveCampaign | None) -> bool:

@@ -49,7 +49,7 @@ class Refusals:
     async def note(
         self,
         acknowledged: Acknowledged,
-        rejections: Mapping[int, pb.ReportResultsResponse.Rejection],
+        rejections: Mapping[int, pb.ReportResultsResponse.FrameRejection],
         campaigns: Mapping[int, ActiveCampaign],
     ) -> None:
         """Note what an answer refuses, and what it takes.
@@ -62,7 +62,7 @@ class Refusals:
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        refused: dict[int, pb.ReportResultsResponse.Rejection] = {}
+        refused: dict[int, pb.ReportResultsResponse.FrameRejection] = {}
         for number, campaign in acknowledged.rejected.items():
             refused.setdefault(campaign, rejections[number])
         for campaign, rejection in refused.items():
@@ -74,20 +74,20 @@ class Refusals:
     async def _refused(
         self,
         campaign: int,
-        rejection: pb.ReportResultsResponse.Rejection,
+        rejection: pb.ReportResultsResponse.FrameRejection,
         active: ActiveCampaign | None,
     ) -> None:
         self.hold(campaign)
-        lost = rejection.reason in NOT_THERE
+        lost = rejection.rejection.reason in NOT_THERE
         if (lost and await self._recovery.not_there(campaign, active)) or active is None:
             return
-        problem = f"the status service refuses results: {rejection.message}"
+        problem = f"the status service refuses results: {rejection.rejection.message}"
         if await active.tell(self._store, _SOURCE, problem):
             log.error(
                 "results_refused",
                 campaign_id=rejection.campaign_id,
-                reason=rejection.reason,
-                error=rejection.message,
+                reason=rejection.rejection.reason,
+                error=rejection.rejection.message,
                 action="they are kept and sent again; see the status service",
             )
 

@@ -145,6 +145,8 @@ class Reporter:
         """
         await self.recovery.begin(self._campaigns)
         self._backlog.restart()
+        for active in self._campaigns.values():
+            active.begin_stream()
         self._room.set()
         call: _Call = self._client.report_results()
         reader = asyncio.create_task(self._read(call))
@@ -278,7 +280,7 @@ class Reporter:
         for told in response.campaign_states:
             active = by_id.get(told.campaign_id)
             state = wire.state_of(told.state)
-            if active is not None and active.set_state(state):
+            if active is not None and active.receive(state, told.revision):
                 await self._store.write(
                     partial(campaigns.store_state, campaign=active.number, state=state)
                 )

@@ -1,175 +1,132 @@
-"""Campaigns: registration, and the changes of state people ask for.
+"""The changes of state that people and the clock ask for.
 
 Every function works inside a write transaction its caller holds, locks the
-campaign's row first, and returns it as it is afterwards. What completes a campaign
-is the ledger's alone.
+campaign's row first, and returns it as it is afterwards. Only the ledger completes a
+campaign.
 """
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
-from service_runtime.database import read_clock
-from status_service.domain import Cause, State, sources
-from status_service.errors import (
-    CampaignAlreadyExistsError,
-    CampaignSealedError,
-    TransitionNotAllowedError,
-)
+from service_runtime.database import database_now, read_clock
+from service_runtime.errors import InvalidRequestError
+from status_service.campaigns.conditions import lock_at
+from status_service.campaigns.types import Changed
+from status_service.domain import Cause, Start, State, decide_start, sources
+from status_service.errors import CampaignSealedError, TransitionNotAllowedError
 from status_service.recording import result_rows
 from status_service.recording.completion import settle
-from status_service.recording.ledger import lock_one
 from status_service.recording.transitions import write_transition
-from status_service.recording.types import CampaignKey, counters_of
+from status_service.recording.types import counters_of
 from status_service.schema import campaigns
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from service_runtime.caller import Caller
+    from status_service.campaigns.types import StartOrder
 
-
-class Changed(NamedTuple):
-    """A campaign's row after a call, and whether the call changed it."""
-
-    campaign: sa.Row[Any]
-    transitioned: bool
-
-
-def etag_of(campaign: sa.Row[Any]) -> str:
-    """Return the etag of a row: another one after every change."""
-    return f'"{campaign.revision}"'
-
-
-def create(
-    connection: sa.Connection,
-    caller: Caller,
-    *,
-    campaign_id: str,
-    request_id: str,
-    display_name: str,
-    channel: str,
-) -> Changed:
-    """Register a DRAFT, or return the campaign that this call registered before.
-
-    Raises:
-        CampaignAlreadyExistsError: the id is taken by other content.
-    """
-    columns = campaigns.c
-    now = read_clock(connection)
-    # Of two at once, one inserts; the other waits for it and then finds its row.
-    created = connection.execute(
-        insert(campaigns)
-        .values(
-            organisation=caller.organisation,
-            campaign_id=campaign_id or str(uuid.uuid4()),
-            # It tells calls without an id of the caller's apart, and those alone.
-            request_id=None if campaign_id else request_id or None,
-            display_name=display_name,
-            channel=channel,
-            create_time=now,
-        )
-        .on_conflict_do_nothing()
-        .returning(campaigns)
-    ).one_or_none()
-    if created is None:
-        same = (
-            columns.campaign_id == campaign_id if campaign_id else columns.request_id == request_id
-        )
-        existing = connection.execute(
-            sa.select(campaigns).where(columns.organisation == caller.organisation, same)
-        ).one()
-        if (existing.display_name, existing.channel) != (display_name, channel):
-            raise CampaignAlreadyExistsError(existing.campaign_id)
-        return Changed(existing, transitioned=False)
-    write_transition(
-        connection,
-        None,
-        created,
-        now=now,
-        cause=Cause.USER,
-        actor=caller.actor,
-        reason="",
-    )
-    return Changed(created, transitioned=True)
+_TOO_LATE = "more than a minute past; leave it out to start now"
 
 
 def start(
-    connection: sa.Connection,
-    caller: Caller,
-    campaign_id: str,
-    *,
-    total: int,
-    start_time: datetime | None,
+    connection: sa.Connection, caller: Caller, campaign_id: str, order: StartOrder
 ) -> Changed:
-    """Seal the total and begin to send, now or at ``start_time``.
+    """Seal the total and begin to send, now or later: :func:`.domain.decide_start`.
 
-    A campaign without messages is complete at once. Repeating the call changes
-    nothing; with another ``start_time`` it moves a campaign that is SCHEDULED.
+    A campaign without messages is complete at once.
 
     Raises:
         CampaignNotFoundError: there is none.
+        RevisionMismatchError: it changed since the caller read it.
+        InvalidRequestError: the time is past, and not the one it was started with.
         CampaignSealedError: it was sealed with another total.
-        TransitionNotAllowedError: it is CANCELLED.
+        TransitionNotAllowedError: it is CANCELLED, or started by another time.
     """
-    campaign = lock_one(connection, CampaignKey(caller.organisation, campaign_id))
+    campaign = lock_at(connection, caller, campaign_id, order.revision)
     state = State(campaign.state)
-    if state is State.CANCELLED:
-        raise TransitionNotAllowedError(campaign_id, state=state, target=State.SENDING)
-    if campaign.total not in {None, total}:
-        raise CampaignSealedError(campaign_id, sealed=campaign.total, given=total)
-    now = read_clock(connection)
-    later = start_time is not None and start_time > now
-    if state is State.DRAFT and later:
-        scheduled = _enter(
-            connection,
-            campaign,
-            State.SCHEDULED,
-            caller,
-            cause=Cause.SEAL,
-            values={"total": total, "schedule_time": start_time},
-        )
-        return Changed(scheduled, transitioned=True)
-    if state is State.DRAFT or (state is State.SCHEDULED and not later):
-        cause = Cause.SEAL if state is State.DRAFT else Cause.USER
-        sending = _begin(connection, campaign, caller.actor, cause=cause, total=total)
-        return Changed(sending, transitioned=True)
-    if state is State.SCHEDULED and start_time != campaign.schedule_time:
-        campaign = connection.execute(
-            sa.update(campaigns)
-            .where(campaigns.c.campaign == campaign.campaign)
-            .values(schedule_time=start_time, revision=campaigns.c.revision + 1)
-            .returning(campaigns)
-        ).one()
-    return Changed(campaign, transitioned=False)
+    decision = decide_start(
+        state=state,
+        same_total=campaign.total in {None, order.total},
+        schedule_time=campaign.schedule_time,
+        start_time=order.start_time,
+        start_now=order.start_now,
+        now=read_clock(connection),
+    )
+    cause = Cause.SEAL if state is State.DRAFT else Cause.USER
+    match decision:
+        case Start.NOTHING:
+            return Changed(campaign, transitioned=False, before=campaign)
+        case Start.NOW:
+            # The time is kept, so that a repeat of the call is known by it.
+            times = {"schedule_time": order.start_time} if order.start_time else {}
+            after = _begin(
+                connection, campaign, caller.actor, cause=cause, total=order.total, **times
+            )
+            return Changed(after, transitioned=True, before=campaign, cause=cause)
+        case Start.LATER:
+            values = {"total": order.total, "schedule_time": order.start_time}
+            after = _enter(
+                connection, campaign, State.SCHEDULED, caller, cause=cause, values=values
+            )
+            return Changed(after, transitioned=True, before=campaign, cause=cause)
+        case Start.MOVED:
+            after = connection.execute(
+                sa.update(campaigns)
+                .where(campaigns.c.campaign == campaign.campaign)
+                .values(schedule_time=order.start_time, revision=campaigns.c.revision + 1)
+                .returning(campaigns)
+            ).one()
+            return Changed(after, transitioned=False, before=campaign)
+        case Start.TOO_LATE:
+            raise InvalidRequestError.of({"start_time": _TOO_LATE})
+        case Start.OTHER_TOTAL:
+            raise CampaignSealedError(campaign_id, sealed=campaign.total, given=order.total)
+        case Start.CANCELLED:
+            raise TransitionNotAllowedError(campaign_id, state=state, target=State.SENDING)
+        case Start.OTHER_TIME:
+            raise TransitionNotAllowedError(campaign_id, state=state, target=State.SCHEDULED)
 
 
-def start_due(connection: sa.Connection) -> list[sa.Row[Any]]:
-    """Start the scheduled campaigns whose time has come; return them."""
-    now = read_clock(connection)
-    due = connection.execute(
+def due(connection: sa.Connection) -> list[int]:
+    """Return the numbers of the scheduled campaigns whose time has come."""
+    return list(connection.execute(sa.select(campaigns.c.campaign).where(_is_due())).scalars())
+
+
+def start_due(connection: sa.Connection, number: int) -> Changed | None:
+    """Start a scheduled campaign; None if it is not due any more, or locked by others."""
+    campaign = connection.execute(
         sa.select(campaigns)
-        .where(campaigns.c.state == State.SCHEDULED.value, campaigns.c.schedule_time <= now)
-        .order_by(campaigns.c.campaign)
-        .with_for_update()
-    ).all()
-    return [
-        _begin(connection, campaign, "schedule", cause=Cause.SCHEDULE, total=campaign.total)
-        for campaign in due
-    ]
+        .where(campaigns.c.campaign == number, _is_due())
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+    if campaign is None:
+        return None
+    after = _begin(connection, campaign, "schedule", cause=Cause.SCHEDULE, total=campaign.total)
+    return Changed(after, transitioned=True, before=campaign, cause=Cause.SCHEDULE)
+
+
+def _is_due() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        campaigns.c.state == State.SCHEDULED.value, campaigns.c.schedule_time <= database_now()
+    )
 
 
 def _begin(
-    connection: sa.Connection, campaign: sa.Row[Any], actor: str, *, cause: Cause, total: int
+    connection: sa.Connection,
+    campaign: sa.Row[Any],
+    actor: str,
+    *,
+    cause: Cause,
+    total: int,
+    **times: datetime,
 ) -> sa.Row[Any]:
     now = read_clock(connection)
-    sending = _guarded_update(
-        connection, campaign, State.SENDING, {"total": total, "start_time": now}
-    )
+    values = {"total": total, "start_time": now, **times}
+    sending = _guarded_update(connection, campaign, State.SENDING, values)
     write_transition(
         connection, campaign.state, sending, now=now, cause=cause, actor=actor, reason=""
     )
@@ -182,23 +139,30 @@ def _begin(
 
 
 def change_state(
-    connection: sa.Connection, caller: Caller, campaign_id: str, target: State, *, reason: str
+    connection: sa.Connection,
+    caller: Caller,
+    campaign_id: str,
+    target: State,
+    *,
+    reason: str,
+    revision: int = 0,
 ) -> Changed:
     """Pause, resume or cancel a campaign: bring it to ``target``.
 
     Raises:
         CampaignNotFoundError: there is none.
+        RevisionMismatchError: it changed since the caller read it.
         TransitionNotAllowedError: its state does not allow it.
     """
-    campaign = lock_one(connection, CampaignKey(caller.organisation, campaign_id))
+    campaign = lock_at(connection, caller, campaign_id, revision)
     state = State(campaign.state)
     if state is target:
-        return Changed(campaign, transitioned=False)
+        return Changed(campaign, transitioned=False, before=campaign)
     # A draft is started by StartCampaign, which seals it; resuming is for PAUSED.
     if state not in sources(target) or (target is State.SENDING and state is not State.PAUSED):
         raise TransitionNotAllowedError(campaign_id, state=state, target=target)
-    changed = _enter(connection, campaign, target, caller, cause=Cause.USER, reason=reason)
-    return Changed(changed, transitioned=True)
+    after = _enter(connection, campaign, target, caller, cause=Cause.USER, reason=reason)
+    return Changed(after, transitioned=True, before=campaign)
 
 
 def _enter(

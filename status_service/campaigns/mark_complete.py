@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from service_runtime.database import read_clock
-from status_service.campaigns.lifecycle import Changed, etag_of
+from status_service.campaigns.conditions import check_revision, lock_at
+from status_service.campaigns.types import Changed
 from status_service.domain import OPEN, Cause, Outcome, State
-from status_service.errors import (
-    CampaignNotFullyProcessedError,
-    CampaignNotSendingError,
-    EtagMismatchError,
-)
+from status_service.errors import CampaignNotFullyProcessedError, CampaignNotSendingError
 from status_service.recording import lookup, result_rows
 from status_service.recording.completion import settle
-from status_service.recording.ledger import lock_one
 from status_service.recording.result_columns import ResultColumns
-from status_service.recording.types import CampaignKey, counters_of
+from status_service.recording.types import counters_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
     from service_runtime.caller import Caller
 
 #: Missing ranges named by a refusal.
-_RANGES_TOLD = 10
+_RANGES_NAMED = 10
 #: Missing messages recorded as UNKNOWN in one go when completion is forced.
 _FORCED_AT_ONCE = 10_000
 
@@ -39,11 +35,11 @@ def mark_complete(
     reason: str,
     force: bool,
     dry_run: bool,
-    etag: str,
+    revision: int = 0,
 ) -> Changed:
     """Complete a campaign of which every message has a result.
 
-    The results are counted anew, so a wrong counter neither completes a campaign
+    The results are counted again, so a wrong counter neither completes a campaign
     nor stands in its way.
 
     Args:
@@ -52,34 +48,35 @@ def mark_complete(
         campaign_id: the campaign.
         reason: for the audit trail.
         force: record what is missing as UNKNOWN with code ``forced`` first.
-        dry_run: answer or refuse alike, and change nothing.
-        etag: refuse unless it is the current one; empty: don't look.
+        dry_run: answer or refuse as without it, and change nothing.
+        revision: refuse unless it is the current one; 0: any.
 
     Raises:
         CampaignNotFoundError: there is none.
-        EtagMismatchError: it changed since the caller read it.
+        RevisionMismatchError: it changed since the caller read it.
         CampaignNotSendingError: it is neither SENDING nor PAUSED nor COMPLETED.
         CampaignNotFullyProcessedError: messages have no result, and no force.
     """
-    key = CampaignKey(caller.organisation, campaign_id)
-    campaign = lookup.get(connection, *key) if dry_run else lock_one(connection, key)
-    if etag and etag != etag_of(campaign):
-        raise EtagMismatchError(campaign_id, current=etag_of(campaign), given=etag)
+    if dry_run:
+        campaign = lookup.get(connection, caller.organisation, campaign_id)
+        check_revision(campaign, revision)
+    else:
+        campaign = lock_at(connection, caller, campaign_id, revision)
     state = State(campaign.state)
     if state is State.COMPLETED:
-        return Changed(campaign, transitioned=False)
+        return Changed(campaign, transitioned=False, before=campaign)
     if state not in OPEN:
         raise CampaignNotSendingError(campaign_id, state=state)
     counted = result_rows.count(connection, campaign.campaign, campaign.total)
     if counted.processed < campaign.total and not force:
         missing = result_rows.missing_ranges(
-            connection, campaign.campaign, campaign.total, limit=_RANGES_TOLD
+            connection, campaign.campaign, campaign.total, limit=_RANGES_NAMED
         )
         raise CampaignNotFullyProcessedError(
             campaign_id, total=campaign.total, counters=counted, missing=missing
         )
     if dry_run:
-        return Changed(campaign, transitioned=True)
+        return Changed(campaign, transitioned=True, before=campaign)
     now = read_clock(connection)
     if counted.processed < campaign.total:
         _record_missing(connection, campaign, now)
@@ -93,7 +90,7 @@ def mark_complete(
         actor=caller.actor,
         reason=reason,
     )
-    return Changed(completed, transitioned=True)
+    return Changed(completed, transitioned=True, before=campaign, cause=Cause.MANUAL)
 
 
 def _record_missing(connection: sa.Connection, campaign: sa.Row[Any], now: datetime) -> None:

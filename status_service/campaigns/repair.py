@@ -1,8 +1,8 @@
 """Diagnosis and repair of open campaigns.
 
-RepairCampaigns, ExplainCampaign and the reconcile pass share it. A campaign is
-looked at on a snapshot first, which holds up nobody. Only where that shows a
-defect is it locked, counted again, and repaired through the ledger.
+RepairCampaigns, ExplainCampaign and the reconcile pass share it. A campaign is read
+on a snapshot first, which holds up nobody. Only where the snapshot shows a defect is
+the campaign locked, counted again, and repaired through the ledger.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Finding:
             None once the campaign is completed.
         repaired: true if something was (or, in a dry run, would be) repaired.
         now: the database's time when it was looked at.
+        is_locked: true if somebody else holds it locked, so that it was not repaired.
     """
 
     campaign: sa.Row[Any]
@@ -43,6 +44,12 @@ class Finding:
     after: Diagnosis | None
     repaired: bool
     now: datetime
+    is_locked: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """True if it was open when it was looked at."""
+        return self.diagnosis is not None
 
     @property
     def needs_attention(self) -> bool:
@@ -52,6 +59,8 @@ class Finding:
     @property
     def action(self) -> str:
         """What was done or is to be done, for people."""
+        if self.is_locked:
+            return "somebody else holds it locked in the database: repair it again later"
         if self.after is None:
             if self.repaired:
                 return f"{self.diagnosis}: completed from its results"
@@ -74,7 +83,7 @@ _ACTIONS = {
     Diagnosis.PAUSED: "resume it to send the remaining {pending}, or cancel it",
     Diagnosis.IN_PROGRESS: "nothing to do: {pending} messages to go, last reporter {who}",
     Diagnosis.FULLY_PROCESSED: "RepairCampaigns or MarkComplete completes it",
-    Diagnosis.COUNTER_DRIFT: "RepairCampaigns counts its results anew",
+    Diagnosis.COUNTER_DRIFT: "RepairCampaigns counts its results again",
 }
 
 

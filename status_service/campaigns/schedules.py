@@ -1,4 +1,4 @@
-"""The passes that run by themselves: look for what must not be, start what is due."""
+"""The passes that run by themselves: check open campaigns, start scheduled ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: How often scheduled campaigns are looked at, seconds.
+#: How often scheduled campaigns are checked, seconds.
 _SCHEDULE_INTERVAL = 1.0
 
 
@@ -44,6 +44,7 @@ async def reconcile(service: CampaignService, *, interval_seconds: float) -> Non
                     log.warning(
                         "campaign_needs_attention",
                         campaign_id=found.campaign.campaign_id,
+                        organisation=found.campaign.organisation,
                         diagnosis=found.after,
                         action=found.action,
                     )

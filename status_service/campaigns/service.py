@@ -1,37 +1,38 @@
 """What can be done with campaigns: the layer under gRPC, one method for each call.
 
-It runs the functions of :mod:`.lifecycle`, :mod:`.mark_complete` and :mod:`.repair`
-in transactions, and tells watchers and the log what changed once it is durable.
+It runs the functions of :mod:`.registration`, :mod:`.lifecycle`, :mod:`.mark_complete`
+and :mod:`.repair` in transactions. Once a change is durable it is announced to those
+who watch the campaign, and logged.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from service_runtime.errors import ServiceError
-from status_service.campaigns import lifecycle, mark_complete, repair
+from service_runtime.errors import ServiceError, StoreBusyError
+from status_service.campaigns import lifecycle, mark_complete, registration, repair
 from status_service.domain import Cause, State
-from status_service.errors import CampaignNotFoundError
+from status_service.errors import CampaignBusyError, CampaignNotFoundError
 from status_service.recording import lookup
-from status_service.recording.completion_log import log_completed
+from status_service.recording.change_log import log_state_change
 from status_service.recording.types import CampaignKey, change_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from datetime import datetime
     from typing import Any
 
     import sqlalchemy as sa
 
     from service_runtime.caller import Caller
     from service_runtime.database import Store
-    from status_service.campaigns.lifecycle import Changed
     from status_service.campaigns.repair import Finding
+    from status_service.campaigns.types import Changed, NewCampaign, StartOrder
     from status_service.recording.notifier import Notifier
 
 log = structlog.get_logger()
@@ -43,56 +44,43 @@ class CampaignService:
 
     Args:
         store: the database.
-        changes: told of every campaign that changed.
-        stall_threshold: how long without a new result is too long, where a call
-            does not say.
+        notifier: announces every campaign that changed.
+        stall_threshold: how long without a new result is too long, unless a call
+            names another threshold.
     """
 
-    def __init__(self, store: Store, changes: Notifier, *, stall_threshold: timedelta) -> None:
+    def __init__(self, store: Store, notifier: Notifier, *, stall_threshold: timedelta) -> None:
         self._store = store
-        self._changes = changes
+        self._notifier = notifier
         self._stall_threshold = stall_threshold
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def create(
-        self,
-        caller: Caller,
-        *,
-        campaign_id: str,
-        request_id: str,
-        display_name: str,
-        channel: str,
-    ) -> Changed:
-        """Register a campaign: :func:`.lifecycle.create`."""
+    async def create(self, caller: Caller, new: NewCampaign) -> Changed:
+        """Register a campaign: :func:`.registration.create`."""
         return await self._change(
-            partial(
-                lifecycle.create,
-                caller=caller,
-                campaign_id=campaign_id,
-                request_id=request_id,
-                display_name=display_name,
-                channel=channel,
-            ),
-            caller.actor,
+            partial(registration.create, caller=caller, new=new), caller, new.campaign_id
         )
 
-    async def start(
-        self, caller: Caller, campaign_id: str, *, total: int, start_time: datetime | None
-    ) -> Changed:
-        """Seal and start a campaign: :func:`.lifecycle.start`."""
+    async def start(self, caller: Caller, campaign_id: str, order: StartOrder) -> Changed:
+        """Seal and start a campaign: :func:`.lifecycle.start`.
+
+        Raises:
+            CampaignBusyError: somebody else holds it locked; so for every change.
+        """
         return await self._change(
-            partial(
-                lifecycle.start,
-                caller=caller,
-                campaign_id=campaign_id,
-                total=total,
-                start_time=start_time,
-            ),
-            caller.actor,
+            partial(lifecycle.start, caller=caller, campaign_id=campaign_id, order=order),
+            caller,
+            campaign_id,
         )
 
     async def change_state(
-        self, caller: Caller, campaign_id: str, target: State, *, reason: str
+        self,
+        caller: Caller,
+        campaign_id: str,
+        target: State,
+        *,
+        reason: str,
+        revision: int = 0,
     ) -> Changed:
         """Pause, resume or cancel a campaign: :func:`.lifecycle.change_state`."""
         return await self._change(
@@ -102,8 +90,10 @@ class CampaignService:
                 campaign_id=campaign_id,
                 target=target,
                 reason=reason,
+                revision=revision,
             ),
-            caller.actor,
+            caller,
+            campaign_id,
             reason=reason,
         )
 
@@ -115,7 +105,7 @@ class CampaignService:
         reason: str,
         force: bool,
         dry_run: bool,
-        etag: str,
+        revision: int,
     ) -> Changed:
         """Complete a fully processed campaign: :func:`.mark_complete.mark_complete`."""
         work = partial(
@@ -125,16 +115,22 @@ class CampaignService:
             reason=reason,
             force=force,
             dry_run=dry_run,
-            etag=etag,
+            revision=revision,
         )
         if dry_run:
             return await self._store.read(work)
-        return await self._change(work, caller.actor, completes_as=Cause.MANUAL, reason=reason)
+        return await self._change(work, caller, campaign_id, reason=reason)
 
     async def start_due(self) -> None:
-        """Start every scheduled campaign whose time has come."""
-        for campaign in await self._store.write(lifecycle.start_due):
-            self._publish(campaign, "schedule", Cause.SCHEDULE, "")
+        """Start every scheduled campaign whose time has come, each in its own transaction.
+
+        One that somebody else holds locked, such as another instance that starts it, is
+        left to the next pass.
+        """
+        for number in await self._store.read(lifecycle.due):
+            started = await self._store.write(partial(lifecycle.start_due, number=number))
+            if started is not None:
+                self._publish(started, "schedule")
 
     async def repair(
         self,
@@ -155,8 +151,7 @@ class CampaignService:
             campaign_id: only this one.
 
         Returns:
-            A finding for each campaign that was open; for the one asked for, in
-            any state.
+            A finding for each campaign that was open; for ``campaign_id``, in any state.
 
         Raises:
             CampaignNotFoundError: there is no campaign ``campaign_id``.
@@ -175,16 +170,29 @@ class CampaignService:
                     raise
                 continue  # taken out by hand since it was listed
             if found.repaired and not dry_run:
-                found = await self._finish(self._repair(key, threshold, actor))
+                found = await self._finish(self._repair(key, found, threshold, actor))
             findings.append(found)
         return findings
 
-    async def _repair(self, key: CampaignKey, threshold: timedelta, actor: str) -> Finding:
-        found = await self._store.write(
-            partial(repair.repair, key=key, stall_threshold=threshold, actor=actor)
-        )
+    async def _repair(
+        self, key: CampaignKey, examined: Finding, threshold: timedelta, actor: str
+    ) -> Finding:
+        try:
+            found = await self._store.write(
+                partial(repair.repair, key=key, stall_threshold=threshold, actor=actor)
+            )
+        except StoreBusyError as error:
+            # The other campaigns don't wait for it, and a later pass repairs it.
+            log.warning(
+                "campaign_repair_postponed",
+                campaign_id=key.campaign_id,
+                organisation=key.organisation,
+                diagnosis=examined.diagnosis,
+                error=error.message,
+            )
+            return replace(examined, repaired=False, is_locked=True)
         if not found.repaired:
-            return found  # its last result came between the two looks
+            return found  # its last result came after it was examined
         log.error(
             "campaign_repaired",
             campaign_id=found.campaign.campaign_id,
@@ -194,33 +202,47 @@ class CampaignService:
             note="this is a defect or a change by hand in the database",
         )
         change = change_of(found.campaign)
-        self._changes.publish([change])
-        if change.state is State.COMPLETED:
-            log_completed(change, cause=Cause.RECONCILE)
+        self._notifier.publish([change])
+        if change.state is not State(examined.campaign.state):
+            log_state_change(
+                change,
+                before=State(examined.campaign.state),
+                cause=Cause.RECONCILE,
+                actor=actor,
+                reason=f"repair: {found.diagnosis}",
+            )
         return found
 
     async def _change(
         self,
         work: Callable[[sa.Connection], Changed],
-        actor: str,
+        caller: Caller,
+        campaign_id: str,
         *,
-        completes_as: Cause = Cause.SEAL,
         reason: str = "",
     ) -> Changed:
-        return await self._finish(self._changed(work, actor, completes_as, reason))
+        return await self._finish(self._changed(work, caller, campaign_id, reason))
 
     async def _changed(
-        self, work: Callable[[sa.Connection], Changed], actor: str, completes_as: Cause, reason: str
+        self,
+        work: Callable[[sa.Connection], Changed],
+        caller: Caller,
+        campaign_id: str,
+        reason: str,
     ) -> Changed:
-        changed = await self._store.write(work)
-        if changed.transitioned:
-            self._publish(changed.campaign, actor, completes_as, reason)
+        try:
+            changed = await self._store.write(work)
+        except StoreBusyError as error:
+            if not campaign_id:
+                raise
+            raise CampaignBusyError(campaign_id) from error
+        self._publish(changed, caller.actor, reason)
         return changed
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` to its end, also where the caller goes away meanwhile.
 
-        What is written all the same must reach the watchers, the streams and the log.
+        What is written must reach the watchers, the streams and the log.
         """
         task = asyncio.create_task(_outcome(work))
         self._tasks.add(task)  # the loop alone would not hold on to it
@@ -230,20 +252,19 @@ class CampaignService:
             raise done
         return done
 
-    def _publish(self, campaign: sa.Row[Any], actor: str, completes_as: Cause, reason: str) -> None:
-        change = change_of(campaign)
-        self._changes.publish([change])
-        if change.state is State.COMPLETED:
-            log_completed(change, cause=completes_as)
+    def _publish(self, changed: Changed, actor: str, reason: str = "") -> None:
+        if not changed.is_news:
             return
-        log.info(
-            "campaign_state_changed",
-            campaign_id=change.key.campaign_id,
-            organisation=change.key.organisation,
-            state=change.state,
-            actor=actor,
-            reason=reason,
-        )
+        change = change_of(changed.campaign)
+        self._notifier.publish([change])
+        if change.state is not changed.state_before:
+            log_state_change(
+                change,
+                before=changed.state_before,
+                cause=changed.cause,
+                actor=actor,
+                reason=reason,
+            )
 
 
 async def _outcome(work: Coroutine[Any, Any, T]) -> T | ServiceError:

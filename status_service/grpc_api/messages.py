@@ -1,17 +1,15 @@
-"""Between the rows of the database and the messages of the contract."""
+"""Converts rows and values of the service to messages of the contract."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from operator import attrgetter
+import json
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from closeout.status.v1 import status_pb2
-from status_service.campaigns.lifecycle import etag_of
-from status_service.recording.result_columns import NO_RESULTS, ResultColumns
 from status_service.recording.types import counters_of
 
 if TYPE_CHECKING:
@@ -19,14 +17,11 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from service_runtime.errors import ServiceError
     from status_service.campaigns.repair import Finding
     from status_service.domain import State
+    from status_service.recording.types import FrameReceipt
 
-#: The fields of a result in the order of the columns, but for the time, which has two.
-_FIELDS = attrgetter(
-    *("sequence", "outcome", "attempt", "code", "detail", "provider_message_id"),
-    *("finish_time.seconds", "finish_time.nanos"),
-)
 #: Diagnoses in one answer, at most: each takes up to about 1,500 bytes.
 _MOST_DIAGNOSES = 2_000
 
@@ -38,27 +33,62 @@ def to_campaign(row: sa.Row[Any]) -> status_pb2.Campaign:
         campaign_id=row.campaign_id,
         display_name=row.display_name,
         channel=row.channel,
+        labels=json.loads(row.labels),
         state=to_state(row.state),
+        revision=row.revision,
         sealed=row.total is not None,
-        total=row.total or 0,
+        total=row.total,
         sent=counters.sent,
         failed=counters.failed,
         skipped=counters.skipped,
         unknown=counters.unknown,
         processed=counters.processed,
-        pending=(row.total or 0) - counters.processed if row.total is not None else 0,
+        pending=None if row.total is None else row.total - counters.processed,
         create_time=to_timestamp(row.create_time),
         schedule_time=to_timestamp(row.schedule_time),
         start_time=to_timestamp(row.start_time),
         progress_time=to_timestamp(row.progress_time),
         complete_time=to_timestamp(row.complete_time),
-        etag=etag_of(row),
     )
 
 
 def to_state(state: State | str | None) -> status_pb2.Campaign.State.ValueType:
     """Return a state as the contract numbers it; None is STATE_UNSPECIFIED."""
     return status_pb2.Campaign.State.Value(str(state) if state else "STATE_UNSPECIFIED")
+
+
+def campaign_state(
+    campaign_id: str, state: State, revision: int, processed: int
+) -> status_pb2.CampaignState:
+    """Return the state of a campaign at one revision as a message."""
+    return status_pb2.CampaignState(
+        campaign_id=campaign_id, state=to_state(state), revision=revision, processed=processed
+    )
+
+
+def rejection(error: ServiceError) -> status_pb2.Rejection:
+    """Return why results were refused as a message."""
+    return status_pb2.Rejection(
+        reason=error.reason, message=error.message, retryable=error.retryable
+    )
+
+
+def to_receipt(
+    campaign_id: str, receipt: FrameReceipt
+) -> status_pb2.BatchReportResultsResponse.Receipt:
+    """Return what became of the results of one campaign as a message."""
+    return status_pb2.BatchReportResultsResponse.Receipt(
+        campaign_id=campaign_id,
+        new_results=receipt.new,
+        raised_results=receipt.raised,
+        duplicate_results=receipt.duplicate,
+        campaign_state=(
+            None
+            if receipt.state is None
+            else campaign_state(campaign_id, receipt.state, receipt.revision, receipt.processed)
+        ),
+        rejection=None if receipt.error is None else rejection(receipt.error),
+    )
 
 
 def to_result(row: sa.Row[Any]) -> status_pb2.Result:
@@ -72,22 +102,6 @@ def to_result(row: sa.Row[Any]) -> status_pb2.Result:
         provider_message_id=row.provider_message_id,
         finish_time=to_timestamp(row.finish_time),
     )
-
-
-def from_results(results: Sequence[status_pb2.Result]) -> ResultColumns:
-    """Return results as the ledger takes them, in their order.
-
-    This runs for every result there is: the fields are read by one call for each of
-    them, which does not come back to Python in between.
-    """
-    if not results:
-        return NO_RESULTS
-    *columns, seconds, nanos = zip(*map(_FIELDS, results), strict=True)
-    times = [
-        second * 1_000_000 + nano // 1_000 or None
-        for second, nano in zip(seconds, nanos, strict=True)
-    ]
-    return ResultColumns._make((*columns, times))
 
 
 def to_transition(row: sa.Row[Any]) -> status_pb2.Transition:
@@ -133,7 +147,7 @@ def to_repairs(findings: Sequence[Finding]) -> status_pb2.RepairCampaignsRespons
     others = [found for found in findings if not (found.repaired or found.needs_attention)]
     return status_pb2.RepairCampaignsResponse(
         diagnoses=map(to_diagnosis, (important + others)[:_MOST_DIAGNOSES]),
-        open_campaigns=len(findings),
+        open_campaigns=sum(found.is_open for found in findings),
         repaired_campaigns=sum(found.repaired for found in findings),
         attention_campaigns=sum(found.needs_attention for found in findings),
     )
@@ -146,11 +160,6 @@ def to_timestamp(moment: datetime | None) -> Timestamp | None:
     message = Timestamp()
     message.FromDatetime(moment)
     return message
-
-
-def from_timestamp(message: Timestamp) -> datetime:
-    """Return a message as a time."""
-    return message.ToDatetime(tzinfo=UTC)
 
 
 def _to_duration(span: timedelta) -> Duration:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
-
-import structlog
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from closeout.status.v1 import status_pb2
-from service_runtime.errors import InvalidRequestError, ServiceError, ShuttingDownError
-from status_service.errors import CampaignNotFoundError, FrameOutOfOrderError
+from service_runtime.errors import InvalidRequestError, ShuttingDownError
+from status_service.errors import (
+    CampaignNotFoundError,
+    FrameOutOfOrderError,
+    StoreWentBackError,
+)
 from status_service.grpc_api import validation
-from status_service.grpc_api.messages import to_state
+from status_service.grpc_api.messages import campaign_state, rejection
 from status_service.recording.types import CampaignKey, Change, Frame, FrameReceipt
 
 if TYPE_CHECKING:
@@ -25,13 +27,9 @@ if TYPE_CHECKING:
 
     from service_runtime.caller import Caller
     from status_service.domain import State
+    from status_service.grpc_api.rejection_log import RejectionLog
     from status_service.recording.notifier import Notifier
     from status_service.recording.writer_pool import WriterPool
-
-log = structlog.get_logger()
-
-#: Longest name of a reporter.
-_REPORTER = 128
 
 
 class ResultStream:
@@ -40,8 +38,9 @@ class ResultStream:
     Args:
         caller: who opened it.
         context: the call.
-        writers: take the frames.
-        changes: tells of campaigns this stream reports to.
+        writer_pool: takes the frames.
+        notifier: announces changes of the campaigns that this stream reports to.
+        rejection_log: logs refused frames.
         generation: the identity of the store.
         stopping: set when the service stops.
     """
@@ -51,25 +50,29 @@ class ResultStream:
         caller: Caller,
         context: grpc.aio.ServicerContext[Any, Any],
         *,
-        writers: WriterPool,
-        changes: Notifier,
+        writer_pool: WriterPool,
+        notifier: Notifier,
+        rejection_log: RejectionLog,
         generation: str,
         stopping: asyncio.Event,
     ) -> None:
         self._caller = caller
         self._context = context
-        self._writers = writers
-        self._changes = changes
+        self._writer_pool = writer_pool
+        self._notifier = notifier
+        self._rejection_log = rejection_log
         self._generation = generation
         self._stopping = stopping
         self._received = 0  # the highest frame number without a gap
         self._acked = 0
         self._waiting: deque[tuple[int, str, asyncio.Future[FrameReceipt]]] = deque()
         self._listening: set[CampaignKey] = set()
-        self._told: dict[CampaignKey, State] = {}
-        self._untold: dict[CampaignKey, tuple[State, int]] = {}  # and how much is processed
-        self._next = status_pb2.ReportResultsResponse()  # what is to be told, as it gathers
-        self._news = False  # there is something in it; or a frame came again
+        self._known: dict[CampaignKey, _Known] = {}  # the highest revision of each campaign
+        self._changed: dict[CampaignKey, None] = {}  # those of them to announce, in order
+        self._announced: dict[CampaignKey, State] = {}
+        self._next = status_pb2.ReportResultsResponse()  # the next answer, as it gathers
+        self._news = False  # the next answer says something, or a frame came again
+        self._went_back: StoreWentBackError | None = None
         self._reading = True
         self._wake = asyncio.Event()
 
@@ -79,6 +82,7 @@ class ResultStream:
         Raises:
             FrameOutOfOrderError: a frame number was left out.
             ShuttingDownError: the service stops; what was acknowledged is stored.
+            StoreWentBackError: the database lost a revision that was announced.
         """
         reader = asyncio.create_task(self._read(requests))
         stop = asyncio.create_task(self._stopping.wait())
@@ -94,7 +98,7 @@ class ResultStream:
             stop.cancel()
             await asyncio.gather(reader, stop, return_exceptions=True)
             for key in self._listening:
-                self._changes.remove(key, self._on_change)
+                self._notifier.remove(key, self._on_change)
             for _, _, receipt in self._waiting:
                 receipt.add_done_callback(_retrieved)
 
@@ -115,16 +119,14 @@ class ResultStream:
         self, request: status_pb2.ReportResultsRequest
     ) -> asyncio.Future[FrameReceipt]:
         try:
-            key = CampaignKey(
-                self._caller.organisation, validation.campaign_id(request.campaign_id)
-            )
-            reporter = validation.text("reporter", request.reporter, _REPORTER)
-            results = validation.results(request.results)
+            reporter, [(campaign_id, results)] = validation.frame(request)
         except InvalidRequestError as error:
             rejected: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
             rejected.set_result(FrameReceipt(error=error))
             return rejected
-        receipt = await self._writers.submit(Frame(key, reporter or self._caller.actor, results))
+        key = CampaignKey(self._caller.organisation, campaign_id)
+        frame = Frame(key, reporter or self._caller.actor, results)
+        receipt = await self._writer_pool.submit(frame)
         self._listen(key)  # queued, not stored yet: no later change is missed
         return receipt
 
@@ -134,7 +136,7 @@ class ResultStream:
 
     async def _answer(self) -> None:
         while True:
-            # Asked before the answer is made: what comes in meanwhile wakes again.
+            # Read before the answer is made: what comes in meanwhile wakes again.
             ended = not self._reading and not self._waiting
             response = self._next_response()
             if response is not None:
@@ -146,7 +148,7 @@ class ResultStream:
             self._wake.clear()
 
     def _gather(self) -> None:
-        """Take up the receipts of what is stored, in order of the frames.
+        """Add the receipts of what is stored to the next answer, in order of the frames.
 
         Done as they come: a client that does not read costs one answer, not one a frame.
         """
@@ -158,20 +160,22 @@ class ResultStream:
         self._wake.set()
 
     def _next_response(self) -> status_pb2.ReportResultsResponse | None:
-        """Return what there is to tell, if anything.
+        """Return the next answer, if there is anything to say.
 
         Raises:
-            Exception: all else was told, and what the next frame failed with is left.
+            StoreWentBackError: the database lost a revision that was announced.
+            Exception: everything else was said, and the next frame failed with it.
         """
+        if self._went_back is not None:
+            raise self._went_back
         response = self._next
-        for key, (state, processed) in self._untold.items():
-            if self._told.get(key) is not state:
-                self._told[key] = state
-                response.campaign_states.add(
-                    campaign_id=key.campaign_id, state=to_state(state), processed=processed
-                )
+        for key in self._changed:
+            known = self._known[key]
+            if self._announced.get(key) is not known.state:
+                self._announced[key] = known.state
+                response.campaign_states.append(campaign_state(key.campaign_id, *known))
                 self._news = True
-        self._untold.clear()
+        self._changed.clear()
         failed = bool(self._waiting) and self._waiting[0][2].done()
         if not self._news:
             if failed:
@@ -196,43 +200,62 @@ class ResultStream:
         response.raised_results += receipt.raised
         response.duplicate_results += receipt.duplicate
         if receipt.error is not None:
-            response.rejections.append(_rejection(frame, campaign_id, receipt.error))
+            self._rejection_log.add(self._caller.organisation, campaign_id, receipt.error)
+            response.rejections.add(
+                frame=frame, campaign_id=campaign_id, rejection=rejection(receipt.error)
+            )
         key = CampaignKey(self._caller.organisation, campaign_id)
         if receipt.state is not None:
             self._listen(key)
-            self._untold.setdefault(key, (receipt.state, receipt.processed))
+            self._learn(key, _Known(receipt.state, receipt.revision, receipt.processed))
         elif isinstance(receipt.error, CampaignNotFoundError):
             self._forget(key)
 
     def _listen(self, key: CampaignKey) -> None:
         if key not in self._listening:
             self._listening.add(key)
-            self._changes.add(key, self._on_change)
+            self._notifier.add(key, self._on_change)
 
     def _forget(self, key: CampaignKey) -> None:
-        """Stop listening to a campaign there is none of, unless a frame of it follows."""
+        """Forget a campaign that does not exist, and stop listening unless a frame follows."""
+        # One that is registered again begins with revision 1.
+        for kept in (self._known, self._changed, self._announced):
+            kept.pop(key, None)
         followed = any(campaign_id == key.campaign_id for _, campaign_id, _ in self._waiting)
         if key in self._listening and not followed:
             self._listening.remove(key)
-            self._changes.remove(key, self._on_change)
+            self._notifier.remove(key, self._on_change)
 
     def _on_change(self, change: Change) -> None:
-        self._untold[change.key] = (change.state, change.counters.processed)
+        known = self._known.get(change.key)
+        if change.store_went_back and known is not None and change.revision < known.revision:
+            self._went_back = StoreWentBackError(
+                change.key.campaign_id, announced=known.revision, current=change.revision
+            )
+        self._learn(change.key, _Known(change.state, change.revision, change.counters.processed))
         self._wake.set()
 
+    def _learn(self, key: CampaignKey, known: _Known) -> None:
+        """Take a state from a receipt or a change, unless a later revision is known.
 
-def _rejection(
-    frame: int, campaign_id: str, error: ServiceError
-) -> status_pb2.ReportResultsResponse.Rejection:
-    log.warning(
-        "frame_rejected", campaign_id=campaign_id, reason=error.reason, message=error.message
-    )
-    return status_pb2.ReportResultsResponse.Rejection(
-        frame=frame, campaign_id=campaign_id, reason=error.reason, message=error.message
-    )
+        The two have no common order: a receipt may wait behind a locked row while newer
+        changes arrive.
+        """
+        before = self._known.get(key)
+        if before is None or known.revision > before.revision:
+            self._known[key] = known
+            self._changed[key] = None
+
+
+class _Known(NamedTuple):
+    """A campaign's state at the highest revision that a stream knows."""
+
+    state: State
+    revision: int
+    processed: int
 
 
 def _retrieved(receipt: asyncio.Future[FrameReceipt]) -> None:
-    """Take note of a failure nobody is left to be told of; the writer logged it."""
+    """Mark the exception as retrieved: the stream is gone and the writer has logged it."""
     if not receipt.cancelled():
         receipt.exception()

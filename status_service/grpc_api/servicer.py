@@ -1,4 +1,4 @@
-"""StatusService on gRPC. Each method checks, calls the service, and converts."""
+"""StatusService on gRPC. Each method checks its request, calls the service, and converts."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import grpc
 
 from closeout.status.v1 import status_pb2, status_pb2_grpc
 from service_runtime.caller import caller_of
-from service_runtime.errors import InvalidRequestError
 from status_service.campaigns import repair
 from status_service.domain import State
 from status_service.grpc_api import messages, validation
+from status_service.grpc_api.rejection_log import RejectionLog
 from status_service.grpc_api.result_stream import ResultStream
 from status_service.live.watch import watch
+from status_service.recording.types import CampaignKey, Frame
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from status_service.campaigns.service import CampaignService
+    from status_service.campaigns.types import Changed
     from status_service.reads.service import CampaignViews
+    from status_service.recording.batch import BatchRecorder
     from status_service.recording.notifier import Notifier
     from status_service.recording.writer_pool import WriterPool
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-#: Longest display name, channel and reason.
-_NAME, _CHANNEL, _REASON = 200, 64, 500
 
 
 class StatusServicer(status_pb2_grpc.StatusServiceServicer):
@@ -34,9 +35,10 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
 
     Args:
         service: changes campaigns.
-        views: show them.
-        writers: take the frames of result streams.
-        changes: tells of changed campaigns.
+        views: read them.
+        writer_pool: takes the frames of result streams.
+        batch_recorder: stores the results of unary calls.
+        notifier: announces changed campaigns.
         generation: the identity of the store.
         stopping: set when the service stops, to end its streams.
     """
@@ -45,29 +47,27 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self,
         service: CampaignService,
         views: CampaignViews,
-        writers: WriterPool,
-        changes: Notifier,
+        writer_pool: WriterPool,
+        batch_recorder: BatchRecorder,
+        notifier: Notifier,
         *,
         generation: str,
         stopping: asyncio.Event,
     ) -> None:
         self._service = service
         self._views = views
-        self._writers = writers
-        self._changes = changes
+        self._writer_pool = writer_pool
+        self._batch_recorder = batch_recorder
+        self._notifier = notifier
+        self._rejection_log = RejectionLog()
         self._generation = generation
         self._stopping = stopping
 
     async def CreateCampaign(  # noqa: D102, N802
         self, request: status_pb2.CreateCampaignRequest, context: _Context
     ) -> status_pb2.CreateCampaignResponse:
-        created = await self._service.create(
-            caller_of(context),
-            campaign_id=request.campaign_id and validation.campaign_id(request.campaign_id),
-            request_id=validation.text("request_id", request.request_id, 64),
-            display_name=validation.text("display_name", request.display_name, _NAME),
-            channel=validation.text("channel", request.channel, _CHANNEL),
-        )
+        new = validation.new_campaign(request)
+        created = await self._service.create(caller_of(context), new)
         return status_pb2.CreateCampaignResponse(
             campaign=messages.to_campaign(created.campaign), created=created.transitioned
         )
@@ -75,16 +75,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def StartCampaign(  # noqa: D102, N802
         self, request: status_pb2.StartCampaignRequest, context: _Context
     ) -> status_pb2.StartCampaignResponse:
-        started = await self._service.start(
-            caller_of(context),
-            validation.campaign_id(request.campaign_id),
-            total=validation.total(request.total),
-            start_time=(
-                validation.moment("start_time", request.start_time)
-                if request.HasField("start_time")
-                else None
-            ),
-        )
+        campaign_id, order = validation.start_order(request)
+        started = await self._service.start(caller_of(context), campaign_id, order)
         return status_pb2.StartCampaignResponse(
             campaign=messages.to_campaign(started.campaign), transitioned=started.transitioned
         )
@@ -96,29 +88,50 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         stream = ResultStream(
             caller_of(context),
             context,
-            writers=self._writers,
-            changes=self._changes,
+            writer_pool=self._writer_pool,
+            notifier=self._notifier,
+            rejection_log=self._rejection_log,
             generation=self._generation,
             stopping=self._stopping,
         )
         await stream.run(request_iterator)
 
+    async def BatchReportResults(  # noqa: D102, N802
+        self, request: status_pb2.BatchReportResultsRequest, context: _Context
+    ) -> status_pb2.BatchReportResultsResponse:
+        caller = caller_of(context)
+        reporter, reported = validation.batch(request)
+        frames = [
+            Frame(CampaignKey(caller.organisation, name), reporter or caller.actor, results)
+            for name, results in reported
+        ]
+        receipts = await self._batch_recorder.record(frames)
+        for frame, receipt in zip(frames, receipts, strict=True):
+            if receipt.error is not None:
+                self._rejection_log.add(*frame.key, receipt.error)
+        return status_pb2.BatchReportResultsResponse(
+            receipts=[
+                messages.to_receipt(frame.key.campaign_id, receipt)
+                for frame, receipt in zip(frames, receipts, strict=True)
+            ]
+        )
+
     async def GetCampaign(  # noqa: D102, N802
         self, request: status_pb2.GetCampaignRequest, context: _Context
     ) -> status_pb2.GetCampaignResponse:
-        campaign = await self._views.get(
-            caller_of(context), validation.campaign_id(request.campaign_id)
-        )
+        campaign = await self._views.get(caller_of(context), validation.campaign_id(request))
         return status_pb2.GetCampaignResponse(campaign=messages.to_campaign(campaign))
 
     async def ListCampaigns(  # noqa: D102, N802
         self, request: status_pb2.ListCampaignsRequest, context: _Context
     ) -> status_pb2.ListCampaignsResponse:
+        requested = validation.campaign_list(request)
         page = await self._views.list_campaigns(
             caller_of(context),
-            validation.page(request.page_size, request.page_token, default=50, most=1_000),
-            states=validation.states(request.states),
-            stuck_first=request.order == status_pb2.ListCampaignsRequest.STUCK_FIRST,
+            requested.page,
+            states=requested.states,
+            labels=requested.labels,
+            stuck_first=requested.stuck_first,
         )
         return status_pb2.ListCampaignsResponse(
             campaigns=map(messages.to_campaign, page.rows), next_page_token=page.next_page_token
@@ -127,20 +140,18 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def WatchCampaign(  # noqa: D102, N802
         self, request: status_pb2.WatchCampaignRequest, context: _Context
     ) -> AsyncIterator[status_pb2.WatchCampaignResponse]:
-        campaign_id = validation.campaign_id(request.campaign_id)
+        campaign_id = validation.campaign_id(request)
         async for campaign in watch(
-            self._views, self._changes, caller_of(context), campaign_id, self._stopping
+            self._views, self._notifier, caller_of(context), campaign_id, self._stopping
         ):
             yield status_pb2.WatchCampaignResponse(campaign=messages.to_campaign(campaign))
 
     async def ListResults(  # noqa: D102, N802
         self, request: status_pb2.ListResultsRequest, context: _Context
     ) -> status_pb2.ListResultsResponse:
+        campaign_id, requested, outcomes = validation.result_page(request)
         page = await self._views.list_results(
-            caller_of(context),
-            validation.campaign_id(request.campaign_id),
-            validation.page(request.page_size, request.page_token, default=500, most=1_000),
-            outcomes=validation.outcomes(request.outcomes),
+            caller_of(context), campaign_id, requested, outcomes=outcomes
         )
         return status_pb2.ListResultsResponse(
             results=map(messages.to_result, page.rows), next_page_token=page.next_page_token
@@ -149,11 +160,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def ListMissingRanges(  # noqa: D102, N802
         self, request: status_pb2.ListMissingRangesRequest, context: _Context
     ) -> status_pb2.ListMissingRangesResponse:
-        page = await self._views.list_missing_ranges(
-            caller_of(context),
-            validation.campaign_id(request.campaign_id),
-            validation.page(request.page_size, request.page_token, default=100, most=1_000),
-        )
+        campaign_id, requested = validation.page(request, default=100)
+        page = await self._views.list_missing_ranges(caller_of(context), campaign_id, requested)
         return status_pb2.ListMissingRangesResponse(
             ranges=messages.to_ranges(page.rows), next_page_token=page.next_page_token
         )
@@ -161,12 +169,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def PauseCampaign(  # noqa: D102, N802
         self, request: status_pb2.PauseCampaignRequest, context: _Context
     ) -> status_pb2.PauseCampaignResponse:
-        changed = await self._service.change_state(
-            caller_of(context),
-            validation.campaign_id(request.campaign_id),
-            State.PAUSED,
-            reason=validation.text("reason", request.reason, _REASON),
-        )
+        changed = await self._change_state(validation.change(request), context, State.PAUSED)
         return status_pb2.PauseCampaignResponse(
             campaign=messages.to_campaign(changed.campaign), transitioned=changed.transitioned
         )
@@ -174,12 +177,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def ResumeCampaign(  # noqa: D102, N802
         self, request: status_pb2.ResumeCampaignRequest, context: _Context
     ) -> status_pb2.ResumeCampaignResponse:
-        changed = await self._service.change_state(
-            caller_of(context),
-            validation.campaign_id(request.campaign_id),
-            State.SENDING,
-            reason=validation.text("reason", request.reason, _REASON),
-        )
+        changed = await self._change_state(validation.change(request), context, State.SENDING)
         return status_pb2.ResumeCampaignResponse(
             campaign=messages.to_campaign(changed.campaign), transitioned=changed.transitioned
         )
@@ -187,28 +185,33 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def CancelCampaign(  # noqa: D102, N802
         self, request: status_pb2.CancelCampaignRequest, context: _Context
     ) -> status_pb2.CancelCampaignResponse:
-        changed = await self._service.change_state(
-            caller_of(context),
-            validation.campaign_id(request.campaign_id),
-            State.CANCELLED,
-            reason=validation.text("reason", request.reason, _REASON),
-        )
+        changed = await self._change_state(validation.change(request), context, State.CANCELLED)
         return status_pb2.CancelCampaignResponse(
             campaign=messages.to_campaign(changed.campaign), transitioned=changed.transitioned
+        )
+
+    async def _change_state(
+        self, requested: validation.ChangeRequest, context: _Context, target: State
+    ) -> Changed:
+        return await self._service.change_state(
+            caller_of(context),
+            requested.campaign_id,
+            target,
+            reason=requested.reason,
+            revision=requested.revision,
         )
 
     async def MarkComplete(  # noqa: D102, N802
         self, request: status_pb2.MarkCompleteRequest, context: _Context
     ) -> status_pb2.MarkCompleteResponse:
-        if request.force and not request.reason.strip():
-            raise InvalidRequestError.of({"reason": "required with force"})
+        requested = validation.change(request, needs_reason=request.force)
         changed = await self._service.mark_complete(
             caller_of(context),
-            validation.campaign_id(request.campaign_id),
-            reason=validation.text("reason", request.reason, _REASON),
+            requested.campaign_id,
+            reason=requested.reason,
             force=request.force,
             dry_run=request.dry_run,
-            etag=request.etag,
+            revision=requested.revision,
         )
         return status_pb2.MarkCompleteResponse(
             campaign=messages.to_campaign(changed.campaign), transitioned=changed.transitioned
@@ -218,16 +221,13 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.RepairCampaignsRequest, context: _Context
     ) -> status_pb2.RepairCampaignsResponse:
         caller = caller_of(context)
+        requested = validation.repair(request)
         findings = await self._service.repair(
             caller.organisation,
             caller.actor,
             dry_run=request.dry_run,
-            stall_threshold=(
-                validation.threshold(request.stall_threshold)
-                if request.HasField("stall_threshold")
-                else None
-            ),
-            campaign_id=request.campaign_id and validation.campaign_id(request.campaign_id),
+            stall_threshold=requested.stall_threshold,
+            campaign_id=requested.campaign_id,
         )
         return messages.to_repairs(findings)
 
@@ -235,7 +235,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.ExplainCampaignRequest, context: _Context
     ) -> status_pb2.ExplainCampaignResponse:
         found, missing, more = await self._views.explain(
-            caller_of(context), validation.campaign_id(request.campaign_id)
+            caller_of(context), validation.campaign_id(request)
         )
         diagnosis = messages.to_diagnosis(found)
         diagnosis.repaired = False
@@ -249,11 +249,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def ListTransitions(  # noqa: D102, N802
         self, request: status_pb2.ListTransitionsRequest, context: _Context
     ) -> status_pb2.ListTransitionsResponse:
-        page = await self._views.list_transitions(
-            caller_of(context),
-            validation.campaign_id(request.campaign_id),
-            validation.page(request.page_size, request.page_token, default=100, most=1_000),
-        )
+        campaign_id, requested = validation.page(request, default=100)
+        page = await self._views.list_transitions(caller_of(context), campaign_id, requested)
         return status_pb2.ListTransitionsResponse(
             transitions=map(messages.to_transition, page.rows),
             next_page_token=page.next_page_token,

@@ -1,150 +1,217 @@
 """What a request must be before anything is done with it.
 
-Each check returns the value in the form the service works with, or raises an
-InvalidRequestError that names the field.
+One function for each form of request. It returns what the service works with, or
+raises one InvalidRequestError that names every field that is wrong.
 """
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from service_runtime.errors import InvalidRequestError
-from status_service.domain import State
-from status_service.grpc_api.messages import from_results, from_timestamp
-from status_service.reads.queries import PageRequest
+from closeout.status.v1 import status_pb2
+from service_runtime.validation import (
+    CHANNEL,
+    DISPLAY_NAME,
+    REASON,
+    REPORTER,
+    Validation,
+)
+from status_service.campaigns.types import NewCampaign, StartOrder
+from status_service.domain import Outcome, State
+from status_service.grpc_api.result_validation import checked_results
+from status_service.recording.result_columns import NO_RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Sequence
 
-    from google.protobuf.duration_pb2 import Duration
-    from google.protobuf.timestamp_pb2 import Timestamp
+    from service_runtime.pages import PageRequest
+    from status_service.recording.result_columns import ResultColumns
 
-    from closeout.status.v1 import status_pb2
-    from status_service.recording.result_columns import ResultColumns, ResultRow
-
-_CAMPAIGN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-#: Results in one frame, at most.
-FRAME_RESULTS = 1_000
 #: The largest total: sequences stay within a signed 64-bit integer with room to count.
-_LARGEST_TOTAL = 2**53
-#: The times a ``datetime`` can hold, microseconds since 1970.
-_FIRST_MICROSECOND = -62_135_596_800_000_000
-_LAST_MICROSECOND = 253_402_300_799_999_999
-_NO_TIME = "not a time of the years 1 to 9999"
-#: The texts of a result in the order of the columns, and how long each may be.
-_LONGEST = {"code": 64, "detail": 500, "provider_message_id": 255}
-_OUTCOMES = frozenset(range(1, 5))
+LARGEST_TOTAL = 2**53
+#: Campaigns of one BatchReportResults, and results of one frame or call, at most.
+BATCH_CAMPAIGNS = 100
+REPORTED_RESULTS = 1_000
+_SHORTEST, _LONGEST = timedelta(microseconds=1), timedelta(days=36_500)
+_STATES = {int(status_pb2.Campaign.State.Value(state)): state for state in State}
+_OUTCOMES = {int(outcome): int(outcome) for outcome in Outcome}
+#: Whether an order begins with the campaigns longest without progress.
+_STUCK_FIRST = {
+    int(order): order == status_pb2.ListCampaignsRequest.STUCK_FIRST
+    for order in status_pb2.ListCampaignsRequest.Order.values()
+}
 
 
-def campaign_id(given: str) -> str:
-    """Return a campaign id that is well formed."""
-    if not _CAMPAIGN_ID.fullmatch(given):
-        expected = "1 to 128 of A-Z a-z 0-9 . _ - beginning with a letter or a digit"
-        problem = "required" if not given else f"{given[:140]!r} is not {expected}"
-        raise InvalidRequestError.of({"campaign_id": problem})
-    return given
+class _OfCampaign(Protocol):
+    @property
+    def campaign_id(self) -> str: ...
 
 
-def text(field: str, given: str, longest: int) -> str:
-    """Return a text of at most ``longest`` characters, without NUL."""
-    if len(given) > longest:
-        raise InvalidRequestError.of({field: f"longer than {longest} characters"})
-    if "\x00" in given:
-        raise InvalidRequestError.of({field: "contains a NUL character"})
-    return given
+class _PageOfCampaign(_OfCampaign, Protocol):
+    @property
+    def page_size(self) -> int: ...
+    @property
+    def page_token(self) -> str: ...
 
 
-def total(given: int) -> int:
-    """Return a number of messages."""
-    if not 0 <= given <= _LARGEST_TOTAL:
-        raise InvalidRequestError.of({"total": f"{given} is not within 0..{_LARGEST_TOTAL}"})
-    return given
+class _ChangeOfCampaign(_OfCampaign, Protocol):
+    @property
+    def reason(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
 
 
-def page(size: int, token: str, *, default: int, most: int) -> PageRequest:
-    """Return which page is asked for."""
-    if size < 0:
-        raise InvalidRequestError.of({"page_size": "negative"})
-    return PageRequest(min(size or default, most), token)
+class ChangeRequest(NamedTuple):
+    """A campaign to pause, resume, cancel or complete."""
+
+    campaign_id: str
+    reason: str
+    revision: int
 
 
-def states(given: Iterable[int]) -> list[State]:
-    """Return states by their numbers in the contract."""
-    known = list(State)
-    for number in given:
-        if not 1 <= number <= len(known):
-            raise InvalidRequestError.of({"states": f"{number} is not a state"})
-    return [known[number - 1] for number in given]
+class CampaignList(NamedTuple):
+    """Which campaigns to list."""
+
+    page: PageRequest
+    states: Sequence[State]
+    labels: dict[str, str]
+    stuck_first: bool
 
 
-def outcomes(given: Iterable[int]) -> list[int]:
-    """Return outcomes by their numbers in the contract."""
-    for number in given:
-        if number not in _OUTCOMES:
-            raise InvalidRequestError.of({"outcomes": f"{number} is not an outcome"})
-    return list(given)
+class RepairRequest(NamedTuple):
+    """Which campaigns to repair, all open ones if ``campaign_id`` is empty."""
+
+    campaign_id: str
+    stall_threshold: timedelta | None
 
 
-def moment(field: str, given: Timestamp) -> datetime:
-    """Return a time within the years 1 to 9999."""
-    try:
-        return from_timestamp(given)
-    except (ValueError, OverflowError) as error:
-        raise InvalidRequestError.of({field: _NO_TIME}) from error
+class Reported(NamedTuple):
+    """Results of campaigns, and who reports them; empty: the caller."""
+
+    reporter: str
+    results: Sequence[tuple[str, ResultColumns]]
 
 
-def threshold(given: Duration) -> timedelta:
-    """Return a positive duration."""
-    try:
-        span = given.ToTimedelta()
-    except (ValueError, OverflowError) as error:
-        raise InvalidRequestError.of({"stall_threshold": "out of range"}) from error
-    if span <= timedelta():
-        raise InvalidRequestError.of({"stall_threshold": "not positive"})
-    return span
+def campaign_id(request: _OfCampaign) -> str:
+    """Return the campaign that a request is about."""
+    with Validation() as check:
+        return check.campaign_id(request.campaign_id)
 
 
-def results(given: Sequence[status_pb2.Result]) -> ResultColumns:
-    """Return the results of a frame as the ledger takes them.
-
-    Whether the sequences are the campaign's is the ledger's to say. This runs for
-    every result there is, so a frame is looked at column by column, and row by row
-    only to name what is wrong.
-    """
-    if len(given) > FRAME_RESULTS:
-        raise InvalidRequestError.of(
-            {"results": f"{len(given)} in one frame; at most {FRAME_RESULTS}"}
+def new_campaign(request: status_pb2.CreateCampaignRequest) -> NewCampaign:
+    """Return the campaign to register."""
+    with Validation() as check:
+        return NewCampaign(
+            campaign_id=check.campaign_id(request.campaign_id, optional=True),
+            request_id=check.request_id(request.request_id),
+            display_name=check.text("display_name", request.display_name, longest=DISPLAY_NAME),
+            channel=check.text("channel", request.channel, longest=CHANNEL),
+            labels=check.labels(request.labels),
         )
-    columns = from_results(given)
-    _, outcomes, attempts, *texts, times = columns
-    there = list(filter(None, times))
-    fits = (
-        _OUTCOMES.issuperset(outcomes)
-        and min(attempts, default=0) >= 0
-        and all(map(_fits, texts, _LONGEST.values()))
-        and min(there, default=0) >= _FIRST_MICROSECOND
-        and max(there, default=0) <= _LAST_MICROSECOND
-    )
-    if not fits:
-        for index, row in enumerate(columns.rows()):
-            _check_row(f"results[{index}]", row)
-    return columns
 
 
-def _fits(column: Sequence[str], longest: int) -> bool:
-    return max(map(len, column), default=0) <= longest and "\x00" not in "".join(column)
+def start_order(request: status_pb2.StartCampaignRequest) -> tuple[str, StartOrder]:
+    """Return the campaign to start, and how."""
+    timed = request.HasField("start_time")
+    with Validation() as check:
+        name = check.campaign_id(request.campaign_id)
+        if not request.HasField("total"):
+            check.refuse("total", "required; 0 is a campaign of nobody")
+        order = StartOrder(
+            total=check.number("total", request.total, least=0, most=LARGEST_TOTAL),
+            start_time=check.timestamp("start_time", request.start_time) if timed else None,
+            start_now=request.start_now,
+            revision=request.revision,
+        )
+        check.only_one({"start_time": timed, "start_now": request.start_now})
+    return name, order
 
 
-def _check_row(place: str, row: ResultRow) -> None:
-    _, outcome, attempt, *texts, finish = row
-    if outcome not in _OUTCOMES:
-        raise InvalidRequestError.of({f"{place}.outcome": "required"})
-    if attempt < 0:
-        raise InvalidRequestError.of({f"{place}.attempt": "negative"})
-    if finish is not None and not _FIRST_MICROSECOND <= finish <= _LAST_MICROSECOND:
-        raise InvalidRequestError.of({f"{place}.finish_time": _NO_TIME})
-    for (field, longest), given in zip(_LONGEST.items(), texts, strict=True):
-        text(f"{place}.{field}", given, longest)
+def change(request: _ChangeOfCampaign, *, needs_reason: bool = False) -> ChangeRequest:
+    """Return the campaign to change, and why."""
+    with Validation() as check:
+        return ChangeRequest(
+            check.campaign_id(request.campaign_id),
+            check.text("reason", request.reason, longest=REASON, required=needs_reason),
+            request.revision,
+        )
+
+
+def repair(request: status_pb2.RepairCampaignsRequest) -> RepairRequest:
+    """Return what to repair."""
+    threshold = None
+    with Validation() as check:
+        name = check.campaign_id(request.campaign_id, optional=True)
+        if request.HasField("stall_threshold"):
+            threshold = check.duration(
+                "stall_threshold", request.stall_threshold, least=_SHORTEST, most=_LONGEST
+            )
+    return RepairRequest(name, threshold)
+
+
+def campaign_list(request: status_pb2.ListCampaignsRequest) -> CampaignList:
+    """Return which campaigns to list."""
+    with Validation() as check:
+        return CampaignList(
+            page=check.page(request.page_size, request.page_token, default=50),
+            states=check.enums("states", request.states, _STATES),
+            labels=check.labels(request.labels),
+            stuck_first=check.enum("order", request.order, _STUCK_FIRST, default=False),
+        )
+
+
+def page(request: _PageOfCampaign, *, default: int) -> tuple[str, PageRequest]:
+    """Return of which campaign a page is requested, and which page."""
+    with Validation() as check:
+        name = check.campaign_id(request.campaign_id)
+        requested = check.page(request.page_size, request.page_token, default=default)
+    return name, requested
+
+
+def result_page(
+    request: status_pb2.ListResultsRequest,
+) -> tuple[str, PageRequest, Sequence[int]]:
+    """Return of which campaign results are requested, which page, and of which outcomes."""
+    with Validation() as check:
+        name = check.campaign_id(request.campaign_id)
+        requested = check.page(request.page_size, request.page_token, default=500)
+        outcomes = check.enums("outcomes", request.outcomes, _OUTCOMES)
+    return name, requested, outcomes
+
+
+def frame(request: status_pb2.ReportResultsRequest) -> Reported:
+    """Return the results of a frame."""
+    with Validation() as check:
+        name = check.campaign_id(request.campaign_id)
+        reporter = check.text("reporter", request.reporter, longest=REPORTER)
+        if len(request.results) > REPORTED_RESULTS:
+            given = f"{len(request.results):,} in one frame"
+            check.refuse("results", f"{given}; at most {REPORTED_RESULTS:,}")
+            results = NO_RESULTS
+        else:
+            results = checked_results(check, "results", request.results)
+    return Reported(reporter, [(name, results)])
+
+
+def batch(request: status_pb2.BatchReportResultsRequest) -> Reported:
+    """Return the results of several campaigns."""
+    given = request.campaigns
+    reported = []
+    with Validation() as check:
+        reporter = check.text("reporter", request.reporter, longest=REPORTER)
+        number = sum(len(campaign.results) for campaign in given)
+        if not given:
+            check.refuse("campaigns", "required")
+        elif len(given) > BATCH_CAMPAIGNS:
+            check.refuse("campaigns", f"{len(given):,} given; at most {BATCH_CAMPAIGNS}")
+        elif number > REPORTED_RESULTS:
+            check.refuse("campaigns", f"{number:,} results given; at most {REPORTED_RESULTS:,}")
+        else:
+            for index, campaign in enumerate(given):
+                place = f"campaigns[{index}]"
+                name = check.campaign_id(campaign.campaign_id, field=f"{place}.campaign_id")
+                results = checked_results(check, f"{place}.results", campaign.results)
+                reported.append((name, results))
+            check.unique("campaigns", [name for name, _ in reported])
+    return Reported(reporter, reported)

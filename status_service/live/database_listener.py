@@ -1,8 +1,8 @@
-"""Hear of what other instances changed in a database that several share.
+"""Publishes what other instances changed in a database that several share.
 
-The database tells of every change of a campaign by a notification, whoever made it.
-A look at what is watched here goes on behind that, so a notification that was lost
-with its connection costs a second and no more.
+The database announces every change of a campaign by a notification, whoever made it.
+Beside that, all watched campaigns are polled, so a notification that was lost with its
+connection costs a second and no more.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: How often what is watched here is looked at without a notification, seconds.
+#: How often all watched campaigns are read, notified or not, seconds.
 _POLL = 1.0
 #: Between two tries to listen, seconds.
 _RECONNECT = 0.5
 _CAMPAIGNS_A_READ = 500
 
 
-async def follow(store: Store, changes: Notifier) -> None:
+async def follow(store: Store, notifier: Notifier) -> None:
     """Publish what others change, for ever; return at once if nobody else can."""
     if store.listen is None:
         return
-    follower = _Follower(store, changes)
+    listener = _Listener(store, notifier)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(follower.hear(store.listen))
-        tasks.create_task(follower.look())
+        tasks.create_task(listener.listen(store.listen))
+        tasks.create_task(listener.read())
 
 
-class _Follower:
-    def __init__(self, store: Store, changes: Notifier) -> None:
+class _Listener:
+    def __init__(self, store: Store, notifier: Notifier) -> None:
         self._store = store
-        self._changes = changes
-        self._heard: set[CampaignKey] = set()
+        self._notifier = notifier
+        self._changed: set[CampaignKey] = set()
         self._wake = asyncio.Event()
 
-    async def hear(self, listen: Listen) -> None:
+    async def listen(self, listen: Listen) -> None:
         """Note which campaigns change."""
         lost = False
         while True:
@@ -61,7 +61,7 @@ class _Follower:
                     if lost:
                         log.info("notifications_regained")
                         lost = False
-                    self._note(self._changes.keys())  # they may have changed unheard
+                    self._note(self._notifier.keys())  # they may have changed unnoticed
                     async for notification in notifications:
                         self._note_change(notification)
             except StoreUnavailableError as error:
@@ -73,31 +73,37 @@ class _Follower:
     def _note_change(self, notification: str) -> None:
         organisation, campaign_id, revision = json.loads(notification)
         key = CampaignKey(organisation, campaign_id)
-        if self._changes.is_news(key, revision):
+        # The changes of this instance were published already. A revision that is lower
+        # because the store went back is left to the poll.
+        if self._notifier.is_watched(key) and revision > self._notifier.revision(key):
             self._note([key])
 
     def _note(self, keys: Iterable[CampaignKey]) -> None:
-        self._heard.update(keys)
+        self._changed.update(keys)
         self._wake.set()
 
-    async def look(self) -> None:
-        """Read and publish what was heard of, or everything that is watched."""
+    async def read(self) -> None:
+        """Read and publish the campaigns that changed, or all that are watched."""
         while True:
             try:
                 async with asyncio.timeout(_POLL):
                     await self._wake.wait()
             except TimeoutError:
-                self._heard.update(self._changes.keys())
+                self._changed.update(self._notifier.keys())
             self._wake.clear()
-            keys, self._heard = list(self._heard), set()
+            keys, self._changed = list(self._changed), set()
             if self._store.answering:
                 await self._publish(keys)
 
     async def _publish(self, keys: Sequence[CampaignKey]) -> None:
         try:
             for start in range(0, len(keys), _CAMPAIGNS_A_READ):
-                some = keys[start : start + _CAMPAIGNS_A_READ]
-                rows = await self._store.read(partial(lookup.get_many, keys=some))
-                self._changes.publish(change_of(row) for row in rows)
+                part = keys[start : start + _CAMPAIGNS_A_READ]
+                published = {key: self._notifier.revision(key) for key in part}
+                rows = await self._store.read(partial(lookup.get_many, keys=part))
+                for change in map(change_of, rows):
+                    # What was published was committed before this read began.
+                    went_back = change.revision < published[change.key]
+                    self._notifier.publish([change._replace(store_went_back=went_back)])
         except StoreUnavailableError as error:
-            log.warning("look_postponed", error=error.message)
+            log.warning("change_poll_failed", error=error.message)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from service_runtime.errors import ShuttingDownError
 from status_service.domain import State
+from status_service.errors import StoreWentBackError
 from status_service.recording.types import key_of
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 #: At most one snapshot in this time, seconds; the last one, of a campaign that ended,
 #: does not wait for it.
 _BETWEEN_SNAPSHOTS = 0.1
-#: A change that this process was not told of, such as one by hand in the database,
+#: A change that was not announced to this process, such as one by hand in the database,
 #: is seen after this time, seconds.
 _POLL = 1.0
 
 
 async def watch(
     views: CampaignViews,
-    changes: Notifier,
+    notifier: Notifier,
     caller: Caller,
     campaign_id: str,
     stopping: asyncio.Event,
@@ -38,12 +39,13 @@ async def watch(
     """Yield the campaign's row as it is, then whenever it changed; end with a terminal state.
 
     A snapshot is read only when the one before was taken, so a slow reader skips
-    some and holds up nobody. Those on the way are spaced out; the last one comes at
-    once.
+    some and holds up nobody. Intermediate snapshots are spaced out; the last one comes
+    at once. Revisions never go down.
 
     Raises:
         CampaignNotFoundError: there is none.
         ShuttingDownError: the service stops.
+        StoreWentBackError: the database lost the revision that was yielded last.
     """
     campaign = await views.get(caller, campaign_id)
     changed = asyncio.Event()
@@ -61,7 +63,7 @@ async def watch(
     stop = asyncio.create_task(stopping.wait())
     stop.add_done_callback(on_stop)
     try:
-        with changes.listening(key_of(campaign), on_change):
+        with notifier.listening(key_of(campaign), on_change):
             campaign = await views.get(caller, campaign_id)
             yield campaign
             while not State(campaign.state).is_terminal:
@@ -73,6 +75,10 @@ async def watch(
                 urgent.clear()
                 seen = campaign
                 campaign = await views.get(caller, campaign_id)
+                if campaign.revision < seen.revision:
+                    raise StoreWentBackError(
+                        campaign_id, announced=seen.revision, current=campaign.revision
+                    )
                 # The whole row: a change by hand need not have moved its revision.
                 if campaign != seen:
                     yield campaign

@@ -1,50 +1,24 @@
 """Reads: one campaign, lists in pages, the audit trail.
 
 Every function works on a snapshot its caller holds, and sees the campaigns of one
-organisation only. Pages go by key, never by offset: a page token says where the
-page before ended, and is bound to the question it was given for.
+organisation only. How pages work is in :mod:`service_runtime.pages`.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from service_runtime.errors import InvalidRequestError
+from service_runtime.pages import Page
 from status_service.domain import OPEN, State
 from status_service.recording import lookup, result_rows
-from status_service.schema import campaigns, results, transitions
+from status_service.schema import campaign_labels, campaigns, results, transitions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-
-#: Longest page token there is, with room to spare.
-_LONGEST_TOKEN = 4_096
-#: Keys are signed 64-bit integers.
-_KEY_BOUND = 2**63
-
-
-class Page(NamedTuple):
-    """Rows, and the token of the page after them; empty on the last."""
-
-    rows: Sequence[Any]
-    next_page_token: str
-
-
-class PageRequest(NamedTuple):
-    """What a caller wants to see of a list.
-
-    Attributes:
-        size: at most how many rows; at least 1.
-        token: the token of the page before; empty for the first.
-    """
-
-    size: int
-    token: str
+    from service_runtime.pages import PageRequest, Question
 
 
 def list_campaigns(
@@ -53,6 +27,7 @@ def list_campaigns(
     page: PageRequest,
     *,
     states: Sequence[State],
+    labels: Mapping[str, str],
     stuck_first: bool,
 ) -> Page:
     """Return campaigns, newest first, or those longest without progress first.
@@ -62,10 +37,11 @@ def list_campaigns(
         organisation: whose.
         page: which page.
         states: only these; empty: all, or with ``stuck_first`` the open ones.
+        labels: only those that have all of these.
         stuck_first: the order.
     """
     columns = campaigns.c
-    wanted = [state.value for state in states] or (
+    requested = [state.value for state in states] or (
         [state.value for state in sorted(OPEN)] if stuck_first else []
     )
     # Compared as the database keeps it, so that a token carries it exactly.
@@ -77,10 +53,12 @@ def list_campaigns(
     )
     key = sa.tuple_(moment, columns.campaign)
     query = sa.select(campaigns, moment.label("moment")).where(columns.organisation == organisation)
-    if wanted:
-        query = query.where(columns.state.in_(wanted))
-    question = ["campaigns", organisation, sorted(wanted), stuck_first]
-    after = _after(page.token, question, parts=2)
+    if requested:
+        query = query.where(columns.state.in_(requested))
+    for label, value in labels.items():
+        query = query.where(columns.campaign.in_(_labelled(organisation, label, value)))
+    question = ["campaigns", organisation, sorted(requested), sorted(labels.items()), stuck_first]
+    after = page.after(question, parts=2)
     if after:
         bound = sa.tuple_(*(sa.literal(value) for value in after))
         query = query.where(key > bound if stuck_first else key < bound)
@@ -91,6 +69,13 @@ def list_campaigns(
         page,
         question,
         key_of=lambda row: [row.moment, row.campaign],
+    )
+
+
+def _labelled(organisation: str, label: str, value: str) -> sa.Select[tuple[int]]:
+    labels = campaign_labels.c
+    return sa.select(labels.campaign).where(
+        labels.organisation == organisation, labels.label == label, labels.value == value
     )
 
 
@@ -109,7 +94,7 @@ def list_results(
     """
     campaign = lookup.get(connection, organisation, campaign_id)
     question = ["results", organisation, campaign_id, sorted(outcomes)]
-    after = _after(page.token, question) or [0]
+    after = page.after(question) or [0]
     query = sa.select(results).where(
         results.c.campaign == campaign.campaign, results.c.sequence > after[0]
     )
@@ -134,7 +119,7 @@ def list_missing_ranges(
     """
     campaign = lookup.get(connection, organisation, campaign_id)
     question = ["missing", organisation, campaign_id]
-    after = _after(page.token, question) or [0]
+    after = page.after(question) or [0]
     ranges = (
         result_rows.missing_ranges(
             connection, campaign.campaign, campaign.total, after=after[0], limit=page.size + 1
@@ -142,7 +127,7 @@ def list_missing_ranges(
         if campaign.total
         else []
     )
-    return _cut(ranges, page, question, key_of=lambda gap: [gap[1]])
+    return Page.of(ranges, page, question, key_of=lambda gap: [gap[1]])
 
 
 def list_transitions(
@@ -155,7 +140,7 @@ def list_transitions(
     """
     campaign = lookup.get(connection, organisation, campaign_id)
     question = ["transitions", organisation, campaign_id]
-    after = _after(page.token, question) or [0]
+    after = page.after(question) or [0]
     query = sa.select(transitions).where(
         transitions.c.campaign == campaign.campaign, transitions.c.transition > after[0]
     )
@@ -172,47 +157,9 @@ def _page(
     connection: sa.Connection,
     query: sa.Select[Any],
     page: PageRequest,
-    question: list[Any],
+    question: Question,
     *,
     key_of: Callable[[Any], list[int]],
 ) -> Page:
     rows = connection.execute(query.limit(page.size + 1)).all()
-    return _cut(rows, page, question, key_of=key_of)
-
-
-def _cut(
-    rows: Sequence[Any],
-    page: PageRequest,
-    question: list[Any],
-    *,
-    key_of: Callable[[Any], list[int]],
-) -> Page:
-    """Cut the one row too many off; it told that there is another page."""
-    if len(rows) <= page.size:
-        return Page(rows, "")
-    shown = rows[: page.size]
-    token = json.dumps([question, key_of(shown[-1])]).encode()
-    return Page(shown, base64.urlsafe_b64encode(token).decode())
-
-
-def _after(token: str, question: list[Any], parts: int = 1) -> list[int] | None:
-    """Return the key of ``parts`` numbers that a page token ended at; None for the first page.
-
-    A token is whatever the caller sent: nothing about it is taken for granted.
-    """
-    if not token:
-        return None
-    try:
-        content = json.loads(base64.urlsafe_b64decode(token[:_LONGEST_TOKEN].encode()))
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestError.of({"page_token": "not a token of this service"}) from error
-    match content:
-        case [asked, [*key]] if len(key) == parts and all(map(_is_key, key)):
-            if asked == question:
-                return key
-            raise InvalidRequestError.of({"page_token": "given for another question"})
-    raise InvalidRequestError.of({"page_token": "not a token of this service"})
-
-
-def _is_key(part: object) -> bool:
-    return type(part) is int and abs(part) < _KEY_BOUND
+    return Page.of(rows, page, question, key_of=key_of)

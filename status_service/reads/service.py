@@ -13,7 +13,7 @@ from status_service.reads import queries
 from status_service.recording import lookup, result_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
     from typing import Any
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from service_runtime.caller import Caller
     from service_runtime.database import Store
+    from service_runtime.pages import Page, PageRequest
     from status_service.campaigns.repair import Finding
     from status_service.domain import State
-    from status_service.reads.queries import Page, PageRequest
 
 #: Missing ranges an explanation names at most.
 _RANGES_EXPLAINED = 20
@@ -48,7 +48,13 @@ class CampaignViews:
         )
 
     async def list_campaigns(
-        self, caller: Caller, page: PageRequest, *, states: Sequence[State], stuck_first: bool
+        self,
+        caller: Caller,
+        page: PageRequest,
+        *,
+        states: Sequence[State],
+        labels: Mapping[str, str],
+        stuck_first: bool,
     ) -> Page:
         """Return a page of campaigns: :func:`.queries.list_campaigns`."""
         return await self._store.read(
@@ -57,6 +63,7 @@ class CampaignViews:
                 organisation=caller.organisation,
                 page=page,
                 states=states,
+                labels=labels,
                 stuck_first=stuck_first,
             )
         )

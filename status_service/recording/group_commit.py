@@ -17,7 +17,7 @@ import structlog
 from service_runtime.errors import ShuttingDownError, StoreBusyError, StoreUnavailableError
 from status_service.domain import Cause
 from status_service.recording import ledger
-from status_service.recording.completion_log import log_completed
+from status_service.recording.change_log import log_state_change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ class GroupCommitter:
 
     Args:
         store: the database.
-        changes: told of every campaign that changed.
+        notifier: announces every campaign that changed.
         commit_results: at most so many results in one transaction, though always
             one frame.
         queue_frames: at most so many frames wait.
@@ -53,13 +53,13 @@ class GroupCommitter:
     def __init__(
         self,
         store: Store,
-        changes: Notifier,
+        notifier: Notifier,
         *,
         commit_results: int,
         queue_frames: int,
     ) -> None:
         self._store = store
-        self._changes = changes
+        self._notifier = notifier
         self._commit_results = commit_results
         self._queue: asyncio.Queue[_Entry] = asyncio.Queue(queue_frames)
         self._stopping = asyncio.Event()
@@ -120,7 +120,7 @@ class GroupCommitter:
             for entry, result in zip(batch, recorded.receipts, strict=True):
                 if not entry.receipt.done():
                     entry.receipt.set_result(result)
-            self._tell(recorded)
+            self._announce(recorded)
             log.debug(
                 "results_recorded",
                 frames=len(batch),
@@ -130,13 +130,22 @@ class GroupCommitter:
                 queued_frames=self._queue.qsize(),
             )
 
-    def _tell(self, recorded: Recorded) -> None:
-        """Tell watchers and the log what a batch changed, now that it is durable."""
-        self._changes.publish(recorded.changes)
-        for change in recorded.completed:
-            log_completed(change, cause=Cause.RESULT)
+    def _announce(self, recorded: Recorded) -> None:
+        """Publish and log what a batch changed, now that it is durable."""
+        self._notifier.publish(recorded.changes)
+        for completion in recorded.completed:
+            log_state_change(
+                completion.change,
+                before=completion.before,
+                cause=Cause.RESULT,
+                actor=completion.reporter,
+            )
         for change in recorded.late:
-            log.info("results_after_the_end", campaign_id=change.key.campaign_id)
+            log.info(
+                "late_results_applied",
+                campaign_id=change.key.campaign_id,
+                organisation=change.key.organisation,
+            )
 
     async def _record(self, frames: Sequence[Frame]) -> Recorded:
         """Record a batch, the same batch again and again until the database takes it.

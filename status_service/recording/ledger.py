@@ -63,7 +63,7 @@ def _locking(*, skip_locked: bool) -> sa.Executable:
         .order_by(campaigns.c.campaign)
         .with_for_update(skip_locked=skip_locked)
     )
-    # Beside the lock, in one SELECT, the clock would be read before it is waited for.
+    # Within the SELECT that locks, the clock would be read before the lock is waited for.
     return sa.select(locked.cte("locked"), database_now().label("now"))
 
 
@@ -106,9 +106,9 @@ def record(
         for key in locked
     }
     stored = stored_outcomes(
-        connection, {locked[key].campaign: sequences_of(own) for key, own in accepted.items()}
+        connection, {locked[key].campaign: sequences_of(part) for key, part in accepted.items()}
     )
-    merges = {key: merge(own, stored[locked[key].campaign]) for key, own in accepted.items()}
+    merges = {key: merge(part, stored[locked[key].campaign]) for key, part in accepted.items()}
     # Read when the last of them was locked: whoever had it before has an earlier time.
     now = max(row.now for row in locked.values())
     for all_new in (True, False):
@@ -122,10 +122,12 @@ def record(
     for key, merged in merges.items():
         campaign = locked[key]
         if merged.changed:
-            campaign = _settle(connection, campaign, accepted[key], merged, now)
-            recorded.note(campaign, state_before=locked[key].state)
+            campaign = _settle(connection, campaign, accepted[key], merged, now=now)
+            reporter = _last_reporter(accepted[key])
+            recorded.note(campaign, state_before=locked[key].state, reporter=reporter)
         for _, receipt in by_campaign[key]:
             receipt.state = State(campaign.state)
+            receipt.revision = campaign.revision
             receipt.processed = counters_of(campaign).processed
     return recorded
 
@@ -139,9 +141,9 @@ def _refuse(
 ) -> None:
     """Write into the receipts of frames that can't be applied why."""
     missing = by_campaign.keys() - locked
-    busy = _there(connection, missing) if look_for_busy else set()
-    for key, own in by_campaign.items():
-        for frame, receipt in own:
+    busy = _existing(connection, missing) if look_for_busy else set()
+    for key, reported in by_campaign.items():
+        for frame, receipt in reported:
             if key in locked:
                 receipt.error = _refusal(locked[key], frame)
             elif key in busy:
@@ -150,8 +152,8 @@ def _refuse(
                 receipt.error = CampaignNotFoundError(key.campaign_id)
 
 
-def _there(connection: sa.Connection, keys: Collection[CampaignKey]) -> set[CampaignKey]:
-    """Return those of ``keys`` that there is a campaign of."""
+def _existing(connection: sa.Connection, keys: Collection[CampaignKey]) -> set[CampaignKey]:
+    """Return those of ``keys`` whose campaign exists."""
     return {key_of(row) for row in lookup.get_many(connection, list(keys))} if keys else set()
 
 
@@ -168,11 +170,17 @@ def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:
     return None
 
 
+def _last_reporter(accepted: Accepted) -> str:
+    """Return who reported the last of the frames that changed anything."""
+    return next(frame.reporter for frame, r in reversed(accepted) if r.new or r.raised)
+
+
 def _settle(
     connection: sa.Connection,
     campaign: sa.Row[Any],
     accepted: Accepted,
     merged: Merged,
+    *,
     now: datetime,
 ) -> sa.Row[Any]:
     return settle(
@@ -181,7 +189,7 @@ def _settle(
         _believed(connection, campaign, merged.deltas),
         now=now,
         cause=Cause.RESULT,
-        actor=next(f.reporter for f, r in reversed(accepted) if r.new or r.raised),
+        actor=_last_reporter(accepted),
         progressed=any(receipt.new for _, receipt in accepted),
     )
 

@@ -1,4 +1,4 @@
-"""Tell those who watch a campaign, in this process, that it changed."""
+"""Announces changes of campaigns, within this process, to those who watch them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ if TYPE_CHECKING:
 
 
 class Notifier:
-    """Who watches what. Used from the event loop only, after a commit.
+    """Who watches which campaign. Used from the event loop only, after a commit.
 
-    A change may come twice, from the writer and from the database, or late: only one
-    with a higher revision than the last is told.
+    A change may come twice, from the writer and from the database, late, or out of
+    order: each listener compares revisions for itself.
     """
 
     def __init__(self) -> None:
         self._listeners: defaultdict[CampaignKey, set[Callable[[Change], None]]] = defaultdict(set)
-        self._told: dict[CampaignKey, int] = {}  # the last revision of what is listened to
+        self._revisions: dict[CampaignKey, int] = {}  # the last published, while listened to
 
     def publish(self, changes: Iterable[Change]) -> None:
-        """Tell the listeners of each changed campaign. Listeners must not block or raise."""
+        """Call the listeners of each changed campaign. Listeners must not block or raise."""
         for change in changes:
-            if self.is_news(change.key, change.revision):
-                self._told[change.key] = change.revision
+            if change.key in self._listeners:
+                self._revisions[change.key] = change.revision
                 for listener in tuple(self._listeners[change.key]):
                     listener(change)
 
-    def is_news(self, key: CampaignKey, revision: int) -> bool:
-        """Return whether somebody listens to a campaign and knows an older revision only."""
-        return key in self._listeners and revision > self._told.get(key, 0)
+    def revision(self, key: CampaignKey) -> int:
+        """Return the last revision that was published of a campaign; 0 if none was."""
+        return self._revisions.get(key, 0)
+
+    def is_watched(self, key: CampaignKey) -> bool:
+        """Return whether somebody listens to a campaign."""
+        return key in self._listeners
 
     def keys(self) -> list[CampaignKey]:
         """Return the campaigns that somebody listens to."""
@@ -49,7 +53,7 @@ class Notifier:
         listeners.discard(listener)
         if not listeners:
             del self._listeners[key]
-            self._told.pop(key, None)
+            self._revisions.pop(key, None)
 
     @contextmanager
     def listening(self, key: CampaignKey, listener: Callable[[Change], None]) -> Iterator[None]:

@@ -34,8 +34,8 @@ class Frame:
 class FrameReceipt:
     """What became of a frame. ``error`` set: nothing of it is stored.
 
-    ``state`` and ``processed`` are those of the campaign afterwards; None and 0 if there
-    is none.
+    ``state``, ``revision`` and ``processed`` are those of the campaign afterwards; None
+    and 0 if there is none.
     """
 
     new: int = 0
@@ -43,38 +43,64 @@ class FrameReceipt:
     duplicate: int = 0
     error: ServiceError | None = None
     state: State | None = None
+    revision: int = 0
     processed: int = 0
 
 
 class Change(NamedTuple):
-    """A campaign that a transaction changed, for those who watch it."""
+    """A campaign at one revision, for those who watch it.
+
+    Attributes:
+        key: the campaign.
+        state: its state.
+        total: how many messages it has; None until it is sealed.
+        counters: how many of them have each outcome.
+        revision: the revision at which it was so.
+        store_went_back: true if the database had a later revision before: it was
+            restored, or a failover lost what it had committed.
+    """
 
     key: CampaignKey
     state: State
     total: int | None
     counters: Counters
     revision: int
+    store_went_back: bool = False
+
+
+class Completion(NamedTuple):
+    """A campaign that a batch of frames completed.
+
+    Attributes:
+        change: the campaign afterwards.
+        before: the state before.
+        reporter: who reported the result that completed it.
+    """
+
+    change: Change
+    before: State
+    reporter: str
 
 
 @dataclass(slots=True)
 class Recorded:
     """What a batch of frames did: a receipt for each, and the campaigns changed.
 
-    Of those, ``completed`` were by this batch, and ``late`` had been before it: a
-    better result corrected their counters.
+    Of those, ``completed`` were completed by this batch, and ``late`` had been completed
+    before it: a better result corrected their counters.
     """
 
     receipts: list[FrameReceipt]
     changes: list[Change] = field(default_factory=list)
-    completed: list[Change] = field(default_factory=list)
+    completed: list[Completion] = field(default_factory=list)
     late: list[Change] = field(default_factory=list)
 
-    def note(self, campaign: sa.Row[Any], *, state_before: str) -> None:
-        """Take up a campaign that was settled."""
+    def note(self, campaign: sa.Row[Any], *, state_before: str, reporter: str) -> None:
+        """Add a campaign whose results were stored."""
         change = change_of(campaign)
         self.changes.append(change)
         if campaign.state != state_before:
-            self.completed.append(change)
+            self.completed.append(Completion(change, State(state_before), reporter))
         elif change.state is State.COMPLETED:
             self.late.append(change)
 
@@ -90,7 +116,7 @@ def counters_of(campaign: sa.Row[Any]) -> Counters:
 
 
 def change_of(campaign: sa.Row[Any]) -> Change:
-    """Return a row of ``campaigns`` as those who watch it see it."""
+    """Return a row of ``campaigns`` as a change, for those who watch it."""
     return Change(
         key_of(campaign),
         State(campaign.state),

@@ -1,7 +1,7 @@
 """A writer for each connection that writes, and which campaign goes to which.
 
 A campaign stays with one writer as long as frames of it are not done, so no two
-transactions of a process want the same row. With two, one makes its statements ready
+transactions of a process want the same row. Of two writers, one prepares its statements
 while the database is busy with those of the other.
 """
 
@@ -24,9 +24,9 @@ class _Campaign:
     """A campaign with frames that are not done.
 
     Attributes:
-        writer: who has them.
-        frames: how many there are.
-        again: the last one that was done brought nothing new.
+        writer: the writer that has them.
+        frames: how many they are.
+        again: the last one that was done had no new result.
     """
 
     writer: GroupCommitter
@@ -39,18 +39,20 @@ class WriterPool:
 
     Args:
         store: the database; says how many writers help.
-        changes: told of every campaign that changed.
+        notifier: announces every campaign that changed.
         commit_results: at most so many results in one transaction, though always
             one frame.
         queue_frames: at most so many frames wait for each writer.
     """
 
     def __init__(
-        self, store: Store, changes: Notifier, *, commit_results: int, queue_frames: int
+        self, store: Store, notifier: Notifier, *, commit_results: int, queue_frames: int
     ) -> None:
         self._arrays = store.dialect == "postgresql"
         self._writers = [
-            GroupCommitter(store, changes, commit_results=commit_results, queue_frames=queue_frames)
+            GroupCommitter(
+                store, notifier, commit_results=commit_results, queue_frames=queue_frames
+            )
             for _ in range(store.writers)
         ]
         self._campaigns: dict[CampaignKey, _Campaign] = {}
@@ -87,7 +89,9 @@ class WriterPool:
         await asyncio.gather(*(writer.flush(timeout_seconds) for writer in self._writers))
 
     def _load(self, writer: GroupCommitter) -> int:
-        return sum(own.frames for own in self._campaigns.values() if own.writer is writer)
+        return sum(
+            campaign.frames for campaign in self._campaigns.values() if campaign.writer is writer
+        )
 
     def _done(
         self,

@@ -59,7 +59,7 @@ class Deployment:
             await client.create_campaign(
                 campaign_id=CAMPAIGN_ID,
                 channel="smtp",
-                content=sender_pb2.Content(**CONTENT),
+                body=sender_pb2.EmailContent(**CONTENT),
                 options=options,
             )
             await client.upload_recipients(

@@ -23,7 +23,8 @@ from sqlalchemy.engine.default import DefaultDialect
 from acceptance.failpoints import FIRED, TRACE, Failpoint, Fault, When, fired, step_of
 from closeout.status.v1 import status_pb2
 from status_service import __main__ as status_main
-from status_service.campaigns import lifecycle, mark_complete
+from status_service.campaigns import mark_complete
+from status_service.campaigns.types import Changed
 from status_service.grpc_api import servicer
 from status_service.recording import ledger
 from status_service.recording.types import Frame, Recorded
@@ -104,7 +105,7 @@ def _watch_transactions(faults: Faults) -> None:
         faults.begin(code for frame in frames for code in frame.results.code)
         return record(connection, frames, **options)
 
-    def marked(*arguments: Any, reason: str, **options: Any) -> lifecycle.Changed:
+    def marked(*arguments: Any, reason: str, **options: Any) -> Changed:
         faults.begin([reason])
         return complete(*arguments, reason=reason, **options)
 

@@ -98,7 +98,7 @@ async def test_sender_killed_at_least_once(tmp_path: Path, seed: int) -> None:
         await deployment.send(
             _ADDRESSES,
             sender_pb2.DeliveryOptions(
-                guarantee=sender_pb2.DeliveryOptions.AT_LEAST_ONCE, window=_WINDOW
+                guarantee=sender_pb2.DeliveryOptions.AT_LEAST_ONCE, max_in_flight=_WINDOW
             ),
         )
         for moment in _moments(seed)[::4]:

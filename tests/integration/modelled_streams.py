@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from closeout.aio import StatusClient
+from closeout.errors import ClientError
 from closeout.status.v1 import status_pb2 as pb
 from integration.status_model import CampaignModel, RefusedError, Told
 from integration.status_support import Stream
@@ -15,6 +18,40 @@ from status_service.domain import State
 Reported = tuple[int, str, Sequence[tuple[int, int]]]
 
 STATES = {state: pb.Campaign.State.Value(state) for state in State}
+
+
+async def batch_reported(
+    client: StatusClient,
+    models: Mapping[str, CampaignModel],
+    reported: Mapping[str, Sequence[tuple[int, int]]],
+) -> None:
+    """Report results of several campaigns in one call, and compare the receipts."""
+    expected: list[Told | str] = []
+    for name, rows in reported.items():
+        try:
+            expected.append(models[name].report(rows))
+        except RefusedError as refused:
+            expected.append(refused.reason)
+    campaigns = [
+        pb.CampaignResults(
+            campaign_id=name,
+            results=[pb.Result(sequence=sequence, outcome=outcome) for sequence, outcome in rows],
+        )
+        for name, rows in reported.items()
+    ]
+    if all(isinstance(one, str) for one in expected):
+        with pytest.raises(ClientError) as caught:
+            await client.batch_report_results(campaigns)
+        assert caught.value.reason == expected[0]
+        return
+    response = await client.batch_report_results(campaigns)
+    assert [receipt.campaign_id for receipt in response.receipts] == list(reported)
+    for receipt, outcome in zip(response.receipts, expected, strict=True):
+        model = models[receipt.campaign_id]
+        counts = (receipt.new_results, receipt.raised_results, receipt.duplicate_results)
+        assert (receipt.rejection.reason or Told(*counts)) == outcome
+        state = receipt.campaign_state
+        assert (state.state, state.processed) == (STATES[model.state], len(model.stored))
 
 
 class ModelledStreams:

@@ -31,6 +31,7 @@ class FakeStatusService(status_pb2_grpc.StatusServiceServicer):
         #: How often each campaign was sealed, which it says it is each time.
         self.seals: Counter[str] = Counter()
         self.frames: list[list[int]] = []
+        self.revision = 0
 
     async def CreateCampaign(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
         """Accept any."""
@@ -81,8 +82,11 @@ class FakeStatusService(status_pb2_grpc.StatusServiceServicer):
         response.rejections.add(
             frame=request.frame,
             campaign_id=request.campaign_id,
-            reason=reason,
-            message=f"{reason}, says the test",
+            rejection=status_pb2.Rejection(
+                reason=reason,
+                message=f"{reason}, says the test",
+                retryable=reason in {"CAMPAIGN_BUSY", "CAMPAIGN_NOT_SEALED"},
+            ),
         )
         return response
 
@@ -90,9 +94,11 @@ class FakeStatusService(status_pb2_grpc.StatusServiceServicer):
         response = status_pb2.ReportResultsResponse(
             acked_through=request.frame, store_generation=self.generation
         )
+        self.revision += 1
         response.campaign_states.add(
             campaign_id=request.campaign_id,
             state=State.DRAFT if request.campaign_id in self.drafts else State.SENDING,
+            revision=self.revision,
             processed=len(self.stored),
         )
         return response

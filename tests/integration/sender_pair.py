@@ -107,7 +107,7 @@ class Pair:
         await self.sender.create_campaign(
             campaign_id=campaign_id,
             channel="scripted",
-            content=sender_pb2.Content(subject="Hello"),
+            body=sender_pb2.EmailContent(subject="Hello"),
             options=self.options,
             **fields,
         )
@@ -157,7 +157,12 @@ class Pair:
 
     async def problem(self, campaign_id: str) -> str:
         """Return what the sender says holds a campaign up."""
-        return (await self.sender.get_delivery(campaign_id=campaign_id)).problem
+        return problem_text(await self.sender.get_delivery(campaign_id=campaign_id))
+
+
+def problem_text(delivery: sender_pb2.GetDeliveryResponse) -> str:
+    """Return the summaries of what holds a delivery up."""
+    return "; ".join(problem.summary for problem in delivery.problems)
 
 
 @asynccontextmanager

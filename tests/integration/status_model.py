@@ -48,7 +48,7 @@ class CampaignModel:
         self.stored: dict[int, int] = {}
         #: Sequences that got a better outcome after the completion.
         self.raised_late: set[int] = set()
-        #: Another number after each change, as the etag is another.
+        #: Grows with each change, as the revision does.
         self.version = 0
         #: Every state it was in, in order.
         self.trail = [State.DRAFT]
@@ -79,20 +79,28 @@ class CampaignModel:
             self.trail.append(State.COMPLETED)
         return True
 
-    def start(self, total: int, hours: int) -> bool:
-        """Seal, and start now or in so many hours."""
+    @staticmethod
+    def _check(*, current: bool) -> None:
+        if not current:
+            raise RefusedError("REVISION_MISMATCH")
+
+    def start(self, total: int, hours: int, *, now: bool = False) -> bool:
+        """Seal, and start in so many hours; 0: none are given, and ``now`` may be."""
         if self.state is State.CANCELLED:
             raise RefusedError("TRANSITION_NOT_ALLOWED")
         if self.total not in {None, total}:
             raise RefusedError("CAMPAIGN_SEALED")
-        waits = self.state in {State.DRAFT, State.SCHEDULED}
-        if waits and not hours:
-            self.total = total
-            return self._changed(State.SENDING)
         if self.state is State.DRAFT:
             self.total, self.due = total, hours
-            return self._changed(State.SCHEDULED)
-        if self.state is State.SCHEDULED and hours != self.due:
+            return self._changed(State.SCHEDULED if hours else State.SENDING)
+        another_time = hours not in {0, self.due}
+        if self.state is not State.SCHEDULED:
+            if another_time:
+                raise RefusedError("TRANSITION_NOT_ALLOWED")
+            return False
+        if now:
+            return self._changed(State.SENDING)
+        if another_time:
             self.due = hours
             self._changed()
         return False
@@ -116,8 +124,9 @@ class CampaignModel:
             self._changed()
         return Told(told["new"], told["raised"], told["duplicate"])
 
-    def change(self, target: State) -> bool:
-        """Pause, resume or cancel."""
+    def change(self, target: State, *, current: bool = True) -> bool:
+        """Pause, resume or cancel; ``current`` as for :meth:`mark_complete`."""
+        self._check(current=current)
         if self.state is target:
             return False
         allowed = {
@@ -130,9 +139,8 @@ class CampaignModel:
         return self._changed(target)
 
     def mark_complete(self, *, force: bool, dry_run: bool, current: bool) -> bool:
-        """Complete by hand; ``current`` says whether the etag given is that of now."""
-        if not current:
-            raise RefusedError("ETAG_MISMATCH")
+        """Complete by hand; ``current`` says whether the revision given is the current one."""
+        self._check(current=current)
         if self.state is State.COMPLETED:
             return False
         if self.state not in OPEN:
@@ -145,5 +153,5 @@ class CampaignModel:
         return True
 
     def repaired(self) -> None:
-        """Take note that a change by hand was put right: nothing but the etag is new."""
+        """Take note that a change by hand was put right: nothing but the revision is new."""
         self.version += 1

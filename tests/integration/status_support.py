@@ -186,7 +186,7 @@ class Stream:
     def rejections(self) -> list[tuple[int, str, str]]:
         """(frame, campaign, reason) of what was rejected."""
         return [
-            (rejection.frame, rejection.campaign_id, rejection.reason)
+            (rejection.frame, rejection.campaign_id, rejection.rejection.reason)
             for response in self.responses
             for rejection in response.rejections
         ]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-import status_service.schema
 from integration.cli_support import clean_environment, finished
 from integration.status_support import serving
 from providers.postgresql_server import PostgresqlServer
-from service_runtime.database import open_engines
+from providers.written_versions import make_first_version
+from status_service.migrations import MIGRATIONS
 
-NOTHING = "version 0001, nothing to migrate"
+NOTHING = "version 0002, nothing to migrate"
 MISSING = "does not exist yet; the service will create it"
 
 
@@ -30,9 +30,7 @@ def database(postgresql_server: PostgresqlServer) -> Iterator[str]:
 def made_before_versions(folder: Path) -> str:
     """Make the database of a status service as it was before versions; return its URL."""
     url = f"sqlite:///{folder / 'status.db'}"
-    engines = open_engines(url, holder="test")
-    status_service.schema.metadata.create_all(engines.writer)
-    engines.close()
+    make_first_version(url, MIGRATIONS)
     return url
 
 
@@ -64,9 +62,9 @@ async def test_both_databases_are_checked_and_migrated(tmp_path: Path, database:
     shown = f"status service: {database.replace('a-secret', '***')}: "
     other = f"sender service: {sender}: "
     expected = [
-        (["--check"], 1, "to migrate: empty -> 0001"),
-        (["--check"], 1, "to migrate: empty -> 0001"),
-        ([], 0, "migrated: empty -> 0001"),
+        (["--check"], 1, "to migrate: empty -> 0002"),
+        (["--check"], 1, "to migrate: empty -> 0002"),
+        ([], 0, "migrated: empty -> 0002"),
         (["--check"], 0, NOTHING),
         ([], 0, NOTHING),
     ]
@@ -84,7 +82,7 @@ async def test_the_folder_of_up_is_found(tmp_path: Path) -> None:
     words = ("migrate", "--data-dir", "data")
     found = await finished(*words, folder=tmp_path, environment=clean_environment())
     assert found[0] == 0, found
-    assert found[1].splitlines()[0] == f"status service: {url}: migrated: unversioned -> 0001"
+    assert found[1].splitlines()[0] == f"status service: {url}: migrated: unversioned -> 0002"
     assert f"sqlite:///{tmp_path}/data/sender.db: {MISSING}" in found[1]
 
 
@@ -108,10 +106,10 @@ async def test_one_service_alone(tmp_path: Path) -> None:
     words = ("status_service", "migrate")
     assert (await alone(*words, "--check", folder=tmp_path, **settings))[:2] == (
         1,
-        f"status service: {url}: to migrate: unversioned -> 0001\n",
+        f"status service: {url}: to migrate: unversioned -> 0002\n",
     )
     code, out, err = await alone(*words, folder=tmp_path, **settings)
-    assert (code, out) == (0, f"status service: {url}: migrated: unversioned -> 0001\n")
+    assert (code, out) == (0, f"status service: {url}: migrated: unversioned -> 0002\n")
     assert '"database_migrated"' in err
     assert err.count("\n") == 1
     settings = {"CLOSEOUT_SENDER_DATABASE_URL": "postgresql://someone@localhost/x"}

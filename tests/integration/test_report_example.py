@@ -89,3 +89,18 @@ async def test_a_service_that_went_away_is_unavailable(
     async with StatusClient(gone) as status:
         with pytest.raises(UnavailableError):
             await example["report"](status, "any", [Result(sequence=1, outcome=Result.SENT)])
+
+
+async def test_results_before_the_start_may_be_reported_again(
+    address: str, example: dict[str, Any]
+) -> None:
+    """A frame that is refused for now is no failure of the sender: the error says try again."""
+    results = [Result(sequence=1, outcome=Result.SENT)]
+    async with StatusClient(address) as status:
+        await status.create_campaign(campaign_id="early", channel="mine")
+        with pytest.raises(UnavailableError) as caught:
+            await example["report"](status, "early", results)
+        assert caught.value.reason == "CAMPAIGN_NOT_SEALED"
+        await status.start_campaign(campaign_id="early", total=1)
+        await example["report"](status, "early", results)
+        assert (await status.get_campaign(campaign_id="early")).state == Campaign.COMPLETED

@@ -13,7 +13,7 @@ from closeout.sender.v1 import sender_pb2
 from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from integration.sender_faults import FakeStatusService, Faults, beside
-from integration.sender_pair import Pair, State, pair
+from integration.sender_pair import Pair, State, pair, problem_text
 from sender_service.domain import Guarantee
 from sender_service.migrations import MIGRATIONS
 from sender_service.reporting import result_stream as reporter_module
@@ -126,7 +126,7 @@ async def test_l4_results_are_kept_while_the_status_service_is_away(tmp_path: Pa
 
             async def all_waits() -> bool:
                 delivery = await both.sender.get_delivery(campaign_id="c1")
-                return delivery.unreported == 120 and "does not answer" in delivery.problem
+                return delivery.unreported == 120 and "does not answer" in problem_text(delivery)
 
             await support.eventually(all_waits)
             await both.start_status()
@@ -136,7 +136,7 @@ async def test_l4_results_are_kept_while_the_status_service_is_away(tmp_path: Pa
         regained = [line for line in logged if line["event"] == "reporter_regained"]
         assert len(lost) <= 1
         assert len(regained) == 1
-        assert (await both.finished("c1")).problem == ""
+        assert problem_text(await both.finished("c1")) == ""
 
 
 async def test_a_restart_of_both_loses_and_repeats_nothing(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ async def test_rejected_results_are_kept_and_shown(faults: Faults) -> None:
     await faults.begin("c2", 10)
     await faults.finished("c2")
     faults.fake.reject = set()
-    assert (await faults.finished("c1")).problem == ""
+    assert problem_text(await faults.finished("c1")) == ""
     assert set(faults.fake.stored) == set(range(1, 31))
 
 

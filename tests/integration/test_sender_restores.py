@@ -116,7 +116,7 @@ async def check_complete(both: Pair, campaign_id: str = "c1") -> None:
     assert set(await both.results(campaign_id)) == set(range(1, MESSAGES + 1))
     assert both.channel.accepted() == list(range(1, MESSAGES + 1))
     delivery = await both.finished(campaign_id)
-    assert (delivery.unreported, delivery.problem) == (0, "")
+    assert (delivery.unreported, len(delivery.problems)) == (0, 0)
     with by_hand(both.folder) as connection:
         check_invariants(connection)
 

@@ -24,9 +24,9 @@ async def test_s15_a_refusal_that_nobody_waits_for_is_no_error(tmp_path: Path) -
     """A call that is cancelled while the database works, and then refused, leaves no error."""
     store = Store(f"sqlite:///{tmp_path}/status.db", MIGRATIONS, holder="test")
     service = CampaignService(store, Notifier(), stall_threshold=timedelta(minutes=5))
-    told: list[dict[str, Any]] = []
+    reported: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: told.append(context))
+    loop.set_exception_handler(lambda _, context: reported.append(context))
     go_on = threading.Event()
     try:
         busy = asyncio.create_task(store.write(lambda _: go_on.wait(PATIENCE_SECONDS)))
@@ -44,7 +44,7 @@ async def test_s15_a_refusal_that_nobody_waits_for_is_no_error(tmp_path: Path) -
             while service._tasks:  # noqa: ASYNC110 - what is waited for sets no event
                 await asyncio.sleep(0.001)
         gc.collect()
-        assert not told
+        assert not reported
     finally:
         loop.set_exception_handler(None)
         store.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,7 @@ from closeout.aio import StatusClient
 from closeout.errors import AlreadyExistsError, ClientError, UnavailableError
 from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database
-from integration.modelled_streams import STATES, ModelledStreams
+from integration.modelled_streams import STATES, ModelledStreams, batch_reported
 from integration.restartable import Restartable, restartable
 from integration.status_model import CampaignModel, RefusedError
 from integration.status_support import reporting
@@ -47,6 +48,7 @@ _DIAGNOSES = dict.fromkeys(State, pb.CampaignDiagnosis.DIAGNOSIS_UNSPECIFIED) | 
 _DUE = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 
 outcomes = st.sampled_from([int(outcome) for outcome in Outcome])
+_known = st.sampled_from(["", "current", "stale"])
 rows = st.lists(st.tuples(st.integers(0, _LARGEST + 1), outcomes), max_size=8)
 
 
@@ -63,7 +65,7 @@ class StatusMachine(RuleBasedStateMachine):
         self.late = late
         self.prefix = prefix
         self.models: dict[str, CampaignModel] = {}
-        self.etags: dict[str, dict[int, str]] = {}
+        self.revisions: dict[str, dict[int, int]] = {}
         self.complete_times: dict[str, Any] = {}
         self.streams = ModelledStreams(self.models)
         self.watched: tuple[str, asyncio.Task[list[pb.Campaign]]] | None = None
@@ -97,8 +99,10 @@ class StatusMachine(RuleBasedStateMachine):
     @rule(target=names, with_id=st.booleans())
     def create(self, with_id: bool) -> str:  # noqa: FBT001
         """Register another campaign, by its id or by that of the request."""
-        key = f"{self.prefix}-{len(self.models)}"
-        return self._created({"campaign_id" if with_id else "request_id": key})
+        name = f"{self.prefix}-{len(self.models)}"
+        if with_id:
+            return self._created({"campaign_id": name})
+        return self._created({"request_id": str(uuid.uuid5(uuid.NAMESPACE_URL, name))})
 
     def _created(self, key: dict[str, str]) -> str:
         answers = [self.run(self.client.create_campaign(**key)) for _ in range(2)]
@@ -111,45 +115,54 @@ class StatusMachine(RuleBasedStateMachine):
         return name
 
     @rule(name=names, total=st.integers(0, _LARGEST), hours=st.integers(0, 2))
-    def start(self, name: str, total: int, hours: int) -> None:
+    def start(self, name: str, total: int, hours: int, *, now: bool = False) -> None:
         """Seal and start, now or later, perhaps with another total than before."""
         due = _DUE + timedelta(hours=hours) if hours else None
         self.agree(
-            lambda: self.models[name].start(total, hours),
-            self.client.start_campaign(campaign_id=name, total=total, start_time=due),
+            lambda: self.models[name].start(total, hours, now=now),
+            self.client.start_campaign(
+                campaign_id=name, total=total, start_time=due, start_now=now
+            ),
         )
 
-    @rule(name=names, hours=st.integers(0, 1))
-    def start_again(self, name: str, hours: int) -> None:
-        """Start what may be scheduled or started already."""
-        self.start(name, self.models[name].total or 1, hours)
+    @rule(name=names, hours=st.sampled_from([0, 1, 2, None]))
+    def start_again(self, name: str, hours: int | None) -> None:
+        """Start what may be scheduled or started already; None: now."""
+        self.start(name, self.models[name].total or 1, hours or 0, now=hours is None)
 
-    @rule(name=names, wanted=st.sampled_from([State.PAUSED, State.SENDING, State.CANCELLED]))
-    def change(self, name: str, wanted: State) -> None:
-        """Pause, resume or cancel."""
+    def given(self, name: str, revision: str) -> tuple[int, bool]:
+        """Return a revision to give, and whether it is the current one or none."""
+        revisions = self.revisions[name]
+        current = revisions[self.models[name].version]
+        number = {"": 0, "current": current, "stale": min(revisions.values())}[revision]
+        return number, number in {0, current}
+
+    @rule(
+        name=names,
+        wanted=st.sampled_from([State.PAUSED, State.SENDING, State.CANCELLED]),
+        revision=_known,
+    )
+    def change(self, name: str, wanted: State, revision: str = "") -> None:
+        """Pause, resume or cancel, perhaps knowing an older state."""
+        number, current = self.given(name, revision)
         call = {
             State.PAUSED: self.client.pause_campaign,
             State.SENDING: self.client.resume_campaign,
             State.CANCELLED: self.client.cancel_campaign,
         }[wanted]
-        self.agree(lambda: self.models[name].change(wanted), call(campaign_id=name))
-
-    @rule(
-        name=names,
-        force=st.booleans(),
-        dry_run=st.booleans(),
-        etag=st.sampled_from(["", "current", "stale"]),
-    )
-    def mark_complete(self, name: str, force: bool, dry_run: bool, etag: str) -> None:  # noqa: FBT001
-        """Complete by hand, perhaps by force, in a dry run, or knowing an older state."""
-        model, etags = self.models[name], self.etags[name]
-        given = {"": "", "current": etags[model.version], "stale": min(etags.values())}[etag]
         self.agree(
-            lambda: model.mark_complete(
-                force=force, dry_run=dry_run, current=given in {"", etags[model.version]}
-            ),
+            lambda: self.models[name].change(wanted, current=current),
+            call(campaign_id=name, revision=number),
+        )
+
+    @rule(name=names, force=st.booleans(), dry_run=st.booleans(), revision=_known)
+    def mark_complete(self, name: str, force: bool, dry_run: bool, revision: str) -> None:  # noqa: FBT001
+        """Complete by hand, perhaps by force, in a dry run, or knowing an older state."""
+        number, current = self.given(name, revision)
+        self.agree(
+            lambda: self.models[name].mark_complete(force=force, dry_run=dry_run, current=current),
             self.client.mark_complete(
-                campaign_id=name, reason="x", force=force, dry_run=dry_run, etag=given
+                campaign_id=name, reason="x", force=force, dry_run=dry_run, revision=number
             ),
         )
 
@@ -162,6 +175,11 @@ class StatusMachine(RuleBasedStateMachine):
     def report_one(self, number: int, name: str, given: Any) -> None:
         """Report one frame."""
         self.report([(number, name, given)], together=False)
+
+    @rule(reported=st.dictionaries(names, rows, min_size=1, max_size=3))
+    def report_batch(self, reported: dict[str, Any]) -> None:
+        """Report results of several campaigns in one call, each applied or refused."""
+        self.run(batch_reported(self.client, self.models, reported))
 
     @rule(name=names, outcome=outcomes)
     def report_the_rest(self, name: str, outcome: int) -> None:
@@ -269,9 +287,10 @@ class StatusMachine(RuleBasedStateMachine):
             assert campaign.state == STATES[model.state]
             assert (campaign.sealed, campaign.total) == (model.total is not None, model.total or 0)
             assert {key: getattr(campaign, key) for key in model.counters} == model.counters
-            etags = self.etags.setdefault(name, {})
-            assert etags.setdefault(model.version, campaign.etag) == campaign.etag
-            assert len(set(etags.values())) == len(etags), "an etag came again"
+            revisions = self.revisions.setdefault(name, {})
+            assert revisions.setdefault(model.version, campaign.revision) == campaign.revision
+            assert campaign.revision == max(revisions.values()), "S16"
+            assert len(set(revisions.values())) == len(revisions), "S16"
             assert campaign.HasField("complete_time") == (model.state is State.COMPLETED), "S5"
             if model.state is State.COMPLETED:
                 time = self.complete_times.setdefault(name, campaign.complete_time)

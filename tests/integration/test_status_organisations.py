@@ -22,7 +22,7 @@ _CALLS: list[tuple[str, Callable[[str], Any]]] = [
     ("MarkComplete", lambda name: pb.MarkCompleteRequest(campaign_id=name)),
     (
         "MarkComplete",
-        lambda name: pb.MarkCompleteRequest(campaign_id=name, force=True, reason="x", etag='"1"'),
+        lambda name: pb.MarkCompleteRequest(campaign_id=name, force=True, reason="x", revision=1),
     ),
     ("RepairCampaigns", lambda name: pb.RepairCampaignsRequest(campaign_id=name)),
     ("ExplainCampaign", lambda name: pb.ExplainCampaignRequest(campaign_id=name)),

@@ -16,7 +16,8 @@ from integration.databases import Database
 from integration.status_support import check_invariants
 from service_runtime.caller import Caller
 from service_runtime.database import Store
-from status_service.campaigns import lifecycle
+from status_service.campaigns import lifecycle, registration
+from status_service.campaigns.types import NewCampaign, StartOrder
 from status_service.domain import Outcome, State
 from status_service.migrations import MIGRATIONS
 from status_service.recording import ledger
@@ -141,10 +142,8 @@ def _report(
     ]
 
     def prepared(connection: sa.Connection) -> None:
-        lifecycle.create(
-            connection, books.caller, campaign_id=name, request_id="", display_name="", channel=""
-        )
-        lifecycle.start(connection, books.caller, name, total=total, start_time=None)
+        registration.create(connection, books.caller, NewCampaign(name))
+        lifecycle.start(connection, books.caller, name, StartOrder(total))
 
     books.write(prepared)
     for batch in [parsed] if together else [[frame] for frame in parsed]:
@@ -157,24 +156,20 @@ def _report(
 
 
 def test_a_transaction_takes_as_many_campaigns_as_there_are(tables: Database) -> None:
-    """Many small campaigns at once, more than a statement takes, are all completed by it."""
+    """Many small campaigns at once, more than a statement takes, are all completed by it.
+
+    Their stored results are found, too: the same batch again changes nothing.
+    """
     names = [f"campaign-{number}" for number in range(600)]
 
     def prepared(connection: sa.Connection) -> None:
         for name in names:
-            lifecycle.create(
-                connection,
-                books.caller,
-                campaign_id=name,
-                request_id="",
-                display_name="",
-                channel="",
-            )
-            lifecycle.start(connection, books.caller, name, total=2, start_time=None)
+            registration.create(connection, books.caller, NewCampaign(name))
+            lifecycle.start(connection, books.caller, name, StartOrder(2))
 
     with closing(Books(tables)) as books:
         books.write(prepared)
-        for sequence in (1, 2):
+        for sequence, new in ((1, 1), (1, 0), (2, 1)):
             frames = [
                 Frame(books.key(name), "tester", ResultColumns.of([result(sequence, Outcome.SENT)]))
                 for name in names
@@ -182,6 +177,8 @@ def test_a_transaction_takes_as_many_campaigns_as_there_are(tables: Database) ->
             recorded = books.write(
                 lambda connection, frames=frames: ledger.record(connection, frames)
             )
+            counts = {(receipt.new, receipt.duplicate) for receipt in recorded.receipts}
+            assert counts == {(new, 1 - new)}
         assert [receipt.state for receipt in recorded.receipts] == [State.COMPLETED] * len(names)
         assert len(recorded.completed) == len(names)
         books.check()

@@ -32,7 +32,8 @@ from integration.status_support import (
 )
 from service_runtime.caller import Caller
 from service_runtime.database import Store
-from status_service.campaigns import lifecycle, mark_complete, repair
+from status_service.campaigns import lifecycle, mark_complete, registration, repair
+from status_service.campaigns.types import NewCampaign, StartOrder
 from status_service.domain import Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, TransitionNotAllowedError
 from status_service.migrations import MIGRATIONS
@@ -157,10 +158,8 @@ def _racers(database: Database, number: int) -> Iterator[Callable[[int], None]]:
     def race(number: int) -> None:
         name = f"race-{number}"
         with engines[0].begin() as connection:
-            lifecycle.create(
-                connection, _CALLER, campaign_id=name, request_id="", display_name="", channel=""
-            )
-            lifecycle.start(connection, _CALLER, name, total=_BATCHES, start_time=None)
+            registration.create(connection, _CALLER, NewCampaign(name))
+            lifecycle.start(connection, _CALLER, name, StartOrder(_BATCHES))
         works = _works(name)
         # Whoever is called first is first more often than not.
         turned = works[number % len(works) :] + works[: number % len(works)]
@@ -192,7 +191,7 @@ def _works(name: str) -> list[Callable[[sa.Connection], object]]:
         reason="",
         force=False,
         dry_run=False,
-        etag="",
+        revision=0,
     )
     mend = partial(repair.repair, key=key, stall_threshold=timedelta(minutes=5), actor="racer")
     pause, resume = (

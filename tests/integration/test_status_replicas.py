@@ -73,7 +73,7 @@ def notified_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def polled_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no notification come, as if each were lost."""
     monkeypatch.setattr(
-        database_listener._Follower, "_note_change", lambda _self, _notification: None
+        database_listener._Listener, "_note_change", lambda _self, _notification: None
     )
     monkeypatch.setattr("status_service.live.watch._POLL", _NEVER)
 

@@ -157,7 +157,10 @@ async def test_a_frame_that_can_not_be_applied_leaves_the_others_alone(status: S
         assert stream.rejections == expected
         assert stream.counts == (1, 0, 0)
         assert all(
-            rejection.message for response in stream.responses for rejection in response.rejections
+            refused.rejection.message
+            and refused.rejection.retryable is (refused.rejection.reason == "CAMPAIGN_NOT_SEALED")
+            for response in stream.responses
+            for refused in response.rejections
         )
     rows = [row.sequence async for row in status.client.list_results(campaign_id="a")]
     assert rows == [7]

@@ -10,6 +10,7 @@ _SQLITE = "service_runtime/sqlite.py"
 
 _STREAMS = "tests/integration/test_status_streams.py"
 _PROPERTIES = "tests/integration/test_status_properties.py"
+_ORDER = "tests/unit/test_status_order.py"
 _PROCESS = "tests/acceptance/test_status_process.py"
 _STORE = "tests/unit/test_runtime_database.py"
 
@@ -61,7 +62,7 @@ RESULT_BUGS = (
     Mutant(
         name="swallowed-update-error",
         invariant="S15",
-        bug="A write that failed is logged, and its frames are acknowledged all the same.",
+        bug="A write that failed is logged, but its frames are acknowledged.",
         seen="listmonk `pipe.go`, Billionmail/BillionMail #368",
         edits=(
             Edit(
@@ -96,10 +97,24 @@ RESULT_BUGS = (
         edits=(
             Edit(
                 "status_service/grpc_api/result_stream.py",
-                "            self._changes.add(key, self._on_change)\n",
+                "            self._notifier.add(key, self._on_change)\n",
                 "",
             ),
         ),
         test=f"{_STREAMS}::test_a_frame_without_results_subscribes_the_stream",
+    ),
+    Mutant(
+        name="last-state-heard-wins",
+        invariant="S16",
+        bug="A stream believes whatever state came last: a paused campaign is sent on.",
+        seen="Closeout itself, before states had a revision beside them",
+        edits=(
+            Edit(
+                "status_service/grpc_api/result_stream.py",
+                "        if before is None or known.revision > before.revision:\n",
+                "        if before is None or known != before:\n",
+            ),
+        ),
+        test=f"{_ORDER}::test_s16_a_late_receipt_does_not_bring_an_older_state_back",
     ),
 )

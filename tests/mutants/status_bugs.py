@@ -12,6 +12,7 @@ _WRITER = "status_service/recording/group_commit.py"
 _FIRST_VERSION = "status_service/migrations/versions/v0001_ledger.py"
 
 _CALLS = "tests/integration/test_status_calls.py"
+_SCHEDULES = "tests/integration/test_status_schedules.py"
 _STREAMS = "tests/integration/test_status_streams.py"
 _PROPERTIES = "tests/integration/test_status_properties.py"
 _REPLICAS = "tests/integration/test_status_replicas.py"
@@ -31,8 +32,10 @@ COMPLETION_BUGS = (
             ),
             Edit(
                 _LEDGER,
-                "            recorded.note(campaign, state_before=locked[key].state)\n",
-                "            recorded.note(campaign, state_before=locked[key].state)\n"
+                "            recorded.note("
+                "campaign, state_before=locked[key].state, reporter=reporter)\n",
+                "            recorded.note("
+                "campaign, state_before=locked[key].state, reporter=reporter)\n"
                 "            for part in merged.changed:\n"
                 "                given = [(campaign.campaign, part)]\n"
                 "                upsert(connection, given, now, all_new=merged.all_new)\n",
@@ -65,8 +68,9 @@ COMPLETION_BUGS = (
                 "                for change in recorded.changes:\n"
                 "                    await self._store.write(\n"
                 "                        lambda c, key=change.key: ledger.settle(\n"
-                "                            c, ledger.lock_one(c, key), ledger.Counters(),\n"
-                "                            now=ledger.read_clock(c), cause=Cause.USER, actor=''\n"
+                "                            c, (row := ledger.lock_one(c, key)),\n"
+                "                            ledger.Counters(), now=row.now,\n"
+                "                            cause=Cause.USER, actor=''\n"
                 "                        )\n"
                 "                    )\n",
             ),
@@ -118,14 +122,15 @@ COMPLETION_BUGS = (
         edits=(
             Edit(
                 _CAMPAIGNS,
-                "        raise CampaignSealedError("
-                "campaign_id, sealed=campaign.total, given=total)\n",
-                "        campaign = connection.execute(\n"
-                "            sa.update(campaigns)\n"
-                "            .where(campaigns.c.campaign == campaign.campaign)\n"
-                "            .values(total=total)\n"
-                "            .returning(campaigns)\n"
-                "        ).one()\n",
+                "            raise CampaignSealedError("
+                "campaign_id, sealed=campaign.total, given=order.total)\n",
+                "            after = connection.execute(\n"
+                "                sa.update(campaigns)\n"
+                "                .where(campaigns.c.campaign == campaign.campaign)\n"
+                "                .values(total=order.total)\n"
+                "                .returning(campaigns)\n"
+                "            ).one()\n"
+                "            return Changed(after, transitioned=False, before=campaign)\n",
             ),
         ),
         test=f"{_CALLS}::test_another_total_than_the_sealed_one_is_refused",
@@ -149,7 +154,7 @@ COMPLETION_BUGS = (
     Mutant(
         name="two-events",
         invariant="S4",
-        bug="What comes after a completion is told as another completion.",
+        bug="What comes after a completion is announced as another completion.",
         seen="sidekiq/sidekiq #6852, bensheldon/good_job #832",
         edits=(
             Edit(
@@ -194,6 +199,20 @@ COMPLETION_BUGS = (
             ),
         ),
         test=f"{_CALLS}::test_s6_nothing_leads_out_of_completed",
+    ),
+    Mutant(
+        name="repeat-starts-early",
+        invariant="API",
+        bug="A start that is repeated, without the time, sends a scheduled campaign at once.",
+        seen="Closeout itself, before its contract was fixed",
+        edits=(
+            Edit(
+                "status_service/domain.py",
+                "(state is State.SCHEDULED and (other_time or start_now))",
+                "(state is State.SCHEDULED and (other_time or start_time is None))",
+            ),
+        ),
+        test=f"{_SCHEDULES}::test_s17_a_repeated_start_never_sends_a_scheduled_campaign_early",
     ),
 )
 

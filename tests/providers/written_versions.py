@@ -1,9 +1,14 @@
-"""Database versions that a test writes."""
+"""Database versions that a test writes, and databases of the first version."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+
+from service_runtime.database import open_engines
 from service_runtime.migrations import Migrations
 
 #: The first version: one table.
@@ -23,6 +28,18 @@ down_revision = {before!r}
 def upgrade(op):
 {body}
 """
+
+
+def make_first_version(url: str, migrations: Migrations) -> None:
+    """Make an empty database as the first version did, without a note of the version."""
+    scripts = ScriptDirectory(migrations.folder)
+    first = scripts.get_revision(str(scripts.get_base()))
+    engines = open_engines(url, holder="test")
+    try:
+        with engines.writer.begin() as connection:
+            first.module.upgrade(Operations(MigrationContext.configure(connection)))
+    finally:
+        engines.close()
 
 
 def written(folder: Path, *bodies: str) -> Migrations:

@@ -25,6 +25,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--minutes", type=float, default=10, help="for each number of replicas")
     parser.add_argument("--replicas", type=int, nargs="+", default=[2, 4], help="default: 2 4")
     parser.add_argument("--rounds", type=int, default=10_000, help="races on each database, or 0")
+    parser.add_argument(
+        "--order-rounds", type=int, default=2_000, help="of calls that meet, on each database, or 0"
+    )
     parser.add_argument("--seed", type=int, help="the seed of an earlier run; default: a new one")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
@@ -39,11 +42,18 @@ def main(arguments: Sequence[str]) -> int:
         holds &= report.holds
     if options.rounds:
         print(f"{options.rounds:,} races on each database", flush=True)
-        races = "tests/integration/test_status_races.py"
-        command = [sys.executable, "-m", "pytest", "-q", races, f"--race-rounds={options.rounds}"]
-        holds &= subprocess.run(command, cwd=_ROOT, check=False).returncode == 0  # noqa: S603 - our own tests
+        holds &= _passes("test_status_races.py", f"--race-rounds={options.rounds}")
+    if options.order_rounds:
+        print(f"{options.order_rounds:,} rounds of calls that meet, on each database", flush=True)
+        holds &= _passes("test_order_races.py", f"--order-rounds={options.order_rounds}")
     print("All invariants hold." if holds else f"VIOLATIONS FOUND. Repeat with: --seed {seed}")
     return 0 if holds else 1
+
+
+def _passes(test: str, rounds: str) -> bool:
+    """Run an integration test with so many rounds; return whether it passes."""
+    command = [sys.executable, "-m", "pytest", "-q", f"tests/integration/{test}", rounds]
+    return subprocess.run(command, cwd=_ROOT, check=False).returncode == 0  # noqa: S603 - our own tests
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import grpc
@@ -14,23 +16,56 @@ from closeout import errors
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    RpcErrors = Callable[..., grpc.RpcError]
 
-def rpc_error(
-    code: grpc.StatusCode, message: str = "no", details: tuple[Message, ...] = ()
-) -> grpc.aio.AioRpcError:
-    packed = []
-    for detail in details:
-        packed.append(any_pb2.Any())
-        packed[-1].Pack(detail)
-    status = status_pb2.Status(code=code.value[0], message=message, details=packed)
-    trailing = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
-    return grpc.aio.AioRpcError(
-        code, grpc.aio.Metadata(), trailing if details else grpc.aio.Metadata(), message
-    )
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class BlockingRpcError(grpc.RpcError):
+    """What a blocking call raises, as far as its caller may know it: gRPC hides its class."""
+
+    def __init__(self, code: grpc.StatusCode, message: str, trailing: bytes | None) -> None:
+        super().__init__()
+        self._code, self._message, self._trailing = code, message, trailing
+
+    def code(self) -> grpc.StatusCode:
+        """The canonical code."""
+        return self._code
+
+    def details(self) -> str:
+        """The text."""
+        return self._message
+
+    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:  # type: ignore[override]
+        """The metadata after the answer, as pairs."""
+        return () if self._trailing is None else ((_DETAILS_KEY, self._trailing),)
+
+
+@pytest.fixture(params=["asyncio", "blocking"])
+def rpc_error(request: pytest.FixtureRequest) -> RpcErrors:
+    """Return what makes the error that a call of either kind raises."""
+
+    def make(
+        code: grpc.StatusCode, message: str = "no", details: tuple[Message, ...] = ()
+    ) -> grpc.RpcError:
+        packed = []
+        for detail in details:
+            packed.append(any_pb2.Any())
+            packed[-1].Pack(detail)
+        status = status_pb2.Status(code=code.value[0], message=message, details=packed)
+        trailing = status.SerializeToString() if details else None
+        if request.param == "blocking":
+            return BlockingRpcError(code, message, trailing)
+        pairs = [] if trailing is None else [(_DETAILS_KEY, trailing)]
+        return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*pairs), message)
+
+    return make
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name != "OK"])
-def test_every_code_has_an_exception_of_its_own(code: grpc.StatusCode) -> None:
+def test_every_code_has_an_exception_of_its_own(
+    rpc_error: RpcErrors, code: grpc.StatusCode
+) -> None:
     """A failure with any canonical code becomes a ClientError that carries the code."""
     error = errors.from_rpc_error(rpc_error(code, "the text"))
     assert isinstance(error, errors.ClientError)
@@ -44,7 +79,7 @@ def test_no_two_codes_share_an_exception() -> None:
     assert len(set(errors.BY_CODE.values())) == len(errors.BY_CODE) == len(grpc.StatusCode) - 1
 
 
-def test_details_of_the_service_are_unpacked() -> None:
+def test_details_of_the_service_are_unpacked(rpc_error: RpcErrors) -> None:
     """Reason, metadata, field violations and the time to wait are attributes."""
     delay = duration_pb2.Duration(seconds=1, nanos=500_000_000)
     violation = error_details_pb2.BadRequest.FieldViolation(field="total", description="negative")
@@ -65,9 +100,20 @@ def test_details_of_the_service_are_unpacked() -> None:
     assert error.retry_after_seconds == pytest.approx(1.5)
 
 
-def test_an_error_without_text_is_named_by_its_code() -> None:
+def test_an_error_without_text_is_named_by_its_code(rpc_error: RpcErrors) -> None:
     """The message is never empty."""
     error = errors.from_rpc_error(rpc_error(grpc.StatusCode.DEADLINE_EXCEEDED, ""))
     assert str(error) == "deadline exceeded"
     assert error.reason == ""
     assert error.retry_after_seconds is None
+
+
+def test_an_error_travels_between_processes() -> None:
+    """A queue of tasks that pickles the failure of a task keeps what it says."""
+    error = errors.FailedPreconditionError(
+        "no", reason="CAMPAIGN_NOT_SEALED", metadata={"a": "b"}, retry_after_seconds=2.0
+    )
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own error
+    assert type(copy) is errors.FailedPreconditionError
+    assert str(copy) == "no"
+    assert vars(copy) == vars(error)

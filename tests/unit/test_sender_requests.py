@@ -60,8 +60,8 @@ async def test_an_unknown_channel_is_told_what_is_installed() -> None:
         ({"display_name": "x" * 201}, "display_name"),
         ({"channel": ""}, "channel"),
         ({"request_id": "no"}, "request_id"),
-        ({"options": pb.DeliveryOptions(window=10_001)}, "options.window"),
-        ({"options": pb.DeliveryOptions(window=-1)}, "options.window"),
+        ({"options": pb.DeliveryOptions(max_in_flight=10_001)}, "options.window"),
+        ({"options": pb.DeliveryOptions(max_in_flight=-1)}, "options.window"),
         ({"options": pb.DeliveryOptions(max_attempts=101)}, "options.max_attempts"),
         ({"options": pb.DeliveryOptions(guarantee=9)}, "options.guarantee"),
         ({"options": pb.DeliveryOptions(retry_backoff={"seconds": 3601})}, "options.retry_backoff"),
@@ -92,7 +92,7 @@ def test_the_digest_of_content_leaves_options_out() -> None:
     """A repeated create is told by all it says, a key only by what is sent (S12)."""
     first = requests.new_campaign(request(), "default", NullChannel())
     named = requests.new_campaign(request(display_name="n"), "default", NullChannel())
-    other = requests.new_campaign(request(content=pb.Content(text="t")), "default", NullChannel())
+    other = requests.new_campaign(request(body=pb.EmailContent(text="t")), "default", NullChannel())
     assert first.content_digest == named.content_digest != other.content_digest
     assert len({first.request_digest, named.request_digest, other.request_digest}) == 3
 

@@ -1,4 +1,4 @@
-"""The rules of campaigns, exhaustively: states, outcomes, diagnosis."""
+"""The rules of campaigns, exhaustively: states, starts, outcomes, diagnosis."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from closeout.status.v1 import status_pb2 as pb
 from status_service.domain import (
     ALLOWED,
     OPEN,
+    START_TOLERANCE,
     TERMINAL,
     Cause,
     Counters,
     Diagnosis,
     Outcome,
+    Start,
     State,
+    decide_start,
     diagnose,
     sources,
 )
@@ -141,3 +144,79 @@ def test_what_a_machine_mends_and_what_needs_a_person() -> None:
         Diagnosis.STALLED,
         Diagnosis.NEVER_STARTED,
     }
+
+
+_NOW = datetime(2027, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+#: Times around now: too late, just not too late, now, later, another one later.
+_TIMES = [
+    _NOW - START_TOLERANCE - _MICROSECOND,
+    _NOW - START_TOLERANCE,
+    _NOW,
+    _NOW + _MICROSECOND,
+    _NOW + timedelta(days=1),
+]
+_STARTS = [
+    (state, same_total, schedule_time, start_time, start_now)
+    for state, same_total, schedule_time, start_time, start_now in itertools.product(
+        State, [True, False], [None, *_TIMES], [None, *_TIMES], [False, True]
+    )
+    if not (start_now and start_time)
+]
+
+
+def _start_by_the_contract(  # noqa: PLR0911 - one for each sentence
+    state: State,
+    same_total: bool,  # noqa: FBT001
+    schedule_time: datetime | None,
+    start_time: datetime | None,
+    start_now: bool,  # noqa: FBT001
+) -> Start:
+    """Answer as the comment of StartCampaign in status.proto says, sentence by sentence."""
+    given = start_time is not None
+    if given and start_time < _TIMES[1] and start_time != schedule_time:
+        return Start.TOO_LATE
+    if state is State.CANCELLED:
+        return Start.CANCELLED
+    if not same_total:
+        return Start.OTHER_TOTAL
+    match state:
+        case State.DRAFT:
+            return Start.LATER if start_time in _TIMES[3:] else Start.NOW
+        case State.SCHEDULED if start_now:
+            return Start.NOW
+        case State.SCHEDULED if not given or start_time == schedule_time:
+            return Start.NOTHING
+        case State.SCHEDULED:
+            return Start.MOVED if start_time in _TIMES[3:] else Start.NOW
+    return Start.OTHER_TIME if given and start_time != schedule_time else Start.NOTHING
+
+
+def test_s17_each_start_is_what_the_contract_says() -> None:
+    """In each state, for each time stored and requested: it is moved or started as asked only."""
+    for state, same_total, schedule_time, start_time, start_now in _STARTS:
+        decision = decide_start(
+            state=state,
+            same_total=same_total,
+            schedule_time=schedule_time,
+            start_time=start_time,
+            start_now=start_now,
+            now=_NOW,
+        )
+        expected = _start_by_the_contract(state, same_total, schedule_time, start_time, start_now)
+        assert decision is expected, (state, same_total, schedule_time, start_time, start_now)
+
+
+def test_s17_a_repeated_call_never_starts_a_scheduled_campaign() -> None:
+    """Whatever scheduled it, the same call again, or one without a time, changes nothing."""
+    for start_time in _TIMES[3:]:
+        for requested in (None, start_time):
+            decision = decide_start(
+                state=State.SCHEDULED,
+                same_total=True,
+                schedule_time=start_time,
+                start_time=requested,
+                start_now=False,
+                now=_NOW + timedelta(days=9),
+            )
+            assert decision is Start.NOTHING

@@ -97,7 +97,7 @@ class CampaignFile:
     name: str
     campaign_id: str
     channel: str
-    content: pb.Content
+    content: pb.EmailContent
     options: pb.DeliveryOptions
     templates: dict[str, Template] = field(default_factory=dict)
 
@@ -159,12 +159,14 @@ def _templates(path: Path, content: dict[str, Any]) -> dict[str, Template]:
     return templates
 
 
-def _content(path: Path, content: dict[str, Any], templates: dict[str, Template]) -> pb.Content:
+def _content(
+    path: Path, content: dict[str, Any], templates: dict[str, Template]
+) -> pb.EmailContent:
     headers = content.get("headers", {})
     for name, value in headers.items():
         if not isinstance(value, str):
             raise _wrong(path, f"[content.headers] {name} must be a text, not {value!r}")
-    made = pb.Content(
+    made = pb.EmailContent(
         **{key: template.text for key, template in templates.items()},
         reply_to=content.get("reply_to", ""),
         headers=headers,
@@ -187,12 +189,14 @@ def _options(path: Path, options: dict[str, Any]) -> pb.DeliveryOptions:
         value = options.get(key, 0)
         if not 0 <= value <= _MAX_INT32:
             raise _wrong(path, f"[options] {key} must not be {value}")
-        setattr(made, key, value)
+    made.max_in_flight = options.get("window", 0)
+    if "max_attempts" in options:
+        made.retry.max_attempts = options["max_attempts"]
     backoff = options.get("retry_backoff_seconds")
     if backoff is not None:
         if not 0 <= backoff <= _MAX_BACKOFF_SECONDS:
             raise _wrong(path, f"[options] retry_backoff_seconds must not be {backoff}")
-        made.retry_backoff.CopyFrom(duration(timedelta(seconds=backoff)))
+        made.retry.initial_backoff.CopyFrom(duration(timedelta(seconds=backoff)))
     return made
 
 

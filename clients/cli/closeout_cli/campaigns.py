@@ -198,13 +198,11 @@ def _delivery_lines(
         return
     phase = enum_name(sender_pb2.GetDeliveryResponse.Phase, delivery.phase)
     text = (
-        f"{phase}, {delivery.total} messages in {len(delivery.shards)} shards,"
+        f"{phase}, {delivery.total} messages in {delivery.shards} shards,"
         f" {delivery.in_doubt} in doubt, {delivery.deferred} waiting for another try,"
         f" {delivery.unreported} not reported yet"
     )
     yield "delivery", text
-    if delivery.problem:
-        since = (
-            f" (since {ago(delivery.problem_time)})" if delivery.HasField("problem_time") else ""
-        )
-        yield "waits for", f"{delivery.problem}{since}"
+    for problem in delivery.problems:
+        since = f" (since {ago(problem.since_time)})" if problem.HasField("since_time") else ""
+        yield "waits for", f"{problem.summary}{since}"

@@ -195,7 +195,7 @@ async def _create(
             campaign_id=campaign_id,
             display_name=file.name,
             channel=file.channel,
-            content=file.content,
+            body=file.content,
             options=file.options,
             validate_only=preview_recipient is not None,
             preview_recipient=preview_recipient,

@@ -136,8 +136,9 @@ async def _say_problems(sender: SenderClient, campaign_id: str) -> None:
             delivery = await sender.get_delivery(campaign_id=campaign_id)
         except ClientError:
             continue  # another sender's campaign, or it is away: the counters tell
-        if delivery.problem != said:
-            said = delivery.problem
+        problem = "; ".join(problem.summary for problem in delivery.problems)
+        if problem != said:
+            said = problem
             say(f"the sender waits: {said}" if said else "the sender goes on")
 
 

@@ -1,8 +1,8 @@
 """Typed Python clients of Closeout, and the code generated from its contract.
 
-:mod:`closeout.aio` has the clients. :mod:`closeout.status.v1` and
-:mod:`closeout.sender.v1` have the messages. A call that fails raises one of the
-errors below.
+:class:`StatusClient` and :class:`SenderClient` block; those for asyncio are in
+:mod:`closeout.aio`. :mod:`closeout.status.v1` and :mod:`closeout.sender.v1` have the
+messages. A call that fails raises one of the errors below.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from closeout.errors import (
     UnknownError,
     from_rpc_error,
 )
+from closeout.sync import SenderClient, StatusClient
 
 __all__ = [
     "AbortedError",
@@ -42,6 +43,8 @@ __all__ = [
     "OutOfRangeError",
     "PermissionDeniedError",
     "ResourceExhaustedError",
+    "SenderClient",
+    "StatusClient",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",

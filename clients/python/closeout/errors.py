@@ -7,13 +7,13 @@ text. The gRPC error itself is in ``__cause__``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf import any_pb2
 
@@ -173,8 +173,12 @@ BY_CODE: dict[grpc.StatusCode, type[ClientError]] = {
 }
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> ClientError:
-    """Return the exception for what a gRPC call raised; raise it ``from error``."""
+def from_rpc_error(error: grpc.RpcError) -> ClientError:
+    """Return the exception for what a gRPC call raised; raise it ``from error``.
+
+    Args:
+        error: what the call raised, ``grpc.aio.AioRpcError`` or its blocking counterpart.
+    """
     kind = BY_CODE[error.code()]
     info = error_details_pb2.ErrorInfo()
     request = error_details_pb2.BadRequest()
@@ -194,8 +198,10 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ClientError:
     )
 
 
-def _details(error: grpc.aio.AioRpcError) -> list[any_pb2.Any]:
-    for key, value in error.trailing_metadata() or ():
+def _details(error: grpc.RpcError) -> list[any_pb2.Any]:
+    # Pairs, whichever of gRPC's two types they come in.
+    pairs = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    for key, value in pairs:
         if key == _DETAILS_KEY and isinstance(value, bytes):
             return list(status_pb2.Status.FromString(value).details)
     return []

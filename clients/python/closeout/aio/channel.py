@@ -1,97 +1,69 @@
-"""The gRPC channel every client of ours uses."""
+"""The asyncio channel of a client: connection, calls, pages, streams, errors.
+
+``closeout/sync/channel.py`` is the blocking counterpart: the same names, so that the
+clients of this package can be turned into blocking ones.
+"""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, TypeVar
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
 
+from closeout.connection import CHANNEL_OPTIONS, DEFAULT_TIMEOUT_SECONDS, grpc_target
 from closeout.errors import from_rpc_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from types import TracebackType
     from typing import Self
 
 C = TypeVar("C")
+R = TypeVar("R")
 
-#: Largest message taken or sent, bytes; the servers have the same.
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-#: Deadline of a call that reads or changes one campaign, seconds.
-DEFAULT_TIMEOUT_SECONDS = 10.0
-
-# Every call may be repeated, so UNAVAILABLE is tried again. The two streams of
-# their caller's making are not: their callers know what was acknowledged. A
-# timeout in this configuration fires at random: deadlines go with each call.
-_SERVICE_CONFIG: dict[str, Any] = {
-    # Of several addresses all are used, and one that does not answer is passed over.
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "methodConfig": [
-        {
-            "name": [
-                {"service": "closeout.status.v1.StatusService"},
-                {"service": "closeout.sender.v1.SenderService"},
-            ],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        },
-        {
-            "name": [
-                {"service": "closeout.status.v1.StatusService", "method": "ReportResults"},
-                {"service": "closeout.sender.v1.SenderService", "method": "UploadRecipients"},
-            ],
-        },
-    ],
-}
-
-_OPTIONS: list[tuple[str, Any]] = [
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A peer that vanished without a word is noticed after 30 s and 10 s more.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    # A restarted service is found again within seconds, not minutes.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    # A new channel tries at once, and does not wait for what another one learned.
-    ("grpc.use_local_subchannel_pool", 1),
-    # The proxy of the environment is for the web, not for services next door.
-    ("grpc.enable_http_proxy", 0),
-]
+#: The channel that a caller can lend to a client.
+Channel: TypeAlias = grpc.aio.Channel
+#: What a call takes a stream of requests from.
+Source: TypeAlias = Iterable[R] | AsyncIterable[R]
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
-    """Return a channel to ``target``; connects when used.
+def open_channel(target: str) -> Channel:
+    """Return a channel to ``target``; it connects when it is used.
 
-    Call it inside the event loop that is going to use it.
+    Call it inside the event loop that uses the channel.
 
     Args:
         target: an address, as in ``127.0.0.1:50051``; a name that resolves to several,
             as in ``dns:///status:50051``; or several IPv4 addresses with commas between.
     """
-    several = "," in target and ":///" not in target
-    return grpc.aio.insecure_channel(f"ipv4:{target}" if several else target, options=_OPTIONS)
+    return grpc.aio.insecure_channel(grpc_target(target), options=CHANNEL_OPTIONS)
+
+
+async def each(source: Source[R]) -> AsyncIterator[R]:
+    """Yield what ``source`` has, asynchronous or not."""
+    if isinstance(source, AsyncIterable):
+        async for item in source:
+            yield item
+    else:
+        for item in source:
+            yield item
 
 
 class ChannelOwner:
-    """Base of the clients: a channel of its own, or one lent by the caller.
+    """Base of the clients: has a channel, its own or one lent by the caller.
+
+    Make it inside the event loop that uses it; close it, or use it as a context manager.
 
     Args:
-        target: an address, or a ready channel, which the client never closes.
+        target: an address (see :func:`open_channel`), or a ready channel, which the
+            client never closes.
         timeout_seconds: the deadline of each call that does not name another.
     """
 
     def __init__(
         self,
-        target: str | grpc.aio.Channel,
+        target: str | Channel,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
@@ -100,7 +72,7 @@ class ChannelOwner:
         self._timeout_seconds = timeout_seconds
 
     async def close(self) -> None:
-        """Close the channel, if it is the client's own; running calls are cancelled."""
+        """Close the channel if it is the client's own; running calls are cancelled."""
         if self._owned:
             await self._channel.close()
 
@@ -148,3 +120,58 @@ class ChannelOwner:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    async def _responses(
+        self, method: grpc.aio.UnaryStreamMultiCallable[Any, C], request: Any
+    ) -> AsyncGenerator[C, None]:
+        """Yield the responses of a stream without a deadline; closing it cancels the call.
+
+        Raises:
+            ClientError: the stream failed.
+        """
+        call = method(request)
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            call.cancel()
+
+    async def _send(
+        self,
+        method: grpc.aio.StreamUnaryMultiCallable[R, C],
+        requests: AsyncIterator[R],
+        timeout_seconds: float,
+    ) -> C:
+        """Send a stream of requests and return its one response.
+
+        An exception of ``requests`` cancels the call and is raised.
+
+        Raises:
+            ClientError: the call failed.
+        """
+        failure: list[Exception] = []
+
+        async def guarded() -> AsyncIterator[R]:
+            try:
+                async for request in requests:
+                    yield request
+            except Exception as error:
+                failure.append(error)
+                raise
+
+        # An iterator, not write(): when the server refuses the stream half way,
+        # write() puts INTERNAL in the place of its answer (grpc/grpc#36066).
+        call = method(guarded(), timeout=timeout_seconds)
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        except asyncio.CancelledError:
+            # gRPC answers an iterator that raises with a cancelled call.
+            if failure:
+                raise failure[0] from None
+            raise
+        finally:
+            call.cancel()

@@ -1,28 +1,22 @@
 """The client of the sender service.
 
-Every verb raises a :class:`closeout.errors.ClientError` when its call fails.
+Every call raises a :class:`closeout.errors.ClientError` when it fails.
 """
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING
 
-import grpc
-
-from closeout.aio.channel import DEFAULT_TIMEOUT_SECONDS, ChannelOwner
-from closeout.errors import from_rpc_error
+from closeout.aio.channel import Channel, ChannelOwner, Source, each
+from closeout.connection import DEFAULT_TIMEOUT_SECONDS
 from closeout.sender.v1 import sender_pb2 as pb
 from closeout.sender.v1.sender_pb2_grpc import SenderServiceStub
 from closeout.times import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
     from datetime import datetime
-
-    from closeout.sender.v1.sender_pb2_grpc import SenderServiceAsyncStub
 
 #: Deadline of calls that freeze or compile a whole campaign, seconds.
 CAMPAIGN_TIMEOUT_SECONDS = 60.0
@@ -33,9 +27,12 @@ MAX_BATCH = 1000
 
 
 class SenderClient(ChannelOwner):
-    """One verb for each rpc of ``closeout.sender.v1.SenderService``.
+    """One method for each rpc of ``closeout.sender.v1.SenderService``.
 
-    Make it inside a running event loop; close it, or use it as a context manager.
+    ::
+
+        async with SenderClient("127.0.0.1:50052") as sender:
+            delivery = await sender.get_delivery(campaign_id="welcome")
 
     Args:
         target: an address as in ``127.0.0.1:50052``, or a ready channel, which
@@ -45,33 +42,39 @@ class SenderClient(ChannelOwner):
 
     def __init__(
         self,
-        target: str | grpc.aio.Channel,
+        target: str | Channel,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         super().__init__(target, timeout_seconds=timeout_seconds)
-        self._stub: SenderServiceAsyncStub = SenderServiceStub(self._channel)
+        self._stub = SenderServiceStub(self._channel)
 
     async def create_campaign(
         self,
         *,
         channel: str,
-        content: pb.Content | None = None,
+        body: pb.EmailContent | pb.TextContent | pb.JsonContent | None = None,
         options: pb.DeliveryOptions | None = None,
         campaign_id: str = "",
         display_name: str = "",
         request_id: str = "",
+        labels: Mapping[str, str] | None = None,
         validate_only: bool = False,
         preview_recipient: pb.Recipient | None = None,
         timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
     ) -> pb.CreateCampaignResponse:
-        """Store content and options, and register the campaign as a DRAFT.
+        """Store what is sent and how, and register the campaign as a DRAFT.
 
-        Safe to repeat with the same ``campaign_id`` or ``request_id``. Without
-        either, the repeats of this one call are told apart from new ones.
+        With ``validate_only`` nothing is stored, and ``preview`` shows the message of
+        ``preview_recipient``. The field ``from`` of an e-mail is a keyword of Python:
+        set it by ``setattr(body, "from", ...)``.
+
+        Safe to repeat with the same ``campaign_id`` or ``request_id``. Without either,
+        the call makes a ``request_id``, so that its own retries create one campaign.
 
         Raises:
             AlreadyExistsError: the id is taken by other content.
+            FailedPreconditionError: the channel is not configured.
             InvalidArgumentError: a template is broken (its place is in
                 ``metadata``), there is no such channel, or a field is wrong.
             UnavailableError: the status service does not answer the sender.
@@ -80,12 +83,19 @@ class SenderClient(ChannelOwner):
             campaign_id=campaign_id,
             display_name=display_name,
             channel=channel,
-            content=content,
             options=options,
             request_id=request_id or ("" if campaign_id else str(uuid.uuid4())),
+            labels=labels,
             validate_only=validate_only,
             preview_recipient=preview_recipient,
         )
+        match body:
+            case pb.EmailContent():
+                request.email.CopyFrom(body)
+            case pb.TextContent():
+                request.text.CopyFrom(body)
+            case pb.JsonContent():
+                request.json.CopyFrom(body)
         return await self._call(self._stub.CreateCampaign, request, timeout_seconds)
 
     async def upload_recipients(
@@ -93,10 +103,10 @@ class SenderClient(ChannelOwner):
         *,
         campaign_id: str,
         upload_id: str,
-        batches: Iterable[Sequence[pb.Recipient]] | AsyncIterable[Sequence[pb.Recipient]],
+        batches: Source[Sequence[pb.Recipient]],
         timeout_seconds: float = UPLOAD_TIMEOUT_SECONDS,
     ) -> pb.UploadRecipientsResponse:
-        """Add the recipients, batch after batch, each of at most 1,000.
+        """Add the recipients, batch after batch, each of at most 1,000 and 4 MiB.
 
         Safe to repeat with the same ``upload_id`` and rows: what was taken before
         is passed over. An exception of ``batches`` ends the upload and is raised.
@@ -106,54 +116,42 @@ class SenderClient(ChannelOwner):
             InvalidArgumentError: a batch can't be taken.
             NotFoundError: there is no such campaign.
         """
-        failure: list[Exception] = []
 
         async def requests() -> AsyncIterator[pb.UploadRecipientsRequest]:
             first_row = 0
-            try:
-                async for recipients in _each(batches):
-                    yield pb.UploadRecipientsRequest(
-                        campaign_id=campaign_id,
-                        upload_id=upload_id,
-                        first_row=first_row,
-                        recipients=recipients,
-                    )
-                    first_row += len(recipients)
-            except Exception as error:
-                failure.append(error)
-                raise
+            async for recipients in each(batches):
+                yield pb.UploadRecipientsRequest(
+                    campaign_id=campaign_id,
+                    upload_id=upload_id,
+                    first_row=first_row,
+                    recipients=recipients,
+                )
+                first_row += len(recipients)
 
-        # An iterator, not write(): when the server refuses the upload half way,
-        # write() puts INTERNAL in the place of its answer (grpc/grpc#36066).
-        call = self._stub.UploadRecipients(requests(), timeout=timeout_seconds)
-        try:
-            return await call
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
-        except asyncio.CancelledError:
-            # gRPC answers an iterator that raises with a cancelled call.
-            if failure:
-                raise failure[0] from None
-            raise
-        finally:
-            call.cancel()
+        return await self._send(self._stub.UploadRecipients, requests(), timeout_seconds)
 
     async def start_campaign(
         self,
         *,
         campaign_id: str,
         start_time: datetime | None = None,
+        start_now: bool = False,
         timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
     ) -> pb.StartCampaignResponse:
         """Freeze the audience and start, now or at ``start_time`` (aware).
 
+        A campaign that is SCHEDULED keeps its time unless ``start_time`` names
+        another one or ``start_now`` is true.
+
         Raises:
-            FailedPreconditionError: the campaign is cancelled.
+            FailedPreconditionError: the campaign is cancelled, or started already
+                and ``start_time`` is another one.
+            InvalidArgumentError: ``start_time`` is more than a minute past.
             NotFoundError: there is no such campaign.
             UnavailableError: the status service does not answer the sender, which
                 starts the campaign by itself when it can.
         """
-        request = pb.StartCampaignRequest(campaign_id=campaign_id)
+        request = pb.StartCampaignRequest(campaign_id=campaign_id, start_now=start_now)
         if start_time is not None:
             request.start_time.CopyFrom(timestamp(start_time))
         return await self._call(self._stub.StartCampaign, request, timeout_seconds)
@@ -169,6 +167,23 @@ class SenderClient(ChannelOwner):
         request = pb.GetDeliveryRequest(campaign_id=campaign_id)
         return await self._call(self._stub.GetDelivery, request, timeout_seconds)
 
+    async def list_shards(
+        self,
+        *,
+        campaign_id: str,
+        page_size: int = 0,
+        timeout_seconds: float | None = None,
+    ) -> AsyncGenerator[pb.Shard, None]:
+        """Yield the shards of a campaign in order. The deadline is that of each page.
+
+        Raises:
+            NotFoundError: the sender has no such campaign.
+        """
+        request = pb.ListShardsRequest(campaign_id=campaign_id, page_size=page_size)
+        async for page in self._pages(self._stub.ListShards, request, timeout_seconds):
+            for shard in page.shards:
+                yield shard
+
     async def batch_get_recipients(
         self,
         *,
@@ -176,26 +191,14 @@ class SenderClient(ChannelOwner):
         sequences: Iterable[int],
         timeout_seconds: float | None = None,
     ) -> list[pb.RecipientEntry]:
-        """Return who the messages with ``sequences`` (1 to 1,000) go to, in order.
+        """Return who the messages with ``sequences`` (1 to 400) go to, in order.
 
         Sequences that the campaign does not have are left out.
 
         Raises:
-            InvalidArgumentError: none or more than 1,000 were asked for.
+            InvalidArgumentError: none or more than 400 were asked for.
             NotFoundError: the sender has no such campaign.
-            ResourceExhaustedError: the answer exceeds 4 MiB, which 400 never do.
         """
         request = pb.BatchGetRecipientsRequest(campaign_id=campaign_id, sequences=sequences)
         response = await self._call(self._stub.BatchGetRecipients, request, timeout_seconds)
         return list(response.recipients)
-
-
-async def _each(
-    batches: Iterable[Sequence[pb.Recipient]] | AsyncIterable[Sequence[pb.Recipient]],
-) -> AsyncIterator[Sequence[pb.Recipient]]:
-    if isinstance(batches, AsyncIterable):
-        async for batch in batches:
-            yield batch
-    else:
-        for batch in batches:
-            yield batch

@@ -22,58 +22,74 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from closeout.status.v1 import status_pb2 as closeout_dot_status_dot_v1_dot_status__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63loseout/sender/v1/sender.proto\x12\x12\x63loseout.sender.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x01\n\x07\x43ontent\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04html\x18\x03 \x01(\t\x12\x0c\n\x04\x66rom\x18\x04 \x01(\t\x12\x10\n\x08reply_to\x18\x05 \x01(\t\x12\x18\n\x10list_unsubscribe\x18\x06 \x01(\t\x12\x39\n\x07headers\x18\x07 \x03(\x0b\x32(.closeout.sender.v1.Content.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf8\x01\n\x0f\x44\x65liveryOptions\x12@\n\tguarantee\x18\x01 \x01(\x0e\x32-.closeout.sender.v1.DeliveryOptions.Guarantee\x12\x0e\n\x06window\x18\x02 \x01(\x05\x12\x14\n\x0cmax_attempts\x18\x03 \x01(\x05\x12\x30\n\rretry_backoff\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"K\n\tGuarantee\x12\x19\n\x15GUARANTEE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41T_MOST_ONCE\x10\x01\x12\x11\n\rAT_LEAST_ONCE\x10\x02\"\\\n\tRecipient\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x15\n\rrecipient_key\x18\x02 \x01(\t\x12\'\n\x06\x66ields\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x9c\x02\n\x15\x43reateCampaignRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12,\n\x07\x63ontent\x18\x04 \x01(\x0b\x32\x1b.closeout.sender.v1.Content\x12\x34\n\x07options\x18\x05 \x01(\x0b\x32#.closeout.sender.v1.DeliveryOptions\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x12\x38\n\x11preview_recipient\x18\x08 \x01(\x0b\x32\x1d.closeout.sender.v1.Recipient\"O\n\x16\x43reateCampaignResponse\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12\x0f\n\x07preview\x18\x03 \x01(\t\"\x87\x01\n\x17UploadRecipientsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x11\n\tupload_id\x18\x02 \x01(\t\x12\x11\n\tfirst_row\x18\x03 \x01(\x03\x12\x31\n\nrecipients\x18\x04 \x03(\x0b\x32\x1d.closeout.sender.v1.Recipient\"\xed\x01\n\x18UploadRecipientsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x11\n\tduplicate\x18\x02 \x01(\x03\x12\x0f\n\x07invalid\x18\x03 \x01(\x03\x12O\n\rrejected_rows\x18\x04 \x03(\x0b\x32\x38.closeout.sender.v1.UploadRecipientsResponse.RejectedRow\x12\r\n\x05total\x18\x05 \x01(\x03\x1a;\n\x0bRejectedRow\x12\x0b\n\x03row\x18\x01 \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"[\n\x14StartCampaignRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x15StartCampaignResponse\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x14\n\x0ctransitioned\x18\x02 \x01(\x08\")\n\x12GetDeliveryRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\"\xe2\x04\n\x13GetDeliveryResponse\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12<\n\x05phase\x18\x02 \x01(\x0e\x32-.closeout.sender.v1.GetDeliveryResponse.Phase\x12\r\n\x05total\x18\x03 \x01(\x03\x12=\n\x06shards\x18\x04 \x03(\x0b\x32-.closeout.sender.v1.GetDeliveryResponse.Shard\x12\x10\n\x08in_doubt\x18\x05 \x01(\x03\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x06 \x01(\x03\x12\x12\n\nunreported\x18\x07 \x01(\x03\x12\x0f\n\x07problem\x18\x08 \x01(\t\x12\x30\n\x0cproblem_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\xd7\x01\n\x05Shard\x12\r\n\x05shard\x18\x01 \x01(\x05\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x03\x12\x15\n\rlast_sequence\x18\x03 \x01(\x03\x12\r\n\x05owner\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x35\n\x11lease_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eintent_through\x18\x07 \x01(\x03\x12\x11\n\tjournaled\x18\x08 \x01(\x03\x12\x10\n\x08reported\x18\t \x01(\x03\"U\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0e\n\nCOLLECTING\x10\x01\x12\n\n\x06\x46ROZEN\x10\x02\x12\x0b\n\x07STARTED\x10\x03\x12\x0c\n\x08\x46INISHED\x10\x04\"C\n\x19\x42\x61tchGetRecipientsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x11\n\tsequences\x18\x02 \x03(\x03\"T\n\x1a\x42\x61tchGetRecipientsResponse\x12\x36\n\nrecipients\x18\x01 \x03(\x0b\x32\".closeout.sender.v1.RecipientEntry\"J\n\x0eRecipientEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x15\n\rrecipient_key\x18\x03 \x01(\t2\xa4\x04\n\rSenderService\x12g\n\x0e\x43reateCampaign\x12).closeout.sender.v1.CreateCampaignRequest\x1a*.closeout.sender.v1.CreateCampaignResponse\x12o\n\x10UploadRecipients\x12+.closeout.sender.v1.UploadRecipientsRequest\x1a,.closeout.sender.v1.UploadRecipientsResponse(\x01\x12\x64\n\rStartCampaign\x12(.closeout.sender.v1.StartCampaignRequest\x1a).closeout.sender.v1.StartCampaignResponse\x12^\n\x0bGetDelivery\x12&.closeout.sender.v1.GetDeliveryRequest\x1a\'.closeout.sender.v1.GetDeliveryResponse\x12s\n\x12\x42\x61tchGetRecipients\x12-.closeout.sender.v1.BatchGetRecipientsRequest\x1a..closeout.sender.v1.BatchGetRecipientsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63loseout/sender/v1/sender.proto\x12\x12\x63loseout.sender.v1\x1a\x1f\x63loseout/status/v1/status.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x01\n\x0c\x45mailContent\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04html\x18\x03 \x01(\t\x12\x0c\n\x04\x66rom\x18\x04 \x01(\t\x12\x10\n\x08reply_to\x18\x05 \x01(\t\x12\x18\n\x10list_unsubscribe\x18\x06 \x01(\t\x12>\n\x07headers\x18\x07 \x03(\x0b\x32-.closeout.sender.v1.EmailContent.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1b\n\x0bTextContent\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x1b\n\x0bJsonContent\x12\x0c\n\x04json\x18\x01 \x01(\t\"\xb4\x01\n\x0bRetryPolicy\x12\x32\n\x0finitial_backoff\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmax_attempts\x18\x03 \x01(\x05\x12+\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe7\x01\n\x0f\x44\x65liveryOptions\x12@\n\tguarantee\x18\x01 \x01(\x0e\x32-.closeout.sender.v1.DeliveryOptions.Guarantee\x12\x15\n\rmax_in_flight\x18\x02 \x01(\x05\x12.\n\x05retry\x18\x03 \x01(\x0b\x32\x1f.closeout.sender.v1.RetryPolicy\"K\n\tGuarantee\x12\x19\n\x15GUARANTEE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41T_MOST_ONCE\x10\x01\x12\x11\n\rAT_LEAST_ONCE\x10\x02\"\\\n\tRecipient\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x15\n\rrecipient_key\x18\x02 \x01(\t\x12\'\n\x06\x66ields\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x81\x04\n\x15\x43reateCampaignRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x31\n\x05\x65mail\x18\x04 \x01(\x0b\x32 .closeout.sender.v1.EmailContentH\x00\x12/\n\x04text\x18\x05 \x01(\x0b\x32\x1f.closeout.sender.v1.TextContentH\x00\x12/\n\x04json\x18\x06 \x01(\x0b\x32\x1f.closeout.sender.v1.JsonContentH\x00\x12\x34\n\x07options\x18\x07 \x01(\x0b\x32#.closeout.sender.v1.DeliveryOptions\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x45\n\x06labels\x18\t \x03(\x0b\x32\x35.closeout.sender.v1.CreateCampaignRequest.LabelsEntry\x12\x15\n\rvalidate_only\x18\n \x01(\x08\x12\x38\n\x11preview_recipient\x18\x0b \x01(\x0b\x32\x1d.closeout.sender.v1.Recipient\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04\x62ody\"O\n\x16\x43reateCampaignResponse\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12\x0f\n\x07preview\x18\x03 \x01(\t\"\x87\x01\n\x17UploadRecipientsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x11\n\tupload_id\x18\x02 \x01(\t\x12\x11\n\tfirst_row\x18\x03 \x01(\x03\x12\x31\n\nrecipients\x18\x04 \x03(\x0b\x32\x1d.closeout.sender.v1.Recipient\"\xed\x01\n\x18UploadRecipientsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x11\n\tduplicate\x18\x02 \x01(\x03\x12\x0f\n\x07invalid\x18\x03 \x01(\x03\x12O\n\rrejected_rows\x18\x04 \x03(\x0b\x32\x38.closeout.sender.v1.UploadRecipientsResponse.RejectedRow\x12\r\n\x05total\x18\x05 \x01(\x03\x1a;\n\x0bRejectedRow\x12\x0b\n\x03row\x18\x01 \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"n\n\x14StartCampaignRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tstart_now\x18\x03 \x01(\x08\"<\n\x15StartCampaignResponse\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x14\n\x0ctransitioned\x18\x02 \x01(\x08\")\n\x12GetDeliveryRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\"\xcc\x03\n\x13GetDeliveryResponse\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12<\n\x05phase\x18\x02 \x01(\x0e\x32-.closeout.sender.v1.GetDeliveryResponse.Phase\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".closeout.status.v1.Campaign.State\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\r\n\x05total\x18\x05 \x01(\x03\x12\x10\n\x08\x66inished\x18\x06 \x01(\x03\x12\x10\n\x08in_doubt\x18\x07 \x01(\x03\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x08 \x01(\x03\x12\x12\n\nunreported\x18\t \x01(\x03\x12\x0e\n\x06shards\x18\n \x01(\x05\x12\x17\n\x0f\x66inished_shards\x18\x0b \x01(\x05\x12\x15\n\rleased_shards\x18\x0c \x01(\x05\x12-\n\x08problems\x18\r \x03(\x0b\x32\x1b.closeout.status.v1.Problem\"U\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0e\n\nCOLLECTING\x10\x01\x12\n\n\x06\x46ROZEN\x10\x02\x12\x0b\n\x07STARTED\x10\x03\x12\x0c\n\x08\x46INISHED\x10\x04\"O\n\x11ListShardsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x12ListShardsResponse\x12)\n\x06shards\x18\x01 \x03(\x0b\x32\x19.closeout.sender.v1.Shard\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd7\x01\n\x05Shard\x12\r\n\x05shard\x18\x01 \x01(\x05\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x03\x12\x15\n\rlast_sequence\x18\x03 \x01(\x03\x12\r\n\x05owner\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x35\n\x11lease_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fhigh_water_mark\x18\x07 \x01(\x03\x12\x10\n\x08\x66inished\x18\x08 \x01(\x03\x12\x10\n\x08reported\x18\t \x01(\x03\"C\n\x19\x42\x61tchGetRecipientsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x11\n\tsequences\x18\x02 \x03(\x03\"T\n\x1a\x42\x61tchGetRecipientsResponse\x12\x36\n\nrecipients\x18\x01 \x03(\x0b\x32\".closeout.sender.v1.RecipientEntry\"J\n\x0eRecipientEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x15\n\rrecipient_key\x18\x03 \x01(\t2\x81\x05\n\rSenderService\x12g\n\x0e\x43reateCampaign\x12).closeout.sender.v1.CreateCampaignRequest\x1a*.closeout.sender.v1.CreateCampaignResponse\x12o\n\x10UploadRecipients\x12+.closeout.sender.v1.UploadRecipientsRequest\x1a,.closeout.sender.v1.UploadRecipientsResponse(\x01\x12\x64\n\rStartCampaign\x12(.closeout.sender.v1.StartCampaignRequest\x1a).closeout.sender.v1.StartCampaignResponse\x12^\n\x0bGetDelivery\x12&.closeout.sender.v1.GetDeliveryRequest\x1a\'.closeout.sender.v1.GetDeliveryResponse\x12[\n\nListShards\x12%.closeout.sender.v1.ListShardsRequest\x1a&.closeout.sender.v1.ListShardsResponse\x12s\n\x12\x42\x61tchGetRecipients\x12-.closeout.sender.v1.BatchGetRecipientsRequest\x1a..closeout.sender.v1.BatchGetRecipientsResponseB@\n\x12\x63loseout.sender.v1B\x0bSenderProtoP\x01Z\x1b\x63loseout/sender/v1;senderv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'closeout.sender.v1.sender_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_CONTENT_HEADERSENTRY']._loaded_options = None
-  _globals['_CONTENT_HEADERSENTRY']._serialized_options = b'8\001'
-  _globals['_CONTENT']._serialized_start=151
-  _globals['_CONTENT']._serialized_end=370
-  _globals['_CONTENT_HEADERSENTRY']._serialized_start=324
-  _globals['_CONTENT_HEADERSENTRY']._serialized_end=370
-  _globals['_DELIVERYOPTIONS']._serialized_start=373
-  _globals['_DELIVERYOPTIONS']._serialized_end=621
-  _globals['_DELIVERYOPTIONS_GUARANTEE']._serialized_start=546
-  _globals['_DELIVERYOPTIONS_GUARANTEE']._serialized_end=621
-  _globals['_RECIPIENT']._serialized_start=623
-  _globals['_RECIPIENT']._serialized_end=715
-  _globals['_CREATECAMPAIGNREQUEST']._serialized_start=718
-  _globals['_CREATECAMPAIGNREQUEST']._serialized_end=1002
-  _globals['_CREATECAMPAIGNRESPONSE']._serialized_start=1004
-  _globals['_CREATECAMPAIGNRESPONSE']._serialized_end=1083
-  _globals['_UPLOADRECIPIENTSREQUEST']._serialized_start=1086
-  _globals['_UPLOADRECIPIENTSREQUEST']._serialized_end=1221
-  _globals['_UPLOADRECIPIENTSRESPONSE']._serialized_start=1224
-  _globals['_UPLOADRECIPIENTSRESPONSE']._serialized_end=1461
-  _globals['_UPLOADRECIPIENTSRESPONSE_REJECTEDROW']._serialized_start=1402
-  _globals['_UPLOADRECIPIENTSRESPONSE_REJECTEDROW']._serialized_end=1461
-  _globals['_STARTCAMPAIGNREQUEST']._serialized_start=1463
-  _globals['_STARTCAMPAIGNREQUEST']._serialized_end=1554
-  _globals['_STARTCAMPAIGNRESPONSE']._serialized_start=1556
-  _globals['_STARTCAMPAIGNRESPONSE']._serialized_end=1616
-  _globals['_GETDELIVERYREQUEST']._serialized_start=1618
-  _globals['_GETDELIVERYREQUEST']._serialized_end=1659
-  _globals['_GETDELIVERYRESPONSE']._serialized_start=1662
-  _globals['_GETDELIVERYRESPONSE']._serialized_end=2272
-  _globals['_GETDELIVERYRESPONSE_SHARD']._serialized_start=1970
-  _globals['_GETDELIVERYRESPONSE_SHARD']._serialized_end=2185
-  _globals['_GETDELIVERYRESPONSE_PHASE']._serialized_start=2187
-  _globals['_GETDELIVERYRESPONSE_PHASE']._serialized_end=2272
-  _globals['_BATCHGETRECIPIENTSREQUEST']._serialized_start=2274
-  _globals['_BATCHGETRECIPIENTSREQUEST']._serialized_end=2341
-  _globals['_BATCHGETRECIPIENTSRESPONSE']._serialized_start=2343
-  _globals['_BATCHGETRECIPIENTSRESPONSE']._serialized_end=2427
-  _globals['_RECIPIENTENTRY']._serialized_start=2429
-  _globals['_RECIPIENTENTRY']._serialized_end=2503
-  _globals['_SENDERSERVICE']._serialized_start=2506
-  _globals['_SENDERSERVICE']._serialized_end=3054
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\022closeout.sender.v1B\013SenderProtoP\001Z\033closeout/sender/v1;senderv1'
+  _globals['_EMAILCONTENT_HEADERSENTRY']._loaded_options = None
+  _globals['_EMAILCONTENT_HEADERSENTRY']._serialized_options = b'8\001'
+  _globals['_CREATECAMPAIGNREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_CREATECAMPAIGNREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_EMAILCONTENT']._serialized_start=184
+  _globals['_EMAILCONTENT']._serialized_end=413
+  _globals['_EMAILCONTENT_HEADERSENTRY']._serialized_start=367
+  _globals['_EMAILCONTENT_HEADERSENTRY']._serialized_end=413
+  _globals['_TEXTCONTENT']._serialized_start=415
+  _globals['_TEXTCONTENT']._serialized_end=442
+  _globals['_JSONCONTENT']._serialized_start=444
+  _globals['_JSONCONTENT']._serialized_end=471
+  _globals['_RETRYPOLICY']._serialized_start=474
+  _globals['_RETRYPOLICY']._serialized_end=654
+  _globals['_DELIVERYOPTIONS']._serialized_start=657
+  _globals['_DELIVERYOPTIONS']._serialized_end=888
+  _globals['_DELIVERYOPTIONS_GUARANTEE']._serialized_start=813
+  _globals['_DELIVERYOPTIONS_GUARANTEE']._serialized_end=888
+  _globals['_RECIPIENT']._serialized_start=890
+  _globals['_RECIPIENT']._serialized_end=982
+  _globals['_CREATECAMPAIGNREQUEST']._serialized_start=985
+  _globals['_CREATECAMPAIGNREQUEST']._serialized_end=1498
+  _globals['_CREATECAMPAIGNREQUEST_LABELSENTRY']._serialized_start=1445
+  _globals['_CREATECAMPAIGNREQUEST_LABELSENTRY']._serialized_end=1490
+  _globals['_CREATECAMPAIGNRESPONSE']._serialized_start=1500
+  _globals['_CREATECAMPAIGNRESPONSE']._serialized_end=1579
+  _globals['_UPLOADRECIPIENTSREQUEST']._serialized_start=1582
+  _globals['_UPLOADRECIPIENTSREQUEST']._serialized_end=1717
+  _globals['_UPLOADRECIPIENTSRESPONSE']._serialized_start=1720
+  _globals['_UPLOADRECIPIENTSRESPONSE']._serialized_end=1957
+  _globals['_UPLOADRECIPIENTSRESPONSE_REJECTEDROW']._serialized_start=1898
+  _globals['_UPLOADRECIPIENTSRESPONSE_REJECTEDROW']._serialized_end=1957
+  _globals['_STARTCAMPAIGNREQUEST']._serialized_start=1959
+  _globals['_STARTCAMPAIGNREQUEST']._serialized_end=2069
+  _globals['_STARTCAMPAIGNRESPONSE']._serialized_start=2071
+  _globals['_STARTCAMPAIGNRESPONSE']._serialized_end=2131
+  _globals['_GETDELIVERYREQUEST']._serialized_start=2133
+  _globals['_GETDELIVERYREQUEST']._serialized_end=2174
+  _globals['_GETDELIVERYRESPONSE']._serialized_start=2177
+  _globals['_GETDELIVERYRESPONSE']._serialized_end=2637
+  _globals['_GETDELIVERYRESPONSE_PHASE']._serialized_start=2552
+  _globals['_GETDELIVERYRESPONSE_PHASE']._serialized_end=2637
+  _globals['_LISTSHARDSREQUEST']._serialized_start=2639
+  _globals['_LISTSHARDSREQUEST']._serialized_end=2718
+  _globals['_LISTSHARDSRESPONSE']._serialized_start=2720
+  _globals['_LISTSHARDSRESPONSE']._serialized_end=2808
+  _globals['_SHARD']._serialized_start=2811
+  _globals['_SHARD']._serialized_end=3026
+  _globals['_BATCHGETRECIPIENTSREQUEST']._serialized_start=3028
+  _globals['_BATCHGETRECIPIENTSREQUEST']._serialized_end=3095
+  _globals['_BATCHGETRECIPIENTSRESPONSE']._serialized_start=3097
+  _globals['_BATCHGETRECIPIENTSRESPONSE']._serialized_end=3181
+  _globals['_RECIPIENTENTRY']._serialized_start=3183
+  _globals['_RECIPIENTENTRY']._serialized_end=3257
+  _globals['_SENDERSERVICE']._serialized_start=3260
+  _globals['_SENDERSERVICE']._serialized_end=3901
 # @@protoc_insertion_point(module_scope)

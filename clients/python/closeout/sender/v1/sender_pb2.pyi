@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from closeout.status.v1 import status_pb2 as _status_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -23,9 +24,9 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class Content(_message.Message):
-    """What is sent. subject, text, html and list_unsubscribe are Liquid templates
-    over a recipient's fields, with address and recipient_key added to them.
+class EmailContent(_message.Message):
+    """An e-mail. subject, text, html and list_unsubscribe are Liquid templates over
+    a recipient's fields, with address, recipient_key and campaign_id added.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -64,14 +65,14 @@ class Content(_message.Message):
     html: _builtins.str
     """The HTML; output of templates is escaped in it."""
     reply_to: _builtins.str
-    """The Reply-To address of an e-mail."""
+    """The Reply-To address."""
     list_unsubscribe: _builtins.str
-    """The List-Unsubscribe address of an e-mail: https://... or mailto:...
+    """The List-Unsubscribe address: https://... or mailto:...
     With https, one-click unsubscription (RFC 8058) is announced too.
     """
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """More headers of an e-mail, not templates."""
+        """More headers, not templates."""
 
     def __init__(
         self,
@@ -89,11 +90,103 @@ class Content(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Content: _TypeAlias = Content  # noqa: Y015
+Global___EmailContent: _TypeAlias = EmailContent  # noqa: Y015
+
+@_typing.final
+class TextContent(_message.Message):
+    """A plain text, as for an SMS."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Required. A Liquid template over a recipient's fields."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextContent: _TypeAlias = TextContent  # noqa: Y015
+
+@_typing.final
+class JsonContent(_message.Message):
+    """A JSON document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_FIELD_NUMBER: _builtins.int
+    json: _builtins.str
+    """Required. A Liquid template over a recipient's fields. A message whose
+    rendered text is not JSON fails with the code render_error.
+    """
+    def __init__(
+        self,
+        *,
+        json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JsonContent: _TypeAlias = JsonContent  # noqa: Y015
+
+@_typing.final
+class RetryPolicy(_message.Message):
+    """When a message that its provider defers is tried again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INITIAL_BACKOFF_FIELD_NUMBER: _builtins.int
+    MAX_BACKOFF_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    max_attempts: _builtins.int
+    """How often one message is tried; 0: no limit but the deadline. At most 100."""
+    @_builtins.property
+    def initial_backoff(self) -> _duration_pb2.Duration:
+        """The wait before the second try, doubled for each further one; absent: the
+        channel's. At most 24 hours.
+        """
+
+    @_builtins.property
+    def max_backoff(self) -> _duration_pb2.Duration:
+        """The longest wait; absent: the channel's. Not below initial_backoff, at most
+        24 hours.
+        """
+
+    @_builtins.property
+    def deadline(self) -> _duration_pb2.Duration:
+        """No try begins later than this after the first; absent: the sender's setting.
+        At most 30 days.
+        """
+
+    def __init__(
+        self,
+        *,
+        initial_backoff: _duration_pb2.Duration | None = ...,
+        max_backoff: _duration_pb2.Duration | None = ...,
+        max_attempts: _builtins.int = ...,
+        deadline: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "initial_backoff", b"initial_backoff", "max_attempts", b"max_attempts", "max_backoff", b"max_backoff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
 
 @_typing.final
 class DeliveryOptions(_message.Message):
-    """How it is sent."""
+    """How a campaign is sent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -121,32 +214,29 @@ class DeliveryOptions(_message.Message):
     """It is sent again with the same idempotency key."""
 
     GUARANTEE_FIELD_NUMBER: _builtins.int
-    WINDOW_FIELD_NUMBER: _builtins.int
-    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
-    RETRY_BACKOFF_FIELD_NUMBER: _builtins.int
+    MAX_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     guarantee: Global___DeliveryOptions.Guarantee.ValueType
     """What to do about lost answers."""
-    window: _builtins.int
-    """At most so many messages are in the hands of the provider at once, and so in
-    doubt after a crash. 0: the channel's default (64 for smtp). At most 10,000.
+    max_in_flight: _builtins.int
+    """How many messages of the campaign may be in the provider's hands at once,
+    and so in doubt after a crash. 0: the channel's default (64 for smtp). At
+    most 10,000.
     """
-    max_attempts: _builtins.int
-    """How often one message is tried when the provider refuses for now; 0: 5."""
     @_builtins.property
-    def retry_backoff(self) -> _duration_pb2.Duration:
-        """The wait before the second try, doubled for each further one; absent: 2 s."""
+    def retry(self) -> Global___RetryPolicy:
+        """When to try again; absent: the channel's schedule."""
 
     def __init__(
         self,
         *,
         guarantee: Global___DeliveryOptions.Guarantee.ValueType = ...,
-        window: _builtins.int = ...,
-        max_attempts: _builtins.int = ...,
-        retry_backoff: _duration_pb2.Duration | None = ...,
+        max_in_flight: _builtins.int = ...,
+        retry: Global___RetryPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_backoff", b"retry_backoff"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry", b"retry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["guarantee", b"guarantee", "max_attempts", b"max_attempts", "retry_backoff", b"retry_backoff", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["guarantee", b"guarantee", "max_in_flight", b"max_in_flight", "retry", b"retry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -190,12 +280,35 @@ class CreateCampaignRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
-    CONTENT_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PREVIEW_RECIPIENT_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
@@ -205,18 +318,34 @@ class CreateCampaignRequest(_message.Message):
     display_name: _builtins.str
     """The name people know it by; at most 200 characters."""
     channel: _builtins.str
-    """Required. The channel: smtp, webhook, console, null, or one installed."""
+    """Required. The channel: smtp, webhook, console, null, or one installed; at
+    most 64 characters.
+    """
     request_id: _builtins.str
     """A UUID that makes a call without campaign_id safe to repeat."""
     validate_only: _builtins.bool
     """Checks everything, renders a preview, stores nothing."""
     @_builtins.property
-    def content(self) -> Global___Content:
-        """Required but for channel null."""
+    def email(self) -> Global___EmailContent:
+        """An e-mail."""
+
+    @_builtins.property
+    def text(self) -> Global___TextContent:
+        """A plain text."""
+
+    @_builtins.property
+    def json(self) -> Global___JsonContent:
+        """A JSON document."""
 
     @_builtins.property
     def options(self) -> Global___DeliveryOptions:
         """How to send; all defaults when absent."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels of the campaign at the status service. At most 32. A key has 1 to 63
+        characters, a value at most 63.
+        """
 
     @_builtins.property
     def preview_recipient(self) -> Global___Recipient:
@@ -228,17 +357,22 @@ class CreateCampaignRequest(_message.Message):
         campaign_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
         channel: _builtins.str = ...,
-        content: Global___Content | None = ...,
+        email: Global___EmailContent | None = ...,
+        text: Global___TextContent | None = ...,
+        json: Global___JsonContent | None = ...,
         options: Global___DeliveryOptions | None = ...,
         request_id: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         validate_only: _builtins.bool = ...,
         preview_recipient: Global___Recipient | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "options", b"options", "preview_recipient", b"preview_recipient"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "email", b"email", "json", b"json", "options", b"options", "preview_recipient", b"preview_recipient", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel", b"channel", "content", b"content", "display_name", b"display_name", "options", b"options", "preview_recipient", b"preview_recipient", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "campaign_id", b"campaign_id", "channel", b"channel", "display_name", b"display_name", "email", b"email", "json", b"json", "labels", b"labels", "options", b"options", "preview_recipient", b"preview_recipient", "request_id", b"request_id", "text", b"text", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["email", "text", "json"]  # noqa: Y015
+    _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___CreateCampaignRequest: _TypeAlias = CreateCampaignRequest  # noqa: Y015
 
@@ -386,21 +520,25 @@ class StartCampaignRequest(_message.Message):
 
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
+    START_NOW_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Required."""
+    start_now: _builtins.bool
+    """Starts a scheduled campaign now. Excludes start_time."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When to start; absent or past: now."""
+        """When to start; absent: now, or no change of a scheduled campaign."""
 
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
+        start_now: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "start_now", b"start_now", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -417,7 +555,7 @@ class StartCampaignResponse(_message.Message):
     total: _builtins.int
     """The number of messages, sealed."""
     transitioned: _builtins.bool
-    """False if it was started already."""
+    """True if this call scheduled or started the campaign at the status service."""
     def __init__(
         self,
         *,
@@ -478,7 +616,7 @@ class GetDeliveryResponse(_message.Message):
         """Every message has an outcome, and every outcome is reported."""
 
     class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper):
-        """How the delivery is getting on."""
+        """How far the delivery is."""
 
     PHASE_UNSPECIFIED: GetDeliveryResponse.Phase.ValueType  # 0
     """Never sent."""
@@ -491,111 +629,187 @@ class GetDeliveryResponse(_message.Message):
     FINISHED: GetDeliveryResponse.Phase.ValueType  # 4
     """Every message has an outcome, and every outcome is reported."""
 
-    @_typing.final
-    class Shard(_message.Message):
-        """A range of sequences that one instance works on at a time."""
-
-        DESCRIPTOR: _descriptor.Descriptor
-
-        SHARD_FIELD_NUMBER: _builtins.int
-        FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
-        LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
-        OWNER_FIELD_NUMBER: _builtins.int
-        EPOCH_FIELD_NUMBER: _builtins.int
-        LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
-        INTENT_THROUGH_FIELD_NUMBER: _builtins.int
-        JOURNALED_FIELD_NUMBER: _builtins.int
-        REPORTED_FIELD_NUMBER: _builtins.int
-        shard: _builtins.int
-        """Its number within the campaign, from 1."""
-        first_sequence: _builtins.int
-        """Its first sequence."""
-        last_sequence: _builtins.int
-        """Its last sequence."""
-        owner: _builtins.str
-        """The instance that holds or held it last; empty: none yet."""
-        epoch: _builtins.int
-        """How often it was claimed."""
-        intent_through: _builtins.int
-        """No message above this sequence was ever handed to a provider."""
-        journaled: _builtins.int
-        """How many of its messages have an outcome."""
-        reported: _builtins.int
-        """How many of those the status service acknowledged."""
-        @_builtins.property
-        def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
-            """Until when the owner holds it; absent: nobody does."""
-
-        def __init__(
-            self,
-            *,
-            shard: _builtins.int = ...,
-            first_sequence: _builtins.int = ...,
-            last_sequence: _builtins.int = ...,
-            owner: _builtins.str = ...,
-            epoch: _builtins.int = ...,
-            lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
-            intent_through: _builtins.int = ...,
-            journaled: _builtins.int = ...,
-            reported: _builtins.int = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "first_sequence", b"first_sequence", "intent_through", b"intent_through", "journaled", b"journaled", "last_sequence", b"last_sequence", "lease_expire_time", b"lease_expire_time", "owner", b"owner", "reported", b"reported", "shard", b"shard"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
-    SHARDS_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
     IN_DOUBT_FIELD_NUMBER: _builtins.int
     DEFERRED_FIELD_NUMBER: _builtins.int
     UNREPORTED_FIELD_NUMBER: _builtins.int
-    PROBLEM_FIELD_NUMBER: _builtins.int
-    PROBLEM_TIME_FIELD_NUMBER: _builtins.int
+    SHARDS_FIELD_NUMBER: _builtins.int
+    FINISHED_SHARDS_FIELD_NUMBER: _builtins.int
+    LEASED_SHARDS_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
     phase: Global___GetDeliveryResponse.Phase.ValueType
-    """How far it is."""
+    """How far the delivery is."""
+    state: _status_pb2.Campaign.State.ValueType
+    """The state that the sender received last and acts on;
+    STATE_UNSPECIFIED until the status service has answered it.
+    """
+    revision: _builtins.int
+    """The revision of state; 0 until the status service has answered."""
     total: _builtins.int
     """Messages in the audience."""
+    finished: _builtins.int
+    """Messages that have an outcome."""
     in_doubt: _builtins.int
-    """Messages that may be in the hands of the provider now."""
+    """Messages whose provider may have them, and whose answer is not known."""
     deferred: _builtins.int
     """Messages that wait for another try."""
     unreported: _builtins.int
-    """Outcomes the status service has not acknowledged."""
-    problem: _builtins.str
-    """What the delivery waits for, for people; empty when nothing holds it up."""
+    """Outcomes that the status service has not acknowledged."""
+    shards: _builtins.int
+    """How many shards there are."""
+    finished_shards: _builtins.int
+    """How many of them have an outcome for every message."""
+    leased_shards: _builtins.int
+    """How many of them an instance holds."""
     @_builtins.property
-    def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetDeliveryResponse.Shard]:
-        """The shards, in order."""
-
-    @_builtins.property
-    def problem_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when."""
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Problem]:
+        """What holds the delivery up; none: nothing does."""
 
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
         phase: Global___GetDeliveryResponse.Phase.ValueType = ...,
+        state: _status_pb2.Campaign.State.ValueType = ...,
+        revision: _builtins.int = ...,
         total: _builtins.int = ...,
-        shards: _abc.Iterable[Global___GetDeliveryResponse.Shard] | None = ...,
+        finished: _builtins.int = ...,
         in_doubt: _builtins.int = ...,
         deferred: _builtins.int = ...,
         unreported: _builtins.int = ...,
-        problem: _builtins.str = ...,
-        problem_time: _timestamp_pb2.Timestamp | None = ...,
+        shards: _builtins.int = ...,
+        finished_shards: _builtins.int = ...,
+        leased_shards: _builtins.int = ...,
+        problems: _abc.Iterable[_status_pb2.Problem] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["problem_time", b"problem_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "deferred", b"deferred", "in_doubt", b"in_doubt", "phase", b"phase", "problem", b"problem", "problem_time", b"problem_time", "shards", b"shards", "total", b"total", "unreported", b"unreported"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "deferred", b"deferred", "finished", b"finished", "finished_shards", b"finished_shards", "in_doubt", b"in_doubt", "leased_shards", b"leased_shards", "phase", b"phase", "problems", b"problems", "revision", b"revision", "shards", b"shards", "state", b"state", "total", b"total", "unreported", b"unreported"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDeliveryResponse: _TypeAlias = GetDeliveryResponse  # noqa: Y015
+
+@_typing.final
+class ListShardsRequest(_message.Message):
+    """Request of ListShards."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """Required."""
+    page_size: _builtins.int
+    """At most how many; 0: 100. More than 1,000 counts as 1,000."""
+    page_token: _builtins.str
+    """next_page_token of the page before; the campaign must be the same."""
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListShardsRequest: _TypeAlias = ListShardsRequest  # noqa: Y015
+
+@_typing.final
+class ListShardsResponse(_message.Message):
+    """Response of ListShards."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shard]:
+        """The shards, in order."""
+
+    def __init__(
+        self,
+        *,
+        shards: _abc.Iterable[Global___Shard] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "shards", b"shards"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListShardsResponse: _TypeAlias = ListShardsResponse  # noqa: Y015
+
+@_typing.final
+class Shard(_message.Message):
+    """A range of sequences that one instance works on at a time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    HIGH_WATER_MARK_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    REPORTED_FIELD_NUMBER: _builtins.int
+    shard: _builtins.int
+    """Its number within the campaign, from 1."""
+    first_sequence: _builtins.int
+    """Its first sequence."""
+    last_sequence: _builtins.int
+    """Its last sequence."""
+    owner: _builtins.str
+    """The instance that holds or held it last; empty: none yet."""
+    epoch: _builtins.int
+    """How often it was claimed: the fencing token of its owner."""
+    high_water_mark: _builtins.int
+    """No message above this sequence was ever handed to a provider."""
+    finished: _builtins.int
+    """How many of its messages have an outcome."""
+    reported: _builtins.int
+    """How many of those the status service acknowledged."""
+    @_builtins.property
+    def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the owner holds it; absent: nobody does."""
+
+    def __init__(
+        self,
+        *,
+        shard: _builtins.int = ...,
+        first_sequence: _builtins.int = ...,
+        last_sequence: _builtins.int = ...,
+        owner: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        high_water_mark: _builtins.int = ...,
+        finished: _builtins.int = ...,
+        reported: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "finished", b"finished", "first_sequence", b"first_sequence", "high_water_mark", b"high_water_mark", "last_sequence", b"last_sequence", "lease_expire_time", b"lease_expire_time", "owner", b"owner", "reported", b"reported", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shard: _TypeAlias = Shard  # noqa: Y015
 
 @_typing.final
 class BatchGetRecipientsRequest(_message.Message):
@@ -609,7 +823,7 @@ class BatchGetRecipientsRequest(_message.Message):
     """Required. The campaign; its audience need not be frozen."""
     @_builtins.property
     def sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Required. The numbers of the messages: 1 to 1,000 of them, in any order. One
+        """Required. The numbers of the messages: 1 to 400 of them, in any order. One
         given twice is answered once.
         """
 
@@ -636,9 +850,7 @@ class BatchGetRecipientsResponse(_message.Message):
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecipientEntry]:
-        """In order of sequence; sequences that the campaign does not have are left out.
-        Like every answer it is at most 4 MiB, which 400 recipients never exceed.
-        """
+        """In order of sequence; sequences that the campaign does not have are left out."""
 
     def __init__(
         self,

@@ -30,9 +30,10 @@ class SenderServiceStub:
     provider, and reports each outcome to the status service. It never decides
     that a campaign is complete: ask the StatusService for its state.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
-    google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    google.rpc.ErrorInfo whose reason is an ErrorReason of closeout.status.v1.
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     def __init__(self, channel):
@@ -61,6 +62,11 @@ class SenderServiceStub:
                 request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.GetDeliveryRequest.SerializeToString,
                 response_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.GetDeliveryResponse.FromString,
                 _registered_method=True)
+        self.ListShards = channel.unary_unary(
+                '/closeout.sender.v1.SenderService/ListShards',
+                request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.ListShardsRequest.SerializeToString,
+                response_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.ListShardsResponse.FromString,
+                _registered_method=True)
         self.BatchGetRecipients = channel.unary_unary(
                 '/closeout.sender.v1.SenderService/BatchGetRecipients',
                 request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.BatchGetRecipientsRequest.SerializeToString,
@@ -73,9 +79,10 @@ class SenderServiceServicer:
     provider, and reports each outcome to the status service. It never decides
     that a campaign is complete: ask the StatusService for its state.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
-    google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    google.rpc.ErrorInfo whose reason is an ErrorReason of closeout.status.v1.
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     def CreateCampaign(self, request, context):
@@ -99,7 +106,7 @@ class SenderServiceServicer:
         Resumable and idempotent: rows are numbered within an upload; rows that were
         taken before are passed over, a gap is refused with the row expected. Each
         message of the stream is taken whole or not at all. One address gets one
-        message in a campaign, whichever upload it came with.
+        message in a campaign, whichever upload brought it.
         Errors: NOT_FOUND; FAILED_PRECONDITION (AUDIENCE_FROZEN); INVALID_ARGUMENT
         (UPLOAD_OUT_OF_ORDER), (INVALID_REQUEST).
         """
@@ -111,18 +118,28 @@ class SenderServiceServicer:
         """Freezes the audience, cuts it into shards, and seals the campaign at the
         status service; sending begins, or is scheduled.
 
-        Idempotent. What a crash leaves half done the sender finishes at its start.
-        Errors: NOT_FOUND; UNAVAILABLE (STATUS_SERVICE_UNAVAILABLE): the audience is
-        frozen, and the sender starts the campaign by itself when it can;
-        FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
+        start_time and start_now follow the rules of StatusService.StartCampaign: a
+        scheduled campaign keeps its time unless another one or start_now is given.
+        Idempotent. What a crash leaves half done the sender finishes when it starts.
+        Errors: NOT_FOUND; INVALID_ARGUMENT; UNAVAILABLE
+        (STATUS_SERVICE_UNAVAILABLE): the audience is frozen, and the sender starts
+        the campaign by itself when it can; FAILED_PRECONDITION
+        (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDelivery(self, request, context):
-        """How the delivery of a campaign stands at the sender: shards, leases, doubt,
-        what is not reported yet, and what it waits for. Errors: NOT_FOUND.
+        """How the delivery of a campaign stands at the sender: totals over its shards,
+        and what holds it up. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListShards(self, request, context):
+        """Lists the shards of a campaign in order. Errors: NOT_FOUND, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,6 +177,11 @@ def add_SenderServiceServicer_to_server(servicer, server):
                     request_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.GetDeliveryRequest.FromString,
                     response_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.GetDeliveryResponse.SerializeToString,
             ),
+            'ListShards': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShards,
+                    request_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.ListShardsRequest.FromString,
+                    response_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.ListShardsResponse.SerializeToString,
+            ),
             'BatchGetRecipients': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchGetRecipients,
                     request_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.BatchGetRecipientsRequest.FromString,
@@ -178,9 +200,10 @@ class SenderService:
     provider, and reports each outcome to the status service. It never decides
     that a campaign is complete: ask the StatusService for its state.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
-    google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    google.rpc.ErrorInfo whose reason is an ErrorReason of closeout.status.v1.
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     @staticmethod
@@ -281,6 +304,33 @@ class SenderService:
             '/closeout.sender.v1.SenderService/GetDelivery',
             closeout_dot_sender_dot_v1_dot_sender__pb2.GetDeliveryRequest.SerializeToString,
             closeout_dot_sender_dot_v1_dot_sender__pb2.GetDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.sender.v1.SenderService/ListShards',
+            closeout_dot_sender_dot_v1_dot_sender__pb2.ListShardsRequest.SerializeToString,
+            closeout_dot_sender_dot_v1_dot_sender__pb2.ListShardsResponse.FromString,
             options,
             channel_credentials,
             insecure,

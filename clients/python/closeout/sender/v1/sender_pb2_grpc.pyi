@@ -31,9 +31,10 @@ class SenderServiceStub:
     provider, and reports each outcome to the status service. It never decides
     that a campaign is complete: ask the StatusService for its state.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
-    google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    google.rpc.ErrorInfo whose reason is an ErrorReason of closeout.status.v1.
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     @_typing.overload
@@ -57,7 +58,7 @@ class SenderServiceStub:
     Resumable and idempotent: rows are numbered within an upload; rows that were
     taken before are passed over, a gap is refused with the row expected. Each
     message of the stream is taken whole or not at all. One address gets one
-    message in a campaign, whichever upload it came with.
+    message in a campaign, whichever upload brought it.
     Errors: NOT_FOUND; FAILED_PRECONDITION (AUDIENCE_FROZEN); INVALID_ARGUMENT
     (UPLOAD_OUT_OF_ORDER), (INVALID_REQUEST).
     """
@@ -65,15 +66,20 @@ class SenderServiceStub:
     """Freezes the audience, cuts it into shards, and seals the campaign at the
     status service; sending begins, or is scheduled.
 
-    Idempotent. What a crash leaves half done the sender finishes at its start.
-    Errors: NOT_FOUND; UNAVAILABLE (STATUS_SERVICE_UNAVAILABLE): the audience is
-    frozen, and the sender starts the campaign by itself when it can;
-    FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
+    start_time and start_now follow the rules of StatusService.StartCampaign: a
+    scheduled campaign keeps its time unless another one or start_now is given.
+    Idempotent. What a crash leaves half done the sender finishes when it starts.
+    Errors: NOT_FOUND; INVALID_ARGUMENT; UNAVAILABLE
+    (STATUS_SERVICE_UNAVAILABLE): the audience is frozen, and the sender starts
+    the campaign by itself when it can; FAILED_PRECONDITION
+    (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
     """
     GetDelivery: _grpc.UnaryUnaryMultiCallable[_sender_pb2.GetDeliveryRequest, _sender_pb2.GetDeliveryResponse]
-    """How the delivery of a campaign stands at the sender: shards, leases, doubt,
-    what is not reported yet, and what it waits for. Errors: NOT_FOUND.
+    """How the delivery of a campaign stands at the sender: totals over its shards,
+    and what holds it up. Errors: NOT_FOUND.
     """
+    ListShards: _grpc.UnaryUnaryMultiCallable[_sender_pb2.ListShardsRequest, _sender_pb2.ListShardsResponse]
+    """Lists the shards of a campaign in order. Errors: NOT_FOUND, INVALID_ARGUMENT."""
     BatchGetRecipients: _grpc.UnaryUnaryMultiCallable[_sender_pb2.BatchGetRecipientsRequest, _sender_pb2.BatchGetRecipientsResponse]
     """Who the messages with some sequences go to, or went to: what joins a result
     or a missing range of the status service with a person.
@@ -86,9 +92,10 @@ class SenderServiceAsyncStub(SenderServiceStub):
     provider, and reports each outcome to the status service. It never decides
     that a campaign is complete: ask the StatusService for its state.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
-    google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    google.rpc.ErrorInfo whose reason is an ErrorReason of closeout.status.v1.
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -109,7 +116,7 @@ class SenderServiceAsyncStub(SenderServiceStub):
     Resumable and idempotent: rows are numbered within an upload; rows that were
     taken before are passed over, a gap is refused with the row expected. Each
     message of the stream is taken whole or not at all. One address gets one
-    message in a campaign, whichever upload it came with.
+    message in a campaign, whichever upload brought it.
     Errors: NOT_FOUND; FAILED_PRECONDITION (AUDIENCE_FROZEN); INVALID_ARGUMENT
     (UPLOAD_OUT_OF_ORDER), (INVALID_REQUEST).
     """
@@ -117,15 +124,20 @@ class SenderServiceAsyncStub(SenderServiceStub):
     """Freezes the audience, cuts it into shards, and seals the campaign at the
     status service; sending begins, or is scheduled.
 
-    Idempotent. What a crash leaves half done the sender finishes at its start.
-    Errors: NOT_FOUND; UNAVAILABLE (STATUS_SERVICE_UNAVAILABLE): the audience is
-    frozen, and the sender starts the campaign by itself when it can;
-    FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
+    start_time and start_now follow the rules of StatusService.StartCampaign: a
+    scheduled campaign keeps its time unless another one or start_now is given.
+    Idempotent. What a crash leaves half done the sender finishes when it starts.
+    Errors: NOT_FOUND; INVALID_ARGUMENT; UNAVAILABLE
+    (STATUS_SERVICE_UNAVAILABLE): the audience is frozen, and the sender starts
+    the campaign by itself when it can; FAILED_PRECONDITION
+    (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
     """
     GetDelivery: _aio.UnaryUnaryMultiCallable[_sender_pb2.GetDeliveryRequest, _sender_pb2.GetDeliveryResponse]  # type: ignore[assignment]
-    """How the delivery of a campaign stands at the sender: shards, leases, doubt,
-    what is not reported yet, and what it waits for. Errors: NOT_FOUND.
+    """How the delivery of a campaign stands at the sender: totals over its shards,
+    and what holds it up. Errors: NOT_FOUND.
     """
+    ListShards: _aio.UnaryUnaryMultiCallable[_sender_pb2.ListShardsRequest, _sender_pb2.ListShardsResponse]  # type: ignore[assignment]
+    """Lists the shards of a campaign in order. Errors: NOT_FOUND, INVALID_ARGUMENT."""
     BatchGetRecipients: _aio.UnaryUnaryMultiCallable[_sender_pb2.BatchGetRecipientsRequest, _sender_pb2.BatchGetRecipientsResponse]  # type: ignore[assignment]
     """Who the messages with some sequences go to, or went to: what joins a result
     or a missing range of the status service with a person.
@@ -137,9 +149,10 @@ class SenderServiceServicer(metaclass=_abc_1.ABCMeta):
     provider, and reports each outcome to the status service. It never decides
     that a campaign is complete: ask the StatusService for its state.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
-    google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    google.rpc.ErrorInfo whose reason is an ErrorReason of closeout.status.v1.
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     @_abc_1.abstractmethod
@@ -170,7 +183,7 @@ class SenderServiceServicer(metaclass=_abc_1.ABCMeta):
         Resumable and idempotent: rows are numbered within an upload; rows that were
         taken before are passed over, a gap is refused with the row expected. Each
         message of the stream is taken whole or not at all. One address gets one
-        message in a campaign, whichever upload it came with.
+        message in a campaign, whichever upload brought it.
         Errors: NOT_FOUND; FAILED_PRECONDITION (AUDIENCE_FROZEN); INVALID_ARGUMENT
         (UPLOAD_OUT_OF_ORDER), (INVALID_REQUEST).
         """
@@ -184,10 +197,13 @@ class SenderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Freezes the audience, cuts it into shards, and seals the campaign at the
         status service; sending begins, or is scheduled.
 
-        Idempotent. What a crash leaves half done the sender finishes at its start.
-        Errors: NOT_FOUND; UNAVAILABLE (STATUS_SERVICE_UNAVAILABLE): the audience is
-        frozen, and the sender starts the campaign by itself when it can;
-        FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
+        start_time and start_now follow the rules of StatusService.StartCampaign: a
+        scheduled campaign keeps its time unless another one or start_now is given.
+        Idempotent. What a crash leaves half done the sender finishes when it starts.
+        Errors: NOT_FOUND; INVALID_ARGUMENT; UNAVAILABLE
+        (STATUS_SERVICE_UNAVAILABLE): the audience is frozen, and the sender starts
+        the campaign by itself when it can; FAILED_PRECONDITION
+        (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
         """
 
     @_abc_1.abstractmethod
@@ -196,9 +212,17 @@ class SenderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sender_pb2.GetDeliveryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sender_pb2.GetDeliveryResponse, _abc.Awaitable[_sender_pb2.GetDeliveryResponse]]:
-        """How the delivery of a campaign stands at the sender: shards, leases, doubt,
-        what is not reported yet, and what it waits for. Errors: NOT_FOUND.
+        """How the delivery of a campaign stands at the sender: totals over its shards,
+        and what holds it up. Errors: NOT_FOUND.
         """
+
+    @_abc_1.abstractmethod
+    def ListShards(
+        self,
+        request: _sender_pb2.ListShardsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sender_pb2.ListShardsResponse, _abc.Awaitable[_sender_pb2.ListShardsResponse]]:
+        """Lists the shards of a campaign in order. Errors: NOT_FOUND, INVALID_ARGUMENT."""
 
     @_abc_1.abstractmethod
     def BatchGetRecipients(

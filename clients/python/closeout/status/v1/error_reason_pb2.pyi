@@ -44,8 +44,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """OUT_OF_RANGE: a result's sequence is outside 1..total."""
     FRAME_OUT_OF_ORDER: _ErrorReason.ValueType  # 10
     """INVALID_ARGUMENT: a gap in the frame numbers of a stream."""
-    ETAG_MISMATCH: _ErrorReason.ValueType  # 11
-    """ABORTED: the etag given is not current."""
+    REVISION_MISMATCH: _ErrorReason.ValueType  # 11
+    """ABORTED: the revision given is not the campaign's current one."""
     STORE_UNAVAILABLE: _ErrorReason.ValueType  # 12
     """UNAVAILABLE: the store does not answer; try again."""
     SHUTTING_DOWN: _ErrorReason.ValueType  # 13
@@ -66,9 +66,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     STATUS_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 20
     """UNAVAILABLE: the status service does not answer the sender."""
-    LEASE_LOST: _ErrorReason.ValueType  # 21
-    """FAILED_PRECONDITION: a shard's lease was lost to another instance."""
-    CAMPAIGN_BUSY: _ErrorReason.ValueType  # 22
+    CAMPAIGN_BUSY: _ErrorReason.ValueType  # 21
     """UNAVAILABLE: somebody holds the campaign's row locked; try again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -100,8 +98,8 @@ SEQUENCE_OUT_OF_RANGE: ErrorReason.ValueType  # 9
 """OUT_OF_RANGE: a result's sequence is outside 1..total."""
 FRAME_OUT_OF_ORDER: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT: a gap in the frame numbers of a stream."""
-ETAG_MISMATCH: ErrorReason.ValueType  # 11
-"""ABORTED: the etag given is not current."""
+REVISION_MISMATCH: ErrorReason.ValueType  # 11
+"""ABORTED: the revision given is not the campaign's current one."""
 STORE_UNAVAILABLE: ErrorReason.ValueType  # 12
 """UNAVAILABLE: the store does not answer; try again."""
 SHUTTING_DOWN: ErrorReason.ValueType  # 13
@@ -122,8 +120,6 @@ expected.
 """
 STATUS_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 20
 """UNAVAILABLE: the status service does not answer the sender."""
-LEASE_LOST: ErrorReason.ValueType  # 21
-"""FAILED_PRECONDITION: a shard's lease was lost to another instance."""
-CAMPAIGN_BUSY: ErrorReason.ValueType  # 22
+CAMPAIGN_BUSY: ErrorReason.ValueType  # 21
 """UNAVAILABLE: somebody holds the campaign's row locked; try again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -66,10 +66,32 @@ class Campaign(_message.Message):
     CANCELLED: Campaign.State.ValueType  # 6
     """Terminal: ended by its owner."""
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     SENT_FIELD_NUMBER: _builtins.int
@@ -83,7 +105,6 @@ class Campaign(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     PROGRESS_TIME_FIELD_NUMBER: _builtins.int
     COMPLETE_TIME_FIELD_NUMBER: _builtins.int
-    ETAG_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The id, unique within an organisation."""
     display_name: _builtins.str
@@ -92,10 +113,12 @@ class Campaign(_message.Message):
     """The channel it goes out on, as its sender calls it: smtp, webhook, ..."""
     state: Global___Campaign.State.ValueType
     """Output only. Changed by transitions alone."""
+    revision: _builtins.int
+    """Output only. From 1; grows with every change of the campaign."""
     sealed: _builtins.bool
     """Output only. True once total is fixed."""
     total: _builtins.int
-    """Output only. The number of messages; 0 until sealed."""
+    """Output only. The number of messages; absent until sealed."""
     sent: _builtins.int
     """Output only. Messages a provider accepted."""
     failed: _builtins.int
@@ -107,16 +130,20 @@ class Campaign(_message.Message):
     processed: _builtins.int
     """Output only. sent + failed + skipped + unknown."""
     pending: _builtins.int
-    """Output only. total - processed; 0 until sealed."""
-    etag: _builtins.str
-    """Output only. Changes with every change of the campaign."""
+    """Output only. total - processed; absent until sealed."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Whose tenant, which list, which ticket: set at creation, filtered by in
+        ListCampaigns.
+        """
+
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it was registered."""
 
     @_builtins.property
     def schedule_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only. When it is due, for SCHEDULED."""
+        """Output only. The start_time it was started with last, if any."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
@@ -136,27 +163,35 @@ class Campaign(_message.Message):
         campaign_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
         channel: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         state: Global___Campaign.State.ValueType = ...,
+        revision: _builtins.int = ...,
         sealed: _builtins.bool = ...,
-        total: _builtins.int = ...,
+        total: _builtins.int | None = ...,
         sent: _builtins.int = ...,
         failed: _builtins.int = ...,
         skipped: _builtins.int = ...,
         unknown: _builtins.int = ...,
         processed: _builtins.int = ...,
-        pending: _builtins.int = ...,
+        pending: _builtins.int | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         schedule_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         progress_time: _timestamp_pb2.Timestamp | None = ...,
         complete_time: _timestamp_pb2.Timestamp | None = ...,
-        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "create_time", b"create_time", "progress_time", b"progress_time", "schedule_time", b"schedule_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_total", b"_total", "complete_time", b"complete_time", "create_time", b"create_time", "pending", b"pending", "progress_time", b"progress_time", "schedule_time", b"schedule_time", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel", b"channel", "complete_time", b"complete_time", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "failed", b"failed", "pending", b"pending", "processed", b"processed", "progress_time", b"progress_time", "schedule_time", b"schedule_time", "sealed", b"sealed", "sent", b"sent", "skipped", b"skipped", "start_time", b"start_time", "state", b"state", "total", b"total", "unknown", b"unknown"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_total", b"_total", "campaign_id", b"campaign_id", "channel", b"channel", "complete_time", b"complete_time", "create_time", b"create_time", "display_name", b"display_name", "failed", b"failed", "labels", b"labels", "pending", b"pending", "processed", b"processed", "progress_time", b"progress_time", "revision", b"revision", "schedule_time", b"schedule_time", "sealed", b"sealed", "sent", b"sent", "skipped", b"skipped", "start_time", b"start_time", "state", b"state", "total", b"total", "unknown", b"unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__pending: _TypeAlias = _typing.Literal["pending"]  # noqa: Y015
+    _WhichOneofArgType__pending: _TypeAlias = _typing.Literal["_pending", b"_pending"]  # noqa: Y015
+    _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
+    _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pending) -> _WhichOneofReturnType__pending | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
 
 Global___Campaign: _TypeAlias = Campaign  # noqa: Y015
 
@@ -240,6 +275,163 @@ class Result(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Result: _TypeAlias = Result  # noqa: Y015
+
+@_typing.final
+class CampaignState(_message.Message):
+    """A campaign's state at one revision, for those who report its results."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    PROCESSED_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """The campaign."""
+    state: Global___Campaign.State.ValueType
+    """Its state."""
+    revision: _builtins.int
+    """The revision at which it had this state."""
+    processed: _builtins.int
+    """How many of its messages had a result then, whoever reported them. Fewer
+    than this sender had acknowledged before it opened the stream: results
+    are lost, report them again.
+    """
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        state: Global___Campaign.State.ValueType = ...,
+        revision: _builtins.int = ...,
+        processed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "processed", b"processed", "revision", b"revision", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CampaignState: _TypeAlias = CampaignState  # noqa: Y015
+
+@_typing.final
+class Rejection(_message.Message):
+    """Why results were refused. None of them is stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RETRYABLE_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """An ErrorReason, by name."""
+    message: _builtins.str
+    """What is wrong and what to do about it, for people."""
+    retryable: _builtins.bool
+    """True if the same results may be accepted later without any change of theirs:
+    the campaign is not sealed yet (CAMPAIGN_NOT_SEALED) or is locked
+    (CAMPAIGN_BUSY). Keep them and report them again.
+    """
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        retryable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "retryable", b"retryable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rejection: _TypeAlias = Rejection  # noqa: Y015
+
+@_typing.final
+class Problem(_message.Message):
+    """What holds a sender up with one campaign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Problem._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Problem._Kind.ValueType  # 0
+        """Never sent."""
+        PROVIDER_UNREACHABLE: Problem._Kind.ValueType  # 1
+        """The provider cannot be reached, or refuses to talk to the sender."""
+        CHANNEL_UNAVAILABLE: Problem._Kind.ValueType  # 2
+        """The channel is not installed at the sender, or not configured."""
+        CONTENT_INVALID: Problem._Kind.ValueType  # 3
+        """The sender's version of the channel cannot use the content."""
+        START_REFUSED: Problem._Kind.ValueType  # 4
+        """The status service refuses to seal the campaign."""
+        RESULTS_REJECTED: Problem._Kind.ValueType  # 5
+        """The status service refuses results of the campaign."""
+        STATUS_SERVICE_UNREACHABLE: Problem._Kind.ValueType  # 6
+        """The sender cannot reach the status service."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What kind of problem it is."""
+
+    KIND_UNSPECIFIED: Problem.Kind.ValueType  # 0
+    """Never sent."""
+    PROVIDER_UNREACHABLE: Problem.Kind.ValueType  # 1
+    """The provider cannot be reached, or refuses to talk to the sender."""
+    CHANNEL_UNAVAILABLE: Problem.Kind.ValueType  # 2
+    """The channel is not installed at the sender, or not configured."""
+    CONTENT_INVALID: Problem.Kind.ValueType  # 3
+    """The sender's version of the channel cannot use the content."""
+    START_REFUSED: Problem.Kind.ValueType  # 4
+    """The status service refuses to seal the campaign."""
+    RESULTS_REJECTED: Problem.Kind.ValueType  # 5
+    """The status service refuses results of the campaign."""
+    STATUS_SERVICE_UNREACHABLE: Problem.Kind.ValueType  # 6
+    """The sender cannot reach the status service."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    SETTING_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    NEEDS_ATTENTION_FIELD_NUMBER: _builtins.int
+    kind: Global___Problem.Kind.ValueType
+    """What kind of problem it is."""
+    summary: _builtins.str
+    """A clause for people, as in "the mail server refuses the sender's login"."""
+    detail: _builtins.str
+    """The other side's own words, as in "535 5.7.8 authentication failed"."""
+    setting: _builtins.str
+    """The setting to correct, as in "[smtp] password"; empty if none is known."""
+    provider: _builtins.str
+    """The provider concerned, as its channel names it; empty if none is."""
+    needs_attention: _builtins.bool
+    """True if only a person can solve it."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___Problem.Kind.ValueType = ...,
+        summary: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        setting: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        needs_attention: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "kind", b"kind", "needs_attention", b"needs_attention", "provider", b"provider", "setting", b"setting", "since_time", b"since_time", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Problem: _TypeAlias = Problem  # noqa: Y015
 
 @_typing.final
 class SequenceRange(_message.Message):
@@ -356,10 +548,31 @@ class CreateCampaignRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The id: 1 to 128 characters of A-Z a-z 0-9 . _ - beginning with a letter or
     a digit. Empty: the service chooses one.
@@ -370,6 +583,10 @@ class CreateCampaignRequest(_message.Message):
     """The channel; at most 64 characters."""
     request_id: _builtins.str
     """A UUID that makes a call without campaign_id safe to repeat."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """At most 32. A key has 1 to 63 characters, a value at most 63."""
+
     def __init__(
         self,
         *,
@@ -377,10 +594,11 @@ class CreateCampaignRequest(_message.Message):
         display_name: _builtins.str = ...,
         channel: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel", b"channel", "display_name", b"display_name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel", b"channel", "display_name", b"display_name", "labels", b"labels", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -423,26 +641,38 @@ class StartCampaignRequest(_message.Message):
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
+    START_NOW_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Required."""
     total: _builtins.int
-    """Required. How many messages there are, numbered 1..total. Not negative."""
+    """Required, 0 included: a campaign of nobody. How many messages there are,
+    numbered 1..total.
+    """
+    start_now: _builtins.bool
+    """Starts a SCHEDULED campaign now. Excludes start_time."""
+    revision: _builtins.int
+    """The revision the campaign must have; 0: any."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When to start; absent or past: now."""
+        """When to start; absent: now from DRAFT, and no change from SCHEDULED."""
 
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
-        total: _builtins.int = ...,
+        total: _builtins.int | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
+        start_now: _builtins.bool = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "campaign_id", b"campaign_id", "revision", b"revision", "start_now", b"start_now", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
+    _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
 
 Global___StartCampaignRequest: _TypeAlias = StartCampaignRequest  # noqa: Y015
 
@@ -455,7 +685,7 @@ class StartCampaignResponse(_message.Message):
     CAMPAIGN_FIELD_NUMBER: _builtins.int
     TRANSITIONED_FIELD_NUMBER: _builtins.int
     transitioned: _builtins.bool
-    """False if it was started already."""
+    """True if this call brought it to SCHEDULED, SENDING or COMPLETED."""
     @_builtins.property
     def campaign(self) -> Global___Campaign:
         """The campaign as it is now."""
@@ -521,65 +751,32 @@ class ReportResultsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
-    class Rejection(_message.Message):
-        """A frame that was refused; its results are not stored."""
+    class FrameRejection(_message.Message):
+        """A frame that was refused."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
         FRAME_FIELD_NUMBER: _builtins.int
         CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-        REASON_FIELD_NUMBER: _builtins.int
-        MESSAGE_FIELD_NUMBER: _builtins.int
+        REJECTION_FIELD_NUMBER: _builtins.int
         frame: _builtins.int
         """The number of the frame."""
         campaign_id: _builtins.str
         """The campaign it named."""
-        reason: _builtins.str
-        """An ErrorReason, by name."""
-        message: _builtins.str
-        """For people."""
+        @_builtins.property
+        def rejection(self) -> Global___Rejection:
+            """Why."""
+
         def __init__(
             self,
             *,
             frame: _builtins.int = ...,
             campaign_id: _builtins.str = ...,
-            reason: _builtins.str = ...,
-            message: _builtins.str = ...,
+            rejection: Global___Rejection | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["rejection", b"rejection"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "frame", b"frame", "message", b"message", "reason", b"reason"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    @_typing.final
-    class CampaignState(_message.Message):
-        """A campaign this stream reports to, whose state is new to the stream."""
-
-        DESCRIPTOR: _descriptor.Descriptor
-
-        CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-        STATE_FIELD_NUMBER: _builtins.int
-        PROCESSED_FIELD_NUMBER: _builtins.int
-        campaign_id: _builtins.str
-        """The campaign."""
-        state: Global___Campaign.State.ValueType
-        """Its state now."""
-        processed: _builtins.int
-        """How many of its messages had a result then, whoever reported them. Fewer
-        than this sender had acknowledged before it opened the stream: results
-        are lost, report them again.
-        """
-        def __init__(
-            self,
-            *,
-            campaign_id: _builtins.str = ...,
-            state: Global___Campaign.State.ValueType = ...,
-            processed: _builtins.int = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "processed", b"processed", "state", b"state"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "frame", b"frame", "rejection", b"rejection"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -591,7 +788,11 @@ class ReportResultsResponse(_message.Message):
     CAMPAIGN_STATES_FIELD_NUMBER: _builtins.int
     STORE_GENERATION_FIELD_NUMBER: _builtins.int
     acked_through: _builtins.int
-    """Every frame up to this one is stored or rejected, durably."""
+    """Every frame up to this one is settled: its results are durable, or it is in
+    rejections, here or in an earlier answer. Nothing of a rejected frame is
+    stored, and the service does not remember it: where the rejection is
+    retryable, report its results again in a new frame.
+    """
     new_results: _builtins.int
     """How many results of the frames newly acknowledged here were stored first."""
     raised_results: _builtins.int
@@ -604,13 +805,14 @@ class ReportResultsResponse(_message.Message):
     restored from a backup keeps its identity; see CampaignState.processed.
     """
     @_builtins.property
-    def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportResultsResponse.Rejection]:
+    def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportResultsResponse.FrameRejection]:
         """Frames among those newly acknowledged that were refused."""
 
     @_builtins.property
-    def campaign_states(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportResultsResponse.CampaignState]:
-        """Campaigns of this stream that changed, by whatever cause; may come in an
-        answer that acknowledges nothing new.
+    def campaign_states(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignState]:
+        """Campaigns of this stream whose state is new to it, by whatever cause; may
+        come in an answer that acknowledges nothing new. Within one stream the
+        revision of a campaign never goes down.
         """
 
     def __init__(
@@ -620,8 +822,8 @@ class ReportResultsResponse(_message.Message):
         new_results: _builtins.int = ...,
         raised_results: _builtins.int = ...,
         duplicate_results: _builtins.int = ...,
-        rejections: _abc.Iterable[Global___ReportResultsResponse.Rejection] | None = ...,
-        campaign_states: _abc.Iterable[Global___ReportResultsResponse.CampaignState] | None = ...,
+        rejections: _abc.Iterable[Global___ReportResultsResponse.FrameRejection] | None = ...,
+        campaign_states: _abc.Iterable[Global___CampaignState] | None = ...,
         store_generation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -631,6 +833,130 @@ class ReportResultsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportResultsResponse: _TypeAlias = ReportResultsResponse  # noqa: Y015
+
+@_typing.final
+class CampaignResults(_message.Message):
+    """Results of one campaign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """Required."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Result]:
+        """None: asks for the state of the campaign."""
+
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        results: _abc.Iterable[Global___Result] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CampaignResults: _TypeAlias = CampaignResults  # noqa: Y015
+
+@_typing.final
+class BatchReportResultsRequest(_message.Message):
+    """Request of BatchReportResults."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    REPORTER_FIELD_NUMBER: _builtins.int
+    reporter: _builtins.str
+    """Who reports, for "who reported last"; at most 128 characters."""
+    @_builtins.property
+    def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignResults]:
+        """Required. 1 to 100 campaigns, each once; at most 1,000 results in all."""
+
+    def __init__(
+        self,
+        *,
+        campaigns: _abc.Iterable[Global___CampaignResults] | None = ...,
+        reporter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "reporter", b"reporter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchReportResultsRequest: _TypeAlias = BatchReportResultsRequest  # noqa: Y015
+
+@_typing.final
+class BatchReportResultsResponse(_message.Message):
+    """Response of BatchReportResults."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Receipt(_message.Message):
+        """What became of the results of one campaign."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+        NEW_RESULTS_FIELD_NUMBER: _builtins.int
+        RAISED_RESULTS_FIELD_NUMBER: _builtins.int
+        DUPLICATE_RESULTS_FIELD_NUMBER: _builtins.int
+        CAMPAIGN_STATE_FIELD_NUMBER: _builtins.int
+        REJECTION_FIELD_NUMBER: _builtins.int
+        campaign_id: _builtins.str
+        """The campaign."""
+        new_results: _builtins.int
+        """How many results were stored first."""
+        raised_results: _builtins.int
+        """How many replaced a lower outcome."""
+        duplicate_results: _builtins.int
+        """How many changed nothing."""
+        @_builtins.property
+        def campaign_state(self) -> Global___CampaignState:
+            """The campaign afterwards; absent if there is none."""
+
+        @_builtins.property
+        def rejection(self) -> Global___Rejection:
+            """Present if the results were refused: none of them is stored."""
+
+        def __init__(
+            self,
+            *,
+            campaign_id: _builtins.str = ...,
+            new_results: _builtins.int = ...,
+            raised_results: _builtins.int = ...,
+            duplicate_results: _builtins.int = ...,
+            campaign_state: Global___CampaignState | None = ...,
+            rejection: Global___Rejection | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["campaign_state", b"campaign_state", "rejection", b"rejection"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "campaign_state", b"campaign_state", "duplicate_results", b"duplicate_results", "new_results", b"new_results", "raised_results", b"raised_results", "rejection", b"rejection"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchReportResultsResponse.Receipt]:
+        """One for each campaign of the request, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[Global___BatchReportResultsResponse.Receipt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchReportResultsResponse: _TypeAlias = BatchReportResultsResponse  # noqa: Y015
 
 @_typing.final
 class GetCampaignRequest(_message.Message):
@@ -707,10 +1033,31 @@ class ListCampaignsRequest(_message.Message):
     STUCK_FIRST: ListCampaignsRequest.Order.ValueType  # 2
     """Longest without progress first."""
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATES_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most how many; 0: 50. More than 1,000 counts as 1,000."""
     page_token: _builtins.str
@@ -721,6 +1068,10 @@ class ListCampaignsRequest(_message.Message):
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___Campaign.State.ValueType]:
         """Only these states; empty: all."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Only campaigns that have all these labels, with these values."""
+
     def __init__(
         self,
         *,
@@ -728,10 +1079,11 @@ class ListCampaignsRequest(_message.Message):
         page_token: _builtins.str = ...,
         states: _abc.Iterable[Global___Campaign.State.ValueType] | None = ...,
         order: Global___ListCampaignsRequest.Order.ValueType = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -817,16 +1169,16 @@ class ListResultsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """Required."""
     page_size: _builtins.int
     """At most how many; 0: 500. More than 1,000 counts as 1,000."""
     page_token: _builtins.str
     """next_page_token of the page before; the other fields must be the same."""
-    campaign_id: _builtins.str
-    """Required."""
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedScalarFieldContainer[Global___Result.Outcome.ValueType]:
         """Only these outcomes; empty: all."""
@@ -834,9 +1186,9 @@ class ListResultsRequest(_message.Message):
     def __init__(
         self,
         *,
+        campaign_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        campaign_id: _builtins.str = ...,
         outcomes: _abc.Iterable[Global___Result.Outcome.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -881,21 +1233,21 @@ class ListMissingRangesRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """Required."""
     page_size: _builtins.int
     """At most how many ranges; 0: 100. More than 1,000 counts as 1,000."""
     page_token: _builtins.str
     """next_page_token of the page before; the campaign must be the same."""
-    campaign_id: _builtins.str
-    """Required."""
     def __init__(
         self,
         *,
+        campaign_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        campaign_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -941,19 +1293,23 @@ class PauseCampaignRequest(_message.Message):
 
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Required."""
     reason: _builtins.str
     """Why, for the audit trail; at most 500 characters."""
+    revision: _builtins.int
+    """The revision the campaign must have; 0: any."""
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -995,19 +1351,23 @@ class ResumeCampaignRequest(_message.Message):
 
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Required."""
     reason: _builtins.str
     """Why, for the audit trail; at most 500 characters."""
+    revision: _builtins.int
+    """The revision the campaign must have; 0: any."""
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1049,19 +1409,23 @@ class CancelCampaignRequest(_message.Message):
 
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Required."""
     reason: _builtins.str
     """Why, for the audit trail; at most 500 characters."""
+    revision: _builtins.int
+    """The revision the campaign must have; 0: any."""
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1105,7 +1469,7 @@ class MarkCompleteRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
-    ETAG_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Required."""
     reason: _builtins.str
@@ -1116,8 +1480,8 @@ class MarkCompleteRequest(_message.Message):
     """
     dry_run: _builtins.bool
     """Answers or refuses as the call would, and changes nothing."""
-    etag: _builtins.str
-    """When given, refused with ABORTED (ETAG_MISMATCH) unless it is current."""
+    revision: _builtins.int
+    """The revision the campaign must have; 0: any."""
     def __init__(
         self,
         *,
@@ -1125,11 +1489,11 @@ class MarkCompleteRequest(_message.Message):
         reason: _builtins.str = ...,
         force: _builtins.bool = ...,
         dry_run: _builtins.bool = ...,
-        etag: _builtins.str = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "dry_run", b"dry_run", "etag", b"etag", "force", b"force", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "dry_run", b"dry_run", "force", b"force", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1250,8 +1614,8 @@ class CampaignDiagnosis(_message.Message):
         FULLY_PROCESSED: CampaignDiagnosis._Diagnosis.ValueType  # 1
         """Every message has a result, but the campaign is still open. Repaired."""
         COUNTER_DRIFT: CampaignDiagnosis._Diagnosis.ValueType  # 2
-        """The counters differ from the stored results. Recounted, and completed if
-        that shows it full.
+        """The counters differ from the stored results. Counted again, and completed
+        if that shows it full.
         """
         IN_PROGRESS: CampaignDiagnosis._Diagnosis.ValueType  # 3
         """Results came in lately. Left alone."""
@@ -1270,8 +1634,8 @@ class CampaignDiagnosis(_message.Message):
     FULLY_PROCESSED: CampaignDiagnosis.Diagnosis.ValueType  # 1
     """Every message has a result, but the campaign is still open. Repaired."""
     COUNTER_DRIFT: CampaignDiagnosis.Diagnosis.ValueType  # 2
-    """The counters differ from the stored results. Recounted, and completed if
-    that shows it full.
+    """The counters differ from the stored results. Counted again, and completed
+    if that shows it full.
     """
     IN_PROGRESS: CampaignDiagnosis.Diagnosis.ValueType  # 3
     """Results came in lately. Left alone."""
@@ -1398,21 +1762,21 @@ class ListTransitionsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """Required."""
     page_size: _builtins.int
     """At most how many; 0: 100. More than 1,000 counts as 1,000."""
     page_token: _builtins.str
     """next_page_token of the page before; the campaign must be the same."""
-    campaign_id: _builtins.str
-    """Required."""
     def __init__(
         self,
         *,
+        campaign_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        campaign_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

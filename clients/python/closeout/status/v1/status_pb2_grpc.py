@@ -29,9 +29,20 @@ class StatusServiceStub:
     """Owns the state of campaigns. Senders stream one result for each message; the
     service completes a campaign in the transaction that stores its last result.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
     google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+
+    Order: everything that says a campaign's state says its revision beside it, a
+    number that grows with every change of the campaign. Never replace a state by
+    one of a lower revision, with one exception: a new stream or watch begins with
+    what the database holds then, which after a restore may be older.
+
+    Conditional writes: each call that changes one campaign takes a revision. 0
+    means no condition; any other value must be the campaign's current revision,
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     def __init__(self, channel):
@@ -54,6 +65,11 @@ class StatusServiceStub:
                 '/closeout.status.v1.StatusService/ReportResults',
                 request_serializer=closeout_dot_status_dot_v1_dot_status__pb2.ReportResultsRequest.SerializeToString,
                 response_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.ReportResultsResponse.FromString,
+                _registered_method=True)
+        self.BatchReportResults = channel.unary_unary(
+                '/closeout.status.v1.StatusService/BatchReportResults',
+                request_serializer=closeout_dot_status_dot_v1_dot_status__pb2.BatchReportResultsRequest.SerializeToString,
+                response_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.BatchReportResultsResponse.FromString,
                 _registered_method=True)
         self.GetCampaign = channel.unary_unary(
                 '/closeout.status.v1.StatusService/GetCampaign',
@@ -121,16 +137,27 @@ class StatusServiceServicer:
     """Owns the state of campaigns. Senders stream one result for each message; the
     service completes a campaign in the transaction that stores its last result.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
     google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+
+    Order: everything that says a campaign's state says its revision beside it, a
+    number that grows with every change of the campaign. Never replace a state by
+    one of a lower revision, with one exception: a new stream or watch begins with
+    what the database holds then, which after a restore may be older.
+
+    Conditional writes: each call that changes one campaign takes a revision. 0
+    means no condition; any other value must be the campaign's current revision,
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     def CreateCampaign(self, request, context):
         """Registers a campaign in state DRAFT.
 
         Idempotent by campaign_id, or by request_id where the service chooses the
-        id: the same content again answers the campaign as it is now.
+        id: the same request again returns the campaign as it is now.
         Errors: ALREADY_EXISTS (CAMPAIGN_ALREADY_EXISTS) where the id is taken by
         other content, INVALID_ARGUMENT (INVALID_REQUEST).
         """
@@ -139,15 +166,22 @@ class StatusServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartCampaign(self, request, context):
-        """Seals the number of messages and starts the campaign.
+        """Seals the number of messages and starts the campaign, now or later.
 
-        Allowed from DRAFT and SCHEDULED. The total is fixed here for good. With
-        start_time in the future the campaign becomes SCHEDULED, and SENDING when
-        that time has come; a call without start_time starts a SCHEDULED campaign
-        at once, one with another start_time moves it. A campaign of 0 messages is COMPLETED at once.
-        Idempotent: the same total again is OK with transitioned = false.
+        Allowed from DRAFT and SCHEDULED. The total is fixed here for good. A
+        campaign of 0 messages is COMPLETED as soon as it starts.
+
+        From DRAFT: without start_time the campaign is SENDING at once; with one in
+        the future it is SCHEDULED, and SENDING when that time has come.
+        From SCHEDULED: without start_time it keeps its time; with another time it
+        moves to that time; with start_now it starts. So repeating a call never
+        sends a scheduled campaign early.
+        Idempotent: the same call again is OK with transitioned = false.
         Errors: FAILED_PRECONDITION (CAMPAIGN_SEALED) for another total,
-        (TRANSITION_NOT_ALLOWED) from CANCELLED, NOT_FOUND, INVALID_ARGUMENT.
+        (TRANSITION_NOT_ALLOWED) from CANCELLED, or for another start_time once the
+        campaign has started; NOT_FOUND; ABORTED; INVALID_ARGUMENT without total, or
+        for a start_time more than a minute past which is not the one it was
+        started with.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,12 +194,27 @@ class StatusServiceServicer:
         Every request is a frame. It is answered once its results are durable.
         Results merge: UNKNOWN < SKIPPED < FAILED < SENT, the higher outcome stays,
         so a frame may be sent again at any time, on any stream, in any order.
-        A frame that can't be applied is rejected in the answer and ends nothing.
-        The end of a stream means nothing. After a break, send again whatever was
-        not acknowledged.
+        A frame that cannot be applied is rejected in the answer and does not end
+        the stream. The end of a stream means nothing. After a break, send again
+        whatever was not acknowledged.
         Errors that end the stream: INVALID_ARGUMENT (FRAME_OUT_OF_ORDER) for a gap
         in the frame numbers, with the number expected in metadata;
         UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchReportResults(self, request, context):
+        """Stores results in one call, for reporters that cannot hold a stream.
+
+        The campaigns of a call are applied or refused one by one, each as a whole.
+        The answer has one receipt for each, in the order of the request; when every
+        campaign is refused, the call itself fails with the error of the first.
+        Results merge as on the stream, so repeating a call is always safe.
+        Errors: INVALID_ARGUMENT names the field that is wrong, and nothing of the
+        call is stored; UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN): the outcome
+        is not known, repeat the call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,7 +228,8 @@ class StatusServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCampaigns(self, request, context):
-        """Lists campaigns, newest first or those longest without progress first.
+        """Lists campaigns, newest first or those longest without progress first; all of
+        them, or those in some states or with some labels.
         Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -213,7 +263,8 @@ class StatusServiceServicer:
     def PauseCampaign(self, request, context):
         """Stops a SENDING campaign until it is resumed. Senders stop within about a
         second; messages already handed to a provider still get their result.
-        Idempotent. Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+        Idempotent.
+        Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,7 +272,7 @@ class StatusServiceServicer:
 
     def ResumeCampaign(self, request, context):
         """Continues a PAUSED campaign. Idempotent.
-        Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+        Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,7 +281,7 @@ class StatusServiceServicer:
     def CancelCampaign(self, request, context):
         """Ends a campaign early; allowed from every state that is not terminal.
         Its sender reports what was never attempted as SKIPPED. Idempotent.
-        Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+        Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,11 +291,11 @@ class StatusServiceServicer:
         """Manual repair: completes a campaign of which every message has a result.
 
         Allowed from SENDING and PAUSED. Already COMPLETED: OK, transitioned =
-        false, nothing changes. (AIP-136 would name it CompleteCampaign; the name
-        is fixed by those who call it from scripts.)
+        false, nothing changes. (AIP-136 would name it CompleteCampaign; scripts
+        that call it fixed the name.)
         Errors: FAILED_PRECONDITION (CAMPAIGN_NOT_FULLY_PROCESSED) with the counts
         and the first missing ranges, (CAMPAIGN_NOT_SENDING) in another state;
-        NOT_FOUND; INVALID_ARGUMENT for force without a reason.
+        NOT_FOUND; ABORTED; INVALID_ARGUMENT for force without a reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -291,6 +342,11 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     servicer.ReportResults,
                     request_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.ReportResultsRequest.FromString,
                     response_serializer=closeout_dot_status_dot_v1_dot_status__pb2.ReportResultsResponse.SerializeToString,
+            ),
+            'BatchReportResults': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchReportResults,
+                    request_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.BatchReportResultsRequest.FromString,
+                    response_serializer=closeout_dot_status_dot_v1_dot_status__pb2.BatchReportResultsResponse.SerializeToString,
             ),
             'GetCampaign': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCampaign,
@@ -364,9 +420,20 @@ class StatusService:
     """Owns the state of campaigns. Senders stream one result for each message; the
     service completes a campaign in the transaction that stores its last result.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
     google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+
+    Order: everything that says a campaign's state says its revision beside it, a
+    number that grows with every change of the campaign. Never replace a state by
+    one of a lower revision, with one exception: a new stream or watch begins with
+    what the database holds then, which after a restore may be older.
+
+    Conditional writes: each call that changes one campaign takes a revision. 0
+    means no condition; any other value must be the campaign's current revision,
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     @staticmethod
@@ -440,6 +507,33 @@ class StatusService:
             '/closeout.status.v1.StatusService/ReportResults',
             closeout_dot_status_dot_v1_dot_status__pb2.ReportResultsRequest.SerializeToString,
             closeout_dot_status_dot_v1_dot_status__pb2.ReportResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchReportResults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.status.v1.StatusService/BatchReportResults',
+            closeout_dot_status_dot_v1_dot_status__pb2.BatchReportResultsRequest.SerializeToString,
+            closeout_dot_status_dot_v1_dot_status__pb2.BatchReportResultsResponse.FromString,
             options,
             channel_credentials,
             insecure,

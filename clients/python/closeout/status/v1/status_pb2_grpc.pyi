@@ -30,9 +30,20 @@ class StatusServiceStub:
     """Owns the state of campaigns. Senders stream one result for each message; the
     service completes a campaign in the transaction that stores its last result.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
     google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+
+    Order: everything that says a campaign's state says its revision beside it, a
+    number that grows with every change of the campaign. Never replace a state by
+    one of a lower revision, with one exception: a new stream or watch begins with
+    what the database holds then, which after a restore may be older.
+
+    Conditional writes: each call that changes one campaign takes a revision. 0
+    means no condition; any other value must be the campaign's current revision,
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     @_typing.overload
@@ -43,20 +54,27 @@ class StatusServiceStub:
     """Registers a campaign in state DRAFT.
 
     Idempotent by campaign_id, or by request_id where the service chooses the
-    id: the same content again answers the campaign as it is now.
+    id: the same request again returns the campaign as it is now.
     Errors: ALREADY_EXISTS (CAMPAIGN_ALREADY_EXISTS) where the id is taken by
     other content, INVALID_ARGUMENT (INVALID_REQUEST).
     """
     StartCampaign: _grpc.UnaryUnaryMultiCallable[_status_pb2.StartCampaignRequest, _status_pb2.StartCampaignResponse]
-    """Seals the number of messages and starts the campaign.
+    """Seals the number of messages and starts the campaign, now or later.
 
-    Allowed from DRAFT and SCHEDULED. The total is fixed here for good. With
-    start_time in the future the campaign becomes SCHEDULED, and SENDING when
-    that time has come; a call without start_time starts a SCHEDULED campaign
-    at once, one with another start_time moves it. A campaign of 0 messages is COMPLETED at once.
-    Idempotent: the same total again is OK with transitioned = false.
+    Allowed from DRAFT and SCHEDULED. The total is fixed here for good. A
+    campaign of 0 messages is COMPLETED as soon as it starts.
+
+    From DRAFT: without start_time the campaign is SENDING at once; with one in
+    the future it is SCHEDULED, and SENDING when that time has come.
+    From SCHEDULED: without start_time it keeps its time; with another time it
+    moves to that time; with start_now it starts. So repeating a call never
+    sends a scheduled campaign early.
+    Idempotent: the same call again is OK with transitioned = false.
     Errors: FAILED_PRECONDITION (CAMPAIGN_SEALED) for another total,
-    (TRANSITION_NOT_ALLOWED) from CANCELLED, NOT_FOUND, INVALID_ARGUMENT.
+    (TRANSITION_NOT_ALLOWED) from CANCELLED, or for another start_time once the
+    campaign has started; NOT_FOUND; ABORTED; INVALID_ARGUMENT without total, or
+    for a start_time more than a minute past which is not the one it was
+    started with.
     """
     ReportResults: _grpc.StreamStreamMultiCallable[_status_pb2.ReportResultsRequest, _status_pb2.ReportResultsResponse]
     """The stream of results. One stream carries any number of campaigns, and
@@ -65,17 +83,29 @@ class StatusServiceStub:
     Every request is a frame. It is answered once its results are durable.
     Results merge: UNKNOWN < SKIPPED < FAILED < SENT, the higher outcome stays,
     so a frame may be sent again at any time, on any stream, in any order.
-    A frame that can't be applied is rejected in the answer and ends nothing.
-    The end of a stream means nothing. After a break, send again whatever was
-    not acknowledged.
+    A frame that cannot be applied is rejected in the answer and does not end
+    the stream. The end of a stream means nothing. After a break, send again
+    whatever was not acknowledged.
     Errors that end the stream: INVALID_ARGUMENT (FRAME_OUT_OF_ORDER) for a gap
     in the frame numbers, with the number expected in metadata;
     UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
     """
+    BatchReportResults: _grpc.UnaryUnaryMultiCallable[_status_pb2.BatchReportResultsRequest, _status_pb2.BatchReportResultsResponse]
+    """Stores results in one call, for reporters that cannot hold a stream.
+
+    The campaigns of a call are applied or refused one by one, each as a whole.
+    The answer has one receipt for each, in the order of the request; when every
+    campaign is refused, the call itself fails with the error of the first.
+    Results merge as on the stream, so repeating a call is always safe.
+    Errors: INVALID_ARGUMENT names the field that is wrong, and nothing of the
+    call is stored; UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN): the outcome
+    is not known, repeat the call.
+    """
     GetCampaign: _grpc.UnaryUnaryMultiCallable[_status_pb2.GetCampaignRequest, _status_pb2.GetCampaignResponse]
     """Reads one campaign. Errors: NOT_FOUND."""
     ListCampaigns: _grpc.UnaryUnaryMultiCallable[_status_pb2.ListCampaignsRequest, _status_pb2.ListCampaignsResponse]
-    """Lists campaigns, newest first or those longest without progress first.
+    """Lists campaigns, newest first or those longest without progress first; all of
+    them, or those in some states or with some labels.
     Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
     """
     WatchCampaign: _grpc.UnaryStreamMultiCallable[_status_pb2.WatchCampaignRequest, _status_pb2.WatchCampaignResponse]
@@ -92,26 +122,27 @@ class StatusServiceStub:
     PauseCampaign: _grpc.UnaryUnaryMultiCallable[_status_pb2.PauseCampaignRequest, _status_pb2.PauseCampaignResponse]
     """Stops a SENDING campaign until it is resumed. Senders stop within about a
     second; messages already handed to a provider still get their result.
-    Idempotent. Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+    Idempotent.
+    Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
     """
     ResumeCampaign: _grpc.UnaryUnaryMultiCallable[_status_pb2.ResumeCampaignRequest, _status_pb2.ResumeCampaignResponse]
     """Continues a PAUSED campaign. Idempotent.
-    Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+    Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
     """
     CancelCampaign: _grpc.UnaryUnaryMultiCallable[_status_pb2.CancelCampaignRequest, _status_pb2.CancelCampaignResponse]
     """Ends a campaign early; allowed from every state that is not terminal.
     Its sender reports what was never attempted as SKIPPED. Idempotent.
-    Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+    Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
     """
     MarkComplete: _grpc.UnaryUnaryMultiCallable[_status_pb2.MarkCompleteRequest, _status_pb2.MarkCompleteResponse]
     """Manual repair: completes a campaign of which every message has a result.
 
     Allowed from SENDING and PAUSED. Already COMPLETED: OK, transitioned =
-    false, nothing changes. (AIP-136 would name it CompleteCampaign; the name
-    is fixed by those who call it from scripts.)
+    false, nothing changes. (AIP-136 would name it CompleteCampaign; scripts
+    that call it fixed the name.)
     Errors: FAILED_PRECONDITION (CAMPAIGN_NOT_FULLY_PROCESSED) with the counts
     and the first missing ranges, (CAMPAIGN_NOT_SENDING) in another state;
-    NOT_FOUND; INVALID_ARGUMENT for force without a reason.
+    NOT_FOUND; ABORTED; INVALID_ARGUMENT for force without a reason.
     """
     RepairCampaigns: _grpc.UnaryUnaryMultiCallable[_status_pb2.RepairCampaignsRequest, _status_pb2.RepairCampaignsResponse]
     """Scans the campaigns in SENDING and PAUSED, gives each one diagnosis and
@@ -130,9 +161,20 @@ class StatusServiceAsyncStub(StatusServiceStub):
     """Owns the state of campaigns. Senders stream one result for each message; the
     service completes a campaign in the transaction that stores its last result.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
     google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+
+    Order: everything that says a campaign's state says its revision beside it, a
+    number that grows with every change of the campaign. Never replace a state by
+    one of a lower revision, with one exception: a new stream or watch begins with
+    what the database holds then, which after a restore may be older.
+
+    Conditional writes: each call that changes one campaign takes a revision. 0
+    means no condition; any other value must be the campaign's current revision,
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -140,20 +182,27 @@ class StatusServiceAsyncStub(StatusServiceStub):
     """Registers a campaign in state DRAFT.
 
     Idempotent by campaign_id, or by request_id where the service chooses the
-    id: the same content again answers the campaign as it is now.
+    id: the same request again returns the campaign as it is now.
     Errors: ALREADY_EXISTS (CAMPAIGN_ALREADY_EXISTS) where the id is taken by
     other content, INVALID_ARGUMENT (INVALID_REQUEST).
     """
     StartCampaign: _aio.UnaryUnaryMultiCallable[_status_pb2.StartCampaignRequest, _status_pb2.StartCampaignResponse]  # type: ignore[assignment]
-    """Seals the number of messages and starts the campaign.
+    """Seals the number of messages and starts the campaign, now or later.
 
-    Allowed from DRAFT and SCHEDULED. The total is fixed here for good. With
-    start_time in the future the campaign becomes SCHEDULED, and SENDING when
-    that time has come; a call without start_time starts a SCHEDULED campaign
-    at once, one with another start_time moves it. A campaign of 0 messages is COMPLETED at once.
-    Idempotent: the same total again is OK with transitioned = false.
+    Allowed from DRAFT and SCHEDULED. The total is fixed here for good. A
+    campaign of 0 messages is COMPLETED as soon as it starts.
+
+    From DRAFT: without start_time the campaign is SENDING at once; with one in
+    the future it is SCHEDULED, and SENDING when that time has come.
+    From SCHEDULED: without start_time it keeps its time; with another time it
+    moves to that time; with start_now it starts. So repeating a call never
+    sends a scheduled campaign early.
+    Idempotent: the same call again is OK with transitioned = false.
     Errors: FAILED_PRECONDITION (CAMPAIGN_SEALED) for another total,
-    (TRANSITION_NOT_ALLOWED) from CANCELLED, NOT_FOUND, INVALID_ARGUMENT.
+    (TRANSITION_NOT_ALLOWED) from CANCELLED, or for another start_time once the
+    campaign has started; NOT_FOUND; ABORTED; INVALID_ARGUMENT without total, or
+    for a start_time more than a minute past which is not the one it was
+    started with.
     """
     ReportResults: _aio.StreamStreamMultiCallable[_status_pb2.ReportResultsRequest, _status_pb2.ReportResultsResponse]  # type: ignore[assignment]
     """The stream of results. One stream carries any number of campaigns, and
@@ -162,17 +211,29 @@ class StatusServiceAsyncStub(StatusServiceStub):
     Every request is a frame. It is answered once its results are durable.
     Results merge: UNKNOWN < SKIPPED < FAILED < SENT, the higher outcome stays,
     so a frame may be sent again at any time, on any stream, in any order.
-    A frame that can't be applied is rejected in the answer and ends nothing.
-    The end of a stream means nothing. After a break, send again whatever was
-    not acknowledged.
+    A frame that cannot be applied is rejected in the answer and does not end
+    the stream. The end of a stream means nothing. After a break, send again
+    whatever was not acknowledged.
     Errors that end the stream: INVALID_ARGUMENT (FRAME_OUT_OF_ORDER) for a gap
     in the frame numbers, with the number expected in metadata;
     UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
     """
+    BatchReportResults: _aio.UnaryUnaryMultiCallable[_status_pb2.BatchReportResultsRequest, _status_pb2.BatchReportResultsResponse]  # type: ignore[assignment]
+    """Stores results in one call, for reporters that cannot hold a stream.
+
+    The campaigns of a call are applied or refused one by one, each as a whole.
+    The answer has one receipt for each, in the order of the request; when every
+    campaign is refused, the call itself fails with the error of the first.
+    Results merge as on the stream, so repeating a call is always safe.
+    Errors: INVALID_ARGUMENT names the field that is wrong, and nothing of the
+    call is stored; UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN): the outcome
+    is not known, repeat the call.
+    """
     GetCampaign: _aio.UnaryUnaryMultiCallable[_status_pb2.GetCampaignRequest, _status_pb2.GetCampaignResponse]  # type: ignore[assignment]
     """Reads one campaign. Errors: NOT_FOUND."""
     ListCampaigns: _aio.UnaryUnaryMultiCallable[_status_pb2.ListCampaignsRequest, _status_pb2.ListCampaignsResponse]  # type: ignore[assignment]
-    """Lists campaigns, newest first or those longest without progress first.
+    """Lists campaigns, newest first or those longest without progress first; all of
+    them, or those in some states or with some labels.
     Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
     """
     WatchCampaign: _aio.UnaryStreamMultiCallable[_status_pb2.WatchCampaignRequest, _status_pb2.WatchCampaignResponse]  # type: ignore[assignment]
@@ -189,26 +250,27 @@ class StatusServiceAsyncStub(StatusServiceStub):
     PauseCampaign: _aio.UnaryUnaryMultiCallable[_status_pb2.PauseCampaignRequest, _status_pb2.PauseCampaignResponse]  # type: ignore[assignment]
     """Stops a SENDING campaign until it is resumed. Senders stop within about a
     second; messages already handed to a provider still get their result.
-    Idempotent. Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+    Idempotent.
+    Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
     """
     ResumeCampaign: _aio.UnaryUnaryMultiCallable[_status_pb2.ResumeCampaignRequest, _status_pb2.ResumeCampaignResponse]  # type: ignore[assignment]
     """Continues a PAUSED campaign. Idempotent.
-    Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+    Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
     """
     CancelCampaign: _aio.UnaryUnaryMultiCallable[_status_pb2.CancelCampaignRequest, _status_pb2.CancelCampaignResponse]  # type: ignore[assignment]
     """Ends a campaign early; allowed from every state that is not terminal.
     Its sender reports what was never attempted as SKIPPED. Idempotent.
-    Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+    Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
     """
     MarkComplete: _aio.UnaryUnaryMultiCallable[_status_pb2.MarkCompleteRequest, _status_pb2.MarkCompleteResponse]  # type: ignore[assignment]
     """Manual repair: completes a campaign of which every message has a result.
 
     Allowed from SENDING and PAUSED. Already COMPLETED: OK, transitioned =
-    false, nothing changes. (AIP-136 would name it CompleteCampaign; the name
-    is fixed by those who call it from scripts.)
+    false, nothing changes. (AIP-136 would name it CompleteCampaign; scripts
+    that call it fixed the name.)
     Errors: FAILED_PRECONDITION (CAMPAIGN_NOT_FULLY_PROCESSED) with the counts
     and the first missing ranges, (CAMPAIGN_NOT_SENDING) in another state;
-    NOT_FOUND; INVALID_ARGUMENT for force without a reason.
+    NOT_FOUND; ABORTED; INVALID_ARGUMENT for force without a reason.
     """
     RepairCampaigns: _aio.UnaryUnaryMultiCallable[_status_pb2.RepairCampaignsRequest, _status_pb2.RepairCampaignsResponse]  # type: ignore[assignment]
     """Scans the campaigns in SENDING and PAUSED, gives each one diagnosis and
@@ -226,9 +288,20 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     """Owns the state of campaigns. Senders stream one result for each message; the
     service completes a campaign in the transaction that stores its last result.
 
-    A campaign of another organisation and one that does not exist are answered
-    alike: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
+    A campaign of another organisation and a campaign that does not exist get the
+    same answer: NOT_FOUND, CAMPAIGN_NOT_FOUND. Every failure carries a
     google.rpc.ErrorInfo whose reason is an ErrorReason (error_reason.proto).
+
+    Order: everything that says a campaign's state says its revision beside it, a
+    number that grows with every change of the campaign. Never replace a state by
+    one of a lower revision, with one exception: a new stream or watch begins with
+    what the database holds then, which after a restore may be older.
+
+    Conditional writes: each call that changes one campaign takes a revision. 0
+    means no condition; any other value must be the campaign's current revision,
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+
+    Enums are open: keep a value that you do not know, and show its number.
     """
 
     @_abc_1.abstractmethod
@@ -240,7 +313,7 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         """Registers a campaign in state DRAFT.
 
         Idempotent by campaign_id, or by request_id where the service chooses the
-        id: the same content again answers the campaign as it is now.
+        id: the same request again returns the campaign as it is now.
         Errors: ALREADY_EXISTS (CAMPAIGN_ALREADY_EXISTS) where the id is taken by
         other content, INVALID_ARGUMENT (INVALID_REQUEST).
         """
@@ -251,15 +324,22 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_pb2.StartCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_status_pb2.StartCampaignResponse, _abc.Awaitable[_status_pb2.StartCampaignResponse]]:
-        """Seals the number of messages and starts the campaign.
+        """Seals the number of messages and starts the campaign, now or later.
 
-        Allowed from DRAFT and SCHEDULED. The total is fixed here for good. With
-        start_time in the future the campaign becomes SCHEDULED, and SENDING when
-        that time has come; a call without start_time starts a SCHEDULED campaign
-        at once, one with another start_time moves it. A campaign of 0 messages is COMPLETED at once.
-        Idempotent: the same total again is OK with transitioned = false.
+        Allowed from DRAFT and SCHEDULED. The total is fixed here for good. A
+        campaign of 0 messages is COMPLETED as soon as it starts.
+
+        From DRAFT: without start_time the campaign is SENDING at once; with one in
+        the future it is SCHEDULED, and SENDING when that time has come.
+        From SCHEDULED: without start_time it keeps its time; with another time it
+        moves to that time; with start_now it starts. So repeating a call never
+        sends a scheduled campaign early.
+        Idempotent: the same call again is OK with transitioned = false.
         Errors: FAILED_PRECONDITION (CAMPAIGN_SEALED) for another total,
-        (TRANSITION_NOT_ALLOWED) from CANCELLED, NOT_FOUND, INVALID_ARGUMENT.
+        (TRANSITION_NOT_ALLOWED) from CANCELLED, or for another start_time once the
+        campaign has started; NOT_FOUND; ABORTED; INVALID_ARGUMENT without total, or
+        for a start_time more than a minute past which is not the one it was
+        started with.
         """
 
     @_abc_1.abstractmethod
@@ -274,12 +354,29 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         Every request is a frame. It is answered once its results are durable.
         Results merge: UNKNOWN < SKIPPED < FAILED < SENT, the higher outcome stays,
         so a frame may be sent again at any time, on any stream, in any order.
-        A frame that can't be applied is rejected in the answer and ends nothing.
-        The end of a stream means nothing. After a break, send again whatever was
-        not acknowledged.
+        A frame that cannot be applied is rejected in the answer and does not end
+        the stream. The end of a stream means nothing. After a break, send again
+        whatever was not acknowledged.
         Errors that end the stream: INVALID_ARGUMENT (FRAME_OUT_OF_ORDER) for a gap
         in the frame numbers, with the number expected in metadata;
         UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def BatchReportResults(
+        self,
+        request: _status_pb2.BatchReportResultsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_status_pb2.BatchReportResultsResponse, _abc.Awaitable[_status_pb2.BatchReportResultsResponse]]:
+        """Stores results in one call, for reporters that cannot hold a stream.
+
+        The campaigns of a call are applied or refused one by one, each as a whole.
+        The answer has one receipt for each, in the order of the request; when every
+        campaign is refused, the call itself fails with the error of the first.
+        Results merge as on the stream, so repeating a call is always safe.
+        Errors: INVALID_ARGUMENT names the field that is wrong, and nothing of the
+        call is stored; UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN): the outcome
+        is not known, repeat the call.
         """
 
     @_abc_1.abstractmethod
@@ -296,7 +393,8 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_pb2.ListCampaignsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_status_pb2.ListCampaignsResponse, _abc.Awaitable[_status_pb2.ListCampaignsResponse]]:
-        """Lists campaigns, newest first or those longest without progress first.
+        """Lists campaigns, newest first or those longest without progress first; all of
+        them, or those in some states or with some labels.
         Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
         """
 
@@ -337,7 +435,8 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_status_pb2.PauseCampaignResponse, _abc.Awaitable[_status_pb2.PauseCampaignResponse]]:
         """Stops a SENDING campaign until it is resumed. Senders stop within about a
         second; messages already handed to a provider still get their result.
-        Idempotent. Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+        Idempotent.
+        Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
         """
 
     @_abc_1.abstractmethod
@@ -347,7 +446,7 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_status_pb2.ResumeCampaignResponse, _abc.Awaitable[_status_pb2.ResumeCampaignResponse]]:
         """Continues a PAUSED campaign. Idempotent.
-        Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+        Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
         """
 
     @_abc_1.abstractmethod
@@ -358,7 +457,7 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_status_pb2.CancelCampaignResponse, _abc.Awaitable[_status_pb2.CancelCampaignResponse]]:
         """Ends a campaign early; allowed from every state that is not terminal.
         Its sender reports what was never attempted as SKIPPED. Idempotent.
-        Errors: NOT_FOUND, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+        Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
         """
 
     @_abc_1.abstractmethod
@@ -370,11 +469,11 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         """Manual repair: completes a campaign of which every message has a result.
 
         Allowed from SENDING and PAUSED. Already COMPLETED: OK, transitioned =
-        false, nothing changes. (AIP-136 would name it CompleteCampaign; the name
-        is fixed by those who call it from scripts.)
+        false, nothing changes. (AIP-136 would name it CompleteCampaign; scripts
+        that call it fixed the name.)
         Errors: FAILED_PRECONDITION (CAMPAIGN_NOT_FULLY_PROCESSED) with the counts
         and the first missing ranges, (CAMPAIGN_NOT_SENDING) in another state;
-        NOT_FOUND; INVALID_ARGUMENT for force without a reason.
+        NOT_FOUND; ABORTED; INVALID_ARGUMENT for force without a reason.
         """
 
     @_abc_1.abstractmethod

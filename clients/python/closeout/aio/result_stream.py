@@ -1,0 +1,48 @@
+"""The stream of results, as asyncio code uses it: write frames, read answers.
+
+``closeout/sync/result_stream.py`` is the blocking counterpart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from closeout.aio.channel import Channel, ChannelOwner
+from closeout.connection import DEFAULT_TIMEOUT_SECONDS
+from closeout.status.v1.status_pb2_grpc import StatusServiceStub
+
+if TYPE_CHECKING:
+    import grpc
+
+    from closeout.status.v1 import status_pb2 as pb
+
+
+class ResultReporter(ChannelOwner):
+    """The part of a client of the status service that opens streams of results.
+
+    Args:
+        target: an address, or a ready channel, which the client never closes.
+        timeout_seconds: the deadline of each call that does not name another.
+    """
+
+    def __init__(
+        self,
+        target: str | Channel,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        super().__init__(target, timeout_seconds=timeout_seconds)
+        self._stub = StatusServiceStub(self._channel)
+
+    def report_results(
+        self,
+    ) -> grpc.aio.StreamStreamCall[pb.ReportResultsRequest, pb.ReportResultsResponse]:
+        """Open the stream of results and return the gRPC call.
+
+        It has no deadline and is never retried: after a break, open another one and
+        send again what was not acknowledged. Cancel it when done with it. Its
+        errors are gRPC's; :func:`closeout.errors.from_rpc_error` translates them.
+        Read while writing: a ``write()`` that fails may put INTERNAL in the place
+        of the server's status (grpc/grpc#36066).
+        """
+        return self._stub.ReportResults()

@@ -1,0 +1,71 @@
+"""How every client connects to a service, whichever kind of channel it uses."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+#: Largest message sent or received, bytes; the servers have the same limit.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+#: Deadline of a call that reads or changes one campaign, seconds.
+DEFAULT_TIMEOUT_SECONDS = 10.0
+#: Deadline of a call that may read every result of a campaign, seconds.
+SCAN_TIMEOUT_SECONDS = 60.0
+
+# Every call may be repeated, so UNAVAILABLE is tried again. The two streams that
+# their caller writes are not: only the caller knows what was acknowledged. A
+# timeout in this configuration fires at random: deadlines go with each call.
+_SERVICE_CONFIG: dict[str, Any] = {
+    # Of several addresses all are used, and one that does not answer is passed over.
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [
+                {"service": "closeout.status.v1.StatusService"},
+                {"service": "closeout.sender.v1.SenderService"},
+            ],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        },
+        {
+            "name": [
+                {"service": "closeout.status.v1.StatusService", "method": "ReportResults"},
+                {"service": "closeout.sender.v1.SenderService", "method": "UploadRecipients"},
+            ],
+        },
+    ],
+}
+
+#: The options of every channel.
+CHANNEL_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # A peer that vanished without a word is noticed after 30 s and 10 s more.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A restarted service is found again within seconds, not minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A new channel tries at once, and does not wait for what another one learned.
+    ("grpc.use_local_subchannel_pool", 1),
+    # The proxy of the environment is for the web, not for services next door.
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+def grpc_target(target: str) -> str:
+    """Return the name that gRPC has for ``target``.
+
+    Args:
+        target: an address, as in ``127.0.0.1:50051``; a name that resolves to several,
+            as in ``dns:///status:50051``; or several IPv4 addresses with commas between.
+    """
+    several = "," in target and ":///" not in target
+    return f"ipv4:{target}" if several else target

@@ -1,0 +1,8 @@
+"""The blocking clients, one for each service; ``closeout`` has them too."""
+
+from __future__ import annotations
+
+from closeout.sync.sender import SenderClient
+from closeout.sync.status import StatusClient
+
+__all__ = ["SenderClient", "StatusClient"]

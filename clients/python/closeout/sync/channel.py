@@ -1,0 +1,172 @@
+"""The blocking channel of a client: connection, calls, pages, streams, errors.
+
+``closeout/aio/channel.py`` is the asyncio counterpart: the same names, so that the
+clients of this package can be made from the asyncio ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import grpc
+
+from closeout.connection import CHANNEL_OPTIONS, DEFAULT_TIMEOUT_SECONDS, grpc_target
+from closeout.errors import from_rpc_error
+from closeout.sync.feed import Feed
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+#: The channel that a caller can lend to a client.
+Channel: TypeAlias = grpc.Channel
+#: What a call takes a stream of requests from.
+Source: TypeAlias = Iterable[R]
+
+
+def open_channel(target: str) -> Channel:
+    """Return a channel to ``target``; it connects when it is used.
+
+    Call it in the process that uses the channel, after any fork.
+
+    Args:
+        target: an address, as in ``127.0.0.1:50051``; a name that resolves to several,
+            as in ``dns:///status:50051``; or several IPv4 addresses with commas between.
+    """
+    return grpc.insecure_channel(grpc_target(target), options=CHANNEL_OPTIONS)
+
+
+def each(source: Source[R]) -> Iterator[R]:
+    """Return what ``source`` has, one by one."""
+    return iter(source)
+
+
+class ChannelOwner:
+    """Base of the clients: has a channel, its own or one lent by the caller.
+
+    Make it in the process that uses it, after any fork; all threads of the process
+    may use it at once. Close it, or use it as a context manager.
+
+    Args:
+        target: an address (see :func:`open_channel`), or a ready channel, which the
+            client never closes.
+        timeout_seconds: the deadline of each call that does not name another.
+    """
+
+    def __init__(
+        self,
+        target: str | Channel,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        self._owned = isinstance(target, str)
+        self._channel = open_channel(target) if isinstance(target, str) else target
+        self._timeout_seconds = timeout_seconds
+
+    def close(self) -> None:
+        """Close the channel if it is the client's own; running calls are cancelled."""
+        if self._owned:
+            self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Any, C],
+        request: Any,
+        timeout_seconds: float | None,
+    ) -> C:
+        """Make one call.
+
+        Raises:
+            ClientError: it failed.
+        """
+        try:
+            return method(request, timeout=timeout_seconds or self._timeout_seconds)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+
+    def _pages(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Any, C],
+        request: Any,
+        timeout_seconds: float | None,
+    ) -> Generator[C, None, None]:
+        """Yield the pages of a list, each within the deadline.
+
+        Raises:
+            ClientError: a call failed.
+        """
+        while True:
+            page: Any = self._call(method, request, timeout_seconds)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def _responses(
+        self, method: grpc.UnaryStreamMultiCallable[Any, C], request: Any
+    ) -> Generator[C, None, None]:
+        """Yield the responses of a stream without a deadline; closing it cancels the call.
+
+        Raises:
+            ClientError: the stream failed.
+        """
+        call = method(request)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            call.cancel()
+
+    def _send(
+        self,
+        method: grpc.StreamUnaryMultiCallable[R, C],
+        requests: Iterator[R],
+        timeout_seconds: float,
+    ) -> C:
+        """Send a stream of requests and return its one response.
+
+        ``requests`` is read in the caller's thread, as the connection of a database
+        that it may read from demands. An exception of it cancels the call and is raised.
+
+        Raises:
+            ClientError: the call failed.
+        """
+        feed: Feed[R] = Feed()
+        call = method.future(feed, timeout=timeout_seconds)
+        call.add_done_callback(lambda _: feed.close())
+        try:
+            for request in requests:
+                if not feed.put(request):
+                    break
+            feed.close()
+            return _result(call)
+        finally:
+            call.cancel()
+
+
+def _result(call: grpc.Future[C]) -> C:
+    """Return the result of a call.
+
+    Raises:
+        ClientError: it failed.
+    """
+    try:
+        return call.result()
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from error

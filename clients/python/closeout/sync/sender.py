@@ -1,0 +1,204 @@
+# Made from closeout/aio/sender.py by generate.py: edit that file and run make protos.
+"""The client of the sender service.
+
+Every call raises a :class:`closeout.errors.ClientError` when it fails.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from closeout.connection import DEFAULT_TIMEOUT_SECONDS
+from closeout.sender.v1 import sender_pb2 as pb
+from closeout.sender.v1.sender_pb2_grpc import SenderServiceStub
+from closeout.sync.channel import Channel, ChannelOwner, Source, each
+from closeout.times import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+#: Deadline of calls that freeze or compile a whole campaign, seconds.
+CAMPAIGN_TIMEOUT_SECONDS = 60.0
+#: Deadline of an upload from its first row to its answer, seconds.
+UPLOAD_TIMEOUT_SECONDS = 3600.0
+#: Recipients in one message of an upload, at most.
+MAX_BATCH = 1000
+
+
+class SenderClient(ChannelOwner):
+    """One method for each rpc of ``closeout.sender.v1.SenderService``.
+
+    ::
+
+        with SenderClient("127.0.0.1:50052") as sender:
+            delivery = sender.get_delivery(campaign_id="welcome")
+
+    Args:
+        target: an address as in ``127.0.0.1:50052``, or a ready channel, which
+            stays open when the client closes.
+        timeout_seconds: the deadline of each call that does not name another.
+    """
+
+    def __init__(
+        self,
+        target: str | Channel,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        super().__init__(target, timeout_seconds=timeout_seconds)
+        self._stub = SenderServiceStub(self._channel)
+
+    def create_campaign(
+        self,
+        *,
+        channel: str,
+        body: pb.EmailContent | pb.TextContent | pb.JsonContent | None = None,
+        options: pb.DeliveryOptions | None = None,
+        campaign_id: str = "",
+        display_name: str = "",
+        request_id: str = "",
+        labels: Mapping[str, str] | None = None,
+        validate_only: bool = False,
+        preview_recipient: pb.Recipient | None = None,
+        timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
+    ) -> pb.CreateCampaignResponse:
+        """Store what is sent and how, and register the campaign as a DRAFT.
+
+        With ``validate_only`` nothing is stored, and ``preview`` shows the message of
+        ``preview_recipient``. The field ``from`` of an e-mail is a keyword of Python:
+        set it by ``setattr(body, "from", ...)``.
+
+        Safe to repeat with the same ``campaign_id`` or ``request_id``. Without either,
+        the call makes a ``request_id``, so that its own retries create one campaign.
+
+        Raises:
+            AlreadyExistsError: the id is taken by other content.
+            FailedPreconditionError: the channel is not configured.
+            InvalidArgumentError: a template is broken (its place is in
+                ``metadata``), there is no such channel, or a field is wrong.
+            UnavailableError: the status service does not answer the sender.
+        """
+        request = pb.CreateCampaignRequest(
+            campaign_id=campaign_id,
+            display_name=display_name,
+            channel=channel,
+            options=options,
+            request_id=request_id or ("" if campaign_id else str(uuid.uuid4())),
+            labels=labels,
+            validate_only=validate_only,
+            preview_recipient=preview_recipient,
+        )
+        match body:
+            case pb.EmailContent():
+                request.email.CopyFrom(body)
+            case pb.TextContent():
+                request.text.CopyFrom(body)
+            case pb.JsonContent():
+                request.json.CopyFrom(body)
+        return self._call(self._stub.CreateCampaign, request, timeout_seconds)
+
+    def upload_recipients(
+        self,
+        *,
+        campaign_id: str,
+        upload_id: str,
+        batches: Source[Sequence[pb.Recipient]],
+        timeout_seconds: float = UPLOAD_TIMEOUT_SECONDS,
+    ) -> pb.UploadRecipientsResponse:
+        """Add the recipients, batch after batch, each of at most 1,000 and 4 MiB.
+
+        Safe to repeat with the same ``upload_id`` and rows: what was taken before
+        is passed over. An exception of ``batches`` ends the upload and is raised.
+
+        Raises:
+            FailedPreconditionError: the audience is frozen.
+            InvalidArgumentError: a batch can't be taken.
+            NotFoundError: there is no such campaign.
+        """
+
+        def requests() -> Iterator[pb.UploadRecipientsRequest]:
+            first_row = 0
+            for recipients in each(batches):
+                yield pb.UploadRecipientsRequest(
+                    campaign_id=campaign_id,
+                    upload_id=upload_id,
+                    first_row=first_row,
+                    recipients=recipients,
+                )
+                first_row += len(recipients)
+
+        return self._send(self._stub.UploadRecipients, requests(), timeout_seconds)
+
+    def start_campaign(
+        self,
+        *,
+        campaign_id: str,
+        start_time: datetime | None = None,
+        start_now: bool = False,
+        timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
+    ) -> pb.StartCampaignResponse:
+        """Freeze the audience and start, now or at ``start_time`` (aware).
+
+        A campaign that is SCHEDULED keeps its time unless ``start_time`` names
+        another one or ``start_now`` is true.
+
+        Raises:
+            FailedPreconditionError: the campaign is cancelled, or started already
+                and ``start_time`` is another one.
+            InvalidArgumentError: ``start_time`` is more than a minute past.
+            NotFoundError: there is no such campaign.
+            UnavailableError: the status service does not answer the sender, which
+                starts the campaign by itself when it can.
+        """
+        request = pb.StartCampaignRequest(campaign_id=campaign_id, start_now=start_now)
+        if start_time is not None:
+            request.start_time.CopyFrom(timestamp(start_time))
+        return self._call(self._stub.StartCampaign, request, timeout_seconds)
+
+    def get_delivery(
+        self, *, campaign_id: str, timeout_seconds: float | None = None
+    ) -> pb.GetDeliveryResponse:
+        """Return how the delivery stands at the sender, and what it waits for.
+
+        Raises:
+            NotFoundError: the sender has no such campaign.
+        """
+        request = pb.GetDeliveryRequest(campaign_id=campaign_id)
+        return self._call(self._stub.GetDelivery, request, timeout_seconds)
+
+    def list_shards(
+        self,
+        *,
+        campaign_id: str,
+        page_size: int = 0,
+        timeout_seconds: float | None = None,
+    ) -> Generator[pb.Shard, None, None]:
+        """Yield the shards of a campaign in order. The deadline is that of each page.
+
+        Raises:
+            NotFoundError: the sender has no such campaign.
+        """
+        request = pb.ListShardsRequest(campaign_id=campaign_id, page_size=page_size)
+        for page in self._pages(self._stub.ListShards, request, timeout_seconds):
+            yield from page.shards
+
+    def batch_get_recipients(
+        self,
+        *,
+        campaign_id: str,
+        sequences: Iterable[int],
+        timeout_seconds: float | None = None,
+    ) -> list[pb.RecipientEntry]:
+        """Return who the messages with ``sequences`` (1 to 400) go to, in order.
+
+        Sequences that the campaign does not have are left out.
+
+        Raises:
+            InvalidArgumentError: none or more than 400 were asked for.
+            NotFoundError: the sender has no such campaign.
+        """
+        request = pb.BatchGetRecipientsRequest(campaign_id=campaign_id, sequences=sequences)
+        response = self._call(self._stub.BatchGetRecipients, request, timeout_seconds)
+        return list(response.recipients)

@@ -1,0 +1,93 @@
+"""Pages of a list, by key: what a caller asks for, and the token of the next page.
+
+Pages go by key, never by offset. A token says where the page before ended, and is
+bound to the question it was given for.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from service_runtime.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: Longest page token there is, with room to spare.
+_LONGEST_TOKEN = 1_024
+#: Keys are signed 64-bit integers.
+_KEY_BOUND = 2**63
+
+#: What a list was asked for, as JSON has it: the list, the organisation, every filter.
+Question: TypeAlias = "list[Any]"
+
+
+class PageRequest(NamedTuple):
+    """What a caller wants to see of a list.
+
+    Attributes:
+        size: at most how many rows; at least 1.
+        token: the token of the page before; empty for the first.
+    """
+
+    size: int
+    token: str
+
+    def after(self, question: Question, *, parts: int = 1) -> list[int] | None:
+        """Return the key of ``parts`` numbers where the page before ended; None: the first page.
+
+        A token is whatever the caller sent: nothing about it is taken for granted.
+
+        Raises:
+            InvalidRequestError: the token is none of ours, or of another question.
+        """
+        if not self.token:
+            return None
+        try:
+            content = json.loads(base64.urlsafe_b64decode(self.token[:_LONGEST_TOKEN].encode()))
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequestError.of({"page_token": "not a token of this service"}) from error
+        match content:
+            case [asked, [*key]] if len(key) == parts and all(map(_is_key, key)):
+                if asked == _digest(question):
+                    return key
+                raise InvalidRequestError.of({"page_token": "given for another question"})
+        raise InvalidRequestError.of({"page_token": "not a token of this service"})
+
+
+class Page(NamedTuple):
+    """Rows, and the token of the page after them; empty on the last."""
+
+    rows: Sequence[Any]
+    next_page_token: str
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[Any],
+        request: PageRequest,
+        question: Question,
+        *,
+        key_of: Callable[[Any], list[int]],
+    ) -> Page:
+        """Return a page of ``rows``, which were read with a limit of ``request.size + 1``.
+
+        The extra row shows that there is a next page, and is dropped.
+        """
+        if len(rows) <= request.size:
+            return cls(rows, "")
+        shown = rows[: request.size]
+        token = json.dumps([_digest(question), key_of(shown[-1])]).encode()
+        return cls(shown, base64.urlsafe_b64encode(token).decode())
+
+
+def _is_key(part: object) -> bool:
+    return type(part) is int and abs(part) < _KEY_BOUND
+
+
+def _digest(question: Question) -> str:
+    """Return a short text that is the same for the same question only."""
+    return hashlib.blake2b(json.dumps(question).encode(), digest_size=12).hexdigest()

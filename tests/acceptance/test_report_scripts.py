@@ -1,0 +1,123 @@
+"""The scripts in examples/ that report results, against the status service as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acceptance.processes import PATIENCE_SECONDS, Service, wait_until
+from providers.held_port import HeldPort
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+#: How each script is run; the address follows.
+COMMANDS = {
+    "asyncio": [sys.executable, str(EXAMPLES / "report_results.py")],
+    "blocking": [sys.executable, str(EXAMPLES / "report_results_sync.py")],
+    "grpcurl": ["sh", str(EXAMPLES / "report_results.sh")],
+}
+#: What is left of the environment: the tools of this one, grpcurl among them.
+ENVIRONMENT = os.environ | {
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+}
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> Iterator[Service]:
+    """A status service that runs, on a port that stays its own."""
+    with (
+        HeldPort() as port,
+        Service(
+            "status_service",
+            "status service listening on ",
+            tmp_path,
+            {"CLOSEOUT_STATUS_LISTEN": port.address},
+        ) as service,
+    ):
+        service.start()
+        yield service
+
+
+def outcome(script: str, output: str) -> str:
+    """Return how the campaign ended, in the words of the Python scripts."""
+    if script != "grpcurl":
+        return output.split(maxsplit=1)[1].strip()
+    campaign = json.loads(output)["campaign"]
+    counts = [f"{name}={campaign[name]}" for name in ("sent", "failed", "skipped", "unknown")]
+    return " ".join([campaign["state"], f"total={campaign['total']}", *counts])
+
+
+@pytest.mark.parametrize("script", COMMANDS)
+def test_a_script_completes_its_campaign(status: Service, script: str) -> None:
+    """Run as its first lines say, it reports every message, and the campaign is COMPLETED."""
+    done = subprocess.run(  # noqa: S603 - our own script
+        [*COMMANDS[script], status.address],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert outcome(script, done.stdout) == (
+        "COMPLETED total=2000 sent=1980 failed=20 skipped=0 unknown=0"
+    )
+
+
+@pytest.mark.parametrize("script", ["asyncio", "blocking"])
+def test_a_script_without_a_service_says_so_in_one_line(status: Service, script: str) -> None:
+    """Whoever forgot to start the service reads its address, and no traceback."""
+    status.terminate()
+    done = subprocess.run(  # noqa: S603 - our own script
+        [*COMMANDS[script], status.address],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{status.address}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_shell_script_waits_for_a_service_that_is_away(status: Service, tmp_path: Path) -> None:
+    """It repeats a call that nobody answers, and goes on once the service is back."""
+    status.terminate()
+    errors = tmp_path / "errors"
+    with errors.open("wb") as stderr:
+        script = subprocess.Popen(  # noqa: S603 - our own script
+            [*COMMANDS["grpcurl"], status.address, "1200"],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+        try:
+            wait_until(lambda: "again in a second" in errors.read_text(), what="a second try")
+            status.start()
+            output, _ = script.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            script.kill()
+            script.wait()
+    assert script.returncode == 0
+    assert outcome("grpcurl", output).startswith("COMPLETED total=1200 sent=1188 failed=12 ")
+
+
+def test_the_shell_script_stops_at_a_refusal(status: Service) -> None:
+    """What the service refuses is not repeated: the exit code is grpcurl's, with the reason."""
+    done = subprocess.run(  # noqa: S603 - our own script
+        [*COMMANDS["grpcurl"], status.address, "-1"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 64 + 3  # INVALID_ARGUMENT
+    assert "INVALID_REQUEST" in done.stderr

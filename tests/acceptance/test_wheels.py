@@ -1,0 +1,179 @@
+"""What users install: both wheels, each in an environment of its own, outside of a clone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acceptance.processes import PATIENCE_SECONDS, Service
+from acceptance.wheelhouse import Environment, build, pack, required
+
+#: What `pip install closeout` may bring; the last is what grpcio requires.
+CLIENT_REQUIREMENTS = {
+    "googleapis-common-protos",
+    "grpcio",
+    "grpcio-status",
+    "protobuf",
+    "typing-extensions",
+}
+#: Files of an application that has our former names, and a contract named like ours was.
+APPLICATION = {
+    "clients/__init__.py": "WHOSE = 'the application'\n",
+    "clients/status.py": "class StatusClient: ...\n",
+    "protos/__init__.py": "WHOSE = 'the application'\n",
+    "protos/campaign/v1/status.proto": (
+        'syntax = "proto3";\n'
+        "package campaign.v1;\n"
+        "message Campaign { string name = 1; }\n"
+        "message Result { int32 clicks = 1; }\n"
+    ),
+    "application.py": """\
+import asyncio
+import json
+import sys
+
+import clients
+import clients.status
+import protos
+from campaign.v1 import status_pb2
+
+import closeout
+import closeout.aio
+from closeout.status.v1.status_pb2 import Campaign, Result
+
+assert clients.WHOSE == protos.WHOSE == "the application"
+assert status_pb2.Campaign(name="ours").name == "ours"
+assert clients.status.StatusClient is not closeout.StatusClient
+
+RESULTS = [Result(sequence=n, outcome=Result.SENT, attempt=1) for n in range(1, 1501)]
+
+
+def blocking(address):
+    with closeout.StatusClient(address) as status:
+        status.create_campaign(campaign_id="blocking", channel="mine")
+        try:
+            status.report(RESULTS[:1], campaign_id="blocking")
+        except closeout.FailedPreconditionError as error:
+            early = error.reason
+        status.start_campaign(campaign_id="blocking", total=1500)
+        receipt = status.report(RESULTS, campaign_id="blocking", reporter="application")
+        campaign = status.get_campaign(campaign_id="blocking")
+        watched = [seen.revision for seen in status.watch_campaign(campaign_id="blocking")]
+        assert watched == [campaign.revision]
+    return [early, receipt.new_results, Campaign.State.Name(campaign.state), campaign.sent]
+
+
+async def asynchronous(address):
+    async with closeout.aio.StatusClient(address) as status:
+        await status.create_campaign(campaign_id="asynchronous", channel="mine")
+        await status.start_campaign(campaign_id="asynchronous", total=1500)
+        receipt = await status.report(RESULTS, campaign_id="asynchronous")
+        campaign = await status.get_campaign(campaign_id="asynchronous")
+    return [receipt.new_results, Campaign.State.Name(campaign.state), campaign.sent]
+
+
+print(json.dumps([blocking(sys.argv[1]), asyncio.run(asynchronous(sys.argv[1]))]))
+""",
+}
+#: Prints what is installed, and the first folders or files of closeout.
+INVENTORY = """\
+import importlib.metadata as metadata, json
+print(json.dumps([
+    sorted(found.name.lower().replace('_', '-') for found in metadata.distributions()),
+    sorted({path.parts[0] for path in metadata.distribution("closeout").files}),
+]))
+"""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both wheels, and the wheels of what they require."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for name in ("closeout", "closeout-server"):
+        build(name, folder)
+    for name in required(["closeout-server[demo]"]) - {"closeout"}:
+        pack(name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment after ``pip install closeout``."""
+    environment = Environment(tmp_path_factory.mktemp("client") / "venv")
+    environment.install("closeout", house)
+    return environment
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Path:
+    """The folder of an application with packages and generated code of its own."""
+    for name, text in APPLICATION.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    command = [sys.executable, "-m", "grpc_tools.protoc", "-Iprotos", "--python_out=."]
+    subprocess.run(  # noqa: S603 - our own interpreter, our own arguments
+        [*command, "campaign/v1/status.proto"], cwd=tmp_path, check=True
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> Iterator[Service]:
+    """The real status service, as a process of the environment of the tests."""
+    with Service(
+        "status_service",
+        "status service listening on ",
+        tmp_path / "status",
+        {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0"},
+    ) as service:
+        service.start()
+        yield service
+
+
+def test_the_client_installs_what_it_calls_with_and_nothing_else(
+    client: Environment, tmp_path: Path
+) -> None:
+    """What comes along is gRPC and protobuf; of ours there is the one package closeout."""
+    output = client.run("-c", INVENTORY, folder=tmp_path, timeout=PATIENCE_SECONDS)
+    distributions, ours = json.loads(output)
+    assert set(distributions) == {"closeout", *CLIENT_REQUIREMENTS}
+    assert [name for name in ours if not name.endswith(".dist-info")] == ["closeout"]
+    assert required(["closeout"]) == CLIENT_REQUIREMENTS
+
+
+def test_an_application_with_our_former_names_reports_by_both_clients(
+    client: Environment, application: Path, status: Service
+) -> None:
+    """Packages ``clients``, ``protos`` and ``campaign.v1`` stay the application's own."""
+    output = client.run(
+        "-W", "error", "application.py", status.address, folder=application, timeout=60
+    )
+    blocking, asynchronous = json.loads(output)
+    assert blocking == ["CAMPAIGN_NOT_SEALED", 1500, "COMPLETED", 1500]
+    assert asynchronous == [1500, "COMPLETED", 1500]
+
+
+def test_the_demo_runs_outside_of_a_clone(house: Path, tmp_path: Path) -> None:
+    """With ``closeout-server`` from a wheel, ``closeout demo`` shows a whole campaign."""
+    environment = Environment(tmp_path / "venv")
+    environment.install("closeout-server[demo]", house)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    done = subprocess.run(  # noqa: S603 - our own command
+        [environment.bin / "closeout", "demo"],
+        cwd=folder,
+        env=environment.variables,
+        capture_output=True,
+        text=True,
+        timeout=5 * PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "COMPLETED total=1935" in done.stdout
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,206 @@
+"""The sender obeys the newest state: pause, cancel and resume beside a repeated StartCampaign."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from integration import sender_support as support
+from integration.sender_pair import Pair, State, pair
+from integration.test_sender_restores import back_up, restore
+from sender_service import domain
+from sender_service.store import campaigns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+_MESSAGES = 200
+#: The longest time between two calls that race, seconds.
+_SPREAD_SECONDS = 0.008
+
+
+class SlowStart:
+    """Holds up the write that follows the status service's answer to StartCampaign."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._mark_started = campaigns.mark_started
+        self._open = threading.Event()
+        self._open.set()
+        self.reached = threading.Event()
+        monkeypatch.setattr(campaigns, "mark_started", self._wait)
+
+    def _wait(self, connection: sa.Connection, *args: Any, **kwargs: Any) -> None:
+        self.reached.set()
+        self._open.wait(60)
+        self._mark_started(connection, *args, **kwargs)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the next such write up for the block."""
+        self.reached.clear()
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+
+def received(logged: Sequence[Any]) -> list[domain.State]:
+    """Return the states that the sender took, in order."""
+    return [line["state"] for line in logged if "state_before" in line]
+
+
+async def last_received(logged: Sequence[Any], state: domain.State, *, after: int) -> None:
+    """Wait until the sender took ``state`` as its ``after``-th change or later."""
+    await support.eventually(lambda: state in received(logged)[after:])
+
+
+async def begin_and_hold(both: Pair) -> None:
+    """Begin a campaign whose calls do not end."""
+    both.channel.hold.clear()
+    await both.begin("c1", _MESSAGES)
+    await support.eventually(lambda: both.channel.flying == both.channel.concurrency)
+
+
+async def at_rest(both: Pair) -> None:
+    """Wait until nobody works on a shard, and every outcome is reported."""
+
+    async def look() -> bool:
+        delivery = await both.sender.get_delivery(campaign_id="c1")
+        return not (delivery.in_doubt or delivery.leased_shards or delivery.unreported)
+
+    await support.eventually(look)
+
+
+async def overtaken_start(
+    both: Pair, slow: SlowStart, logged: Sequence[Any], call: Any, state: domain.State
+) -> None:
+    """Repeat StartCampaign, and have its answer come later than a newer state."""
+    with slow.held():
+        again = asyncio.create_task(both.sender.start_campaign(campaign_id="c1"))
+        await support.eventually(slow.reached.is_set)
+        before = len(received(logged))
+        await call(campaign_id="c1")
+        await last_received(logged, state, after=before)
+    assert not (await again).transitioned
+
+
+async def test_s17_a_cancel_is_not_undone_by_an_older_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What StartCampaign was answered before the cancel does not bring the sending back."""
+    slow = SlowStart(monkeypatch)
+    async with pair(tmp_path) as both:
+        with capture_logs() as logged:
+            await begin_and_hold(both)
+            call = both.status.cancel_campaign
+            await overtaken_start(both, slow, logged, call, domain.State.CANCELLED)
+            both.channel.hold.set()
+            campaign = await both.ended("c1")
+        assert campaign.state == State.CANCELLED
+        assert campaign.sent == len(both.channel.calls) == both.channel.concurrency
+        assert campaign.skipped == _MESSAGES - campaign.sent
+        assert received(logged)[-1] is domain.State.CANCELLED
+
+
+async def test_s17_a_pause_is_not_undone_by_an_older_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is handed over after the calls in flight, until the campaign is resumed."""
+    slow = SlowStart(monkeypatch)
+    async with pair(tmp_path) as both:
+        with capture_logs() as logged:
+            await begin_and_hold(both)
+            call = both.status.pause_campaign
+            await overtaken_start(both, slow, logged, call, domain.State.PAUSED)
+            both.channel.hold.set()
+            await at_rest(both)
+        assert len(both.channel.calls) == both.channel.concurrency
+        assert received(logged)[-1] is domain.State.PAUSED
+        assert (await both.status.get_campaign(campaign_id="c1")).state == State.PAUSED
+        await both.status.resume_campaign(campaign_id="c1")
+        assert (await both.ended("c1")).sent == _MESSAGES
+
+
+async def test_l6_a_resume_is_not_lost_to_an_older_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What StartCampaign was answered before the resume does not pause the campaign for ever."""
+    slow = SlowStart(monkeypatch)
+    async with pair(tmp_path) as both:
+        with capture_logs() as logged:
+            await begin_and_hold(both)
+            await both.status.pause_campaign(campaign_id="c1")
+            await last_received(logged, domain.State.PAUSED, after=0)
+            both.channel.hold.set()
+            await at_rest(both)
+            call = both.status.resume_campaign
+            await overtaken_start(both, slow, logged, call, domain.State.SENDING)
+            assert (await both.ended("c1")).sent == _MESSAGES
+        assert both.channel.accepted() == list(range(1, _MESSAGES + 1))
+
+
+async def test_s16_states_stay_in_order_beside_repeated_starts(
+    tmp_path: Path, order_rounds: int
+) -> None:
+    """After each race the state that the sender acts on is that of the status service."""
+    chance = random.Random(1)  # noqa: S311 - it spreads calls, no more
+    async with pair(tmp_path) as both:
+        calls = {
+            domain.State.PAUSED: both.status.pause_campaign,
+            domain.State.SENDING: both.status.resume_campaign,
+            domain.State.CANCELLED: both.status.cancel_campaign,
+        }
+
+        async def changed(state: domain.State) -> None:
+            await asyncio.sleep(chance.uniform(0, _SPREAD_SECONDS))
+            await calls[state](campaign_id="c1")
+
+        with capture_logs() as logged:
+            await begin_and_hold(both)
+            rounds = [domain.State.PAUSED, domain.State.SENDING] * order_rounds
+            for state in [*rounds, domain.State.CANCELLED]:
+                before = len(received(logged))
+                await asyncio.gather(both.sender.start_campaign(campaign_id="c1"), changed(state))
+                await last_received(logged, state, after=before)
+                assert received(logged)[before:] == [state]
+            both.channel.hold.set()
+            campaign = await both.ended("c1")
+        assert campaign.sent == len(both.channel.calls)
+        assert campaign.skipped == _MESSAGES - campaign.sent
+
+
+async def test_s16_a_restored_database_begins_with_lower_revisions(tmp_path: Path) -> None:
+    """What the restored database says is obeyed, although newer revisions were seen before."""
+    async with pair(tmp_path) as both:
+        with capture_logs() as logged:
+            await begin_and_hold(both)
+            back_up(tmp_path)
+            for _ in range(3):
+                await both.status.pause_campaign(campaign_id="c1")
+                await both.status.resume_campaign(campaign_id="c1")
+            paused = await both.status.pause_campaign(campaign_id="c1")
+            await last_received(logged, domain.State.PAUSED, after=0)
+            await support.eventually(lambda: received(logged)[-1] is domain.State.PAUSED)
+            await restore(both)
+            await support.eventually(lambda: received(logged)[-1] is domain.State.SENDING)
+            before = len(received(logged))
+            again = await both.status.pause_campaign(campaign_id="c1")
+            assert again.campaign.revision < paused.campaign.revision
+            await last_received(logged, domain.State.PAUSED, after=before)
+            both.channel.hold.set()
+            await at_rest(both)
+            calls = len(both.channel.calls)
+            assert calls < _MESSAGES
+            await both.status.resume_campaign(campaign_id="c1")
+            assert (await both.ended("c1")).sent == _MESSAGES
+        assert both.channel.accepted() == list(range(1, _MESSAGES + 1))

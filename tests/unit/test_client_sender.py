@@ -1,0 +1,126 @@
+"""The clients of the sender service against a server in the test.
+
+Each test runs with the asyncio client and with the blocking one, unless its name says
+which: what they do is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+import closeout.aio
+from closeout.errors import FailedPreconditionError
+from closeout.sender.v1 import sender_pb2
+from closeout.sender.v1.sender_pb2_grpc import add_SenderServiceServicer_to_server
+from unit.fake_services import Sender, connected, serving
+
+
+@pytest.fixture(params=["asyncio", "blocking"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return the kind of client."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def sender_servicer() -> Sender:
+    return Sender()
+
+
+@pytest.fixture
+async def sender(kind: str, sender_servicer: Sender) -> AsyncIterator[Any]:
+    register = partial(add_SenderServiceServicer_to_server, sender_servicer)
+    async with serving(register) as address, connected(kind, "SenderClient", address) as client:
+        yield client
+
+
+def recipients(count: int) -> list[sender_pb2.Recipient]:
+    return [sender_pb2.Recipient(address=f"{n}@example.com") for n in range(count)]
+
+
+async def test_an_upload_numbers_its_rows(sender: Any, sender_servicer: Sender) -> None:
+    """Each batch says the number of its first row, from 0."""
+    batches = [recipients(3), recipients(2), recipients(1)]
+    answer = await sender.upload_recipients(campaign_id="c", upload_id="u", batches=batches)
+    assert answer.accepted == 6
+    assert [upload.first_row for upload in sender_servicer.uploads] == [0, 3, 5]
+
+
+async def test_an_upload_of_asyncio_takes_an_async_source(sender_servicer: Sender) -> None:
+    """Batches may come from an async iterator."""
+
+    async def batches() -> AsyncIterator[list[sender_pb2.Recipient]]:
+        yield recipients(2)
+        yield recipients(2)
+
+    register = partial(add_SenderServiceServicer_to_server, sender_servicer)
+    async with serving(register) as address, closeout.aio.SenderClient(address) as sender:
+        answer = await sender.upload_recipients(campaign_id="c", upload_id="u", batches=batches())
+    assert answer.total == 4
+
+
+async def test_a_refused_upload_says_why(sender: Any, sender_servicer: Sender) -> None:
+    """A refusal in the middle is the server's own, however much is still to come."""
+    sender_servicer.frozen = True
+    for _ in range(10):
+        with pytest.raises(FailedPreconditionError, match="frozen"):
+            await sender.upload_recipients(
+                campaign_id="c", upload_id="u", batches=(recipients(1000) for _ in range(500))
+            )
+
+
+async def test_a_source_that_fails_ends_the_upload(sender: Any) -> None:
+    """The exception of the batches is raised as it is; the upload is not finished."""
+
+    def batches() -> Iterator[list[sender_pb2.Recipient]]:
+        yield recipients(1)
+        raise ValueError("row 2 is broken")
+
+    with pytest.raises(ValueError, match="row 2 is broken"):
+        await sender.upload_recipients(campaign_id="c", upload_id="u", batches=batches())
+
+
+async def test_a_create_carries_content_and_options(sender: Any, sender_servicer: Sender) -> None:
+    """What is given is sent; what is absent stays absent."""
+    answer = await sender.create_campaign(
+        channel="smtp", campaign_id="c", body=sender_pb2.EmailContent(subject="s")
+    )
+    assert answer.campaign_id == "c"
+    (created,) = sender_servicer.created
+    assert (created.WhichOneof("body"), created.email.subject) == ("email", "s")
+    assert not created.HasField("options")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (sender_pb2.EmailContent(subject="s"), "email"),
+        (sender_pb2.TextContent(text="t"), "text"),
+        (sender_pb2.JsonContent(json="{}"), "json"),
+        (None, None),
+    ],
+    ids=["email", "text", "json", "none"],
+)
+async def test_a_create_carries_a_body_of_any_kind(
+    sender: Any, sender_servicer: Sender, body: Any, field: str | None
+) -> None:
+    """The type of the body chooses its field; channel null needs no body."""
+    await sender.create_campaign(channel="c", body=body)
+    assert sender_servicer.created[0].WhichOneof("body") == field
+
+
+async def test_shards_come_over_all_pages(sender: Any) -> None:
+    """The caller sees one sequence of shards, whatever the pages."""
+    assert [shard.shard async for shard in sender.list_shards(campaign_id="c")] == [1, 2]
+
+
+async def test_recipients_are_asked_for_by_sequence(sender: Any) -> None:
+    """Any iterable of sequences does; the entries are returned as a list."""
+    found = await sender.batch_get_recipients(campaign_id="c", sequences=iter([3, 1]))
+    assert [(entry.sequence, entry.address) for entry in found] == [
+        (1, "1@example.com"),
+        (3, "3@example.com"),
+    ]

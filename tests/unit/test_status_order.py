@@ -1,0 +1,202 @@
+"""S16: whoever listens to a campaign never goes back to an older state of it.
+
+The streams here have writers and a client that the test plays itself, so that what
+arrives when is not left to chance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from closeout.status.v1 import status_pb2 as pb
+from service_runtime.caller import Caller
+from status_service.domain import Counters, State
+from status_service.errors import CampaignNotFoundError, StoreWentBackError
+from status_service.grpc_api.rejection_log import RejectionLog
+from status_service.grpc_api.result_stream import ResultStream
+from status_service.recording.notifier import Notifier
+from status_service.recording.types import CampaignKey, Change, Frame, FrameReceipt
+
+_KEY = CampaignKey("default", "a")
+_PATIENCE_SECONDS = 20.0
+
+
+def change(revision: int, state: State, *, went_back: bool = False) -> Change:
+    """Return the campaign at a revision; as many messages have a result."""
+    return Change(_KEY, state, 100, Counters(sent=revision), revision, went_back)
+
+
+def receipt(revision: int, state: State) -> FrameReceipt:
+    """Return the receipt of a frame that was stored at a revision."""
+    return FrameReceipt(state=state, revision=revision, processed=revision)
+
+
+class PlayedStream:
+    """A stream whose writer and client are the test."""
+
+    def __init__(self) -> None:
+        self.notifier = Notifier()
+        self.receipts: list[asyncio.Future[FrameReceipt]] = []
+        self.announced: list[tuple[str, int]] = []
+        self.acked_through = 0
+        self._requests: asyncio.Queue[pb.ReportResultsRequest] = asyncio.Queue()
+        pool: Any = self
+        context: Any = self
+        self._stream = ResultStream(
+            Caller("default", "tester"),
+            context,
+            writer_pool=pool,
+            notifier=self.notifier,
+            rejection_log=RejectionLog(),
+            generation="g",
+            stopping=asyncio.Event(),
+        )
+        self.task = asyncio.create_task(self._stream.run(self._read()))
+
+    async def _read(self) -> AsyncIterator[pb.ReportResultsRequest]:
+        while True:
+            yield await self._requests.get()
+
+    async def submit(self, _: Frame) -> asyncio.Future[FrameReceipt]:
+        """Take a frame as the writers do."""
+        self.receipts.append(asyncio.get_running_loop().create_future())
+        return self.receipts[-1]
+
+    async def write(self, response: pb.ReportResultsResponse) -> None:
+        """Take an answer as the client does."""
+        self.acked_through = response.acked_through
+        self.announced += [
+            (pb.Campaign.State.Name(state.state), state.revision)
+            for state in response.campaign_states
+        ]
+
+    async def send(self, frames: int) -> None:
+        """Send frames of the campaign, and wait until the writers have them."""
+        for _ in range(frames):
+            number = len(self.receipts) + 1
+            self._requests.put_nowait(pb.ReportResultsRequest(frame=number, campaign_id="a"))
+            await until(lambda: len(self.receipts) == number)  # noqa: B023
+
+    async def stored(self, frame: int, result: FrameReceipt) -> None:
+        """Finish a frame, and wait for its acknowledgement."""
+        self.receipts[frame - 1].set_result(result)
+        await until(lambda: self.acked_through >= frame)
+
+
+async def until(true: Any) -> None:
+    """Let others run until ``true()``."""
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while not true():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def played() -> AsyncIterator[PlayedStream]:
+    """Open a stream."""
+    stream = PlayedStream()
+    try:
+        yield stream
+    finally:
+        stream.task.cancel()
+        await asyncio.gather(stream.task, return_exceptions=True)
+    assert not stream.notifier.keys(), "a stream that ended listens to nothing"
+
+
+async def test_s16_a_late_receipt_does_not_bring_an_older_state_back() -> None:
+    """A frame stored while PAUSED, acknowledged after the resume was announced: SENDING stays."""
+    async with played() as stream:
+        await stream.send(2)
+        await stream.stored(1, receipt(5, State.PAUSED))
+        stream.notifier.publish([change(8, State.SENDING)])
+        await until(lambda: len(stream.announced) == 2)
+        await stream.stored(2, receipt(7, State.PAUSED))
+        stream.notifier.publish([change(9, State.CANCELLED)])
+        await until(lambda: len(stream.announced) == 3)
+    assert stream.announced == [("PAUSED", 5), ("SENDING", 8), ("CANCELLED", 9)]
+
+
+async def test_s16_a_late_notification_does_not_bring_an_older_state_back() -> None:
+    """Changes may come late, twice and out of order: each state is announced once, in order."""
+    async with played() as stream:
+        await stream.send(3)
+        await stream.stored(1, receipt(5, State.SENDING))
+        for revision, state in ((7, State.SENDING), (6, State.PAUSED), (7, State.SENDING)):
+            stream.notifier.publish([change(revision, state)])
+        await stream.stored(2, receipt(7, State.SENDING))
+        stream.notifier.publish([change(8, State.PAUSED), change(7, State.SENDING)])
+        await stream.stored(3, receipt(7, State.SENDING))
+    assert stream.announced == [("SENDING", 5), ("PAUSED", 8)]
+
+
+async def test_s16_a_new_stream_takes_what_the_database_has() -> None:
+    """Revisions begin anew with a stream, as after a restore: listeners of others don't matter."""
+    async with played() as old, played() as new:
+        new.notifier.publish([change(50, State.COMPLETED)])
+        await old.send(1)
+        await old.stored(1, receipt(50, State.COMPLETED))
+        await new.send(1)
+        await new.stored(1, receipt(20, State.SENDING))
+        new.notifier.publish([change(21, State.PAUSED)])
+        await until(lambda: len(new.announced) == 2)
+    assert old.announced == [("COMPLETED", 50)]
+    assert new.announced == [("SENDING", 20), ("PAUSED", 21)]
+
+
+async def test_s16_a_store_that_went_back_ends_the_stream() -> None:
+    """Once a read finds an older revision than was announced, the caller has to begin again."""
+    async with played() as stream:
+        await stream.send(1)
+        await stream.stored(1, receipt(50, State.COMPLETED))
+        stream.notifier.publish([change(50, State.COMPLETED, went_back=True)])
+        stream.notifier.publish([change(20, State.SENDING)])  # late, or restored: not known
+        stream.notifier.publish([change(20, State.SENDING, went_back=True)])
+        with pytest.raises(StoreWentBackError) as caught:
+            await asyncio.wait_for(stream.task, _PATIENCE_SECONDS)
+    assert caught.value.metadata == {"campaign_id": "a", "revision": "20", "announced": "50"}
+    assert stream.announced == [("COMPLETED", 50)]
+
+
+async def test_s16_a_campaign_registered_again_begins_with_its_first_revision() -> None:
+    """After CAMPAIGN_NOT_FOUND nothing of the campaign there was before is remembered."""
+    async with played() as stream:
+        await stream.send(3)
+        await stream.stored(1, receipt(50, State.SENDING))
+        await stream.stored(2, FrameReceipt(error=CampaignNotFoundError("a")))
+        await stream.stored(3, receipt(2, State.SENDING))
+    assert stream.announced == [("SENDING", 50), ("SENDING", 2)]
+
+
+async def test_a_campaign_that_is_not_found_is_still_listened_to_for_frames_that_follow() -> None:
+    """The subscription of a frame that is not answered yet misses no change meanwhile."""
+    async with played() as stream:
+        await stream.send(2)
+        await stream.stored(1, FrameReceipt(error=CampaignNotFoundError("a")))
+        stream.notifier.publish([change(3, State.PAUSED)])
+        await until(lambda: stream.announced)
+        await stream.stored(2, receipt(2, State.SENDING))
+    assert stream.announced == [("PAUSED", 3)]
+
+
+def test_s16_each_listener_compares_for_itself() -> None:
+    """The notifier passes on lower revisions too: for a listener they may be the first."""
+    notifier = Notifier()
+    heard: list[int] = []
+    with notifier.listening(_KEY, lambda change: heard.append(change.revision)):
+        notifier.publish([change(7, State.SENDING), change(3, State.SENDING)])
+        assert notifier.revision(_KEY) == 3
+    assert heard == [7, 3]
+
+
+def test_b3_nothing_is_remembered_of_campaigns_that_nobody_listens_to() -> None:
+    """Neither a listener nor a revision: memory does not grow with ended campaigns."""
+    notifier = Notifier()
+    with notifier.listening(_KEY, lambda _: None):
+        notifier.publish([change(7, State.SENDING)])
+    notifier.publish([change(8, State.SENDING)])
+    assert (notifier.keys(), notifier.revision(_KEY)) == ([], 0)
+    assert not notifier._revisions
