@@ -179,9 +179,9 @@ async def test_a_repair_reaches_streams_and_watchers(status: Status) -> None:
     await status.stuck("a")
     async with reporting(status.client) as stream:
         await stream.send("a")
-        await stream.told("a", SENDING)
+        await stream.announced("a", SENDING)
         await status.client.repair_campaigns()
-        await stream.told("a", COMPLETED)
+        await stream.announced("a", COMPLETED)
 
 
 async def test_the_audit_trail_tells_a_repair(status: Status) -> None:

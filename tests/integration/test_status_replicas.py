@@ -95,9 +95,9 @@ async def _watched_to_its_end(replicas: Replicas) -> None:
     ):
         watcher = asyncio.create_task(watch())
         await there.send("a", *results([1]))
-        await there.told("a", SENDING)
+        await there.announced("a", SENDING)
         await replicas.here.pause_campaign(campaign_id="a")
-        await there.told("a", PAUSED)
+        await there.announced("a", PAUSED)
         await here.send("a", *results([2, 3]))
 
         async def three_seen() -> bool:
@@ -105,7 +105,7 @@ async def _watched_to_its_end(replicas: Replicas) -> None:
 
         await eventually(three_seen, what="the watcher sees what came through the other service")
         await here.send("a", *results([4]))
-        await there.told("a", COMPLETED)
+        await there.announced("a", COMPLETED)
         await watcher
     assert (seen[-1].state, seen[-1].sent) == (COMPLETED, 4)
 
@@ -203,7 +203,7 @@ async def test_l5_a_campaign_that_is_locked_by_hand_holds_up_no_other(
             assert stream.states["b"] == stream.states["c"] == COMPLETED
             by_hand.rollback()
         await stream.send("a", *results([1]))
-        await stream.told("a", COMPLETED)
+        await stream.announced("a", COMPLETED)
 
 
 async def test_s5_the_time_of_a_transaction_is_read_when_it_has_its_locks(
@@ -261,5 +261,5 @@ async def test_a_connection_that_has_come_of_age_is_closed(
         assert ended.code() is grpc.StatusCode.UNAVAILABLE
         async with reporting(client) as stream:
             await stream.send("a", *results([1, 2]))
-            await stream.told("a", COMPLETED)
+            await stream.announced("a", COMPLETED)
     postgresql_server.drop_database(url)
