@@ -1,4 +1,4 @@
-"""A SQLite file belongs to one process; a second one is told who has it."""
+"""Locks the SQLite file to one process, and names the holder to a second one."""
 
 from __future__ import annotations
 
