@@ -41,7 +41,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Reads that may run at once beside the one writer.
+#: Reads that may run at once.
 _READERS = 2
 #: A write that takes longer, seconds, counts as a database that does not answer.
 _LONG_WRITE = 10.0
@@ -107,7 +107,7 @@ class Store:
     Attributes:
         url: the URL without its password.
         writers: how many writes run at once; further ones wait their turn.
-        listen: hears of what others change, or None where nobody else can: :mod:`.engines`.
+        listen: receives what others change, or None where nobody else can: :mod:`.engines`.
 
     Raises:
         StartupError: the database can't be used; the text says why.
@@ -210,8 +210,8 @@ def _transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
 def _renew(context: ExceptionContext) -> None:
     """Take a failure of the database for the end of its connections.
 
-    The next try begins on a new one, and so do others where they begin anew: after a
-    failover an old one may still answer, and lead to a server that takes no writes.
+    The next try begins on a new connection, and so do all others: after a failover an
+    old one may still answer, and lead to a server that takes no writes.
     """
     error = context.sqlalchemy_exception
     if isinstance(error, _UNAVAILABLE) and not is_lock_timeout(error):

@@ -34,10 +34,10 @@ log = structlog.get_logger()
 MIGRATION_LOCK = int.from_bytes(b"Closeout", "big")
 #: How long another process may migrate while this one waits.
 _LONGEST_MIGRATION_SECONDS = 600
-#: The oldest version that is tested by its makers still.
+#: The oldest version that its makers still maintain.
 _OLDEST = 14
 #: A peer that vanished without a word is noticed after about 30 s. Waiting for a lock
-#: ends, so that whoever holds one by hand is told of, not waited for in silence.
+#: ends, so that a lock that somebody holds by hand is reported, not waited for in silence.
 _CONNECT = {
     "connect_timeout": 10,
     "keepalives": 1,
@@ -197,7 +197,7 @@ async def _listen(url: URL, holder: str, channel: str) -> AsyncIterator[AsyncIte
             async with aclosing(connection.notifies()) as notifications:
                 yield (notification.payload async for notification in notifications)
     except psycopg.Error as error:
-        raise StoreUnavailableError(f"the database tells nothing ({error})") from error
+        raise StoreUnavailableError(f"the database announces nothing ({error})") from error
 
 
 def _connect_arguments(url: URL, holder: str) -> dict[str, Any]:

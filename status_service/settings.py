@@ -13,12 +13,12 @@ from service_runtime.settings import Section
 class StatusSettings(Section):
     """The table ``[status]``."""
 
-    #: Where gRPC listens, HOST:PORT. Port 0: any free one, told on standard output.
+    #: Where gRPC listens, HOST:PORT. Port 0: any free one, named on standard output.
     listen: str = "127.0.0.1:50051"
     #: The database: ``sqlite:///PATH``, or ``postgresql://USER@HOST/DATABASE``, which
     #: any number of instances can share.
     database_url: str = "sqlite:///closeout-status.db"
-    #: How often the reconcile pass looks for what must not be, seconds.
+    #: How often the reconcile pass checks open campaigns, seconds.
     reconcile_interval_seconds: float = Field(default=30, gt=0)
     #: A campaign without a new result for longer than this is stalled, seconds.
     stall_threshold_seconds: float = Field(default=300, gt=0)

@@ -42,7 +42,7 @@ def create(connection: sa.Connection, caller: Caller, new: NewCampaign) -> Chang
         .values(
             organisation=caller.organisation,
             campaign_id=new.campaign_id or str(uuid.uuid4()),
-            # Only calls without an id of the caller's are told apart by it.
+            # It distinguishes calls without an id of the caller's, and only those.
             request_id=None if new.campaign_id else new.request_id or None,
             create_time=now,
             **content,

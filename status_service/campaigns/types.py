@@ -18,7 +18,7 @@ class NewCampaign(NamedTuple):
 
     Attributes:
         campaign_id: its id; empty: the service chooses one.
-        request_id: tells calls without an id apart; empty: none.
+        request_id: distinguishes calls without an id; empty: none.
         display_name: the name people know it by.
         channel: the channel it goes out on.
         labels: whose it is, by whatever names its owner uses.

@@ -1,7 +1,7 @@
 """Publishes what other instances changed in a database that several share.
 
 The database announces every change of a campaign by a notification, whoever made it.
-Beside that, all watched campaigns are polled, so a notification that was lost with its
+All watched campaigns are polled as well, so a notification that was lost with its
 connection costs a second and no more.
 """
 

@@ -62,8 +62,8 @@ class BatchRecorder:
     async def _stored(self, recording: Sequence[asyncio.Task[FrameReceipt]]) -> None:
         """Wait until all is stored, as long as that can be expected.
 
-        The writers try again for as long as it takes. A stream waits for that; a call
-        has a caller with a deadline, who is better told to try again.
+        The writers try again for as long as it takes. A stream waits for that; a call is
+        better repeated, since its caller has a deadline.
         """
         while (await asyncio.wait(recording, timeout=_CHECK_SECONDS))[1]:
             if self._stopping.is_set():

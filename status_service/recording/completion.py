@@ -1,4 +1,4 @@
-"""Counters move, and the campaign that this fills is COMPLETED: one statement decides.
+"""One UPDATE adds to the counters and, if every message now has a result, completes the campaign.
 
 This is the only place where counters move and a campaign becomes COMPLETED.
 """
@@ -87,7 +87,7 @@ def settle(
         progressed: true if new results came in.
 
     Returns:
-        The row as it is now; its state tells whether it was completed.
+        The row as it is now; its state says whether it was completed.
     """
     after = connection.execute(
         _SETTLE,

@@ -1,4 +1,4 @@
-"""What reported results come to beside those that are stored: the higher outcome stays."""
+"""Merges reported results with those that are stored: the higher outcome stays."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Merged(NamedTuple):
     """What is to be stored of a campaign.
 
     Attributes:
-        changed: the results to insert, or to put in the place of lower ones; each
-            message once.
+        changed: the results to insert, or to replace lower ones with; each message
+            once.
         deltas: what that adds to the counters.
         all_new: no result of them is stored.
     """

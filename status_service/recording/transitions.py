@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-# SQLite writes the clause alike, and compiles this form of it; PostgreSQL does not
-# compile SQLite's.
+# SQLite has the same clause and compiles this form of it; PostgreSQL does not compile
+# SQLite's.
 from sqlalchemy.dialects.postgresql import insert
 
 from status_service.schema import events, transitions

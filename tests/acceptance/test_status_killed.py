@@ -14,7 +14,8 @@ from pysqlite3 import dbapi2
 
 from acceptance.processes import Service
 from closeout.aio import StatusClient
-from closeout.errors import UnavailableError
+from closeout.errors import DeadlineExceededError, UnavailableError
+from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import (
     FAILED,
     PATIENCE_SECONDS,
@@ -28,6 +29,9 @@ from integration.status_support import (
 from providers.held_port import HeldPort
 
 _TOTAL, _A_FRAME, _IN_FLIGHT, _KILLS = 20_000, 100, 8, 5
+#: Calls of BatchReportResults: campaigns, results of each in a call, calls at once, kills.
+_CAMPAIGNS, _A_CALL, _CALLERS, _CALL_KILLS = 4, 10, 4, 10
+_CALL_RESULTS = 2_000
 _FRAMES = range(_TOTAL // _A_FRAME)
 COMPLETED = 5
 
@@ -142,4 +146,70 @@ async def test_s7_acknowledged_frames_survive_sigkill(status: Service) -> None:
     connection = dbapi2.connect(status.folder / "closeout-status.db")
     check_invariants(connection)
     assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    connection.close()
+
+
+async def test_s7_calls_repeated_across_sigkill_count_once(status: Service) -> None:
+    """Each call made one to three times in random order, killed ten times: exact at the end.
+
+    A call that fails is repeated, as its caller has to; one that was answered is kept.
+    """
+    chance = random.Random(2_000)  # noqa: S311 - what to call when, not a secret
+    names = [f"c{number}" for number in range(_CAMPAIGNS)]
+    each = _CALL_RESULTS // _CAMPAIGNS
+    calls = [
+        [
+            pb.CampaignResults(
+                campaign_id=name,
+                results=results(range(first, first + _A_CALL), FAILED if first % 7 == 1 else SENT),
+            )
+            for name in names
+        ]
+        for first in range(1, each + 1, _A_CALL)
+    ]
+    planned = [number for number in range(len(calls)) for _ in range(chance.randint(1, 3))]
+    chance.shuffle(planned)
+    answered: list[int] = []
+    async with StatusClient(status.address) as client:
+        for name in names:
+            await client.create_campaign(campaign_id=name)
+            await client.start_campaign(campaign_id=name, total=each)
+    kills = sorted(chance.sample(range(1, len(planned) - _CALLERS), _CALL_KILLS))
+
+    async def call(client: StatusClient) -> None:
+        while planned:
+            number = planned.pop()
+            try:
+                response = await client.batch_report_results(calls[number])
+            except (UnavailableError, DeadlineExceededError):
+                planned.insert(chance.randint(0, len(planned)), number)
+                continue
+            assert not any(receipt.HasField("rejection") for receipt in response.receipts)
+            answered.append(number)
+
+    async def kill() -> None:
+        for count in kills:
+            while len(answered) < count:  # noqa: ASYNC110 - what is waited for sets no event
+                await asyncio.sleep(0.001)
+            status.kill()
+            await asyncio.to_thread(status.start)
+
+    async with StatusClient(status.address) as client, asyncio.timeout(6 * PATIENCE_SECONDS):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(kill())
+            for _ in range(_CALLERS):
+                group.create_task(call(client))
+        assert set(answered) == set(range(len(calls)))
+        for name in names:
+            campaign = await client.get_campaign(campaign_id=name)
+            failed = sum(_A_CALL for first in range(1, each + 1, _A_CALL) if first % 7 == 1)
+            assert (campaign.state, campaign.failed) == (COMPLETED, failed)
+            assert campaign.sent + campaign.failed == each
+            stored_results = [row async for row in client.list_results(campaign_id=name)]
+            assert [row.sequence for row in stored_results] == list(range(1, each + 1))
+        assert not (await client.repair_campaigns()).diagnoses
+    assert status.terminate() == 0
+    assert not status.events("campaign_repaired")
+    connection = dbapi2.connect(status.folder / "closeout-status.db")
+    check_invariants(connection)
     connection.close()

@@ -106,7 +106,7 @@ class ModelledStreams:
         """Wait until each stream was told the states of the campaigns it reports to."""
         for number, stream in self._streams.items():
             for name in dict.fromkeys(self._sent[number]):
-                await stream.told(name, STATES[self._models[name].state])
+                await stream.announced(name, STATES[self._models[name].state])
 
     async def close(self) -> None:
         """Close all, and forget them."""

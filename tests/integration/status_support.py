@@ -164,8 +164,8 @@ class Stream:
         """Wait for the acknowledgement of a frame."""
         await self.until(lambda: self.acked_through >= frame)
 
-    async def told(self, campaign_id: str, state: pb.Campaign.State.ValueType) -> None:
-        """Wait until the stream was told that a campaign has this state."""
+    async def announced(self, campaign_id: str, state: pb.Campaign.State.ValueType) -> None:
+        """Wait until the last state of a campaign that the stream received is this one."""
         await self.until(lambda: self.states.get(campaign_id) == state)
 
     async def status(self) -> grpc.aio.AioRpcError | None:
@@ -193,11 +193,11 @@ class Stream:
 
     @property
     def states(self) -> dict[str, pb.Campaign.State.ValueType]:
-        """The state of each campaign as it was told last."""
+        """The state of each campaign as it was received last."""
         return {
-            told.campaign_id: told.state
+            received.campaign_id: received.state
             for response in self.responses
-            for told in response.campaign_states
+            for received in response.campaign_states
         }
 
     @property

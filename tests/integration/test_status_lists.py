@@ -13,6 +13,7 @@ import pytest
 from closeout.errors import InvalidArgumentError, from_rpc_error
 from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import FAILED, SENT, Status, results
+from service_runtime.pages import _digest
 
 
 @pytest.fixture
@@ -96,6 +97,9 @@ async def test_a_token_is_refused_for_another_question(filled: Status) -> None:
         ),
         stub.ListCampaigns(pb.ListCampaignsRequest(states=[3], page_token=token["ListCampaigns"])),
         stub.ListCampaigns(
+            pb.ListCampaignsRequest(labels={"a": ""}, page_token=token["ListCampaigns"])
+        ),
+        stub.ListCampaigns(
             pb.ListCampaignsRequest(
                 order=pb.ListCampaignsRequest.STUCK_FIRST, page_token=token["ListCampaigns"]
             )
@@ -121,7 +125,7 @@ def _forged(content: object) -> str:
 
 async def test_no_token_that_is_made_up_does_harm(filled: Status) -> None:
     """Whatever is sent as a token is INVALID_ARGUMENT or a page, never a failure of ours."""
-    question = ["campaigns", "default", [], False]
+    question = _digest(["campaigns", "default", [], [], False])
     made_up = [
         "x",
         "====",
@@ -159,6 +163,41 @@ async def test_the_newest_campaign_comes_first_and_states_filter(filled: Status)
     await filled.client.cancel_campaign(campaign_id="e")
     chosen = filled.client.list_campaigns(states=[pb.Campaign.PAUSED, pb.Campaign.CANCELLED])
     assert [row.campaign_id async for row in chosen] == ["e", "c"]
+
+
+async def test_labels_filter(status: Status) -> None:
+    """Only campaigns that have all labels with these values, in any order, over pages."""
+    labelled: dict[str, dict[str, str]] = {
+        "a": {"tenant": "x", "list": "news"},
+        "b": {"tenant": "x"},
+        "c": {},
+        "d": {"tenant": "y", "list": "news"},
+        "e": {"tenant": "x", "list": "news", "ticket": ""},
+        "f": {"list": "x", "tenant": "news"},
+    }
+    for name, labels in labelled.items():
+        await status.client.create_campaign(campaign_id=name, labels=labels)
+        await status.client.start_campaign(campaign_id=name, total=1)
+    expected = [
+        ({"tenant": "x"}, "eba"),
+        ({"tenant": "x", "list": "news"}, "ea"),
+        ({"ticket": ""}, "e"),
+        ({"tenant": "X"}, ""),
+        ({"tenant": "x", "list": "none"}, ""),
+        ({}, "fedcba"),
+    ]
+    for labels, names in expected:
+        for stuck_first in (False, True):
+            listed = status.client.list_campaigns(
+                labels=labels, page_size=2, stuck_first=stuck_first
+            )
+            found = [row.campaign_id async for row in listed]
+            assert found == (sorted(names) if stuck_first else list(names))
+    await status.client.pause_campaign(campaign_id="a")
+    paused = status.client.list_campaigns(labels={"tenant": "x"}, states=[pb.Campaign.PAUSED])
+    (campaign,) = [row async for row in paused]
+    assert dict(campaign.labels) == labelled["a"]
+    assert campaign == await status.client.get_campaign(campaign_id="a")
 
 
 async def test_the_campaign_longest_without_progress_comes_first(filled: Status) -> None:

@@ -217,6 +217,36 @@ async def test_s7_a_frozen_server_goes_on_where_it_was(
         await check_all_is_stored_once(status, stream)
 
 
+async def test_s7_a_call_during_an_outage_is_repeated_and_counts_once(
+    server: PostgresqlServer, database: PostgresqlDatabase
+) -> None:
+    """BatchReportResults is UNAVAILABLE, not without end; all it brought is stored once."""
+    total = 500
+    call = [pb.CampaignResults(campaign_id="a", results=results(range(1, total + 1)))]
+    outage = Crash(server, database)
+    async with serving(database) as status:
+        await status.start("a", total)
+        await asyncio.to_thread(outage.begin)
+        for _ in range(2):
+            with pytest.raises(UnavailableError) as caught:
+                await status.client.batch_report_results(call)
+            assert caught.value.reason == "STORE_UNAVAILABLE"
+            assert caught.value.retry_after_seconds
+        await asyncio.to_thread(outage.end)
+
+        async def stored() -> bool:
+            try:
+                (receipt,) = (await status.client.batch_report_results(call)).receipts
+            except UnavailableError:
+                return False
+            assert receipt.campaign_state.state == COMPLETED
+            return receipt.new_results + receipt.duplicate_results == total
+
+        await eventually(stored, what="the repeated call is answered")
+        assert (await status.client.get_campaign(campaign_id="a")).sent == total
+        status.check_invariants()
+
+
 async def test_s7_connections_ended_again_and_again_lose_nothing(
     database: PostgresqlDatabase,
 ) -> None:

@@ -22,7 +22,7 @@ from status_service.domain import Outcome, State
 from status_service.migrations import MIGRATIONS
 from status_service.recording import ledger
 from status_service.recording.result_columns import ResultColumns
-from status_service.recording.types import CampaignKey, Frame
+from status_service.recording.types import CampaignKey, Frame, Recorded
 
 T = TypeVar("T")
 
@@ -153,6 +153,32 @@ def _report(
         books.check(
             raised_late=[(name, number) for frame in parsed for number in frame.results.sequence]
         )
+
+
+def test_the_audit_trail_names_who_reported_the_last_result(tables: Database) -> None:
+    """Of several reporters in one transaction it is the last one whose frame changed anything."""
+    with closing(Books(tables)) as books:
+        key = books.key("a")
+
+        def recorded(connection: sa.Connection) -> Recorded:
+            registration.create(connection, books.caller, NewCampaign("a"))
+            lifecycle.start(connection, books.caller, "a", StartOrder(2))
+            return ledger.record(
+                connection,
+                [
+                    Frame(key, reporter, ResultColumns.of([result(sequence, Outcome.SENT)]))
+                    for reporter, sequence in (("first", 1), ("last", 2), ("repeater", 1))
+                ],
+            )
+
+        (completion,) = books.write(recorded).completed
+        assert (completion.before, completion.reporter) == (State.SENDING, "last")
+        trail = books.by_hand.execute(
+            "SELECT actor FROM transitions JOIN campaigns USING (campaign)"
+            " WHERE organisation = ? ORDER BY transition",
+            (books.caller.organisation,),
+        ).fetchall()
+        assert [row[0] for row in trail] == ["tester", "tester", "last"]
 
 
 def test_a_transaction_takes_as_many_campaigns_as_there_are(tables: Database) -> None:

@@ -179,9 +179,9 @@ async def test_a_repair_reaches_streams_and_watchers(status: Status) -> None:
     await status.stuck("a")
     async with reporting(status.client) as stream:
         await stream.send("a")
-        await stream.told("a", SENDING)
+        await stream.announced("a", SENDING)
         await status.client.repair_campaigns()
-        await stream.told("a", COMPLETED)
+        await stream.announced("a", COMPLETED)
 
 
 async def test_the_audit_trail_tells_a_repair(status: Status) -> None:
@@ -328,6 +328,7 @@ async def test_one_that_needs_a_person_is_logged_when_that_begins(database: Data
             await eventually(passed, what="five passes have seen it")
     needy = [line for line in logs if line["event"] == "campaign_needs_attention"]
     assert [(line["campaign_id"], line["diagnosis"]) for line in needy] == [("a", "NEVER_STARTED")]
+    assert needy[0]["organisation"] == "default"
 
 
 async def test_repair_scans_all_that_is_open_and_nothing_else(status: Status) -> None:
@@ -344,8 +345,29 @@ async def test_repair_scans_all_that_is_open_and_nothing_else(status: Status) ->
         ("paused", Diagnosis.PAUSED),
         ("stuck", Diagnosis.FULLY_PROCESSED),
     }
-    (one,) = (await status.client.repair_campaigns(campaign_id="done")).diagnoses
+    answer = await status.client.repair_campaigns(campaign_id="done")
+    (one,) = answer.diagnoses
     assert (one.diagnosis, one.repaired) == (Diagnosis.DIAGNOSIS_UNSPECIFIED, False)
+    assert answer.open_campaigns == 0
+    answer = await status.client.repair_campaigns(campaign_id="paused")
+    assert answer.open_campaigns == 1
+
+
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+async def test_l5_a_locked_campaign_does_not_end_the_pass(status: Status) -> None:
+    """What was found is kept, the others are repaired, and it is by a later pass."""
+    for name in ("a", "b", "c"):
+        await status.stuck(name)
+    with status.database.by_hand() as connection:
+        connection.execute("SELECT 1 FROM campaigns WHERE campaign_id = 'b' FOR UPDATE")
+        answer = await status.client.repair_campaigns()
+    found = {row.campaign.campaign_id: row for row in answer.diagnoses}
+    assert {name: row.repaired for name, row in found.items()} == {"a": True, "b": False, "c": True}
+    assert found["b"].diagnosis == Diagnosis.FULLY_PROCESSED
+    assert "locked" in found["b"].action
+    assert (answer.open_campaigns, answer.repaired_campaigns) == (3, 2)
+    answer = await status.client.repair_campaigns()
+    assert (answer.open_campaigns, answer.repaired_campaigns) == (1, 1)
 
 
 async def test_an_answer_with_thousands_of_campaigns_names_the_important_ones(

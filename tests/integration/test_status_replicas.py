@@ -13,6 +13,7 @@ import pytest
 
 from closeout.aio import StatusClient
 from closeout.aio.channel import open_channel
+from closeout.errors import UnavailableError
 from closeout.status.v1 import status_pb2 as pb
 from integration.databases import PostgresqlDatabase
 from integration.status_support import (
@@ -95,9 +96,9 @@ async def _watched_to_its_end(replicas: Replicas) -> None:
     ):
         watcher = asyncio.create_task(watch())
         await there.send("a", *results([1]))
-        await there.told("a", SENDING)
+        await there.announced("a", SENDING)
         await replicas.here.pause_campaign(campaign_id="a")
-        await there.told("a", PAUSED)
+        await there.announced("a", PAUSED)
         await here.send("a", *results([2, 3]))
 
         async def three_seen() -> bool:
@@ -105,7 +106,7 @@ async def _watched_to_its_end(replicas: Replicas) -> None:
 
         await eventually(three_seen, what="the watcher sees what came through the other service")
         await here.send("a", *results([4]))
-        await there.told("a", COMPLETED)
+        await there.announced("a", COMPLETED)
         await watcher
     assert (seen[-1].state, seen[-1].sent) == (COMPLETED, 4)
 
@@ -203,7 +204,33 @@ async def test_l5_a_campaign_that_is_locked_by_hand_holds_up_no_other(
             assert stream.states["b"] == stream.states["c"] == COMPLETED
             by_hand.rollback()
         await stream.send("a", *results([1]))
-        await stream.told("a", COMPLETED)
+        await stream.announced("a", COMPLETED)
+
+
+async def test_a_change_of_a_locked_campaign_says_that_it_is_busy(replicas: Replicas) -> None:
+    """CAMPAIGN_BUSY, UNAVAILABLE with a time to try again; afterwards it is as it was."""
+    await replicas.here.create_campaign(campaign_id="a")
+    before = await replicas.here.start_campaign(campaign_id="a", total=1)
+    async with grpc.aio.insecure_channel(
+        replicas.addresses[0], options=[("grpc.enable_retries", 0)]
+    ) as channel:
+        client = StatusClient(channel, timeout_seconds=PATIENCE_SECONDS)
+        with PostgresqlDatabase(replicas.url).by_hand() as by_hand:
+            by_hand.execute("SELECT 1 FROM campaigns WHERE campaign_id = 'a' FOR UPDATE")
+            failures = await asyncio.gather(
+                client.start_campaign(campaign_id="a", total=1),
+                client.pause_campaign(campaign_id="a"),
+                client.resume_campaign(campaign_id="a"),
+                client.cancel_campaign(campaign_id="a"),
+                client.mark_complete(campaign_id="a", force=True, reason="x"),
+                return_exceptions=True,
+            )
+        for failure in failures:
+            assert isinstance(failure, UnavailableError)
+            assert failure.reason == "CAMPAIGN_BUSY"
+            assert failure.metadata == {"campaign_id": "a"}
+            assert failure.retry_after_seconds
+        assert await client.get_campaign(campaign_id="a") == before.campaign
 
 
 async def test_s5_the_time_of_a_transaction_is_read_when_it_has_its_locks(
@@ -261,5 +288,5 @@ async def test_a_connection_that_has_come_of_age_is_closed(
         assert ended.code() is grpc.StatusCode.UNAVAILABLE
         async with reporting(client) as stream:
             await stream.send("a", *results([1, 2]))
-            await stream.told("a", COMPLETED)
+            await stream.announced("a", COMPLETED)
     postgresql_server.drop_database(url)

@@ -185,13 +185,13 @@ async def test_a_frame_without_results_subscribes_the_stream(status: Status) -> 
         await stream.acked(2)
         assert stream.states == {"a": SENDING, "draft": pb.Campaign.DRAFT}
         await status.client.pause_campaign(campaign_id="a")
-        await stream.told("a", PAUSED)
+        await stream.announced("a", PAUSED)
         await status.client.start_campaign(campaign_id="draft", total=1)
-        await stream.told("draft", SENDING)
+        await stream.announced("draft", SENDING)
         await status.client.cancel_campaign(campaign_id="a")
-        await stream.told("a", CANCELLED)
+        await stream.announced("a", CANCELLED)
         await status.report("draft", *results([1]))  # by another stream
-        await stream.told("draft", COMPLETED)
+        await stream.announced("draft", COMPLETED)
         assert stream.acked_through == 2
 
 
@@ -208,7 +208,7 @@ async def test_a_rejected_frame_does_not_unsubscribe_the_stream(status: Status) 
             "SEQUENCE_OUT_OF_RANGE",
         ]
         await status.client.pause_campaign(campaign_id="a")
-        await stream.told("a", PAUSED)
+        await stream.announced("a", PAUSED)
 
 
 async def test_a_subscription_that_came_before_the_campaign_does_not_stand_in_the_way(
@@ -220,9 +220,9 @@ async def test_a_subscription_that_came_before_the_campaign_does_not_stand_in_th
         await stream.acked(1)
         await status.start("a", 1)
         await stream.send("a")
-        await stream.told("a", SENDING)
+        await stream.announced("a", SENDING)
         await status.client.pause_campaign(campaign_id="a")
-        await stream.told("a", PAUSED)
+        await stream.announced("a", PAUSED)
 
 
 async def test_each_state_is_told_once(status: Status) -> None:
@@ -242,9 +242,9 @@ async def test_a_subscription_is_told_how_much_has_a_result(status: Status) -> N
     await status.report("a", *results([1, 2, 2, 4]))
     async with reporting(status.client) as stream:
         await stream.send("a")
-        await stream.told("a", SENDING)
+        await stream.announced("a", SENDING)
         await stream.send("a", *results([2, 3, 5]))
-        await stream.told("a", COMPLETED)
+        await stream.announced("a", COMPLETED)
     told = [state for response in stream.responses for state in response.campaign_states]
     assert [state.processed for state in told] == [3, 5]
 
@@ -421,7 +421,7 @@ async def test_a_pause_whose_caller_is_gone_still_reaches_the_stream(status: Sta
                     pb.PauseCampaignRequest(campaign_id="a"), timeout=0.3
                 )
             assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        await stream.told("a", PAUSED)
+        await stream.announced("a", PAUSED)
 
     async def is_paused() -> bool:
         return (await status.client.get_campaign(campaign_id="a")).state == PAUSED

@@ -74,7 +74,7 @@ async def test_a_store_that_stands_still_fills_no_memory(
                 go_on.set()
                 for first in range(5 * _FRAMES * _A_FRAME + 1, frames * _A_FRAME, _A_FRAME):
                     await stream.send("a", *results(range(first, first + _A_FRAME)))
-                await stream.told("a", COMPLETED)
+                await stream.announced("a", COMPLETED)
     # One more may be between the queue and the commit.
     assert _FRAMES < most_inside <= 2 * _FRAMES + 1
     commits = [line for line in logs if line["event"] == "results_recorded"]
@@ -98,7 +98,7 @@ async def test_l5_a_huge_campaign_holds_up_no_small_one(database: Database) -> N
         async def report_huge() -> bool:
             async with reporting(status.client) as stream:
                 await _send(stream, "huge", frames)
-                await stream.told("huge", COMPLETED)
+                await stream.announced("huge", COMPLETED)
                 return small.states.get("small") == COMPLETED
 
         huge = [asyncio.create_task(report_huge()) for _ in range(4)]
@@ -108,7 +108,7 @@ async def test_l5_a_huge_campaign_holds_up_no_small_one(database: Database) -> N
 
         await eventually(under_way, what="the huge campaign is under way")
         await small.send("small", *results([1]))
-        await small.told("small", COMPLETED)
+        await small.announced("small", COMPLETED)
         assert await asyncio.gather(*huge) == [True] * 4
 
 
@@ -145,8 +145,8 @@ async def test_a_slow_transaction_holds_up_no_other_campaign(
         await status.start("quick", 2 * _FRAMES * _A_FRAME)
         await _send(slow, "slow", 2 * _FRAMES)
         await _send(quick, "quick", 2 * _FRAMES)
-        await quick.told("quick", COMPLETED)
+        await quick.announced("quick", COMPLETED)
         assert slow.acked_through == 0
         go_on.set()
-        await slow.told("slow", COMPLETED)
+        await slow.announced("slow", COMPLETED)
     assert most == {"slow": 1, "quick": 1}

@@ -117,7 +117,7 @@ def test_states_outcomes_and_orders_are_those_of_the_contract() -> None:
         requested = validation.campaign_list(pb.ListCampaignsRequest(states=[number]))
         assert requested.states == [state]
         assert messages.to_state(state) == number
-    wrong = pb.ListCampaignsRequest(states=[3, 0, 7], order=3)  # type: ignore[arg-type, list-item]
+    wrong = pb.ListCampaignsRequest(states=[3, 0, 7], order=3)
     assert set(violations(lambda: validation.campaign_list(wrong))) == {
         "states[1]",
         "states[2]",
@@ -130,7 +130,7 @@ def test_states_outcomes_and_orders_are_those_of_the_contract() -> None:
     assert stuck == [False, False, True]
     taken = validation.result_page(pb.ListResultsRequest(campaign_id="a", outcomes=[1, 4]))
     assert taken[2] == [1, 4]
-    wrong_outcomes = pb.ListResultsRequest(outcomes=[0, 5])  # type: ignore[list-item]
+    wrong_outcomes = pb.ListResultsRequest(outcomes=[0, 5])
     assert set(violations(lambda: validation.result_page(wrong_outcomes))) == {
         "campaign_id",
         "outcomes[0]",
@@ -219,7 +219,7 @@ def test_all_that_is_wrong_with_a_frame_is_named_at_once() -> None:
     wrong = pb.ReportResultsRequest(
         campaign_id="-",
         reporter="x" * 129,
-        results=[pb.Result(attempt=-1), pb.Result(outcome=4, code="x" * 65, detail="\x00")],  # type: ignore[list-item]
+        results=[pb.Result(attempt=-1), pb.Result(outcome=4, code="x" * 65, detail="\x00")],
     )
     assert set(violations(lambda: validation.frame(wrong))) == {
         "campaign_id",
@@ -285,7 +285,7 @@ def test_a_result_goes_into_a_row_field_by_field(
     code, detail, message_id = texts
     result = pb.Result(
         sequence=sequence,
-        outcome=outcome,  # type: ignore[arg-type]
+        outcome=outcome,
         attempt=attempt,
         code=code,
         detail=detail,

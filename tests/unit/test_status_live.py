@@ -1,0 +1,146 @@
+"""Watches, and the reads behind them: nothing is missed, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from service_runtime.caller import Caller
+from status_service.domain import State
+from status_service.errors import StoreWentBackError
+from status_service.live.database_listener import _Listener
+from status_service.live.watch import watch
+from status_service.recording.notifier import Notifier
+from status_service.recording.types import CampaignKey, Change, change_of
+
+_CALLER = Caller("default", "tester")
+
+
+def row(campaign_id: str = "a", revision: int = 1, state: State = State.SENDING) -> Any:
+    """Return what the database has of a campaign."""
+    return SimpleNamespace(
+        organisation="default",
+        campaign_id=campaign_id,
+        state=state.value,
+        total=10,
+        **dict.fromkeys(("sent", "failed", "skipped", "unknown"), 0),
+        revision=revision,
+    )
+
+
+class _Views:
+    """Reads of a database that has one campaign."""
+
+    def __init__(self) -> None:
+        self.row = row(revision=5)
+
+    async def get(self, _: Caller, __: str) -> Any:
+        return self.row
+
+
+async def test_b2_a_watch_that_is_left_leaves_no_task_and_no_listener() -> None:
+    """However many come and go, memory does not grow until the service stops."""
+    views: Any = _Views()
+    notifier = Notifier()
+    before = asyncio.all_tasks()
+    for _ in range(3):
+        watching: Any = watch(views, notifier, _CALLER, "a", asyncio.Event())
+        assert (await anext(watching)).revision == 5
+        assert notifier.keys()
+        await watching.aclose()
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    assert not notifier.keys()
+
+
+async def test_s16_a_watch_ends_at_a_lower_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which revision it has shown and which one there is; a new one shows that."""
+    monkeypatch.setattr("status_service.live.watch._BETWEEN_SNAPSHOTS", 0.0)
+    views: Any = _Views()
+    notifier = Notifier()
+    watching = watch(views, notifier, _CALLER, "a", asyncio.Event())
+    assert (await anext(watching)).revision == 5
+    views.row = row(revision=4)
+    notifier.publish([change_of(views.row)])
+    with pytest.raises(StoreWentBackError) as caught:
+        await anext(watching)
+    assert caught.value.metadata["announced"] == "5"
+    again: Any = watch(views, notifier, _CALLER, "a", asyncio.Event())
+    assert (await anext(again)).revision == 4
+    await again.aclose()
+
+
+class _Store:
+    """A database whose campaigns the test changes."""
+
+    answering = True
+
+    def __init__(self, rows: dict[str, Any]) -> None:
+        self.rows = rows
+        self.reads: list[int] = []
+
+    async def read(self, work: Any) -> list[Any]:
+        keys = work.keywords["keys"]
+        self.reads.append(len(keys))
+        return [self.rows[key.campaign_id] for key in keys]
+
+
+def listened(names: list[str]) -> tuple[Notifier, list[Change]]:
+    """Return a notifier with a listener to each campaign, and what that hears."""
+    notifier, heard = Notifier(), list[Change]()
+    hear: Callable[[Change], None] = heard.append
+    for name in names:
+        notifier.add(CampaignKey("default", name), hear)
+    return notifier, heard
+
+
+async def test_changes_of_any_number_of_campaigns_are_published() -> None:
+    """They are read some at a time, and none is left out."""
+    names = [f"c{number}" for number in range(1_201)]
+    notifier, heard = listened(names)
+    store: Any = _Store({name: row(name, 3) for name in names})
+    await _Listener(store, notifier)._publish(notifier.keys())
+    assert sorted(change.key.campaign_id for change in heard) == sorted(names)
+    assert sum(store.reads) == len(names)
+    assert max(store.reads) < len(names)
+
+
+async def test_s16_a_read_that_finds_an_older_revision_says_that_the_store_went_back() -> None:
+    """Only if the later one was published before the read began: else the read is late."""
+    notifier, heard = listened(["a"])
+    key = CampaignKey("default", "a")
+    store: Any = _Store({"a": row(revision=3)})
+    listener = _Listener(store, notifier)
+    notifier.publish([change_of(row(revision=5))])
+    await listener._publish([key])
+    assert [(change.revision, change.store_went_back) for change in heard[1:]] == [(3, True)]
+
+    class Late(_Store):
+        async def read(self, work: Any) -> list[Any]:
+            rows = await super().read(work)
+            notifier.publish([change_of(row(revision=9))])  # committed since
+            return rows
+
+    late: Any = Late({"a": row(revision=8)})
+    await _Listener(late, notifier)._publish([key])
+    assert [(change.revision, change.store_went_back) for change in heard[2:]] == [
+        (9, False),
+        (8, False),
+    ]
+
+
+async def test_what_this_instance_has_published_is_not_read_again() -> None:
+    """A notification of it says nothing new; one of a later revision does, if anybody listens."""
+    notifier, _ = listened(["a"])
+    store: Any = _Store({"a": row(revision=3)})
+    listener = _Listener(store, notifier)
+    notifier.publish([change_of(row(revision=2))])
+    for notification in ('["default", "a", 1]', '["default", "a", 2]', '["default", "b", 9]'):
+        listener._note_change(notification)
+    assert not listener._changed
+    listener._note_change('["default", "a", 3]')
+    assert listener._changed == {CampaignKey("default", "a")}

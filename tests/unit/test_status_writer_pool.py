@@ -1,0 +1,35 @@
+"""The writers take frames; what is not taken leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from status_service.domain import Outcome
+from status_service.recording.notifier import Notifier
+from status_service.recording.result_columns import ResultColumns
+from status_service.recording.types import CampaignKey, Frame
+from status_service.recording.writer_pool import WriterPool
+
+
+def frame(campaign_id: str) -> Frame:
+    """Return a frame with one result."""
+    rows = [(1, int(Outcome.SENT), 1, "", "", "", None)]
+    return Frame(CampaignKey("default", campaign_id), "tester", ResultColumns.of(rows))
+
+
+async def test_b2_a_frame_that_is_given_up_before_it_is_queued_is_forgotten() -> None:
+    """Its campaign does not count as one with frames that are not done, for ever."""
+    store: Any = SimpleNamespace(dialect="sqlite", writers=1)
+    pool = WriterPool(store, Notifier(), commit_results=1, queue_frames=1)
+    await pool.submit(frame("a"))  # nobody writes it: the queue is full
+    for name in ("a", "b"):
+        waiting = asyncio.create_task(pool.submit(frame(name)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert {key.campaign_id: entry.frames for key, entry in pool._campaigns.items()} == {"a": 1}
