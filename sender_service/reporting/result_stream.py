@@ -278,6 +278,8 @@ class Reporter:
         for told in response.campaign_states:
             active = by_id.get(told.campaign_id)
             state = wire.state_of(told.state)
+            if active is not None:
+                active.revision = told.revision
             if active is not None and active.set_state(state):
                 await self._store.write(
                     partial(campaigns.store_state, campaign=active.number, state=state)

@@ -10,7 +10,7 @@ import pytest
 
 from providers.held_port import HeldPort
 from providers.smtp_provider import Ledger, SmtpProvider, scripted
-from sender_service.channels.contract import Answer, Content, Message, Reply
+from sender_service.channels.contract import Answer, EmailContent, Message, Reply
 from sender_service.channels.email.settings import SmtpSettings
 from sender_service.channels.email.smtp import SmtpChannel
 from sender_service.channels.errors import ChannelNotConfiguredError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "0123456789abcdef0123456789abcdef"
-CONTENT = Content(
+CONTENT = EmailContent(
     subject="Hi {{ name }}", text="Dear {{ name }}\n.\n..\n", from_="Shop <news@shop.example>"
 )
 #: Long enough for any answer, for tests that wait for none.
@@ -218,7 +218,7 @@ async def test_address_that_is_a_command_never_goes_out(address: str) -> None:
 async def test_message_that_cannot_be_rendered_is_refused() -> None:
     """One recipient's odd field fails one message."""
     async with scripted() as provider, channel(provider) as smtp:
-        content = Content(subject="Hi", text="{{ points | sort }}", from_="news@shop.example")
+        content = EmailContent(subject="Hi", text="{{ points | sort }}", from_="news@shop.example")
         message = Message("c", 1, "ann@shop.example", "", {"points": [1, "a"]}, KEY)
         reply = await smtp.send(smtp.compile(content), message)
     assert (reply.answer, reply.code) == (Answer.REFUSED, "render_error")
@@ -228,7 +228,7 @@ async def test_message_that_cannot_be_rendered_is_refused() -> None:
 async def test_unsafe_unsubscribe_address_is_refused() -> None:
     """A field can't put a line break into a header."""
     async with scripted() as provider, channel(provider) as smtp:
-        content = Content(
+        content = EmailContent(
             subject="Hi",
             text="x",
             from_="news@shop.example",
