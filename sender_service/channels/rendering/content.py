@@ -87,8 +87,9 @@ class CompiledContent:
         rendered = self.render(message)
         lines = [f"To: {message.address}"]
         if rendered.subject:
-            lines.append(f"Subject: {rendered.subject}")
+            # On one line, as a header is: a line break would look like another header.
+            lines.append(f"Subject: {' '.join(rendered.subject.split())}")
         if rendered.list_unsubscribe:
-            lines.append(f"List-Unsubscribe: {rendered.list_unsubscribe}")
+            lines.append(f"List-Unsubscribe: {' '.join(rendered.list_unsubscribe.split())}")
         parts = ["\n".join(lines), rendered.text, rendered.html]
         return "\n\n".join(part for part in parts if part)
