@@ -132,14 +132,17 @@ class CampaignSealedError(ServiceError):
     reason = "CAMPAIGN_SEALED"
 
 
-class LeaseLostError(ServiceError):
-    """A shard belongs to another claim now; nothing was written."""
+class LeaseLostError(Exception):
+    """A shard belongs to another claim now; nothing was written. No caller ever sees it.
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "LEASE_LOST"
+    Args:
+        campaign: the number of the campaign.
+        shard: the number of the shard.
+        epoch: the fencing token of the claim that lost it.
+    """
 
     def __init__(self, *, campaign: int, shard: int, epoch: int) -> None:
-        super().__init__(
-            f"the lease of shard {shard} of campaign number {campaign} with epoch {epoch} is lost",
-            metadata={"campaign": str(campaign), "shard": str(shard), "epoch": str(epoch)},
+        self.message = (
+            f"the lease of shard {shard} of campaign number {campaign} with epoch {epoch} is lost"
         )
+        super().__init__(self.message)

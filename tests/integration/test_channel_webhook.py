@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -201,7 +202,7 @@ async def test_server_that_is_down_is_unreachable_until_it_returns() -> None:
                 assert (await send(webhook, "ann")).answer is Answer.ACCEPTED
 
 
-async def told_by(header: str) -> float | None:
+async def asked_by(header: str) -> float | None:
     """Return the seconds that the channel makes of a Retry-After."""
     async with (
         HttpProvider(retry_after=header) as provider,
@@ -211,18 +212,32 @@ async def told_by(header: str) -> float | None:
 
 
 @pytest.mark.parametrize("seconds", [0, 7])
-async def test_retry_after_in_seconds_is_told(seconds: int) -> None:
+async def test_retry_after_in_seconds_is_kept(seconds: int) -> None:
     """A server may ask to be left alone for some seconds."""
-    assert await told_by(str(seconds)) == seconds
+    assert await asked_by(str(seconds)) == seconds
 
 
 @pytest.mark.parametrize(("hours", "least", "most"), [(24, 80000, 86400), (-24, 0, 0)])
-async def test_retry_after_as_a_date_is_told(hours: int, least: int, most: int) -> None:
+async def test_retry_after_as_a_date_is_kept(hours: int, least: int, most: int) -> None:
     """A server may ask to be left alone until a time; one that is over asks for nothing."""
-    time = datetime.now(UTC) + timedelta(hours=hours)
-    told = await told_by(format_datetime(time, usegmt=True))
-    assert told is not None
-    assert least <= told <= most
+    due = datetime.now(UTC) + timedelta(hours=hours)
+    wait = await asked_by(format_datetime(due, usegmt=True))
+    assert wait is not None
+    assert least <= wait <= most
+
+
+async def test_retry_after_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date is of UTC, wherever the sender runs."""
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        due = datetime.now(UTC) + timedelta(hours=24)
+        wait = await asked_by(due.strftime("%a, %d %b %Y %H:%M:%S -0000"))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert wait is not None
+    assert 80_000 <= wait <= 86_400
 
 
 @pytest.mark.parametrize("header", ["", "soon", "-1", "1e9", "²", "Wed, 99 Foo"])
