@@ -8,7 +8,7 @@ from email.policy import SMTP
 from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
 
-from sender_service.channels.contract import Content, Message
+from sender_service.channels.contract import EmailContent, Message
 from sender_service.channels.email.addresses import wire_address
 from sender_service.channels.email.mime import MimeTemplate
 
@@ -29,7 +29,7 @@ class RenderingFigures(NamedTuple):
 def measure(messages: int) -> RenderingFigures:
     """Render ``messages`` e-mails of text and HTML in both ways, in one thread."""
     template = MimeTemplate(
-        Content(
+        EmailContent(
             subject="Hello {{ name }}",
             text=_TEXT.format(name="{{ name }}"),
             html=_HTML.format(name="{{ name }}"),

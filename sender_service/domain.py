@@ -21,9 +21,6 @@ MAX_CODE = 64
 MAX_DETAIL = 500
 MAX_PROVIDER_MESSAGE_ID = 255
 
-#: The wait before another try doubles up to this, seconds.
-MAX_RETRY_BACKOFF_SECONDS = 3600.0
-
 
 class Answer(enum.Enum):
     """What a provider's answer means for the message."""
@@ -145,20 +142,38 @@ class Guarantee(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a message that its provider defers is tried again.
+
+    Attributes:
+        deadline_seconds: no try begins later than this after the first.
+        initial_backoff_seconds: the wait before the second try; doubled for each more.
+        max_backoff_seconds: the longest wait, but for one that the provider asks for.
+        max_attempts: how often a message is tried; 0: no limit but the deadline.
+    """
+
+    deadline_seconds: float
+    initial_backoff_seconds: float = 2.0
+    max_backoff_seconds: float = 3600.0
+    max_attempts: int = 5
+
+    def allows(self, *, attempts: int, elapsed_seconds: float) -> bool:
+        """Return whether another try may begin after so many, so long after the first."""
+        in_number = not self.max_attempts or attempts < self.max_attempts
+        return in_number and elapsed_seconds <= self.deadline_seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """How often and how long one message is tried.
+    """What a campaign does about messages that no answer has ended.
 
     Attributes:
         guarantee: what a lost answer allows.
-        max_attempts: it is handed over at most so often.
-        retry_backoff_seconds: the wait before the second try; doubled for each more.
-        deadline_seconds: no try begins later than this after the first.
+        retry: when a message is tried again.
     """
 
     guarantee: Guarantee
-    max_attempts: int
-    retry_backoff_seconds: float
-    deadline_seconds: float
+    retry: RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +240,15 @@ def effect_of(
             return Finished(Outcome.UNKNOWN, code or "in_doubt", detail)
         case Answer.LOST | Answer.DEFERRED:
             lost = lost_before or reply.answer is Answer.LOST
-            delay = retry_delay(attempt, reply.retry_after_seconds, policy, jitter)
-            if attempt < policy.max_attempts and elapsed_seconds + delay <= policy.deadline_seconds:
+            delay = retry_delay(attempt, reply.retry_after_seconds, policy.retry, jitter)
+            if policy.retry.allows(attempts=attempt, elapsed_seconds=elapsed_seconds + delay):
                 return Retry(delay, lost, code, detail)
             # A message that may have arrived must not be called one that did not.
             return Finished(Outcome.UNKNOWN if lost else Outcome.FAILED, code, detail)
 
 
 def retry_delay(
-    attempt: int, retry_after_seconds: float | None, policy: Policy, jitter: float
+    attempt: int, retry_after_seconds: float | None, retry: RetryPolicy, jitter: float
 ) -> float:
     """Return the wait after try number ``attempt``, seconds.
 
@@ -241,8 +256,8 @@ def retry_delay(
     than the provider asked for.
     """
     # The exponent is bounded so that no number of tries overflows a float.
-    doubled = policy.retry_backoff_seconds * 2.0 ** min(attempt - 1, 60)
-    delay = min(doubled, MAX_RETRY_BACKOFF_SECONDS) * (0.75 + 0.5 * jitter)
+    doubled = retry.initial_backoff_seconds * 2.0 ** min(attempt - 1, 60)
+    delay = min(doubled, retry.max_backoff_seconds) * (0.75 + 0.5 * jitter)
     asked = max(retry_after_seconds or 0.0, 0.0) * (1 + 0.1 * jitter)
     return max(delay, asked)
 

@@ -11,8 +11,6 @@ from service_runtime.errors import InvalidRequestError, ServiceError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sender_service.channels.errors import TemplateError
-
 
 class CampaignNotFoundError(ServiceError):
     """No such campaign in this organisation."""
@@ -46,14 +44,17 @@ class TemplateInvalidError(InvalidRequestError):
     reason = "TEMPLATE_INVALID"
 
     @classmethod
-    def from_channel(cls, error: TemplateError) -> TemplateInvalidError:
-        """Return the error for what a channel found."""
-        metadata = {
-            "field": f"content.{error.field}",
-            "line": str(error.line),
-            "column": str(error.column),
-        }
-        return cls(str(error), metadata=metadata, fields={f"content.{error.field}": str(error)})
+    def at(cls, field: str, message: str, *, line: int, column: int) -> TemplateInvalidError:
+        """Return the error for a template.
+
+        Args:
+            field: the path of the template in the request, as in ``email.html``.
+            message: what is wrong, for people.
+            line: where, from 1; 0 if not known.
+            column: where in the line, from 1; 0 if not known.
+        """
+        metadata = {"field": field, "line": str(line), "column": str(column)}
+        return cls(message, metadata=metadata, fields={field: message})
 
 
 class ChannelNotFoundError(ServiceError):
@@ -131,14 +132,17 @@ class CampaignSealedError(ServiceError):
     reason = "CAMPAIGN_SEALED"
 
 
-class LeaseLostError(ServiceError):
-    """A shard belongs to another claim now; nothing was written."""
+class LeaseLostError(Exception):
+    """A shard belongs to another claim now; nothing was written. No caller ever sees it.
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "LEASE_LOST"
+    Args:
+        campaign: the number of the campaign.
+        shard: the number of the shard.
+        epoch: the fencing token of the claim that lost it.
+    """
 
     def __init__(self, *, campaign: int, shard: int, epoch: int) -> None:
-        super().__init__(
-            f"the lease of shard {shard} of campaign number {campaign} with epoch {epoch} is lost",
-            metadata={"campaign": str(campaign), "shard": str(shard), "epoch": str(epoch)},
+        self.message = (
+            f"the lease of shard {shard} of campaign number {campaign} with epoch {epoch} is lost"
         )
+        super().__init__(self.message)

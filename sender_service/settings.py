@@ -1,11 +1,11 @@
 """The settings of the sender service: ``CLOSEOUT_SENDER_…`` or ``[sender]``.
 
-Each installed channel has a table of its own beside it, under its name.
+Each installed channel has a table as well, under its name.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import pydantic
 from pydantic import Field
@@ -15,8 +15,6 @@ from service_runtime.settings import Section
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender_service.channels.contract import Channel
-
 #: A lease must outlive two renewals that fail.
 _LEASE_HEARTBEATS = 3
 
@@ -24,14 +22,14 @@ _LEASE_HEARTBEATS = 3
 class SenderSettings(Section):
     """The table ``[sender]``."""
 
-    #: Where gRPC listens, HOST:PORT. Port 0: any free one, told on standard output.
+    #: Where gRPC listens, HOST:PORT. Port 0: any free one, printed on standard output.
     listen: str = "127.0.0.1:50052"
     #: The database, ``sqlite:///PATH``.
     database_url: str = "sqlite:///closeout-sender.db"
     #: The status service, HOST:PORT.
     status_address: str = "127.0.0.1:50051"
     #: How long a shard stays with an instance that gives no sign of life, seconds.
-    #: Longer by itself for a channel whose calls may take longer.
+    #: A channel whose calls may take longer makes it longer.
     lease_seconds: float = Field(default=30, gt=0)
     #: How often a lease is renewed, seconds; at most a third of ``lease_seconds``.
     heartbeat_seconds: float = Field(default=10, gt=0)
@@ -47,8 +45,8 @@ class SenderSettings(Section):
     unreachable_deadline_hours: float = Field(default=72, gt=0)
     #: No try of a message begins later than this after its first, hours.
     retry_deadline_hours: float = Field(default=24, gt=0)
-    #: So long after its end, a campaign whose results the status service lost is
-    #: reported to it again, days.
+    #: A campaign whose results the status service lost is reported again for so long
+    #: after its end, days.
     replay_days: int = Field(default=7, ge=0, le=3_650)
 
     @pydantic.model_validator(mode="after")
@@ -67,19 +65,28 @@ class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class Configured(Protocol):
+    """A class with a table of settings: a channel."""
+
+    #: The name of the table.
+    name: ClassVar[str]
+    #: Its settings.
+    settings_model: ClassVar[type[Section]]
+
+
 class Settings(pydantic.BaseModel):
     """All settings the sender service reads, but for those of its channels."""
 
     sender: SenderSettings = SenderSettings()
     log: LogSettings = LogSettings()
 
-    def of_channel(self, channel: type[Channel]) -> Section:
+    def of_channel(self, channel: type[Configured]) -> Section:
         """Return the settings of a channel; its defaults where none are given."""
         settings = getattr(self, channel.name, None)
         return settings if isinstance(settings, Section) else channel.settings_model()
 
 
-def settings_model(channels: Mapping[str, type[Channel]]) -> type[Settings]:
+def settings_model(channels: Mapping[str, type[Configured]]) -> type[Settings]:
     """Return the model with a table for each channel, for ``service_runtime.settings.load``."""
     tables: dict[str, Any] = {
         name: (channel.settings_model, channel.settings_model())

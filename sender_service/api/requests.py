@@ -1,124 +1,176 @@
-"""From the messages of the contract to the sender's own types: every check of a request."""
+"""Every check of a request, and its values: nothing behind this module sees protobuf."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import re
-import uuid
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from closeout.sender.v1 import sender_pb2 as pb
-from sender_service.campaigns.audience import GivenRecipient
-from sender_service.channels.contract import Content
+from sender_service.campaigns.audience import RecipientBatch, RecipientInput, broken_limit
+from sender_service.campaigns.drafts import CampaignDraft, RetryInput
+from sender_service.channels.contract import EmailContent, JsonContent, NoContent, TextContent
 from sender_service.domain import Guarantee
-from sender_service.store.campaigns import NewCampaign
 from service_runtime.errors import InvalidRequestError
+from service_runtime.validation import CHANNEL, DISPLAY_NAME, Validation
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator
+    from datetime import datetime
+
     from google.protobuf import duration_pb2, struct_pb2
 
-    from sender_service.channels.contract import Channel
-MAX_DISPLAY_NAME = 200
-MAX_WINDOW = 10_000
+    from sender_service.channels.contract import Content
+    from service_runtime.pages import PageRequest
+
+MAX_IN_FLIGHT = 10_000
 MAX_ATTEMPTS = 100
-DEFAULT_ATTEMPTS = 5
-DEFAULT_RETRY_BACKOFF_MS = 2_000
-_MAX_RETRY_BACKOFF_MS = 3_600_000
-_CAMPAIGN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+MAX_BACKOFF = timedelta(hours=24)
+MAX_DEADLINE = timedelta(days=30)
+#: All of a campaign's content together, bytes.
+MAX_CONTENT_BYTES = 256 * 1024
+#: Recipients of one message of an upload.
+MAX_BATCH = 1_000
+MAX_UPLOAD_ID = 128
+#: Sequences of one BatchGetRecipients: their recipients fit an answer of 4 MiB.
+MAX_SEQUENCES = 400
+_DEFAULT_SHARDS = 100
+#: Shorter waits and deadlines would be none.
+_SHORTEST = timedelta(milliseconds=1)
+_INT64 = 2**63 - 1
+
+_GUARANTEES: dict[int, Guarantee | None] = {
+    pb.DeliveryOptions.GUARANTEE_UNSPECIFIED: None,
+    pb.DeliveryOptions.AT_MOST_ONCE: Guarantee.AT_MOST_ONCE,
+    pb.DeliveryOptions.AT_LEAST_ONCE: Guarantee.AT_LEAST_ONCE,
+}
 
 
-def check_create(request: pb.CreateCampaignRequest) -> None:
-    """Check the fields of CreateCampaign that need no channel.
+class StartInput(NamedTuple):
+    """What StartCampaign asks for; without a time and ``start_now``, the usual start."""
+
+    campaign_id: str
+    start_time: datetime | None
+    start_now: bool
+
+
+class ShardsInput(NamedTuple):
+    """Which shards ListShards asks for."""
+
+    campaign_id: str
+    page: PageRequest
+
+
+class RecipientsInput(NamedTuple):
+    """Whom BatchGetRecipients asks for."""
+
+    campaign_id: str
+    sequences: frozenset[int]
+
+
+def create(request: pb.CreateCampaignRequest) -> CampaignDraft:
+    """Return the campaign that CreateCampaign asks for; its channel has not seen it yet.
 
     Raises:
-        InvalidRequestError: one or more are wrong.
+        InvalidRequestError: it names every field that is wrong.
     """
     options = request.options
-    violations: dict[str, str] = {}
-    if request.campaign_id and not _CAMPAIGN_ID.fullmatch(request.campaign_id):
-        violations["campaign_id"] = (
-            "1 to 128 characters of A-Z a-z 0-9 . _ - beginning with a letter or a digit"
+    with Validation() as check:
+        return CampaignDraft(
+            campaign_id=check.campaign_id(request.campaign_id, optional=True),
+            request_id=check.request_id(request.request_id),
+            display_name=check.text("display_name", request.display_name, longest=DISPLAY_NAME),
+            channel=check.text("channel", request.channel, longest=CHANNEL, required=True),
+            content=_content(check, request),
+            labels=check.labels(request.labels),
+            guarantee=check.enum("options.guarantee", options.guarantee, _GUARANTEES, default=None),
+            max_in_flight=check.number(
+                "options.max_in_flight", options.max_in_flight, least=0, most=MAX_IN_FLIGHT
+            ),
+            retry=_retry(check, options.retry) if options.HasField("retry") else None,
         )
-    if len(request.display_name) > MAX_DISPLAY_NAME or "\0" in request.display_name:
-        violations["display_name"] = f"at most {MAX_DISPLAY_NAME} characters, without NUL"
-    if not request.channel:
-        violations["channel"] = "required"
-    if request.request_id and not _is_uuid(request.request_id):
-        violations["request_id"] = "a UUID"
-    if options.guarantee not in pb.DeliveryOptions.Guarantee.values():
-        violations["options.guarantee"] = "unknown"
-    if not 0 <= options.max_in_flight <= MAX_WINDOW:
-        violations["options.max_in_flight"] = f"0 to {MAX_WINDOW:,}"
-    if not 0 <= options.retry.max_attempts <= MAX_ATTEMPTS:
-        violations["options.retry.max_attempts"] = f"0 to {MAX_ATTEMPTS}"
-    if not 0 <= _milliseconds(options.retry.initial_backoff) <= _MAX_RETRY_BACKOFF_MS:
-        violations["options.retry.initial_backoff"] = "0 s to 1 h"
-    if violations:
-        raise InvalidRequestError.of(violations)
 
 
-def new_campaign(
-    request: pb.CreateCampaignRequest, organisation: str, channel: Channel
-) -> NewCampaign:
-    """Return the campaign a checked request asks for; defaults are the channel's."""
-    options = request.options
-    content = json.dumps(dataclasses.asdict(content_of(request.email)), sort_keys=True)
-    chosen = [
-        request.display_name,
-        request.channel,
-        content,
-        options.SerializeToString(deterministic=True).hex(),
-    ]
-    guarantee = (
-        _default_guarantee(channel)
-        if options.guarantee == pb.DeliveryOptions.GUARANTEE_UNSPECIFIED
-        else Guarantee(pb.DeliveryOptions.Guarantee.Name(options.guarantee))
-    )
-    return NewCampaign(
-        organisation=organisation,
-        campaign_id=request.campaign_id,
-        # With an id of the caller's own, that alone tells a repeat from another call.
-        request_id="" if request.campaign_id else request.request_id,
-        display_name=request.display_name,
-        channel=request.channel,
-        content=content,
-        content_digest=_digest([request.channel, content]),
-        request_digest=_digest(chosen),
-        guarantee=guarantee,
-        window=options.max_in_flight or channel.window,
-        max_attempts=options.retry.max_attempts or DEFAULT_ATTEMPTS,
-        retry_backoff_ms=(
-            _milliseconds(options.retry.initial_backoff)
-            if options.retry.HasField("initial_backoff")
-            else DEFAULT_RETRY_BACKOFF_MS
-        ),
-    )
+def preview_recipient(request: pb.CreateCampaignRequest) -> RecipientInput:
+    """Return the recipient of a preview; one without an address and fields if none is given.
+
+    Raises:
+        InvalidRequestError: the recipient breaks a limit.
+    """
+    recipient = _recipient(request.preview_recipient)
+    with Validation() as check:
+        if broken := broken_limit(recipient):
+            check.refuse("preview_recipient", broken)
+    return recipient
 
 
-def _default_guarantee(channel: Channel) -> Guarantee:
-    return Guarantee.AT_LEAST_ONCE if channel.at_least_once else Guarantee.AT_MOST_ONCE
+async def upload(
+    messages: AsyncIterable[pb.UploadRecipientsRequest],
+) -> AsyncIterator[RecipientBatch]:
+    """Yield the batches of UploadRecipients, each checked when it comes.
+
+    Raises:
+        InvalidRequestError: a message is wrong, or there is none.
+    """
+    first: pb.UploadRecipientsRequest | None = None
+    async for message in messages:
+        first = first or message
+        yield _batch(message, first)
+    if first is None:
+        raise InvalidRequestError.of({"campaign_id": "required; the stream has no message"})
 
 
-def content_of(content: pb.EmailContent) -> Content:
-    """Return the content as channels take it."""
-    return Content(
-        subject=content.subject,
-        text=content.text,
-        html=content.html,
-        from_=getattr(content, "from"),
-        reply_to=content.reply_to,
-        list_unsubscribe=content.list_unsubscribe,
-        headers=dict(content.headers),
-    )
+def start(request: pb.StartCampaignRequest) -> StartInput:
+    """Return what StartCampaign asks for.
+
+    Raises:
+        InvalidRequestError: it names every field that is wrong.
+    """
+    timed = request.HasField("start_time")
+    with Validation() as check:
+        check.only_one({"start_time": timed, "start_now": request.start_now})
+        return StartInput(
+            campaign_id=check.campaign_id(request.campaign_id),
+            start_time=check.timestamp("start_time", request.start_time) if timed else None,
+            start_now=request.start_now,
+        )
 
 
-def given_recipient(recipient: pb.Recipient) -> GivenRecipient:
-    """Return a recipient as the caller gave it."""
-    return GivenRecipient(
-        recipient.address, recipient.recipient_key, struct_to_dict(recipient.fields)
-    )
+def get_delivery(request: pb.GetDeliveryRequest) -> str:
+    """Return the id of the campaign that GetDelivery asks about.
+
+    Raises:
+        InvalidRequestError: the id is missing or malformed.
+    """
+    with Validation() as check:
+        return check.campaign_id(request.campaign_id)
+
+
+def list_shards(request: pb.ListShardsRequest) -> ShardsInput:
+    """Return which shards ListShards asks for.
+
+    Raises:
+        InvalidRequestError: it names every field that is wrong.
+    """
+    with Validation() as check:
+        return ShardsInput(
+            campaign_id=check.campaign_id(request.campaign_id),
+            page=check.page(request.page_size, request.page_token, default=_DEFAULT_SHARDS),
+        )
+
+
+def batch_get_recipients(request: pb.BatchGetRecipientsRequest) -> RecipientsInput:
+    """Return whom BatchGetRecipients asks for.
+
+    Raises:
+        InvalidRequestError: it names every field that is wrong.
+    """
+    with Validation() as check:
+        if not 1 <= len(request.sequences) <= MAX_SEQUENCES:
+            check.refuse("sequences", f"{len(request.sequences)} given; 1 to {MAX_SEQUENCES}")
+        return RecipientsInput(
+            campaign_id=check.campaign_id(request.campaign_id),
+            sequences=frozenset(request.sequences),
+        )
 
 
 def struct_to_dict(struct: struct_pb2.Struct) -> dict[str, Any]:
@@ -127,6 +179,84 @@ def struct_to_dict(struct: struct_pb2.Struct) -> dict[str, Any]:
     A template that says ``{{ points }}`` prints 5, not 5.0.
     """
     return {name: _value(value) for name, value in struct.fields.items()}
+
+
+def _content(check: Validation, request: pb.CreateCampaignRequest) -> Content:
+    kind = request.WhichOneof("body")
+    if kind is None:
+        return NoContent()
+    size = getattr(request, kind).ByteSize()
+    if size > MAX_CONTENT_BYTES:
+        check.refuse(kind, f"{size:,} bytes of content; at most {MAX_CONTENT_BYTES:,}")
+    match kind:
+        case "email":
+            return _email(request.email)
+        case "text":
+            text = check.text("text.text", request.text.text, longest=_INT64, required=True)
+            return TextContent(text)
+        case "json":
+            document = check.text("json.json", request.json.json, longest=_INT64, required=True)
+            return JsonContent(document)
+
+
+def _email(email: pb.EmailContent) -> EmailContent:
+    return EmailContent(
+        subject=email.subject,
+        text=email.text,
+        html=email.html,
+        from_=getattr(email, "from"),
+        reply_to=email.reply_to,
+        list_unsubscribe=email.list_unsubscribe,
+        headers=dict(email.headers),
+    )
+
+
+def _retry(check: Validation, retry: pb.RetryPolicy) -> RetryInput:
+    place = "options.retry"
+
+    def span(name: str, value: duration_pb2.Duration, most: timedelta) -> timedelta | None:
+        if not retry.HasField(name):  # type: ignore[arg-type] # names of fields
+            return None
+        return check.duration(f"{place}.{name}", value, least=_SHORTEST, most=most)
+
+    initial = span("initial_backoff", retry.initial_backoff, MAX_BACKOFF)
+    longest = span("max_backoff", retry.max_backoff, MAX_BACKOFF)
+    if initial is not None and longest is not None and longest < initial:
+        check.refuse(f"{place}.max_backoff", "below initial_backoff")
+    return RetryInput(
+        initial_backoff=initial,
+        max_backoff=longest,
+        max_attempts=check.number(
+            f"{place}.max_attempts", retry.max_attempts, least=0, most=MAX_ATTEMPTS
+        ),
+        deadline=span("deadline", retry.deadline, MAX_DEADLINE),
+    )
+
+
+def _batch(
+    message: pb.UploadRecipientsRequest, first: pb.UploadRecipientsRequest
+) -> RecipientBatch:
+    with Validation() as check:
+        check.campaign_id(message.campaign_id)
+        check.text("upload_id", message.upload_id, longest=MAX_UPLOAD_ID, required=True)
+        check.number("first_row", message.first_row, least=0, most=_INT64)
+        check.number("recipients", len(message.recipients), least=0, most=MAX_BATCH)
+        if message.campaign_id != first.campaign_id:
+            check.refuse("campaign_id", "must be the same throughout the stream")
+        if message.upload_id != first.upload_id:
+            check.refuse("upload_id", "must be the same throughout the stream")
+    return RecipientBatch(
+        campaign_id=message.campaign_id,
+        upload_id=message.upload_id,
+        first_row=message.first_row,
+        recipients=[_recipient(recipient) for recipient in message.recipients],
+    )
+
+
+def _recipient(recipient: pb.Recipient) -> RecipientInput:
+    return RecipientInput(
+        recipient.address, recipient.recipient_key, struct_to_dict(recipient.fields)
+    )
 
 
 def _value(value: struct_pb2.Value) -> Any:
@@ -139,19 +269,3 @@ def _value(value: struct_pb2.Value) -> Any:
     if kind == "list_value":
         return [_value(item) for item in value.list_value.values]
     return None if kind is None or kind == "null_value" else getattr(value, kind)
-
-
-def _milliseconds(duration: duration_pb2.Duration) -> int:
-    return duration.seconds * 1000 + duration.nanos // 1_000_000
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _digest(parts: list[str]) -> str:
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

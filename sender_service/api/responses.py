@@ -1,26 +1,29 @@
-"""From the sender's own types to the answers of the contract."""
+"""From the sender's own values to the answers of the contract."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from google.protobuf import timestamp_pb2
-
 from closeout.sender.v1 import sender_pb2 as pb
-from closeout.status.v1.status_pb2 import Problem
-from sender_service.domain import Phase
+from closeout.status.v1 import status_pb2
+from closeout.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
-    from sender_service.campaigns.service import Problem as Trouble
-    from sender_service.store.campaigns import Delivery
+    from sender_service.campaigns.service import Created, Delivery, Started
+    from sender_service.domain import Problem
     from sender_service.store.recipients import Addressee, UploadResult
+    from service_runtime.pages import Page
+
+
+def create_response(created: Created) -> pb.CreateCampaignResponse:
+    """Return the answer to CreateCampaign."""
+    return pb.CreateCampaignResponse(campaign_id=created.campaign_id, created=created.created)
 
 
 def upload_response(result: UploadResult) -> pb.UploadRecipientsResponse:
-    """Return the answer to an upload."""
+    """Return the answer to UploadRecipients."""
     return pb.UploadRecipientsResponse(
         accepted=result.accepted,
         duplicate=result.duplicate,
@@ -35,69 +38,68 @@ def upload_response(result: UploadResult) -> pb.UploadRecipientsResponse:
     )
 
 
-def delivery_response(delivery: Delivery, status_trouble: Trouble | None) -> pb.GetDeliveryResponse:
-    """Return how a delivery stands, and what it waits for.
+def start_response(started: Started) -> pb.StartCampaignResponse:
+    """Return the answer to StartCampaign."""
+    return pb.StartCampaignResponse(total=started.total, transitioned=started.transitioned)
 
-    While the status service does not answer, every delivery that is not finished
-    waits for that too.
-    """
-    campaign = delivery.campaign
-    problem, problem_time = campaign.problem, campaign.problem_time
-    if status_trouble is not None and campaign.phase in {Phase.FROZEN, Phase.STARTED}:
-        problem = "; ".join(filter(None, [problem, status_trouble.text]))
-        problem_time = problem_time or status_trouble.time
-    problems = []
-    if problem:
-        problems.append(Problem(summary=problem, since_time=timestamp(problem_time)))
-    rows = delivery.shards
+
+def delivery_response(delivery: Delivery) -> pb.GetDeliveryResponse:
+    """Return the answer to GetDelivery."""
+    totals = delivery.totals
     return pb.GetDeliveryResponse(
-        campaign_id=campaign.campaign_id,
-        phase=pb.GetDeliveryResponse.Phase.Value(campaign.phase),
-        total=campaign.total,
-        finished=sum(row.journaled for row in rows),
-        in_doubt=delivery.in_doubt,
-        deferred=delivery.deferred,
-        unreported=delivery.unreported,
-        shards=len(rows),
-        finished_shards=sum(
-            row.journaled == row.last_sequence - row.first_sequence + 1 for row in rows
-        ),
-        leased_shards=sum(row.lease_expire_time is not None for row in rows),
-        problems=problems,
+        campaign_id=totals.campaign_id,
+        phase=pb.GetDeliveryResponse.Phase.Value(totals.phase),
+        state=status_pb2.Campaign.State.Value(delivery.state or "STATE_UNSPECIFIED"),
+        revision=delivery.revision,
+        total=totals.total,
+        finished=totals.finished,
+        in_doubt=totals.in_doubt,
+        deferred=totals.deferred,
+        unreported=totals.unreported,
+        shards=totals.shards,
+        finished_shards=totals.finished_shards,
+        leased_shards=totals.leased_shards,
+        problems=[_problem(problem) for problem in delivery.problems],
     )
 
 
-def shards_response(delivery: Delivery) -> pb.ListShardsResponse:
-    """Return the shards of a delivery."""
+def shards_response(page: Page) -> pb.ListShardsResponse:
+    """Return the answer to ListShards."""
     return pb.ListShardsResponse(
         shards=[
             pb.Shard(
-                shard=shard.shard,
-                first_sequence=shard.first_sequence,
-                last_sequence=shard.last_sequence,
-                owner=shard.owner,
-                epoch=shard.epoch,
-                lease_expire_time=timestamp(shard.lease_expire_time),
-                high_water_mark=shard.intent_through,
-                finished=shard.journaled,
-                reported=shard.reported,
+                shard=row.shard,
+                first_sequence=row.first_sequence,
+                last_sequence=row.last_sequence,
+                owner=row.owner,
+                epoch=row.epoch,
+                lease_expire_time=(
+                    None if row.lease_expire_time is None else timestamp(row.lease_expire_time)
+                ),
+                high_water_mark=row.intent_through,
+                finished=row.journaled,
+                reported=row.reported,
             )
-            for shard in delivery.shards
-        ]
+            for row in page.rows
+        ],
+        next_page_token=page.next_page_token,
     )
 
 
 def recipients_response(found: Iterable[Addressee]) -> pb.BatchGetRecipientsResponse:
-    """Return the answer to who some messages go to."""
+    """Return the answer to BatchGetRecipients."""
     return pb.BatchGetRecipientsResponse(
         recipients=[pb.RecipientEntry(**addressee._asdict()) for addressee in found]
     )
 
 
-def timestamp(time: datetime | None) -> timestamp_pb2.Timestamp | None:
-    """Return an aware time as a Timestamp; None as none."""
-    if time is None:
-        return None
-    converted = timestamp_pb2.Timestamp()
-    converted.FromDatetime(time)
-    return converted
+def _problem(problem: Problem) -> status_pb2.Problem:
+    return status_pb2.Problem(
+        kind=status_pb2.Problem.Kind.Value(problem.kind),
+        summary=problem.summary,
+        detail=problem.detail,
+        setting=problem.setting,
+        provider=problem.provider,
+        since_time=None if problem.since_time is None else timestamp(problem.since_time),
+        needs_attention=problem.needs_attention,
+    )

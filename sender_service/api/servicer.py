@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
-from closeout.times import to_datetime
-from sender_service.api import responses
+from sender_service.api import requests, responses
 from service_runtime.caller import caller_of
-from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,60 +31,51 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
     async def CreateCampaign(  # noqa: D102, N802
         self, request: sender_pb2.CreateCampaignRequest, context: _Context
     ) -> sender_pb2.CreateCampaignResponse:
+        draft = requests.create(request)
         if request.validate_only:
-            preview = await self._service.preview(request)
+            recipient = requests.preview_recipient(request)
+            preview = await self._service.preview(draft, recipient)
             return sender_pb2.CreateCampaignResponse(preview=preview)
-        created = await self._service.create(caller_of(context).organisation, request)
-        return sender_pb2.CreateCampaignResponse(
-            campaign_id=created.campaign_id, created=created.created
-        )
+        created = await self._service.create(caller_of(context).organisation, draft)
+        return responses.create_response(created)
 
     async def UploadRecipients(  # noqa: D102, N802
         self,
         request_iterator: AsyncIterator[sender_pb2.UploadRecipientsRequest],
         context: _Context,
     ) -> sender_pb2.UploadRecipientsResponse:
-        result = await self._service.upload(caller_of(context).organisation, request_iterator)
+        batches = requests.upload(request_iterator)
+        result = await self._service.upload(caller_of(context).organisation, batches)
         return responses.upload_response(result)
 
     async def StartCampaign(  # noqa: D102, N802
         self, request: sender_pb2.StartCampaignRequest, context: _Context
     ) -> sender_pb2.StartCampaignResponse:
+        campaign_id, start_time, start_now = requests.start(request)
         started = await self._service.start(
-            caller_of(context).organisation,
-            _campaign_id(request.campaign_id),
-            to_datetime(request.start_time) if request.HasField("start_time") else None,
+            caller_of(context).organisation, campaign_id, start_time, start_now=start_now
         )
-        return sender_pb2.StartCampaignResponse(
-            total=started.total, transitioned=started.transitioned
-        )
+        return responses.start_response(started)
 
     async def GetDelivery(  # noqa: D102, N802
         self, request: sender_pb2.GetDeliveryRequest, context: _Context
     ) -> sender_pb2.GetDeliveryResponse:
-        delivery = await self._service.delivery(
-            caller_of(context).organisation, _campaign_id(request.campaign_id)
-        )
-        return responses.delivery_response(delivery, self._service.status_trouble())
+        campaign_id = requests.get_delivery(request)
+        delivery = await self._service.delivery(caller_of(context).organisation, campaign_id)
+        return responses.delivery_response(delivery)
 
     async def ListShards(  # noqa: D102, N802
         self, request: sender_pb2.ListShardsRequest, context: _Context
     ) -> sender_pb2.ListShardsResponse:
-        delivery = await self._service.delivery(
-            caller_of(context).organisation, _campaign_id(request.campaign_id)
-        )
-        return responses.shards_response(delivery)
+        campaign_id, page = requests.list_shards(request)
+        shards = await self._service.shards(caller_of(context).organisation, campaign_id, page)
+        return responses.shards_response(shards)
 
     async def BatchGetRecipients(  # noqa: D102, N802
         self, request: sender_pb2.BatchGetRecipientsRequest, context: _Context
     ) -> sender_pb2.BatchGetRecipientsResponse:
+        campaign_id, sequences = requests.batch_get_recipients(request)
         found = await self._service.recipients(
-            caller_of(context).organisation, _campaign_id(request.campaign_id), request.sequences
+            caller_of(context).organisation, campaign_id, sequences
         )
         return responses.recipients_response(found)
-
-
-def _campaign_id(given: str) -> str:
-    if not given:
-        raise InvalidRequestError.of({"campaign_id": "required"})
-    return given

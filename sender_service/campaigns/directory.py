@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from sender_service.domain import Problem, ProblemKind
 from sender_service.store import campaigns
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ log = structlog.get_logger()
 
 #: How often a campaign that only a person can help is looked at again, seconds.
 _STUCK_SECONDS = 60.0
+_KINDS = {
+    "channel": ProblemKind.CHANNEL_UNAVAILABLE,
+    "provider": ProblemKind.PROVIDER_UNREACHABLE,
+    "report": ProblemKind.RESULTS_REJECTED,
+    "start": ProblemKind.START_REFUSED,
+}
 
 
 class ActiveCampaign:
@@ -39,12 +47,13 @@ class ActiveCampaign:
         self.number: int = row.campaign
         self.campaign_id: str = row.campaign_id
         self.state: State | None = None
+        #: The revision of ``state``; 0 until there is one.
         self.revision = 0
         self._received = False
         #: Called when the state changes, so that a running shard notices at once.
         self.on_change: Callable[[], None] | None = None
         self._changed = asyncio.Event()
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, Problem] = {}
 
     def begin_stream(self) -> None:
         """Accept the next state whatever its revision: a restored database has lower ones."""
@@ -93,14 +102,18 @@ class ActiveCampaign:
 
         It is stored for GetDelivery. False if nothing is new.
         """
-        if self._problems.get(source, "") == problem:
+        stored = self._problems.get(source)
+        if (stored.summary if stored else "") == problem:
             return False
         if problem:
-            self._problems[source] = problem
+            since = stored.since_time if stored else datetime.now(UTC)
+            self._problems[source] = Problem(_KINDS[source], problem, since_time=since)
         else:
             del self._problems[source]
-        text = "; ".join(self._problems.values())
-        await store.write(partial(campaigns.store_problem, campaign=self.number, problem=text))
+        problems = tuple(self._problems.values())
+        await store.write(
+            partial(campaigns.store_problems, campaign=self.number, problems=problems)
+        )
         return True
 
     async def tell_stuck(self, store: Store, source: str, problem: str) -> None:

@@ -1,4 +1,4 @@
-"""The use cases of the sender: create, upload, start, how it stands, who gets it."""
+"""The use cases of the sender, in values: create, upload, start, progress, recipients."""
 
 from __future__ import annotations
 
@@ -8,35 +8,32 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from sender_service.api.requests import check_create, content_of, given_recipient, new_campaign
-from sender_service.campaigns import audience, status_gateway
-from sender_service.channels.contract import Message
-from sender_service.channels.errors import (
-    InvalidAddressError,
-    InvalidContentError,
-    TemplateError,
-)
-from sender_service.domain import MessageKeys, Phase
+from sender_service.campaigns import audience, content, status_gateway
+from sender_service.campaigns.drafts import new_campaign
+from sender_service.domain import Phase, Problem, ProblemKind
 from sender_service.errors import (
     StatusServiceUnavailableError,
-    TemplateInvalidError,
     TransitionNotAllowedError,
 )
-from sender_service.store import campaigns, recipients
+from sender_service.store import campaigns, progress, recipients
+from sender_service.store.problems import summary_of
 from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Collection
 
     from closeout.aio import StatusClient
-    from closeout.sender.v1 import sender_pb2 as pb
-    from sender_service.channels.contract import Channel, Template
+    from sender_service.campaigns.audience import RecipientBatch, RecipientInput
+    from sender_service.campaigns.drafts import CampaignDraft
+    from sender_service.channels.contract import Channel
     from sender_service.channels.registry import ChannelRegistry
     from sender_service.delivery.supervisor import Supervisor
+    from sender_service.domain import State
     from sender_service.reporting.result_stream import Reporter
-    from sender_service.store.campaigns import Delivery
+    from sender_service.store.progress import DeliveryTotals
     from sender_service.store.recipients import Addressee, UploadResult
     from service_runtime.database import Store
+    from service_runtime.pages import Page, PageRequest
 
 
 class Created(NamedTuple):
@@ -53,11 +50,21 @@ class Started(NamedTuple):
     transitioned: bool
 
 
-class Problem(NamedTuple):
-    """What holds deliveries up, for people, and since when."""
+class Delivery(NamedTuple):
+    """How the delivery of a campaign stands.
 
-    text: str
-    time: datetime
+    Attributes:
+        totals: over its shards.
+        state: the state that the sender received last; None until the status service
+            has answered.
+        revision: the revision of ``state``; 0 without one.
+        problems: what holds it up.
+    """
+
+    totals: DeliveryTotals
+    state: State | None
+    revision: int
+    problems: tuple[Problem, ...]
 
 
 class SenderCampaigns:
@@ -89,19 +96,21 @@ class SenderCampaigns:
         self._reporter = reporter
         self._shard_size = shard_size
 
-    async def create(self, organisation: str, request: pb.CreateCampaignRequest) -> Created:
+    async def create(self, organisation: str, draft: CampaignDraft) -> Created:
         """Store a campaign and register it, or find it done before.
 
         Raises:
-            InvalidRequestError: a field, or the content, is wrong.
+            InvalidRequestError: the content is wrong.
             TemplateInvalidError: a template is broken.
             ChannelNotFoundError: there is no such channel.
             ChannelUnconfiguredError: it lacks a setting.
             CampaignAlreadyExistsError: the id is taken by other content.
             StatusServiceUnavailableError: the status service does not answer.
         """
-        channel, _ = self._compile(request)
-        new = new_campaign(request, organisation, channel)
+        channel = self._channels.get(draft.channel)
+        # In a thread: a large template would hold up the messages being sent.
+        await asyncio.to_thread(content.compiled, channel, draft)
+        new = new_campaign(draft, organisation, channel)
         if new.campaign_id or new.request_id:
             existing = await self._store.read(
                 partial(
@@ -120,54 +129,29 @@ class SenderCampaigns:
             display_name=new.display_name,
             channel=new.channel,
             request_id=new.request_id,
+            labels=new.labels,
         )
         registered = replace(new, campaign_id=campaign_id)
         created = await self._store.write(partial(campaigns.insert, new=registered))
         return Created(campaign_id, created=created)
 
-    async def preview(self, request: pb.CreateCampaignRequest) -> str:
-        """Return a message as the preview recipient would get it; store nothing.
+    async def preview(self, draft: CampaignDraft, recipient: RecipientInput) -> str:
+        """Return a message as the recipient would get it; store nothing.
 
         Raises:
             As :meth:`create`, but for what concerns the status service.
         """
-        channel, template = self._compile(request)
-        given = given_recipient(request.preview_recipient)
-        address = given.address
-        if address:
-            try:
-                address = channel.check_address(address)
-            except InvalidAddressError as error:
-                field = "preview_recipient.address"
-                raise InvalidRequestError.of({field: str(error)}) from error
-        keys = MessageKeys(organisation="", campaign_id=request.campaign_id, content_digest="")
-        message = Message(
-            campaign_id=request.campaign_id,
-            sequence=1,
-            address=address,
-            recipient_key=given.recipient_key,
-            fields=given.fields,
-            idempotency_key=keys.key(1),
-        )
-        try:
-            return template.preview(message)
-        except TemplateError as error:
-            raise TemplateInvalidError.from_channel(error) from error
-
-    def _compile(self, request: pb.CreateCampaignRequest) -> tuple[Channel, Template]:
-        check_create(request)
-        channel = self._channels.get(request.channel)
-        try:
-            return channel, channel.compile(content_of(request.email))
-        except TemplateError as error:
-            raise TemplateInvalidError.from_channel(error) from error
-        except InvalidContentError as error:
-            raise InvalidRequestError.of({f"content.{error.field}": str(error)}) from error
+        channel = self._channels.get(draft.channel)
+        return await asyncio.to_thread(content.preview, channel, draft, recipient)
 
     async def upload(
-        self, organisation: str, requests: AsyncIterable[pb.UploadRecipientsRequest]
+        self, organisation: str, batches: AsyncIterable[RecipientBatch]
     ) -> UploadResult:
-        """Take the batches of an upload, each whole or not at all.
+        """Store the batches of an upload, each whole or not at all.
+
+        Args:
+            organisation: the caller's.
+            batches: at least one, all of the same campaign and upload.
 
         Raises:
             CampaignNotFoundError: there is none.
@@ -176,37 +160,37 @@ class SenderCampaigns:
             InvalidRequestError: a batch is not what it must be.
         """
         result: UploadResult | None = None
-        first: pb.UploadRecipientsRequest | None = None
         channel: Channel | None = None
-        async for request in requests:
-            first = first or request
-            _check_same(request, first)
+        async for batch in batches:
+            campaign_id = batch.campaign_id
             if channel is None:
                 row = await self._store.read(
-                    partial(
-                        campaigns.get, organisation=organisation, campaign_id=request.campaign_id
-                    )
+                    partial(campaigns.get, organisation=organisation, campaign_id=campaign_id)
                 )
                 channel = self._channels.get(row.channel)
-            given = [given_recipient(recipient) for recipient in request.recipients]
             # Checking a thousand addresses would hold up the messages being sent.
-            rows = await asyncio.to_thread(audience.check_rows, channel, given)
+            rows = await asyncio.to_thread(audience.check_rows, channel, batch.recipients)
             result = await self._store.write(
                 partial(
                     recipients.take_batch,
                     organisation=organisation,
-                    campaign_id=request.campaign_id,
-                    upload_id=request.upload_id,
-                    first_row=request.first_row,
+                    campaign_id=campaign_id,
+                    upload_id=batch.upload_id,
+                    first_row=batch.first_row,
                     rows=rows,
                 )
             )
         if result is None:
-            raise InvalidRequestError.of({"campaign_id": "the stream has no message"})
+            raise InvalidRequestError.of({"campaign_id": "the upload has no batch"})
         return result
 
     async def start(
-        self, organisation: str, campaign_id: str, start_time: datetime | None
+        self,
+        organisation: str,
+        campaign_id: str,
+        start_time: datetime | None,
+        *,
+        start_now: bool = False,
     ) -> Started:
         """Freeze the audience, seal it at the status service, and begin.
 
@@ -228,11 +212,12 @@ class SenderCampaigns:
         if row.phase == Phase.FINISHED:
             if row.start_time is None:
                 raise TransitionNotAllowedError(
-                    row.problem, metadata={"campaign_id": campaign_id, "state": row.state}
+                    summary_of(row.problems),
+                    metadata={"campaign_id": campaign_id, "state": row.state},
                 )
             return Started(row.total, transitioned=False)
         try:
-            sealed = await status_gateway.seal(self._client, row, start_time)
+            sealed = await status_gateway.seal(self._client, row, start_time, start_now=start_now)
         except StatusServiceUnavailableError:
             self._runner.add(row)
             raise
@@ -251,8 +236,35 @@ class SenderCampaigns:
         Raises:
             CampaignNotFoundError: there is none.
         """
+        totals = await self._store.read(
+            partial(progress.read_totals, organisation=organisation, campaign_id=campaign_id)
+        )
+        active = self._runner.find(totals.campaign)
+        problems = totals.problems
+        status_problem = self._status_problem()
+        if status_problem is not None and totals.phase in {Phase.FROZEN, Phase.STARTED}:
+            problems = (*problems, status_problem)
+        return Delivery(
+            totals=totals,
+            state=active.state if active else None,
+            revision=active.revision if active and active.state else 0,
+            problems=problems,
+        )
+
+    async def shards(self, organisation: str, campaign_id: str, page: PageRequest) -> Page:
+        """Return one page of the shards of a campaign, in order: rows of ``shards``.
+
+        Raises:
+            CampaignNotFoundError: there is none.
+            InvalidRequestError: the page token is not one of this list.
+        """
         return await self._store.read(
-            partial(campaigns.read_delivery, organisation=organisation, campaign_id=campaign_id)
+            partial(
+                progress.list_shards,
+                organisation=organisation,
+                campaign_id=campaign_id,
+                page=page,
+            )
         )
 
     async def recipients(
@@ -261,10 +273,8 @@ class SenderCampaigns:
         """Return who the messages with these sequences go to, in order of sequence.
 
         Raises:
-            InvalidRequestError: none or too many are asked for.
             CampaignNotFoundError: there is none.
         """
-        audience.check_sequences(sequences)
         return await self._store.read(
             partial(
                 recipients.read_recipients,
@@ -274,30 +284,15 @@ class SenderCampaigns:
             )
         )
 
-    def status_trouble(self) -> Problem | None:
-        """Return why nothing is reported at the moment, and since when; None: it is."""
+    def _status_problem(self) -> Problem | None:
+        """Return why nothing is reported at the moment; None: it is."""
         reach = self._reporter.reach
         if not reach.trouble or reach.trouble_time is None:
             return None
-        text = f"the status service does not answer: {reach.trouble}"
-        return Problem(text, reach.trouble_time)
-
-
-def _check_same(request: pb.UploadRecipientsRequest, first: pb.UploadRecipientsRequest) -> None:
-    """Check what surrounds the rows of one batch.
-
-    Raises:
-        InvalidRequestError: a field is wrong.
-    """
-    audience.check_batch(
-        upload_id=request.upload_id,
-        first_row=request.first_row,
-        recipients_given=len(request.recipients),
-    )
-    violations = {
-        field: "must be the same throughout the stream"
-        for field in ("campaign_id", "upload_id")
-        if getattr(request, field) != getattr(first, field)
-    }
-    if violations:
-        raise InvalidRequestError.of(violations)
+        return Problem(
+            ProblemKind.STATUS_SERVICE_UNREACHABLE,
+            "the status service does not answer",
+            detail=reach.trouble,
+            setting="[sender] status_address",
+            since_time=reach.trouble_time,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from closeout.errors import (
@@ -20,6 +21,7 @@ from sender_service.errors import (
 from service_runtime.errors import InvalidRequestError, ServiceError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -32,7 +34,13 @@ _TIMEOUT_SECONDS = 10.0
 
 
 async def register(
-    client: StatusClient, *, campaign_id: str, display_name: str, channel: str, request_id: str
+    client: StatusClient,
+    *,
+    campaign_id: str,
+    display_name: str,
+    channel: str,
+    request_id: str,
+    labels: Mapping[str, str],
 ) -> str:
     """Register a DRAFT, or find it registered; return its id.
 
@@ -47,6 +55,7 @@ async def register(
             display_name=display_name,
             channel=channel,
             request_id=request_id,
+            labels=labels,
             timeout_seconds=_TIMEOUT_SECONDS,
         )
     except AlreadyExistsError as error:
@@ -59,7 +68,11 @@ async def register(
 
 
 async def seal(
-    client: StatusClient, row: sa.Row[Any], start_time: datetime | None
+    client: StatusClient,
+    row: sa.Row[Any],
+    start_time: datetime | None,
+    *,
+    start_now: bool = False,
 ) -> pb.StartCampaignResponse:
     """Seal a frozen campaign's total; sending begins now, or at ``start_time``.
 
@@ -72,27 +85,33 @@ async def seal(
     """
     try:
         try:
-            return await _start(client, row, start_time)
+            return await _start(client, row, start_time, start_now=start_now)
         except NotFoundError:
             await client.create_campaign(
                 campaign_id=row.campaign_id,
                 display_name=row.display_name,
                 channel=row.channel,
                 request_id=row.request_id or "",
+                labels=json.loads(row.labels),
                 timeout_seconds=_TIMEOUT_SECONDS,
             )
-            return await _start(client, row, start_time)
+            return await _start(client, row, start_time, start_now=start_now)
     except ClientError as error:
         raise _translated(error) from error
 
 
 async def _start(
-    client: StatusClient, row: sa.Row[Any], start_time: datetime | None
+    client: StatusClient,
+    row: sa.Row[Any],
+    start_time: datetime | None,
+    *,
+    start_now: bool = False,
 ) -> pb.StartCampaignResponse:
     return await client.start_campaign(
         campaign_id=row.campaign_id,
         total=row.total,
         start_time=start_time,
+        start_now=start_now,
         timeout_seconds=_TIMEOUT_SECONDS,
     )
 

@@ -6,15 +6,17 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender_service.channels.contract import Answer, Reply
+from sender_service.channels.contract import Answer, JsonContent, NoContent, Reply
 from sender_service.channels.email.addresses import check_printable
-from sender_service.channels.errors import TemplateError
+from sender_service.channels.errors import InvalidContentError, TemplateError
 from sender_service.channels.rendering.content import CompiledContent
+from sender_service.channels.rendering.json_document import JsonDocument
 from sender_service.channels.replies import render_error
 from service_runtime.settings import Section
 
 if TYPE_CHECKING:
     from sender_service.channels.contract import Content, Message
+    from sender_service.channels.rendering.content import Rendered
 
 #: How much of a text is shown.
 _SHOWN_CHARACTERS = 200
@@ -30,7 +32,7 @@ class ConsoleChannel:
     name: ClassVar[str] = "console"
     settings_model: ClassVar[type[Section]] = ConsoleSettings
     at_least_once: ClassVar[bool] = False
-    window: ClassVar[int] = 64
+    max_in_flight: ClassVar[int] = 64
 
     def __init__(self) -> None:
         self.concurrency = 1
@@ -49,16 +51,23 @@ class ConsoleChannel:
         """
         return check_printable(address)
 
-    def compile(self, content: Content) -> CompiledContent:
+    def compile(self, content: Content) -> CompiledContent | JsonDocument:
         """Compile the templates.
 
         Raises:
             TemplateError: a template is broken; it says which, line and column.
-            InvalidContentError: there is neither text nor HTML.
+            InvalidContentError: there is no content, or neither text nor HTML.
         """
-        return CompiledContent(content)
+        match content:
+            case JsonContent():
+                return JsonDocument(content)
+            case NoContent():
+                takes = "email, text or json"
+                raise InvalidContentError.of_kind(self.name, content.kind, takes=takes)
+            case _:
+                return CompiledContent(content)
 
-    async def send(self, template: CompiledContent, message: Message) -> Reply:
+    async def send(self, template: CompiledContent | JsonDocument, message: Message) -> Reply:
         """Print the message; it is ACCEPTED once it is written.
 
         UNREACHABLE where standard output is closed.
@@ -67,10 +76,7 @@ class ConsoleChannel:
             rendered = template.render(message)
         except TemplateError as error:
             return render_error(error)
-        line = (
-            f"{message.campaign_id} {message.sequence} to {message.address}:"
-            f" {rendered.subject} | {rendered.text[:_SHOWN_CHARACTERS]}"
-        )
+        line = f"{message.campaign_id} {message.sequence} to {message.address}: {_shown(rendered)}"
         try:
             # A pipe nobody reads must not hold up the loop.
             await asyncio.to_thread(_print, " ".join(line.split()))
@@ -80,6 +86,13 @@ class ConsoleChannel:
 
     async def close(self) -> None:
         """Close nothing: standard output belongs to the process."""
+
+
+def _shown(rendered: Rendered | str) -> str:
+    if isinstance(rendered, str):
+        return rendered[:_SHOWN_CHARACTERS]
+    subject = f"{rendered.subject} | " if rendered.subject else ""
+    return f"{subject}{rendered.text[:_SHOWN_CHARACTERS]}"
 
 
 def _print(line: str) -> None:

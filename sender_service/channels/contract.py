@@ -7,9 +7,12 @@ The delivery loop knows channels through this protocol alone.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
+from sender_service.channels.errors import InvalidContentError
 from sender_service.domain import Answer, Reply
 
 if TYPE_CHECKING:
@@ -22,9 +25,15 @@ __all__ = [
     "Answer",
     "Channel",
     "Content",
+    "EmailContent",
+    "JsonContent",
     "Message",
+    "NoContent",
     "Reply",
     "Template",
+    "TextContent",
+    "content_from_json",
+    "content_to_json",
 ]
 
 #: Group of the entry points.
@@ -32,11 +41,13 @@ ENTRY_POINT_GROUP = "closeout.channels"
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """What a campaign says; ``closeout.sender.v1.Content`` field by field.
+class EmailContent:
+    """An e-mail; ``EmailContent`` of the contract field by field.
 
     ``subject``, ``text``, ``html`` and ``list_unsubscribe`` are Liquid templates.
     """
+
+    kind: ClassVar[str] = "email"
 
     subject: str = ""
     text: str = ""
@@ -45,6 +56,56 @@ class Content:
     reply_to: str = ""
     list_unsubscribe: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TextContent:
+    """A plain text, a Liquid template."""
+
+    kind: ClassVar[str] = "text"
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonContent:
+    """A JSON document, a Liquid template."""
+
+    kind: ClassVar[str] = "json"
+
+    json: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoContent:
+    """Nothing; only the channel ``null`` needs no more."""
+
+    kind: ClassVar[str] = "none"
+
+
+Content: TypeAlias = EmailContent | TextContent | JsonContent | NoContent
+
+_KINDS: dict[str, type[Content]] = {
+    kind.kind: kind for kind in (EmailContent, TextContent, JsonContent, NoContent)
+}
+
+
+def content_to_json(content: Content) -> str:
+    """Return the content as it is stored: a JSON object with its ``kind``, keys sorted."""
+    return json.dumps({"kind": content.kind, **dataclasses.asdict(content)}, sort_keys=True)
+
+
+def content_from_json(stored: str) -> Content:
+    """Return the content that :func:`content_to_json` wrote.
+
+    Raises:
+        InvalidContentError: it is of a kind that this version does not know.
+    """
+    fields = json.loads(stored)
+    kind = fields.pop("kind", "")
+    if kind not in _KINDS:
+        raise InvalidContentError("body", f"content of the unknown kind {kind!r}")
+    return _KINDS[kind](**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +153,10 @@ class Channel(Protocol):
     settings_model: ClassVar[type[Section]]
     #: True where a second try is the better error (webhooks): the default guarantee.
     at_least_once: ClassVar[bool]
-    #: How many messages may be in doubt after a crash, by default.
-    window: ClassVar[int]
-    #: How many messages are handed over at once.
+    #: How many messages of one campaign may be in the provider's hands at once, and
+    #: so in doubt after a crash, where the campaign does not say.
+    max_in_flight: ClassVar[int]
+    #: How many calls run at once, over all campaigns.
     concurrency: int
     #: After this long, seconds, ``send`` has returned.
     timeout_seconds: float
@@ -119,7 +181,8 @@ class Channel(Protocol):
 
         Raises:
             TemplateError: a template is broken; it says which, line and column.
-            InvalidContentError: a field is missing or wrong.
+            InvalidContentError: a field is missing or wrong, or, with the field
+                ``body``, the channel does not take this kind of content.
         """
 
     async def send(self, template: Any, message: Message) -> Reply:

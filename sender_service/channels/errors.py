@@ -15,13 +15,27 @@ class InvalidContentError(ChannelError):
     """A field of the content is missing or wrong.
 
     Args:
-        field: the name of the field, as in ``subject``.
+        field: the name of the field within its kind of content, as in ``subject``;
+            ``body`` where the kind itself is wrong.
         message: what is wrong.
     """
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
+        self.message = message
+
+    @classmethod
+    def of_kind(cls, channel: str, kind: str, *, takes: str) -> InvalidContentError:
+        """Return the error for content of a kind that a channel does not take.
+
+        Args:
+            channel: the name of the channel.
+            kind: the kind of the content.
+            takes: the kinds that the channel takes, for people.
+        """
+        given = "there is none" if kind == "none" else f"not {kind}"
+        return cls("body", f"channel {channel} takes {takes}; {given}")
 
 
 class TemplateError(ChannelError):

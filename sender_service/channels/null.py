@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender_service.channels.contract import Answer, Reply
+from sender_service.channels.contract import (
+    Answer,
+    EmailContent,
+    JsonContent,
+    Reply,
+    TextContent,
+)
 from sender_service.channels.errors import InvalidAddressError
 from service_runtime.settings import Section
 
@@ -28,7 +34,13 @@ class NullTemplate:
 
     def preview(self, message: Message) -> str:
         """Return the content as it is written."""
-        return f"To: {message.address}\nSubject: {self._content.subject}\n\n{self._content.text}"
+        lines = [f"To: {message.address}"]
+        match self._content:
+            case EmailContent(subject=subject, text=text, html=html):
+                lines += [f"Subject: {subject}", "", text or html]
+            case TextContent(text=written) | JsonContent(json=written):
+                lines += ["", written]
+        return "\n".join(lines)
 
 
 class NullChannel:
@@ -37,7 +49,7 @@ class NullChannel:
     name: ClassVar[str] = "null"
     settings_model: ClassVar[type[Section]] = NullSettings
     at_least_once: ClassVar[bool] = False
-    window: ClassVar[int] = 1000
+    max_in_flight: ClassVar[int] = 1000
 
     def __init__(self) -> None:
         self.concurrency = 1000

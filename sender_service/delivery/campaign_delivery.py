@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from sender_service.channels.contract import Content
+from sender_service.channels.contract import content_from_json
 from sender_service.channels.errors import ChannelError
 from sender_service.delivery.activation import started
 from sender_service.delivery.circuit_breaker import Outage
 from sender_service.delivery.dispatch import Job
 from sender_service.delivery.shard_delivery import LEASE_MARGIN_SECONDS, ShardDelivery
 from sender_service.delivery.shard_report import Ended
-from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy, State
+from sender_service.domain import Guarantee, MessageKeys, Outcome, State
 from sender_service.store import leases, outbox
 from sender_service.store.abandonment import Ending, close_shard
 from sender_service.store.leases import Claim, NothingToClaim
 from sender_service.store.outbox import ShardKey
+from sender_service.store.policies import policy_of
 from service_runtime.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class CampaignDelivery:
         row = self._active.row
         try:
             channel = self._workplace.channels.get(row.channel)
-            template = channel.compile(_stored_content(row.content))
+            template = channel.compile(content_from_json(row.content))
         except (ServiceError, ChannelError) as error:
             await self._active.tell_stuck(self._store, _SOURCE, str(error))
             return None
@@ -116,13 +116,8 @@ class CampaignDelivery:
                 campaign_id=row.campaign_id,
                 content_digest=row.content_digest,
             ),
-            policy=Policy(
-                guarantee=Guarantee(row.guarantee),
-                max_attempts=row.max_attempts,
-                retry_backoff_seconds=row.retry_backoff_ms / 1000,
-                deadline_seconds=own.retry_deadline_hours * 3600,
-            ),
-            window=row.window,
+            policy=policy_of(row, deadline_seconds=own.retry_deadline_hours * 3600),
+            window=row.max_in_flight,
             # A lease has to outlast a call of the channel between two renewals.
             lease_seconds=max(
                 own.lease_seconds,
@@ -248,8 +243,3 @@ class CampaignDelivery:
             size = claim.last_sequence - claim.first_sequence + 1
             self._journaled(claim.lease.shard, size)
         return False
-
-
-def _stored_content(text: str) -> Content:
-    """Return the content from its JSON in the store."""
-    return Content(**json.loads(text))

@@ -57,6 +57,10 @@ class Supervisor:
             self._workplace.begin(self._supervise(active))
         active.wake()
 
+    def find(self, campaign: int) -> ActiveCampaign | None:
+        """Return the campaign with this number if it is at work."""
+        return self._active.get(campaign)
+
     def seal_again(self, active: ActiveCampaign) -> None:
         """Have a campaign sealed whose seal the status service lost."""
         if not self._workplace.stopping:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from sender_service.domain import Phase, State, cut_shards
+from sender_service.domain import Phase, Problem, ProblemKind, State, cut_shards
 from sender_service.errors import CampaignAlreadyExistsError, CampaignNotFoundError
-from sender_service.store.schema import campaigns, deferrals, shards
+from sender_service.store.problems import NO_PROBLEMS, problems_to_json
+from sender_service.store.schema import campaigns, shards
 from service_runtime.database import database_now, read_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sender_service.domain import Guarantee
 
@@ -32,13 +34,18 @@ class NewCampaign:
         request_id: of the call that asked for it; empty if it gave none.
         display_name: for people.
         channel: the name of the channel.
-        content: JSON of :class:`sender_service.channels.contract.Content`.
-        content_digest: over channel and content.
+        content: JSON, as ``content_to_json`` of :mod:`sender_service.channels.contract`
+            writes it.
+        content_digest: over channel, kind and content.
         request_digest: over all that the caller chose.
         guarantee: what a lost answer allows.
-        window: how many messages may be in doubt.
-        max_attempts: tries of one message.
-        retry_backoff_ms: the wait before the second try.
+        max_in_flight: how many messages may be in the provider's hands at once.
+        max_attempts: tries of one message; 0: no limit.
+        initial_backoff_ms: the wait before the second try.
+        max_backoff_ms: the longest wait.
+        retry_deadline_ms: no try begins later than this after the first; None: the
+            sender's setting.
+        labels: of the campaign at the status service.
     """
 
     organisation: str
@@ -50,9 +57,12 @@ class NewCampaign:
     content_digest: str
     request_digest: str
     guarantee: Guarantee
-    window: int
+    max_in_flight: int
     max_attempts: int
-    retry_backoff_ms: int
+    initial_backoff_ms: int
+    max_backoff_ms: int
+    retry_deadline_ms: int | None
+    labels: Mapping[str, str]
 
 
 def find(
@@ -117,9 +127,12 @@ def insert(connection: sa.Connection, new: NewCampaign) -> bool:
             content_digest=new.content_digest,
             request_digest=new.request_digest,
             guarantee=new.guarantee.value,
-            window=new.window,
+            max_in_flight=new.max_in_flight,
             max_attempts=new.max_attempts,
-            retry_backoff_ms=new.retry_backoff_ms,
+            initial_backoff_ms=new.initial_backoff_ms,
+            max_backoff_ms=new.max_backoff_ms,
+            retry_deadline_ms=new.retry_deadline_ms,
+            labels=json.dumps(dict(new.labels)),
             create_time=database_now(),
         )
     )
@@ -174,7 +187,7 @@ def mark_started(connection: sa.Connection, campaign: int) -> None:
     connection.execute(
         sa.update(campaigns)
         .where(campaigns.c.campaign == campaign, campaigns.c.phase == Phase.FROZEN.value)
-        .values(phase=Phase.STARTED.value, start_time=database_now(), problem="", problem_time=None)
+        .values(phase=Phase.STARTED.value, start_time=database_now(), problems=NO_PROBLEMS)
     )
 
 
@@ -190,8 +203,9 @@ def drop_unstarted(connection: sa.Connection, campaign: int, problem: str) -> No
             phase=Phase.FINISHED.value,
             state=State.CANCELLED.value,
             finish_time=database_now(),
-            problem=problem,
-            problem_time=database_now(),
+            problems=problems_to_json(
+                [Problem(ProblemKind.START_REFUSED, problem, since_time=read_clock(connection))]
+            ),
         )
     )
     if ended.rowcount:
@@ -228,12 +242,12 @@ def store_state(connection: sa.Connection, campaign: int, state: State) -> None:
     )
 
 
-def store_problem(connection: sa.Connection, campaign: int, problem: str) -> None:
-    """Store what holds a campaign up, since now; an empty text: nothing does."""
+def store_problems(connection: sa.Connection, campaign: int, problems: Iterable[Problem]) -> None:
+    """Store what holds a campaign up; none: nothing does."""
     connection.execute(
         sa.update(campaigns)
-        .where(campaigns.c.campaign == campaign, campaigns.c.problem != problem)
-        .values(problem=problem, problem_time=database_now() if problem else None)
+        .where(campaigns.c.campaign == campaign)
+        .values(problems=problems_to_json(problems))
     )
 
 
@@ -264,42 +278,5 @@ def clear_problems(connection: sa.Connection) -> None:
     connection.execute(
         sa.update(campaigns)
         .where(campaigns.c.phase != Phase.FINISHED.value)
-        .values(problem="", problem_time=None, unreachable_time=None)
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """How the delivery of a campaign stands: rows as stored, and what they add up to."""
-
-    campaign: sa.Row[Any]
-    shards: Sequence[sa.Row[Any]]
-    in_doubt: int
-    deferred: int
-    unreported: int
-
-
-def read_delivery(connection: sa.Connection, organisation: str, campaign_id: str) -> Delivery:
-    """Return how the delivery of a campaign stands.
-
-    Raises:
-        CampaignNotFoundError: there is none.
-    """
-    campaign = get(connection, organisation, campaign_id)
-    rows = connection.execute(
-        sa.select(shards).where(shards.c.campaign == campaign.campaign).order_by(shards.c.shard)
-    ).all()
-    deferred = connection.execute(
-        sa.select(sa.func.count()).where(
-            deferrals.c.campaign == campaign.campaign, deferrals.c.attempting.is_(False)
-        )
-    ).scalar_one()
-    below_intent = sum(row.intent_through - row.first_sequence + 1 for row in rows)
-    journaled = sum(row.journaled for row in rows)
-    return Delivery(
-        campaign=campaign,
-        shards=rows,
-        in_doubt=below_intent - journaled - deferred,
-        deferred=deferred,
-        unreported=journaled - sum(row.reported for row in rows),
+        .values(problems=NO_PROBLEMS, unreachable_time=None)
     )

@@ -148,8 +148,7 @@ def finish_if_reported(connection: sa.Connection, campaign: int) -> bool:
         .values(
             phase=Phase.FINISHED.value,
             finish_time=database_now(),
-            problem="",
-            problem_time=None,
+            problems="[]",
             unreachable_time=None,
         )
     )

@@ -1,8 +1,9 @@
-"""The tables. What operators ask for is derived from them, not counted beside them.
+"""The tables. Totals that operators see are computed from them, never stored as well.
 
 The rows of ``recipients``, ``outcomes`` and ``deferrals`` carry no foreign keys:
-they are written by the thousand, always beside the row of ``campaigns`` or
-``shards`` they belong to, and a check of each would cost more than the insert.
+they are written by the thousand, always in one transaction with the row of
+``campaigns`` or ``shards`` they belong to, and a check of each would cost more than
+the insert.
 """
 
 from __future__ import annotations
@@ -60,29 +61,31 @@ campaigns = sa.Table(
     sa.Column("content", sa.Text, nullable=False),  # JSON
     # Part of every idempotency key: over the channel and the content.
     sa.Column("content_digest", sa.Text, nullable=False),
-    # Tells a repeated CreateCampaign from another one with the same id.
+    # Over all that the caller chose: a repeated CreateCampaign has the same.
     sa.Column("request_digest", sa.Text, nullable=False),
     sa.Column("guarantee", sa.Text, nullable=False),
-    sa.Column("window", sa.Integer, nullable=False),
-    sa.Column("max_attempts", sa.Integer, nullable=False),
-    sa.Column("retry_backoff_ms", sa.BigInteger, nullable=False),
+    sa.Column("max_in_flight", sa.Integer, nullable=False),
+    sa.Column("max_attempts", sa.Integer, nullable=False),  # 0: no limit
+    sa.Column("initial_backoff_ms", sa.BigInteger, nullable=False),
+    sa.Column("max_backoff_ms", sa.BigInteger, nullable=False),
+    sa.Column("retry_deadline_ms", sa.BigInteger),  # null: the sender's setting
+    sa.Column("labels", sa.Text, nullable=False, default="{}"),  # JSON, for the status service
     sa.Column("phase", sa.Text, nullable=False, default=Phase.COLLECTING.value),
     _number("total"),  # accepted recipients; fixed when frozen
     sa.Column("schedule_time", UtcTime),
     sa.Column("create_time", UtcTime, nullable=False),
     sa.Column("start_time", UtcTime),  # when the status service had sealed it
     sa.Column("finish_time", UtcTime),
-    # The state the status service told last; never trusted after a restart.
+    # The state received last, for people who read the store; never trusted after a restart.
     _text("state"),
-    _text("problem"),
-    sa.Column("problem_time", UtcTime),
+    sa.Column("problems", sa.Text, nullable=False, default="[]"),  # JSON, see store.problems
     # Since when its provider can't be reached; null when it can.
     sa.Column("unreachable_time", UtcTime),
     sa.UniqueConstraint("organisation", "campaign_id"),
     sa.UniqueConstraint("organisation", "request_id"),
     _one_of("phase", Phase),
     _one_of("guarantee", Guarantee),
-    sa.CheckConstraint('"window" >= 1', name="window_positive"),
+    sa.CheckConstraint("max_in_flight >= 1", name="max_in_flight_positive"),
     sa.Index(
         "campaigns_open",
         "phase",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
-from sender_service.channels.contract import Answer, Content, Reply
+from sender_service.channels.contract import Answer, Content, EmailContent, Reply
 from sender_service.channels.errors import InvalidAddressError
 from sender_service.domain import Guarantee
 from sender_service.migrations import MIGRATIONS
@@ -45,6 +45,7 @@ class ScriptedTemplate:
 
     def preview(self, message: Message) -> str:
         """Show subject and address."""
+        assert isinstance(self.content, EmailContent)
         return f"{self.content.subject} to {message.address}"
 
 
@@ -57,7 +58,7 @@ class ScriptedChannel:
     name: ClassVar[str] = "scripted"
     settings_model: ClassVar[type[Section]] = ScriptedSettings
     at_least_once: ClassVar[bool] = False
-    window: ClassVar[int] = 8
+    max_in_flight: ClassVar[int] = 8
 
     def __init__(self) -> None:
         self.concurrency = 4
@@ -143,13 +144,16 @@ def new_campaign(campaign_id: str = "c1", **changes: Any) -> NewCampaign:
         "request_id": "",
         "display_name": "Test",
         "channel": "scripted",
-        "content": '{"subject": "Hello"}',
+        "content": '{"kind": "email", "subject": "Hello"}',
         "content_digest": "d1",
         "request_digest": "r1",
         "guarantee": Guarantee.AT_MOST_ONCE,
-        "window": 8,
+        "max_in_flight": 8,
         "max_attempts": 3,
-        "retry_backoff_ms": 1,
+        "initial_backoff_ms": 1,
+        "max_backoff_ms": 3_600_000,
+        "retry_deadline_ms": None,
+        "labels": {},
     }
     return NewCampaign(**values | changes)
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from providers.held_port import HeldPort
+from providers.scripts import Script
 from providers.smtp_provider import Ledger, SmtpProvider, scripted
-from sender_service.channels.contract import Answer, Content, Message, Reply
+from sender_service.channels.contract import Answer, EmailContent, Message, Reply
+from sender_service.channels.email.pool import SmtpPool
 from sender_service.channels.email.settings import SmtpSettings
 from sender_service.channels.email.smtp import SmtpChannel
 from sender_service.channels.errors import ChannelNotConfiguredError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "0123456789abcdef0123456789abcdef"
-CONTENT = Content(
+CONTENT = EmailContent(
     subject="Hi {{ name }}", text="Dear {{ name }}\n.\n..\n", from_="Shop <news@shop.example>"
 )
 #: Long enough for any answer, for tests that wait for none.
@@ -72,6 +74,8 @@ async def test_accepted_message_arrives_as_rendered() -> None:
         ("cut", Answer.DEFERRED, "connection_lost"),
         # The whole message was there, and the server answered.
         ("reject421", Answer.DEFERRED, "421"),
+        # No answer to a message that SMTP knows.
+        ("reject354", Answer.LOST, "354"),
         # The server may have taken it, or not: the client can't know.
         ("drop-after-data", Answer.LOST, "connection_lost"),
         ("drop-before-accept", Answer.LOST, "connection_lost"),
@@ -94,7 +98,66 @@ async def test_answer_means_what_the_server_did(script: str, answer: Answer, cod
     )
 
 
-async def test_enhanced_code_is_told() -> None:
+class PickyProvider(SmtpProvider):
+    """A server that does not take mail from everybody.
+
+    Args:
+        answer: what it says to the sender.
+    """
+
+    def __init__(self, answer: str) -> None:
+        super().__init__(Script())
+        self._answer = answer
+
+    async def handle_MAIL(self, *_: Any) -> str:  # noqa: N802 - named by aiosmtpd
+        """Refuse the sender."""
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [("550 5.7.1 not from you", Answer.REFUSED), ("451 4.7.1 not now", Answer.DEFERRED)],
+)
+async def test_a_refused_sender_is_an_answer_about_the_message(line: str, answer: Answer) -> None:
+    """The server talks, so the campaign does not wait for it: each message has its outcome."""
+    async with PickyProvider(line) as provider, channel(provider, connections=1) as smtp:
+        for _ in range(2):
+            reply = await send(smtp, "ann@shop.example")
+            assert (reply.answer, reply.code) == (answer, line[:3])
+
+
+async def test_a_cancelled_connect_leaves_the_pool_whole() -> None:
+    """A server that does not greet takes no place in the pool with it."""
+    silent, greeted = asyncio.Event(), 0
+
+    async def greet_the_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal greeted
+        greeted += 1
+        if greeted == 1:
+            silent.set()
+        else:
+            writer.write(b"220 hello\r\n")
+            await reader.readline()
+            writer.write(b"250 hello\r\n")
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(greet_the_second, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        pool = SmtpPool(SmtpSettings(host="127.0.0.1", port=port, connections=1, security="none"))
+        connecting = asyncio.create_task(pool.take())
+        await silent.wait()
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        async with asyncio.timeout(SECONDS):
+            connection = await pool.take()
+        pool.give_back(connection, keep=False)
+        pool.close()
+
+
+async def test_enhanced_code_is_kept() -> None:
     """The server's own words, the enhanced code with them, are the detail."""
     async with scripted() as provider, channel(provider) as smtp:
         reply = await send(smtp, "refuse550+x@shop.example")
@@ -218,7 +281,7 @@ async def test_address_that_is_a_command_never_goes_out(address: str) -> None:
 async def test_message_that_cannot_be_rendered_is_refused() -> None:
     """One recipient's odd field fails one message."""
     async with scripted() as provider, channel(provider) as smtp:
-        content = Content(subject="Hi", text="{{ points | sort }}", from_="news@shop.example")
+        content = EmailContent(subject="Hi", text="{{ points | sort }}", from_="news@shop.example")
         message = Message("c", 1, "ann@shop.example", "", {"points": [1, "a"]}, KEY)
         reply = await smtp.send(smtp.compile(content), message)
     assert (reply.answer, reply.code) == (Answer.REFUSED, "render_error")
@@ -228,7 +291,7 @@ async def test_message_that_cannot_be_rendered_is_refused() -> None:
 async def test_unsafe_unsubscribe_address_is_refused() -> None:
     """A field can't put a line break into a header."""
     async with scripted() as provider, channel(provider) as smtp:
-        content = Content(
+        content = EmailContent(
             subject="Hi",
             text="x",
             from_="news@shop.example",

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from providers.smtp_provider import SmtpProvider, scripted
-from sender_service.channels.contract import Answer, Content, Message, Reply
+from sender_service.channels.contract import Answer, EmailContent, Message, Reply
 from sender_service.channels.email.settings import Security, SmtpSettings
 from sender_service.channels.email.smtp import SmtpChannel
 from sender_service.channels.errors import ChannelNotConfiguredError
@@ -41,7 +41,7 @@ async def send_through(provider: SmtpProvider, **settings: Any) -> Reply:
     values = {"host": "127.0.0.1", "port": provider.port, "timeout_seconds": 20.0} | settings
     smtp = SmtpChannel.from_settings(SmtpSettings(**values))
     try:
-        template = smtp.compile(Content(subject="Hi", text="x", from_="news@shop.example"))
+        template = smtp.compile(EmailContent(subject="Hi", text="x", from_="news@shop.example"))
         message = Message("c", 1, "ann@shop.example", "", {}, "0" * 32)
         return await smtp.send(template, message)
     finally:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,7 +17,15 @@ import pytest
 
 from providers.held_port import HeldPort
 from providers.http_provider import HttpProvider
-from sender_service.channels.contract import Answer, Content, Message, Reply
+from sender_service.channels.contract import (
+    Answer,
+    EmailContent,
+    JsonContent,
+    Message,
+    NoContent,
+    Reply,
+    TextContent,
+)
 from sender_service.channels.errors import ChannelNotConfiguredError, InvalidContentError
 from sender_service.channels.webhook.channel import WebhookChannel
 from sender_service.channels.webhook.settings import WebhookSettings
@@ -42,7 +51,7 @@ async def channel(url: str, **settings: Any) -> AsyncIterator[WebhookChannel]:
 async def send(webhook: WebhookChannel, address: str, attempt: int = 1, **fields: Any) -> Reply:
     """Send one message of a small campaign."""
     template = webhook.compile(
-        Content(subject="Hi {{ name }}", text="Dear {{ name }}", html="<p>{{ name }}</p>")
+        EmailContent(subject="Hi {{ name }}", text="Dear {{ name }}", html="<p>{{ name }}</p>")
     )
     return await webhook.send(
         template, Message("spring", 7, address, "k-7", fields, KEY, attempt=attempt)
@@ -72,10 +81,58 @@ async def test_message_is_posted_as_json_with_its_key() -> None:
     assert "Webhook-Signature" not in posted.headers
 
 
+async def test_a_text_is_posted_as_the_envelope_with_text_alone() -> None:
+    """Neither a subject nor HTML is there."""
+    async with HttpProvider() as provider, channel(provider.url) as webhook:
+        template = webhook.compile(TextContent(text="Hi {{ name }}"))
+        await webhook.send(template, Message("spring", 7, "ann", "k-7", {"name": "Zoë"}, KEY))
+    (posted,) = provider.posted
+    assert posted.json == {
+        "campaign_id": "spring",
+        "sequence": 7,
+        "address": "ann",
+        "recipient_key": "k-7",
+        "text": "Hi Zoë",
+        "fields": {"name": "Zoë"},
+        "attempt": 1,
+    }
+
+
+async def test_a_document_is_posted_as_it_is() -> None:
+    """Any service can be posted to: nothing of ours is in the body, and it is signed as it is."""
+    async with (
+        HttpProvider() as provider,
+        channel(provider.url, secret="s") as webhook,  # noqa: S106 - a test's own
+    ):
+        source = '{"address": {{ address | json }}, "to": {{ name | json }}}'
+        template = webhook.compile(JsonContent(json=source))
+        reply = await webhook.send(
+            template, Message("spring", 7, "ann", "k-7", {"name": 'Zoë "Z"'}, KEY)
+        )
+    assert reply.answer is Answer.ACCEPTED
+    (posted,) = provider.posted
+    assert posted.json == {"address": "ann", "to": 'Zoë "Z"'}
+    assert posted.headers["Content-Type"] == "application/json"
+    signed = f"{KEY}.{posted.headers['Webhook-Timestamp']}.".encode() + posted.body
+    digest = hmac.digest(b"s", signed, hashlib.sha256)
+    expected = f"v1,{base64.b64encode(digest).decode()}"
+    assert posted.headers["Webhook-Signature"] == expected
+
+
+async def test_a_document_that_is_no_json_once_rendered_is_not_posted() -> None:
+    """The message fails; the server never sees a broken body."""
+    async with HttpProvider() as provider, channel(provider.url) as webhook:
+        template = webhook.compile(JsonContent(json='{"to": {{ name }}}'))
+        reply = await webhook.send(template, Message("spring", 7, "ann", "", {"name": "Zoë"}, KEY))
+    assert (reply.answer, reply.code) == (Answer.REFUSED, "render_error")
+    assert provider.posted == []
+
+
 @pytest.mark.parametrize(
     ("script", "answer", "code"),
     [
         ("refuse400", Answer.REFUSED, "400"),
+        ("refuse403", Answer.REFUSED, "403"),
         ("refuse404", Answer.REFUSED, "404"),
         ("refuse422", Answer.REFUSED, "422"),
         ("redirect", Answer.REFUSED, "302"),
@@ -145,7 +202,7 @@ async def test_server_that_is_down_is_unreachable_until_it_returns() -> None:
                 assert (await send(webhook, "ann")).answer is Answer.ACCEPTED
 
 
-async def told_by(header: str) -> float | None:
+async def asked_by(header: str) -> float | None:
     """Return the seconds that the channel makes of a Retry-After."""
     async with (
         HttpProvider(retry_after=header) as provider,
@@ -155,18 +212,32 @@ async def told_by(header: str) -> float | None:
 
 
 @pytest.mark.parametrize("seconds", [0, 7])
-async def test_retry_after_in_seconds_is_told(seconds: int) -> None:
+async def test_retry_after_in_seconds_is_kept(seconds: int) -> None:
     """A server may ask to be left alone for some seconds."""
-    assert await told_by(str(seconds)) == seconds
+    assert await asked_by(str(seconds)) == seconds
 
 
 @pytest.mark.parametrize(("hours", "least", "most"), [(24, 80000, 86400), (-24, 0, 0)])
-async def test_retry_after_as_a_date_is_told(hours: int, least: int, most: int) -> None:
+async def test_retry_after_as_a_date_is_kept(hours: int, least: int, most: int) -> None:
     """A server may ask to be left alone until a time; one that is over asks for nothing."""
-    time = datetime.now(UTC) + timedelta(hours=hours)
-    told = await told_by(format_datetime(time, usegmt=True))
-    assert told is not None
-    assert least <= told <= most
+    due = datetime.now(UTC) + timedelta(hours=hours)
+    wait = await asked_by(format_datetime(due, usegmt=True))
+    assert wait is not None
+    assert least <= wait <= most
+
+
+async def test_retry_after_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date is of UTC, wherever the sender runs."""
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        due = datetime.now(UTC) + timedelta(hours=24)
+        wait = await asked_by(due.strftime("%a, %d %b %Y %H:%M:%S -0000"))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert wait is not None
+    assert 80_000 <= wait <= 86_400
 
 
 @pytest.mark.parametrize("header", ["", "soon", "-1", "1e9", "²", "Wed, 99 Foo"])
@@ -289,7 +360,9 @@ def test_settings_that_cannot_work_are_named(settings: dict[str, Any], text: str
 
 
 def test_content_is_checked() -> None:
-    """A campaign without text and HTML says nothing."""
+    """A campaign without text and HTML, or without any content, says nothing."""
     webhook = WebhookChannel.from_settings(WebhookSettings(url="http://x.example"))
     with pytest.raises(InvalidContentError):
-        webhook.compile(Content(subject="Hi"))
+        webhook.compile(EmailContent(subject="Hi"))
+    with pytest.raises(InvalidContentError, match="body: channel webhook takes"):
+        webhook.compile(NoContent())

@@ -241,6 +241,16 @@ async def test_explain_says_why_and_what_is_missing(service: Service) -> None:
     assert "diagnosis      IN_PROGRESS" in out
 
 
+async def test_explain_says_that_there_are_more_ranges(service: Service) -> None:
+    """The first ranges never look as if they were all."""
+    await service.campaign("one", 100, *range(2, 101, 2))
+    code, out, _ = await service.closeout("explain", "one")
+    assert code == 0
+    (missing,) = (line for line in out.splitlines() if line.startswith("missing "))
+    assert missing.startswith("missing        1, 3, 5, ")
+    assert missing.endswith(", 39, ...")
+
+
 async def test_fix_repairs_what_was_made_stuck_by_hand(service: Service) -> None:
     """Seen by a dry run, repaired, and nothing left the second time."""
     await service.campaign("one", 3, 1, 2, 3)

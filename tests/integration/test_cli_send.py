@@ -29,8 +29,8 @@ name = "Letter"
 subject = "Hello {{ name }}"
 text = "Hello {{ name }}"
 from = "news@example.com"
-[options]
-retry_backoff_seconds = 0.05
+[retry]
+initial_backoff_seconds = 0.05
 """
 
 
@@ -149,7 +149,7 @@ async def test_a_provider_that_is_down_is_waited_for(system: System) -> None:
         assert said.startswith("closeout: the sender waits: ")
         assert "Connection refused" in said
         _, status, _ = await system.closeout("status", "waits")
-        assert "waits for" in status
+        assert "PROVIDER_UNREACHABLE" in status
         assert "Connection refused" in status
         async with SmtpProvider(Obliging(), port=system.provider.port) as provider:
             out, _ = await process.communicate()
@@ -174,13 +174,13 @@ async def test_a_broken_template_shows_the_place(system: System) -> None:
 
 
 async def test_a_preview_sends_nothing(system: System) -> None:
-    """The message of the first recipient is printed, and nothing is stored."""
+    """The message of the first recipient is printed, its subject on one line; nothing is stored."""
     campaign = system.write("c.toml", CAMPAIGN)
-    recipients = system.write("r.csv", "email,name\na@example.com,Zoë\n")
+    recipients = system.write("r.csv", 'email,name\na@example.com,"Zoë\nBcc: x@example.com"\n')
     words = ("send", campaign, "--recipients", recipients, "--preview")
     code, out, err = await system.closeout(*words)
     assert (code, err) == (0, "")
-    assert "Hello Zoë" in out
+    assert "Subject: Hello Zoë Bcc: x@example.com" in out.splitlines()
     code, out, _ = await system.closeout("list")
     assert (code, out) == (0, "")
     assert system.recipients() == []
@@ -195,10 +195,24 @@ async def test_a_scheduled_campaign_waits(system: System) -> None:
     assert code == 0
     assert "to be started at 2099-01-01 00:00:00+00:00: 1 message" in out
     _, out, _ = await system.closeout("status", "later")
-    assert "state          SCHEDULED" in out
+    assert "state          SCHEDULED (revision " in out
     code, out, _ = await system.closeout("cancel", "later")
     assert code == 0
     assert system.recipients() == []
+
+
+async def test_a_document_is_refused_by_email_and_shown_by_the_console(system: System) -> None:
+    """The kind of content must be one of the channel; a preview shows it as it is posted."""
+    document = 'name = "Push"\nchannel = "smtp"\n[content]\njson = "{{ name | json }}"\n'
+    recipients = system.write("r.csv", 'email,name\na@example.com,"Zoë ""Z"""\n')
+    words = ("--recipients", recipients, "--preview")
+    code, out, err = await system.closeout("send", system.write("c.toml", document), *words)
+    assert (code, out) == (2, "")
+    assert "body: channel smtp takes email; not json" in err
+    campaign = system.write("c.toml", document.replace("smtp", "console"))
+    code, out, err = await system.closeout("send", campaign, *words)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == '"Zoë \\"Z\\""'
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from integration import sender_support as support
-from sender_service.channels.contract import Answer, Content, Message, Reply
+from sender_service.channels.contract import Answer, EmailContent, Message, Reply
 from sender_service.delivery.dispatch import Job
 from sender_service.delivery.shard_delivery import ShardDelivery
 from sender_service.delivery.shard_report import Ended
-from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy
+from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy, RetryPolicy
 from sender_service.store import leases, schema, shards
 from sender_service.store.leases import Claim
 from service_runtime.errors import StoreUnavailableError
@@ -57,9 +57,12 @@ class Bench:
             campaign_id="c1",
             channel=self.channel,
             limit=asyncio.Semaphore(self.channel.concurrency),
-            template=self.channel.compile(Content()),
+            template=self.channel.compile(EmailContent()),
             keys=MessageKeys(organisation="o", campaign_id="c1", content_digest="d"),
-            policy=Policy(self.guarantee, 3, 0.001, 60.0),
+            policy=Policy(
+                self.guarantee,
+                RetryPolicy(60.0, initial_backoff_seconds=0.001, max_attempts=3),
+            ),
             window=8,
             lease_seconds=self.lease_seconds,
             heartbeat_seconds=self.heartbeat_seconds,

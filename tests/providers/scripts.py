@@ -5,7 +5,7 @@ The part before ``+`` is the script, as in ``refuse550+ann@example.com``:
 ``refuse550``      550 to the recipient (any code from 500)
 ``defer451``       451 to the recipient (any code from 400), every time
 ``defer451once``   the same at the first attempt only
-``reject554``      554 to the message (any code from 400)
+``reject554``      554 to the message (any code from 300)
 ``reject451once``  the same at the first attempt only
 ``421``            421 to the recipient, and the connection closes
 ``421once``        the same at the first attempt only
@@ -27,7 +27,7 @@ from closeout_cli.demo.provider import Move
 
 _SCRIPT = re.compile(
     r"(?P<word>refuse|defer|reject|cut|stall|hang|drop-after-data|drop-before-accept|(?=421))"
-    r"(?P<code>[45]\d\d)?(?P<once>once)?\+.*"
+    r"(?P<code>[345]\d\d)?(?P<once>once)?\+.*"
 )
 _MESSAGE_MOVES = {
     "hang": Move.HANG,

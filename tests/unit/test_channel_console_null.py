@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sender_service.channels.console import ConsoleChannel
-from sender_service.channels.contract import ENTRY_POINT_GROUP, Answer, Content, Message, Reply
-from sender_service.channels.errors import InvalidAddressError, TemplateError
+from sender_service.channels.contract import (
+    ENTRY_POINT_GROUP,
+    Answer,
+    Content,
+    EmailContent,
+    JsonContent,
+    Message,
+    NoContent,
+    Reply,
+    TextContent,
+)
+from sender_service.channels.errors import InvalidAddressError, InvalidContentError, TemplateError
 from sender_service.channels.null import NullChannel
 from sender_service.channels.replies import detail
 from service_runtime.settings import Section
@@ -25,7 +35,9 @@ def message(address: str = "ann", **fields: object) -> Message:
 async def test_console_prints_one_line_for_each_message(capsys: pytest.CaptureFixture[str]) -> None:
     """A first try shows who would get what, one line each, whatever the text holds."""
     console = ConsoleChannel.from_settings(ConsoleChannel.settings_model())
-    template = console.compile(Content(subject="Hi {{ name }}", text="Dear\n{{ name }}\x1b[2J\n"))
+    template = console.compile(
+        EmailContent(subject="Hi {{ name }}", text="Dear\n{{ name }}\x1b[2J\n")
+    )
     for name in ("Ann", "Zoë"):
         assert await console.send(template, message(name=name)) == Reply(Answer.ACCEPTED)
     await console.close()
@@ -37,7 +49,9 @@ async def test_console_prints_one_line_for_each_message(capsys: pytest.CaptureFi
 async def test_console_refuses_what_cannot_be_rendered() -> None:
     """One recipient's odd field fails one message."""
     console = ConsoleChannel()
-    reply = await console.send(console.compile(Content(text="{{ x | sort }}")), message(x=[1, "a"]))
+    reply = await console.send(
+        console.compile(EmailContent(text="{{ x | sort }}")), message(x=[1, "a"])
+    )
     assert (reply.answer, reply.code) == (Answer.REFUSED, "render_error")
 
 
@@ -50,7 +64,7 @@ async def test_console_that_is_closed_is_unreachable(
     console = ConsoleChannel()
     with path.open("r", encoding="utf-8") as unwritable:  # as a broken pipe, it takes nothing
         monkeypatch.setattr("sys.stdout", unwritable)
-        reply = await console.send(console.compile(Content(text="x")), message())
+        reply = await console.send(console.compile(EmailContent(text="x")), message())
         monkeypatch.undo()
     assert (reply.answer, reply.code) == (Answer.UNREACHABLE, "console_closed")
 
@@ -58,16 +72,52 @@ async def test_console_that_is_closed_is_unreachable(
 def test_console_checks_templates() -> None:
     """The console is told of a broken template as e-mail is."""
     with pytest.raises(TemplateError, match="line 1"):
-        ConsoleChannel().compile(Content(text="{% if x %}"))
+        ConsoleChannel().compile(EmailContent(text="{% if x %}"))
 
 
 async def test_null_accepts_everything_and_renders_nothing() -> None:
     """Benchmarks measure all but the provider and the templates."""
     null = NullChannel.from_settings(NullChannel.settings_model())
-    template = null.compile(Content(text="{% never compiled"))
+    template = null.compile(EmailContent(text="{% never compiled"))
     assert (await null.send(template, message())).answer is Answer.ACCEPTED
     assert "never compiled" in template.preview(message())
     await null.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "printed"),
+    [
+        (TextContent(text="Hi {{ name }}"), "spring 7 to ann: Hi Ann\n"),
+        (JsonContent(json='{"to":\n {{ name | json }}}'), 'spring 7 to ann: {"to": "Ann"}\n'),
+    ],
+)
+async def test_console_shows_any_kind(
+    content: Content, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A text and a document have no subject before them."""
+    console = ConsoleChannel()
+    await console.send(console.compile(content), message(name="Ann"))
+    assert capsys.readouterr().out == printed
+
+
+def test_console_needs_something_to_show() -> None:
+    """A campaign without content is refused with the field."""
+    with pytest.raises(InvalidContentError, match="takes email, text or json; there is none"):
+        ConsoleChannel().compile(NoContent())
+
+
+@pytest.mark.parametrize(
+    ("content", "preview"),
+    [
+        (EmailContent(subject="Hi", html="<p>"), "To: ann\nSubject: Hi\n\n<p>"),
+        (TextContent(text="{{ x"), "To: ann\n\n{{ x"),
+        (JsonContent(json="{"), "To: ann\n\n{"),
+        (NoContent(), "To: ann"),
+    ],
+)
+def test_null_previews_any_kind(content: Content, preview: str) -> None:
+    """What is never rendered is shown as it was written, and nothing need be there."""
+    assert NullChannel().compile(content).preview(message()) == preview
 
 
 @pytest.mark.parametrize("channel", [NullChannel(), ConsoleChannel()])
@@ -82,14 +132,14 @@ def test_addresses_of_any_kind(channel: NullChannel | ConsoleChannel) -> None:
 def test_every_installed_channel_has_the_shape_of_one() -> None:
     """An entry point names a class with a settings table whose fields all have defaults."""
     channels = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    windows = {}
+    defaults = {}
     for entry in channels:
         channel = entry.load()
         assert channel.name == entry.name
         assert issubclass(channel.settings_model, Section)
         assert channel.settings_model() == channel.settings_model()
-        windows[channel.name] = (channel.window, channel.at_least_once)
-    assert windows == {
+        defaults[channel.name] = (channel.max_in_flight, channel.at_least_once)
+    assert defaults == {
         "smtp": (64, False),
         "webhook": (256, True),
         "console": (64, False),

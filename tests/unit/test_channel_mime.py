@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender_service.channels.contract import Content, Message
+from sender_service.channels.contract import EmailContent, Message
 from sender_service.channels.email.addresses import wire_address
 from sender_service.channels.email.headers import UnsafeHeaderError, one_line
 from sender_service.channels.email.mime import MimeTemplate
@@ -41,7 +41,7 @@ def build(
 ) -> bytes:
     """Return the e-mail of a campaign for one recipient."""
     values = {"subject": "Hello", "text": "Hi", "from_": "Shop <news@shop.example>"} | content
-    template = MimeTemplate(Content(**values))  # type: ignore[arg-type]
+    template = MimeTemplate(EmailContent(**values))  # type: ignore[arg-type]
     message = Message("spring", 7, address, "k-7", fields or {}, KEY)
     return template.render(message, wire_address(address))
 
@@ -280,9 +280,9 @@ def test_address_with_a_local_part_of_any_script() -> None:
 
 def test_preview_has_the_sender_and_checks_the_way_out() -> None:
     """A preview shows who sends, and fails where the message would be refused."""
-    content = Content(subject="Hi", text="x", from_="Shop <news@shop.example>")
+    content = EmailContent(subject="Hi", text="x", from_="Shop <news@shop.example>")
     message = Message("spring", 1, "ann@shop.example", "", {}, KEY)
     assert MimeTemplate(content).preview(message).startswith("From: Shop <news@shop.example>\n")
-    broken = Content(subject="Hi", text="x", from_="news@shop.example", list_unsubscribe="no")
+    broken = EmailContent(subject="Hi", text="x", from_="news@shop.example", list_unsubscribe="no")
     with pytest.raises(TemplateError, match="list_unsubscribe"):
         MimeTemplate(broken).preview(message)

@@ -1,13 +1,14 @@
-"""The campaign file of ``closeout send``: what it may say, and how a mistake is told."""
+"""The campaign file of ``closeout send``: what it may say, and how a mistake is shown."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from google.protobuf import duration_pb2
 
 from closeout.sender.v1 import sender_pb2 as pb
-from closeout_cli.campaign_file import read_campaign_file
+from closeout_cli.campaign_file import Body, read_campaign_file
 from closeout_cli.failures import USAGE, CommandError
 from closeout_cli.recipients_file import read_recipients_file
 from closeout_cli.send import derived_id
@@ -33,9 +34,16 @@ X-One = "1"
 
 [options]
 guarantee = "at_least_once"
-window = 10
+max_in_flight = 10
+
+[retry]
+initial_backoff_seconds = 1.5
+max_backoff_seconds = 60
 max_attempts = 3
-retry_backoff_seconds = 1.5
+deadline_hours = 0.5
+
+[labels]
+list = "newsletter"
 """
 
 
@@ -51,13 +59,22 @@ def test_every_key_reaches_the_request(tmp_path: Path) -> None:
     (tmp_path / "mail" / "welcome.txt").write_text("Hallo Zoë", encoding="utf-8")
     file = read_campaign_file(written(tmp_path, WHOLE))
     assert (file.name, file.campaign_id, file.channel) == ("Welcome", "welcome-1", "webhook")
-    assert file.content.text == "Hallo Zoë"
-    assert file.content.html == "<p>Hello</p>"
-    assert getattr(file.content, "from") == "Shop <news@example.com>"
-    assert dict(file.content.headers) == {"X-One": "1"}
-    assert file.options.guarantee == pb.DeliveryOptions.AT_LEAST_ONCE
-    assert (file.options.window, file.options.max_attempts) == (10, 3)
-    assert file.options.retry_backoff.ToMilliseconds() == 1500
+    assert isinstance(file.body, pb.EmailContent)
+    assert file.body.text == "Hallo Zoë"
+    assert file.body.html == "<p>Hello</p>"
+    assert getattr(file.body, "from") == "Shop <news@example.com>"
+    assert dict(file.body.headers) == {"X-One": "1"}
+    assert file.options == pb.DeliveryOptions(
+        guarantee=pb.DeliveryOptions.AT_LEAST_ONCE,
+        max_in_flight=10,
+        retry=pb.RetryPolicy(
+            initial_backoff=duration_pb2.Duration(seconds=1, nanos=500_000_000),
+            max_backoff=duration_pb2.Duration(seconds=60),
+            max_attempts=3,
+            deadline=duration_pb2.Duration(seconds=1800),
+        ),
+    )
+    assert file.labels == {"list": "newsletter"}
     assert file.templates["text"].place == str(tmp_path / "mail" / "welcome.txt")
 
 
@@ -65,8 +82,38 @@ def test_little_is_enough(tmp_path: Path) -> None:
     """Without options the service's defaults hold; the channel is smtp."""
     file = read_campaign_file(written(tmp_path, 'name = "x"\n[content]\ntext = "y"'))
     assert file.channel == "smtp"
-    assert not file.options.HasField("retry_backoff")
     assert file.options == pb.DeliveryOptions()
+    assert file.labels == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        ("", None),
+        ("channel = 'null'", None),
+        ("[content]\ntext = 't'", pb.EmailContent(text="t")),
+        ("channel = 'webhook'\n[content]\ntext = 't'", pb.TextContent(text="t")),
+        (
+            "channel = 'webhook'\n[content]\nsubject = 's'\ntext = 't'",
+            pb.EmailContent(subject="s", text="t"),
+        ),
+        ("channel = 'webhook'\n[content]\nhtml = 'h'", pb.EmailContent(html="h")),
+        ("channel = 'webhook'\n[content]\njson = '{}'", pb.JsonContent(json="{}")),
+        ("[content]\njson = '{}'", pb.JsonContent(json="{}")),
+    ],
+)
+def test_the_keys_make_the_kind_of_content(tmp_path: Path, text: str, body: Body) -> None:
+    """A document, a text where that is all on a channel but smtp, else an e-mail."""
+    assert read_campaign_file(written(tmp_path, f"name = 'x'\n{text}")).body == body
+
+
+def test_a_document_can_be_a_file_of_its_own(tmp_path: Path) -> None:
+    """An error in it is shown with its name."""
+    (tmp_path / "push.json").write_text('{"to": {{ name | json }}}', encoding="utf-8")
+    text = 'name = "x"\nchannel = "webhook"\n[content]\njson_file = "push.json"'
+    file = read_campaign_file(written(tmp_path, text))
+    assert file.body == pb.JsonContent(json='{"to": {{ name | json }}}')
+    assert file.templates["json"].place == str(tmp_path / "push.json")
 
 
 @pytest.mark.parametrize(
@@ -78,11 +125,24 @@ def test_little_is_enough(tmp_path: Path) -> None:
         ('name = "x"\n[options]\nzzz = 1', "unknown key [options] zzz; known are guarantee"),
         ("name = 3", "name must be a text, not 3"),
         ('name = "x"\ncontent = "y"', "content must be a table"),
-        ('name = "x"\n[options]\nmax_attempts = "3"', "max_attempts must be a whole number"),
-        ('name = "x"\n[options]\nmax_attempts = true', "max_attempts must be a whole number"),
-        ('name = "x"\n[options]\nwindow = -1', "window must not be -1"),
-        ('name = "x"\n[options]\nretry_backoff_seconds = -1', "retry_backoff_seconds must not be"),
-        ('name = "x"\n[options]\nretry_backoff_seconds = nan', "retry_backoff_seconds must not be"),
+        ('name = "x"\n[retry]\nmax_attempts = "3"', "max_attempts must be a whole number"),
+        ('name = "x"\n[retry]\nmax_attempts = true', "max_attempts must be a whole number"),
+        ('name = "x"\n[retry]\nmax_attempts = -1', "[retry] max_attempts must not be -1"),
+        ('name = "x"\n[options]\nmax_in_flight = -1', "[options] max_in_flight must not be -1"),
+        ('name = "x"\n[retry]\ninitial_backoff_seconds = -1', "backoff_seconds must not be -1"),
+        ('name = "x"\n[retry]\nmax_backoff_seconds = nan', "max_backoff_seconds must not be nan"),
+        ('name = "x"\n[retry]\ndeadline_hours = inf', "deadline_hours must not be inf"),
+        ('name = "x"\n[options]\nwindow = 5', "[options] window is now [options] max_in_flight"),
+        (
+            'name = "x"\n[options]\nmax_attempts = 5',
+            "[options] max_attempts is now [retry] max_attempts",
+        ),
+        (
+            'name = "x"\n[options]\nretry_backoff_seconds = 5',
+            "[options] retry_backoff_seconds is now [retry] initial_backoff_seconds",
+        ),
+        ('name = "x"\n[labels]\nlist = 3', "[labels] list must be a text, not 3"),
+        ('name = "x"\n[content]\njson = "1"\nsubject = "s"', "[content] json excludes subject"),
         ('name = "x"\n[options]\nguarantee = "maybe"', "one of at_most_once, at_least_once"),
         ('name = "x"\n[content]\ntext = "a"\ntext_file = "b"', "both text and text_file"),
         ('name = "x"\n[content]\nhtml_file = "no.html"', "no.html: No such file"),
@@ -121,9 +181,13 @@ def test_the_id_depends_on_what_is_sent_to_whom(tmp_path: Path) -> None:
     ids = [
         identity(base, "email\na@example.com\n"),
         identity(base.replace('"a"', '"b"'), "email\na@example.com\n"),
-        identity(base + "[options]\nwindow = 5\n", "email\na@example.com\n"),
+        identity(base + "[options]\nmax_in_flight = 5\n", "email\na@example.com\n"),
         identity(base, "email\nb@example.com\n"),
+        identity(base + "[retry]\n", "email\na@example.com\n"),
+        identity(base + "[labels]\na = 'b'\n", "email\na@example.com\n"),
+        identity(f"channel = 'console'\n{base}", "email\na@example.com\n"),
+        identity(base.replace("text", "json"), "email\na@example.com\n"),
     ]
-    assert len(set(ids)) == 4
+    assert len(set(ids)) == 8
     assert ids[0] == identity(base, "email\na@example.com\n")
     assert ids[0].startswith("ete-sale-")

@@ -135,3 +135,28 @@ def test_the_digest_is_of_the_file_and_its_meaning(tmp_path: Path) -> None:
     first = read_recipients_file(path)
     assert first.digest == read_recipients_file(path).digest
     assert first.digest != read_recipients_file(path, address_column="other").digest
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x" * 200_000 + ",email\n", "line 1: field larger than field limit"),
+        ('"email\n', "line 1: unexpected end of data"),
+        ('email,"a"b\nx,y\n', "line 1: "),
+    ],
+)
+def test_a_broken_first_line_is_named(tmp_path: Path, content: str, message: str) -> None:
+    """What the header has wrong is one line, as it is of any other row."""
+    with pytest.raises(CommandError) as caught:
+        read_recipients_file(written(tmp_path, content))
+    assert message in str(caught.value)
+    assert caught.value.exit_code == USAGE
+
+
+def test_many_columns_are_read(tmp_path: Path) -> None:
+    """A header of very many columns is looked at once, not once for each column."""
+    names = ["email", *(f"c{number}" for number in range(50_000))]
+    file = read_recipients_file(written(tmp_path, ",".join(names) + "\n"))
+    assert file.columns == tuple(names)
+    with pytest.raises(CommandError, match="two columns are named 'c7'"):
+        read_recipients_file(written(tmp_path, ",".join([*names, "c7"]) + "\n"))

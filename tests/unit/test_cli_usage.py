@@ -41,6 +41,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
         (["results", "x", "--missing", "--outcome", "failed"], "exclude each other"),
         (["mark-complete", "x", "--force"], "--force needs a --reason"),
         (["send", "none.toml", "--recipients", "none.csv"], "none.toml: No such file"),
+        (["list", "--label", "x"], "'x' is not a label, as in list=newsletter"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +14,7 @@ from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen, words
 from closeout_cli.log_lines import readable
 from closeout_cli.result_lines import range_text, safe_cell
+from closeout_cli.start_request import StartRequest, described
 
 
 @pytest.mark.parametrize(
@@ -47,10 +50,21 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         words.parse_span(text)
 
 
+@pytest.fixture
+def in_kathmandu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the machine be in a zone that is not UTC."""
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_kathmandu")
 def test_a_time_without_a_zone_is_local() -> None:
     """A time with a zone is that moment; one without is of this machine's zone."""
     assert words.parse_time("2030-01-31T09:00+02:00") == datetime(2030, 1, 31, 7, tzinfo=UTC)
-    assert words.parse_time("2030-01-31T09:00") == datetime(2030, 1, 31, 9).astimezone()
+    assert words.parse_time("2030-01-31T09:00") == datetime(2030, 1, 31, 3, 15, tzinfo=UTC)
     with pytest.raises(ValueError, match="is not a time, as in"):
         words.parse_time("tomorrow")
 
@@ -154,3 +168,52 @@ def test_a_stack_in_a_log_line_is_shown() -> None:
 def test_other_log_lines_stay_as_they_are(line: str) -> None:
     """What is not a JSON object is shown as it came."""
     assert readable(line) == line
+
+
+def test_a_problem_is_one_line() -> None:
+    """What it is, the other side's words, the setting, and whether it needs a person."""
+    problem = pb.Problem(summary="the mail server refuses the login")
+    assert words.problem_text(problem) == "the mail server refuses the login"
+    problem.detail, problem.setting = "535 failed", "[smtp] password"
+    problem.needs_attention = True
+    assert words.problem_text(problem) == (
+        "the mail server refuses the login: 535 failed (setting [smtp] password); it needs a person"
+    )
+
+
+def test_a_label_has_a_key_and_a_value() -> None:
+    """The value may be empty, and may have an = in it."""
+    assert words.parse_label("list=a=b") == ("list", "a=b")
+    assert words.parse_label("list=") == ("list", "")
+    for text in ("list", "=a", ""):
+        with pytest.raises(ValueError, match="as in list=newsletter"):
+            words.parse_label(text)
+
+
+LATER = datetime(2099, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("request_", "state", "transitioned", "text"),
+    [
+        (StartRequest(), None, True, "started"),
+        (StartRequest(now=True), None, True, "started"),
+        (StartRequest(LATER), None, True, "to be started at "),
+        (StartRequest(), pb.Campaign.SCHEDULED, False, "is scheduled already and keeps its time, "),
+        (StartRequest(LATER), pb.Campaign.SCHEDULED, False, "is scheduled already and keeps"),
+        (StartRequest(), pb.Campaign.SENDING, False, "was started before"),
+        (StartRequest(), None, False, "was started before"),
+    ],
+)
+def test_a_start_says_what_became_of_it(
+    request_: StartRequest,
+    state: pb.Campaign.State.ValueType | None,
+    text: str,
+    *,
+    transitioned: bool,
+) -> None:
+    """Whoever repeats a start learns that a scheduled campaign keeps its time."""
+    campaign = None if state is None else pb.Campaign(state=state)
+    if campaign is not None:
+        campaign.schedule_time.FromDatetime(LATER)
+    assert described(request_, campaign, transitioned=transitioned).startswith(text)

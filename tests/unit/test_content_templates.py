@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sender_service.channels.contract import Content, Message
+from sender_service.channels.contract import EmailContent, Message, TextContent
 from sender_service.channels.errors import InvalidContentError, TemplateError
-from sender_service.channels.rendering.content import CompiledContent
+from sender_service.channels.rendering.content import CompiledContent, Rendered
 from sender_service.channels.rendering.templates import LiquidTemplate
 
 
@@ -44,7 +44,7 @@ def test_broken_template_names_field_line_and_column(
 ) -> None:
     """A template that can't be compiled is refused with the place of its first error."""
     with pytest.raises(TemplateError, match=r"template html at line") as caught:
-        CompiledContent(Content(html=source))
+        CompiledContent(EmailContent(html=source))
     assert (caught.value.field, caught.value.line, caught.value.column) == ("html", line, column)
     assert text in str(caught.value)
 
@@ -52,13 +52,13 @@ def test_broken_template_names_field_line_and_column(
 def test_templates_see_fields_and_the_message() -> None:
     """A template may use the recipient's fields, the address, the key and the campaign."""
     source = "{{ name }} {{ address }} {{ recipient_key }} {{ campaign_id }}"
-    rendered = CompiledContent(Content(text=source)).render(message(name="Ann"))
+    rendered = CompiledContent(EmailContent(text=source)).render(message(name="Ann"))
     assert rendered.text == "Ann ann@shop.example k-7 spring"
 
 
 def test_a_field_does_not_hide_the_address() -> None:
     """What the message itself says comes before a field of the same name."""
-    rendered = CompiledContent(Content(text="{{ address }}")).render(message(address="other"))
+    rendered = CompiledContent(EmailContent(text="{{ address }}")).render(message(address="other"))
     assert rendered.text == "ann@shop.example"
 
 
@@ -75,12 +75,12 @@ def test_a_field_does_not_hide_the_address() -> None:
 )
 def test_missing_names_render_as_nothing(source: str) -> None:
     """A field that a recipient does not have leaves a gap, not an error."""
-    assert CompiledContent(Content(text=source)).render(message(name="Ann")).text == ""
+    assert CompiledContent(EmailContent(text=source)).render(message(name="Ann")).text == ""
 
 
 def test_output_is_escaped_in_html_alone() -> None:
     """A name with a tag in it is harmless in HTML and unchanged elsewhere."""
-    content = Content(subject="{{ name }}", text="{{ name }}", html="<b>{{ name }}</b>")
+    content = EmailContent(subject="{{ name }}", text="{{ name }}", html="<b>{{ name }}</b>")
     rendered = CompiledContent(content).render(message(name="<i>Ann & Bo</i>"))
     assert rendered.html == "<b>&lt;i&gt;Ann &amp; Bo&lt;/i&gt;</b>"
     assert rendered.text == rendered.subject == "<i>Ann & Bo</i>"
@@ -97,7 +97,7 @@ def test_output_is_escaped_in_html_alone() -> None:
 )
 def test_wrong_type_for_a_filter_is_a_template_error(source: str) -> None:
     """What a filter can't take is an error of the template, whatever it raises inside."""
-    template = CompiledContent(Content(text=source))
+    template = CompiledContent(EmailContent(text=source))
     with pytest.raises(TemplateError, match="template text"):
         template.render(message(items=[1, "a", None], number=1.5, bad="\ud800"))
 
@@ -105,7 +105,7 @@ def test_wrong_type_for_a_filter_is_a_template_error(source: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "{% for a in (1..9000) %}{% for b in (1..9000) %}x{% endfor %}{% endfor %}",
+        "{% for a in (1..9000) %}{% for b in (1..9000) %}{% endfor %}{% endfor %}",
         "{% for a in (1..9999) %}" + "x" * 200 + "{% endfor %}",
         "{{ (1..1000000000) | join: '' }}",
         "{% assign a = '0123456789' %}" + "{% assign a = a | append: a %}" * 30,
@@ -115,7 +115,14 @@ def test_wrong_type_for_a_filter_is_a_template_error(source: str) -> None:
 def test_what_a_template_may_produce_is_bounded(source: str) -> None:
     """A template that runs away is stopped, and the error says so."""
     with pytest.raises(TemplateError, match=r"limit|longer than"):
-        CompiledContent(Content(text=source)).render(message())
+        CompiledContent(EmailContent(text=source)).render(message())
+
+
+def test_a_text_is_rendered_as_the_text_of_an_email_is() -> None:
+    """A text has no subject, no HTML, and no other rules."""
+    compiled = CompiledContent(TextContent(text="Hi {{ name }}"))
+    assert compiled.render(message(name="<Ann>")) == Rendered("", "Hi <Ann>", "", "")
+    assert compiled.preview(message(name="Ann")) == "To: ann@shop.example\n\nHi Ann"
 
 
 def test_plain_source_is_constant() -> None:
@@ -127,12 +134,12 @@ def test_plain_source_is_constant() -> None:
 def test_content_without_a_body_is_refused() -> None:
     """A campaign says something."""
     with pytest.raises(InvalidContentError, match="text: give a text"):
-        CompiledContent(Content(subject="Hello"))
+        CompiledContent(EmailContent(subject="Hello"))
 
 
 def test_preview_shows_all_that_is_rendered() -> None:
     """A preview has the recipient, the subject, the way out, the text and the HTML."""
-    content = Content(
+    content = EmailContent(
         subject="Hi {{ name }}",
         text="Dear {{ name }}",
         html="<p>{{ name }}</p>",

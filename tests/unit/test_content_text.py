@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sender_service.channels.contract import Content, Message
+from sender_service.channels.contract import EmailContent, Message
 from sender_service.channels.rendering.content import CompiledContent
 from sender_service.channels.rendering.derived_text import DerivedText
 from sender_service.channels.rendering.html_text import html_to_text
@@ -20,7 +20,7 @@ FIELDS = {
 
 def render(html: str, **fields: object) -> tuple[DerivedText, str, str]:
     """Return the derived text's template, the text, and the HTML."""
-    content = CompiledContent(Content(html=html))
+    content = CompiledContent(EmailContent(html=html))
     message = Message("c", 1, "a@shop.example", "", FIELDS | fields, "0" * 32)
     rendered = content.render(message)
     assert isinstance(content.text, DerivedText)
@@ -96,5 +96,5 @@ def test_liquid_that_makes_html_is_converted_after_rendering(html: str, text: st
 
 def test_given_text_is_kept() -> None:
     """A text that is given is not replaced by one derived from the HTML."""
-    content = CompiledContent(Content(text="mine", html="<p>other</p>"))
+    content = CompiledContent(EmailContent(text="mine", html="<p>other</p>"))
     assert content.render(Message("c", 1, "a@b.example", "", {}, "0" * 32)).text == "mine"

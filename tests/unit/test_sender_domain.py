@@ -24,7 +24,9 @@ from sender_service.domain import (
     Outcome,
     Phase,
     Policy,
+    ProblemKind,
     Retry,
+    RetryPolicy,
     State,
     clean,
     cut_shards,
@@ -35,8 +37,8 @@ from sender_service.domain import (
 
 
 def policy(guarantee: Guarantee = Guarantee.AT_MOST_ONCE, **changes: float) -> Policy:
-    values = {"max_attempts": 3, "retry_backoff_seconds": 2.0, "deadline_seconds": 1000.0}
-    return Policy(guarantee=guarantee, **(values | changes))  # type: ignore[arg-type]
+    values = {"max_attempts": 3, "initial_backoff_seconds": 2.0, "deadline_seconds": 1000.0}
+    return Policy(guarantee, RetryPolicy(**(values | changes)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,7 @@ def policy(guarantee: Guarantee = Guarantee.AT_MOST_ONCE, **changes: float) -> P
         (State, status_pb2.Campaign.State),
         (Guarantee, sender_pb2.DeliveryOptions.Guarantee),
         (Outcome, status_pb2.Result.Outcome),
+        (ProblemKind, status_pb2.Problem.Kind),
     ],
 )
 def test_words_are_those_of_the_contract(ours: type[enum.Enum], theirs: Any) -> None:
@@ -114,16 +117,37 @@ def test_a_lost_answer_without_a_code_is_in_doubt() -> None:
 @given(
     attempt=st.integers(1, 10_000),
     retry_after=st.none() | st.floats(-10, 100_000),
-    backoff=st.floats(0, 3600),
+    initial=st.floats(0, 3600),
+    longest=st.floats(0, 86_400),
     jitter=st.floats(0, 1),
 )
 def test_a_delay_is_bounded_and_never_shorter_than_asked(
-    attempt: int, retry_after: float | None, backoff: float, jitter: float
+    attempt: int, retry_after: float | None, initial: float, longest: float, jitter: float
 ) -> None:
-    """Backoff stays within an hour and a quarter; Retry-After is honoured."""
-    delay = retry_delay(attempt, retry_after, policy(retry_backoff_seconds=backoff), jitter)
+    """Backoff stays within five quarters of the longest; Retry-After is honoured."""
+    retry = RetryPolicy(1000.0, initial_backoff_seconds=initial, max_backoff_seconds=longest)
+    delay = retry_delay(attempt, retry_after, retry, jitter)
     assert delay >= max(retry_after or 0, 0)
-    assert delay <= max(3600 * 1.25, max(retry_after or 0, 0) * 1.1)
+    assert delay <= max(longest * 1.25, max(retry_after or 0, 0) * 1.1)
+
+
+@pytest.mark.parametrize("attempt", [1, 5, 100, 10_000])
+def test_without_a_number_of_tries_only_the_deadline_ends_them(attempt: int) -> None:
+    """max_attempts 0 is no limit, and never a refusal of the second try."""
+    endless = policy(max_attempts=0, max_backoff_seconds=10.0)
+
+    def effect(elapsed_seconds: float) -> Any:
+        return effect_of(
+            Reply(Answer.DEFERRED, code="451"),
+            attempt=attempt,
+            lost_before=False,
+            elapsed_seconds=elapsed_seconds,
+            policy=endless,
+            jitter=0.5,
+        )
+
+    assert isinstance(effect(900.0), Retry)
+    assert effect(999.5) == Finished(Outcome.FAILED, "451", "")
 
 
 def test_retry_after_beyond_the_deadline_ends_the_message() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
-from closeout_cli.failures import OK
+from closeout_cli.failures import LONG_TIMEOUT_SECONDS, OK, working_long
 from closeout_cli.options import CampaignId, Json, StatusAddress, run, status_client
 from closeout_cli.result_lines import range_text
 from closeout_cli.words import clock, counts, enum_name, span, state_name
@@ -19,7 +19,10 @@ def explain(
 
 async def _explain(campaign_id: str, address: str, *, as_json: bool) -> int:
     async with status_client(address) as status:
-        answer = await status.explain_campaign(campaign_id=campaign_id)
+        with working_long(address):
+            answer = await status.explain_campaign(
+                campaign_id=campaign_id, timeout_seconds=LONG_TIMEOUT_SECONDS
+            )
     if as_json:
         screen.print_json(answer)
         return OK

@@ -1,4 +1,4 @@
-"""The campaign file: TOML with a name, a channel, the content and the options.
+"""The campaign file: TOML with a name, a channel, the content, options and labels.
 
 ::
 
@@ -18,34 +18,47 @@
 
     [options]
     guarantee = "at_most_once"
-    window = 64
-    max_attempts = 5
-    retry_backoff_seconds = 2.0
+    max_in_flight = 64
 
-Files are named relative to the campaign file. Every key is optional but ``name``.
+    [retry]
+    initial_backoff_seconds = 2
+    max_backoff_seconds = 3600
+    max_attempts = 5
+    deadline_hours = 24
+
+    [labels]
+    list = "newsletter"
+
+``json`` or ``json_file`` in ``[content]`` makes it a JSON document, ``text`` or
+``text_file`` alone a text on any channel but smtp; everything else is an e-mail. Files
+are named relative to the campaign file. Every key is optional but ``name``. With a
+table ``[retry]``, ``max_attempts`` 0 or left out is no limit but the deadline.
 """
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from closeout.sender.v1 import sender_pb2 as pb
-from closeout.times import duration
-from closeout_cli.failures import USAGE, CommandError
+from closeout_cli.campaign_tables import check_table, delivery_options, texts, wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-_GUARANTEES = {
-    "at_most_once": pb.DeliveryOptions.AT_MOST_ONCE,
-    "at_least_once": pb.DeliveryOptions.AT_LEAST_ONCE,
+Body: TypeAlias = "pb.EmailContent | pb.TextContent | pb.JsonContent | None"
+
+_TOP = {
+    "name": str,
+    "id": str,
+    "channel": str,
+    "content": dict,
+    "options": dict,
+    "retry": dict,
+    "labels": dict,
 }
-_TOP = {"name": str, "id": str, "channel": str, "content": dict, "options": dict}
 _CONTENT = {
     "subject": str,
     "text": str,
@@ -56,16 +69,12 @@ _CONTENT = {
     "reply_to": str,
     "list_unsubscribe": str,
     "headers": dict,
+    "json": str,
+    "json_file": str,
 }
-_OPTIONS = {
-    "guarantee": str,
-    "window": int,
-    "max_attempts": int,
-    "retry_backoff_seconds": float,
-}
-_MAX_INT32 = 2**31 - 1
-_MAX_BACKOFF_SECONDS = 86400
-_KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "a table"}
+_TEMPLATES = ("subject", "text", "html", "list_unsubscribe", "json")
+_JSON = frozenset({"json", "json_file"})
+_TEXT = frozenset({"text", "text_file"})
 
 
 @dataclass(frozen=True)
@@ -89,17 +98,19 @@ class CampaignFile:
         name: what people call the campaign.
         campaign_id: its id; empty if the file names none.
         channel: the channel it goes out on.
-        content: what is sent.
+        body: what is sent; None: nothing.
         options: how it is sent.
+        labels: its labels.
         templates: where each template of the content came from, by field.
     """
 
     name: str
     campaign_id: str
     channel: str
-    content: pb.EmailContent
+    body: Body
     options: pb.DeliveryOptions
-    templates: dict[str, Template] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    templates: Mapping[str, Template] = field(default_factory=dict)
 
 
 def read_campaign_file(path: Path) -> CampaignFile:
@@ -111,97 +122,64 @@ def read_campaign_file(path: Path) -> CampaignFile:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise _wrong(path, _reason(error, path)) from error
-    _check(path, "", tables, _TOP)
+        raise wrong(path, _reason(error, path)) from error
+    check_table(path, "", tables, _TOP)
     content: dict[str, Any] = tables.get("content", {})
-    options: dict[str, Any] = tables.get("options", {})
-    _check(path, "content", content, _CONTENT)
-    _check(path, "options", options, _OPTIONS)
+    check_table(path, "content", content, _CONTENT)
+    options = delivery_options(path, tables)
     if not tables.get("name"):
-        raise _wrong(path, 'a name is missing, as in name = "Welcome"')
+        raise wrong(path, 'a name is missing, as in name = "Welcome"')
+    channel = tables.get("channel", "smtp")
     templates = _templates(path, content)
     return CampaignFile(
         name=tables["name"],
         campaign_id=tables.get("id", ""),
-        channel=tables.get("channel", "smtp"),
-        content=_content(path, content, templates),
-        options=_options(path, options),
+        channel=channel,
+        body=_body(path, channel, content, templates),
+        options=options,
+        labels=texts(path, "labels", tables.get("labels", {})),
         templates=templates,
     )
 
 
-def _check(path: Path, section: str, table: dict[str, Any], kinds: Mapping[str, type]) -> None:
-    for key, value in table.items():
-        place = f"[{section}] {key}" if section else key
-        if key not in kinds:
-            raise _wrong(path, f"unknown key {place}{_suggestion(key, kinds)}")
-        wanted = kinds[key]
-        accepted = (int, float) if wanted is float else wanted
-        if not isinstance(value, accepted) or isinstance(value, bool):
-            raise _wrong(path, f"{place} must be {_KINDS[wanted]}, not {value!r}")
-
-
 def _templates(path: Path, content: dict[str, Any]) -> dict[str, Template]:
     templates = {}
-    for key in ("subject", "text", "html", "list_unsubscribe"):
+    for key in _TEMPLATES:
         file = content.get(f"{key}_file")
         if file is not None and key in content:
-            raise _wrong(path, f"[content] has both {key} and {key}_file; leave one")
+            raise wrong(path, f"[content] has both {key} and {key}_file; leave one")
         if file is not None:
             source = path.parent / file
             try:
                 text = source.read_text(encoding="utf-8-sig")
             except (OSError, ValueError) as error:
-                raise _wrong(path, f"[content] {key}_file: {_reason(error)}") from error
+                raise wrong(path, f"[content] {key}_file: {_reason(error)}") from error
             templates[key] = Template(str(source), text)
         elif key in content:
             templates[key] = Template(f"{path} [content] {key}", content[key])
     return templates
 
 
-def _content(
-    path: Path, content: dict[str, Any], templates: dict[str, Template]
-) -> pb.EmailContent:
-    headers = content.get("headers", {})
-    for name, value in headers.items():
-        if not isinstance(value, str):
-            raise _wrong(path, f"[content.headers] {name} must be a text, not {value!r}")
-    made = pb.EmailContent(
+def _body(
+    path: Path, channel: str, content: dict[str, Any], templates: Mapping[str, Template]
+) -> Body:
+    keys = content.keys()
+    if not keys:
+        return None
+    if keys & _JSON:
+        if others := [key for key in keys if key not in _JSON]:
+            raise wrong(path, f"[content] json excludes {others[0]}: the document is all there is")
+        return pb.JsonContent(json=templates["json"].text)
+    if keys <= _TEXT and channel != "smtp":
+        return pb.TextContent(text=templates["text"].text)
+    email = pb.EmailContent(
         **{key: template.text for key, template in templates.items()},
         reply_to=content.get("reply_to", ""),
-        headers=headers,
+        headers=texts(path, "content.headers", content.get("headers", {})),
     )
     # "from" is a word of Python's.
-    setattr(made, "from", content.get("from", ""))
-    return made
-
-
-def _options(path: Path, options: dict[str, Any]) -> pb.DeliveryOptions:
-    guarantee = options.get("guarantee")
-    if guarantee is not None and guarantee not in _GUARANTEES:
-        raise _wrong(
-            path, f"[options] guarantee must be one of {', '.join(_GUARANTEES)}, not {guarantee!r}"
-        )
-    made = pb.DeliveryOptions(
-        guarantee=_GUARANTEES.get(guarantee or "", pb.DeliveryOptions.GUARANTEE_UNSPECIFIED)
-    )
-    for key in ("window", "max_attempts"):
-        value = options.get(key, 0)
-        if not 0 <= value <= _MAX_INT32:
-            raise _wrong(path, f"[options] {key} must not be {value}")
-    made.max_in_flight = options.get("window", 0)
-    if "max_attempts" in options:
-        made.retry.max_attempts = options["max_attempts"]
-    backoff = options.get("retry_backoff_seconds")
-    if backoff is not None:
-        if not 0 <= backoff <= _MAX_BACKOFF_SECONDS:
-            raise _wrong(path, f"[options] retry_backoff_seconds must not be {backoff}")
-        made.retry.initial_backoff.CopyFrom(duration(timedelta(seconds=backoff)))
-    return made
-
-
-def _wrong(path: Path, message: str) -> CommandError:
-    return CommandError(f"{path}: {message}", exit_code=USAGE)
+    setattr(email, "from", content.get("from", ""))
+    return email
 
 
 def _reason(error: OSError | ValueError, path: Path | None = None) -> str:
@@ -211,8 +189,3 @@ def _reason(error: OSError | ValueError, path: Path | None = None) -> str:
     if isinstance(error, OSError):
         return str(error.strerror) if path else f"{error.filename}: {error.strerror}"
     return str(error)
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

@@ -14,10 +14,20 @@ from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
 from closeout_cli.failures import OK, sender_trouble
 from closeout_cli.options import CampaignId, Json, SenderAddress, StatusAddress, run, status_client
-from closeout_cli.words import ago, clock, counts, enum_name, percent, processed, state_name
+from closeout_cli.words import (
+    ago,
+    clock,
+    counts,
+    enum_name,
+    labels_text,
+    parse_label,
+    percent,
+    processed,
+    state_name,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _OPEN = (pb.Campaign.SENDING, pb.Campaign.PAUSED)
 
@@ -39,6 +49,14 @@ def list_campaigns(
         list[State] | None,
         typer.Option(help="Only this state; may be given several times.", show_default=False),
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Only with this label; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     stuck: Annotated[
         bool,
         typer.Option("--stuck", help="Only open campaigns, longest without progress first."),
@@ -53,6 +71,7 @@ def list_campaigns(
         _list(
             status_address,
             states=states or (list(_OPEN) if stuck else []),
+            labels=_labels(label or ()),
             stuck=stuck,
             limit=limit,
             as_json=as_json,
@@ -60,10 +79,18 @@ def list_campaigns(
     )
 
 
+def _labels(words: Iterable[str]) -> dict[str, str]:
+    try:
+        return dict(parse_label(word) for word in words)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 async def _list(
     address: str,
     *,
     states: list[pb.Campaign.State.ValueType],
+    labels: dict[str, str],
     stuck: bool,
     limit: int,
     as_json: bool,
@@ -72,7 +99,10 @@ async def _list(
     more = False
     async with status_client(address) as status:
         campaigns = status.list_campaigns(
-            states=states, stuck_first=stuck, page_size=min(limit + 1, 1000) if limit else 1000
+            states=states,
+            labels=labels,
+            stuck_first=stuck,
+            page_size=min(limit + 1, 1000) if limit else 1000,
         )
         async for campaign in campaigns:
             if limit and len(found) == limit:
@@ -167,7 +197,7 @@ async def _status(
 async def _delivery(
     campaign_id: str, address: str
 ) -> tuple[sender_pb2.GetDeliveryResponse | None, str]:
-    """Ask the sender; a sender that does not know or answer is said, and no failure."""
+    """Return the sender's answer, or why there is none, which is no failure."""
     async with SenderClient(address) as sender:
         try:
             return await sender.get_delivery(campaign_id=campaign_id), ""
@@ -179,7 +209,8 @@ def _campaign_lines(campaign: pb.Campaign) -> Iterator[tuple[str, str]]:
     yield "campaign", campaign.campaign_id
     yield "name", campaign.display_name
     yield "channel", campaign.channel
-    yield "state", state_name(campaign)
+    yield "labels", labels_text(campaign)
+    yield "state", f"{state_name(campaign)} (revision {campaign.revision})"
     if campaign.sealed:
         yield "processed", processed(campaign)
         yield "counts", f"{counts(campaign)} pending={campaign.pending}"
@@ -198,11 +229,18 @@ def _delivery_lines(
         return
     phase = enum_name(sender_pb2.GetDeliveryResponse.Phase, delivery.phase)
     text = (
-        f"{phase}, {delivery.total} messages in {delivery.shards} shards,"
+        f"{phase}, {delivery.finished} of {delivery.total} messages finished,"
         f" {delivery.in_doubt} in doubt, {delivery.deferred} waiting for another try,"
         f" {delivery.unreported} not reported yet"
     )
     yield "delivery", text
+    if delivery.shards:
+        finished, leased = delivery.finished_shards, delivery.leased_shards
+        yield "shards", f"{finished} of {delivery.shards} finished, {leased} at work"
     for problem in delivery.problems:
-        since = f" (since {ago(problem.since_time)})" if problem.HasField("since_time") else ""
-        yield "waits for", f"{problem.summary}{since}"
+        kind = enum_name(pb.Problem.Kind, problem.kind)
+        since = f", since {ago(problem.since_time)}" if problem.HasField("since_time") else ""
+        person = ", needs a person" if problem.needs_attention else ""
+        yield "problem", f"{problem.summary} ({kind}{since}{person})"
+        yield "  detail", problem.detail
+        yield "  setting", problem.setting

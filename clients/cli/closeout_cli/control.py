@@ -8,7 +8,7 @@ import typer
 
 from closeout.errors import FailedPreconditionError
 from closeout_cli import screen
-from closeout_cli.failures import FAILED, OK, CommandError
+from closeout_cli.failures import FAILED, LONG_TIMEOUT_SECONDS, OK, CommandError, working_long
 from closeout_cli.options import CampaignId, Json, Reason, StatusAddress, run, status_client
 from closeout_cli.words import counts, state_name
 
@@ -98,11 +98,20 @@ def mark_complete(
     """
     if force and not reason:
         raise typer.BadParameter("--force needs a --reason, for the audit trail")
+
+    async def call(status: StatusClient) -> pb.MarkCompleteResponse:
+        with working_long(status_address):
+            return await status.mark_complete(
+                campaign_id=campaign_id,
+                reason=reason,
+                force=force,
+                dry_run=dry_run,
+                timeout_seconds=LONG_TIMEOUT_SECONDS,
+            )
+
     return _change(
         status_address,
-        lambda status: status.mark_complete(
-            campaign_id=campaign_id, reason=reason, force=force, dry_run=dry_run
-        ),
+        call,
         "was completed already",
         as_json=as_json,
         would="would be completed" if dry_run else "",

@@ -35,6 +35,9 @@ UNREACHABLE: Final = 5
 #: Ended by Ctrl-C.
 INTERRUPTED: Final = 130
 
+#: Deadline of calls that look at every message of a campaign, seconds.
+LONG_TIMEOUT_SECONDS: Final = 60.0
+
 #: The texts of ``closeout --help``.
 MEANINGS: Final = {
     OK: "done; nothing is left to do",
@@ -100,7 +103,7 @@ def naming(service: str, address: str, option: str) -> Iterator[None]:
         yield
     except (UnavailableError, DeadlineExceededError) as error:
         if error.reason:
-            raise  # it did answer, and says itself what is the matter
+            raise  # the service answered, and its text says what is wrong
         raise CommandError(
             f"the {service} does not answer at {address} ({_short(error)});"
             f" start it with `closeout up`, or name another with {option}",
@@ -113,8 +116,28 @@ def naming(service: str, address: str, option: str) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def working_long(address: str) -> Iterator[None]:
+    """Let a call that takes long with many messages say so when its time is up.
+
+    Raises:
+        CommandError: the status service has not answered in time.
+    """
+    try:
+        yield
+    except DeadlineExceededError as error:
+        if error.reason:
+            raise  # the service answered, and its text says what is wrong
+        raise CommandError(
+            f"no answer of the status service at {address} within {LONG_TIMEOUT_SECONDS:.0f} s;"
+            " it is probably still working, as a campaign of many messages takes long."
+            " Nothing is lost: repeat the command in a while",
+            exit_code=UNREACHABLE,
+        ) from error
+
+
 def sender_trouble(error: ClientError, address: str) -> str:
-    """Return why the sender told nothing, for commands that go on without it."""
+    """Return why the sender gave no answer, for commands that go on without it."""
     if isinstance(error, NotFoundError):
         return f"not a campaign of the sender at {address}"
     if isinstance(error, UnimplementedError):
@@ -123,7 +146,7 @@ def sender_trouble(error: ClientError, address: str) -> str:
 
 
 def _short(error: ClientError) -> str:
-    """The part of gRPC's text that tells people something."""
+    """Return the part of gRPC's text that is of use to people."""
     text = str(error)
     for known in ("Connection refused", "Name or service not known", "Network is unreachable"):
         if known.lower() in text.lower():

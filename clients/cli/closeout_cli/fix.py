@@ -9,7 +9,7 @@ import typer
 
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
-from closeout_cli.failures import NEEDS_A_PERSON, OK
+from closeout_cli.failures import LONG_TIMEOUT_SECONDS, NEEDS_A_PERSON, OK, working_long
 from closeout_cli.options import Json, StatusAddress, run, status_client
 from closeout_cli.words import enum_name, parse_span, percent, processed, span
 
@@ -50,7 +50,12 @@ def fix(
 
 async def _fix(address: str, threshold: timedelta | None, *, dry_run: bool, as_json: bool) -> int:
     async with status_client(address) as status:
-        found = await status.repair_campaigns(dry_run=dry_run, stall_threshold=threshold)
+        with working_long(address):
+            found = await status.repair_campaigns(
+                dry_run=dry_run,
+                stall_threshold=threshold,
+                timeout_seconds=LONG_TIMEOUT_SECONDS,
+            )
     if as_json:
         screen.print_json(
             {

@@ -132,16 +132,7 @@ def _delimiter(path: Path) -> str:
 
 
 def _inspect(path: Path, delimiter: str) -> tuple[tuple[str, ...], int]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file, delimiter=delimiter), [])
-    columns = tuple(name.strip() for name in header)
-    if not columns:
-        raise _wrong(path, "empty; its first line must name the columns")
-    for number, name in enumerate(columns, 1):
-        if not name:
-            raise _wrong(path, f"column {number} has no name")
-        if columns.count(name) > 1:
-            raise _wrong(path, f"two columns are named {name!r}")
+    columns = _columns(path, delimiter)
     rows = 0
     for line, cells in _rows(path, delimiter):
         rows += 1
@@ -158,6 +149,26 @@ def _inspect(path: Path, delimiter: str) -> tuple[tuple[str, ...], int]:
     return columns, rows
 
 
+def _columns(path: Path, delimiter: str) -> tuple[str, ...]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise _wrong(path, f"line {reader.line_num or 1}: {error}") from error
+    columns = tuple(name.strip() for name in header)
+    if not columns:
+        raise _wrong(path, "empty; its first line must name the columns")
+    seen: set[str] = set()
+    for number, name in enumerate(columns, 1):
+        if not name:
+            raise _wrong(path, f"column {number} has no name")
+        if name in seen:
+            raise _wrong(path, f"two columns are named {name!r}")
+        seen.add(name)
+    return columns
+
+
 def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows below the header with the number of their last line; blank ones are none."""
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -171,13 +182,13 @@ def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             raise _wrong(path, f"line {reader.line_num}: {error}") from error
 
 
-def _address_column(path: Path, columns: tuple[str, ...], wanted: str | None) -> int:
+def _address_column(path: Path, columns: tuple[str, ...], requested: str | None) -> int:
     names = [name.lower() for name in columns]
     listed = ", ".join(columns)
-    if wanted is not None:
-        if wanted.lower() not in names:
-            raise _wrong(path, f"no column {wanted!r}; its columns are {listed}")
-        return names.index(wanted.lower())
+    if requested is not None:
+        if requested.lower() not in names:
+            raise _wrong(path, f"no column {requested!r}; its columns are {listed}")
+        return names.index(requested.lower())
     found = [name for name in ADDRESS_COLUMNS if name in names]
     if not found:
         raise _wrong(

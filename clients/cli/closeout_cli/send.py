@@ -12,31 +12,21 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from closeout.errors import ClientError, InvalidArgumentError
-from closeout.times import timestamp
+from closeout.sender.v1 import sender_pb2
 from closeout_cli import screen
 from closeout_cli.campaign_file import CampaignFile, read_campaign_file
 from closeout_cli.failures import OK, USAGE, CommandError
 from closeout_cli.options import Json, SenderAddress, StatusAddress, run, sender_client
 from closeout_cli.recipients_file import RecipientsFile, read_recipients_file
+from closeout_cli.start_request import StartRequest, outcome_of
 from closeout_cli.watch import follow
-from closeout_cli.words import clock, parse_time
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from closeout.aio import SenderClient
-    from closeout.sender.v1 import sender_pb2 as pb
 
 #: So many reasons of rows that were not accepted are shown.
 _SHOWN_REASONS = 5
 _MAX_SLUG = 40
-
-
-def _start_time(text: str) -> datetime:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def send(
@@ -75,10 +65,15 @@ def send(
         str,
         typer.Option(
             metavar="TIME",
-            help="When to start, as in 2030-01-31T09:00 (local time). Default: now.",
+            help="When to start, as in 2030-01-31T09:00 (local time). Default: now; a campaign"
+            " that is scheduled already keeps its time.",
             show_default=False,
         ),
     ] = "",
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Start at once, also a campaign that is scheduled for later."),
+    ] = False,
     address_column: Annotated[
         str,
         typer.Option(
@@ -106,11 +101,13 @@ def send(
     audience = read_recipients_file(recipients, address_column=address_column or None)
     if not audience.rows:
         raise CommandError(f"{recipients}: no recipients below its header", exit_code=USAGE)
-    start = _start_time(start_time) if start_time else None
+    when = StartRequest.of(start_time, now=now)
     identity = campaign_id or file.campaign_id or derived_id(file, audience)
     if preview:
         return run(_preview(file, audience, identity, sender_address))
-    code = run(_send(file, audience, identity, start, sender_address, as_json=as_json))
+    code = run(
+        _send(file, audience, identity, when, (status_address, sender_address), as_json=as_json)
+    )
     if watch and code == OK:
         return run(follow(identity, status_address, sender_address))
     if not as_json:
@@ -119,11 +116,13 @@ def send(
 
 
 def derived_id(file: CampaignFile, audience: RecipientsFile) -> str:
-    """Return an id that the same name, content, options and recipients always have."""
+    """Return an id that the same name, content, options, labels and recipients always have."""
     digest = hashlib.sha256(audience.digest.encode())
-    for part in (file.content, file.options):
-        digest.update(part.SerializeToString(deterministic=True))
-    digest.update(file.channel.encode())
+    others = sender_pb2.CreateCampaignRequest(channel=file.channel, labels=file.labels)
+    for part in (file.body, file.options, others):
+        if part is not None:
+            digest.update(part.DESCRIPTOR.name.encode())
+            digest.update(part.SerializeToString(deterministic=True))
     plain = unicodedata.normalize("NFKD", file.name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_SLUG].strip("-") or "campaign"
     return f"{slug}-{digest.hexdigest()[:8]}"
@@ -144,11 +143,12 @@ async def _send(
     file: CampaignFile,
     audience: RecipientsFile,
     campaign_id: str,
-    start: datetime | None,
-    sender_address: str,
+    when: StartRequest,
+    addresses: tuple[str, str],
     *,
     as_json: bool,
 ) -> int:
+    status_address, sender_address = addresses
     async with sender_client(sender_address) as sender:
         created = await _create(sender, file, campaign_id)
         if not as_json:
@@ -156,13 +156,15 @@ async def _send(
             screen.line(f"campaign {campaign_id}: {known}")
         uploaded = await _upload(sender, audience, campaign_id)
         if not as_json:
-            _tell_upload(audience, uploaded)
+            _show_upload(audience, uploaded)
         if not uploaded.total:
             raise CommandError(
                 f"none of the {audience.rows} rows of {audience.path} can be sent to;"
                 f" the campaign stays a draft (closeout cancel {campaign_id} ends it)"
             )
-        started = await sender.start_campaign(campaign_id=campaign_id, start_time=start)
+        started = await sender.start_campaign(
+            campaign_id=campaign_id, start_time=when.time, start_now=when.now
+        )
     if as_json:
         screen.print_json(
             {
@@ -174,11 +176,7 @@ async def _send(
             }
         )
     else:
-        how = "started"
-        if not started.transitioned:
-            how = "was started before"
-        elif start is not None:
-            how = f"to be started at {clock(timestamp(start))}"
+        how = await outcome_of(when, started, campaign_id, status_address)
         screen.line(f"{how}: {started.total} message{'' if started.total == 1 else 's'}")
     return OK
 
@@ -188,15 +186,16 @@ async def _create(
     file: CampaignFile,
     campaign_id: str,
     *,
-    preview_recipient: pb.Recipient | None = None,
-) -> pb.CreateCampaignResponse:
+    preview_recipient: sender_pb2.Recipient | None = None,
+) -> sender_pb2.CreateCampaignResponse:
     try:
         return await sender.create_campaign(
             campaign_id=campaign_id,
             display_name=file.name,
             channel=file.channel,
-            body=file.content,
+            body=file.body,
             options=file.options,
+            labels=file.labels,
             validate_only=preview_recipient is not None,
             preview_recipient=preview_recipient,
         )
@@ -208,12 +207,12 @@ async def _create(
 
 def _template_error(file: CampaignFile, error: ClientError) -> CommandError:
     """Show the place of a template's error: file, line, column, and the line itself."""
-    template = file.templates.get(error.metadata.get("field", "").removeprefix("content."))
+    template = file.templates.get(error.metadata.get("field", "").rpartition(".")[2])
     line, column = (int(error.metadata.get(key) or 0) for key in ("line", "column"))
     lines = template.text.splitlines() if template else []
     if template is None or not 1 <= line <= len(lines):
         return CommandError(error.message, exit_code=USAGE)
-    # The service's text begins with the place, which is said better here.
+    # The service's text begins with a place within the field; here the file is known.
     problem = re.sub(r"^template \S+ at line \d+, column \d+: ", "", error.message)
     return CommandError(
         f"{template.place}:{line}:{column}: {problem}",
@@ -224,7 +223,7 @@ def _template_error(file: CampaignFile, error: ClientError) -> CommandError:
 
 async def _upload(
     sender: SenderClient, audience: RecipientsFile, campaign_id: str
-) -> pb.UploadRecipientsResponse:
+) -> sender_pb2.UploadRecipientsResponse:
     progress = Progress(
         TextColumn("uploading"),
         BarColumn(),
@@ -242,7 +241,7 @@ async def _upload(
         )
 
 
-def _tell_upload(audience: RecipientsFile, uploaded: pb.UploadRecipientsResponse) -> None:
+def _show_upload(audience: RecipientsFile, uploaded: sender_pb2.UploadRecipientsResponse) -> None:
     screen.line(
         f"{audience.path}: {audience.rows} rows, {uploaded.accepted} accepted,"
         f" {uploaded.duplicate} duplicate, {uploaded.invalid} invalid"

@@ -21,7 +21,7 @@ from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
 from closeout_cli.failures import FAILED, OK, say
 from closeout_cli.options import CampaignId, Json, SenderAddress, StatusAddress, run
-from closeout_cli.words import counts, percent, state_name
+from closeout_cli.words import counts, percent, problem_text, state_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -90,7 +90,7 @@ async def follow(
     shown = view or _view(as_json=False)
     campaign = pb.Campaign()
     async with StatusClient(status_address) as status, SenderClient(sender_address) as sender:
-        asking = asyncio.create_task(_say_problems(sender, campaign_id))
+        problems = asyncio.create_task(_report_problems(sender, campaign_id))
         try:
             with shown:
                 snapshots = _snapshots(status, campaign_id, status_address)
@@ -99,8 +99,8 @@ async def follow(
                         shown.show(campaign)
                 shown.end(campaign)
         finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            problems.cancel()
+            await asyncio.gather(problems, return_exceptions=True)
     return OK if campaign.state == pb.Campaign.COMPLETED else FAILED
 
 
@@ -127,19 +127,19 @@ async def _snapshots(
         await asyncio.sleep(_RECONNECT_SECONDS)
 
 
-async def _say_problems(sender: SenderClient, campaign_id: str) -> None:
-    """Say what the sender waits for whenever that changes; without a sender, nothing."""
-    said = ""
+async def _report_problems(sender: SenderClient, campaign_id: str) -> None:
+    """Report what the sender waits for whenever that changes; without a sender, nothing."""
+    reported = ""
     while True:
         await asyncio.sleep(_PROBLEM_INTERVAL_SECONDS)
         try:
             delivery = await sender.get_delivery(campaign_id=campaign_id)
         except ClientError:
-            continue  # another sender's campaign, or it is away: the counters tell
-        problem = "; ".join(problem.summary for problem in delivery.problems)
-        if problem != said:
-            said = problem
-            say(f"the sender waits: {said}" if said else "the sender goes on")
+            continue  # another sender's campaign, or the sender is away: the counters show it
+        problems = "; ".join(problem_text(problem) for problem in delivery.problems)
+        if problems != reported:
+            reported = problems
+            say(f"the sender waits: {problems}" if problems else "the sender goes on")
 
 
 class LineView:

@@ -16,7 +16,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def state_name(campaign: pb.Campaign) -> str:
-    """Return the state by its name in the contract; a number if this client is older."""
+    """Return the state by its name in the contract; its number if this client is older."""
     return enum_name(pb.Campaign.State, campaign.state)
 
 
@@ -96,3 +96,28 @@ def processed(campaign: pb.Campaign) -> str:
         return "-"
     done = percent(campaign.processed, campaign.total)
     return f"{campaign.processed} of {campaign.total} ({done})"
+
+
+def problem_text(problem: pb.Problem) -> str:
+    """Return what holds a sender up, in one line: what, the other side's words, the setting."""
+    detail = f": {problem.detail}" if problem.detail else ""
+    setting = f" (setting {problem.setting})" if problem.setting else ""
+    person = "; it needs a person" if problem.needs_attention else ""
+    return f"{problem.summary}{detail}{setting}{person}"
+
+
+def parse_label(text: str) -> tuple[str, str]:
+    """Return key and value of ``key=value``.
+
+    Raises:
+        ValueError: it has no key, or no =.
+    """
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ValueError(f"{text!r} is not a label, as in list=newsletter")
+    return key, value
+
+
+def labels_text(campaign: pb.Campaign) -> str:
+    """Return the labels of a campaign as ``key=value``, by key."""
+    return ", ".join(f"{key}={value}" for key, value in sorted(campaign.labels.items()))

@@ -21,7 +21,7 @@ from sender_service.channels.errors import InvalidAddressError, InvalidContentEr
 from sender_service.channels.rendering.content import CompiledContent, Rendered
 
 if TYPE_CHECKING:
-    from sender_service.channels.contract import Content, Message
+    from sender_service.channels.contract import EmailContent, Message
     from sender_service.channels.email.addresses import WireAddress
 
 _ASCII = bytes(range(128))
@@ -41,7 +41,7 @@ class MimeTemplate:
         InvalidContentError: a field is missing or wrong.
     """
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: EmailContent) -> None:
         self._content = CompiledContent(content)
         if not content.subject.strip():
             raise InvalidContentError("subject", "an e-mail needs a subject")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import aiosmtplib
 
-from sender_service.channels.contract import Answer, Reply
+from sender_service.channels.contract import Answer, EmailContent, Reply
 from sender_service.channels.email.addresses import check_email, wire_address
 from sender_service.channels.email.headers import UnsafeHeaderError
 from sender_service.channels.email.mime import MimeTemplate
@@ -29,6 +29,7 @@ from sender_service.channels.email.transaction import (
 from sender_service.channels.errors import (
     ChannelNotConfiguredError,
     InvalidAddressError,
+    InvalidContentError,
     TemplateError,
 )
 from sender_service.channels.replies import detail, render_error
@@ -51,7 +52,7 @@ class SmtpChannel:
     name: ClassVar[str] = "smtp"
     settings_model: ClassVar[type[Section]] = SmtpSettings
     at_least_once: ClassVar[bool] = False
-    window: ClassVar[int] = 64
+    max_in_flight: ClassVar[int] = 64
 
     def __init__(self, settings: SmtpSettings) -> None:
         if not settings.host:
@@ -86,8 +87,10 @@ class SmtpChannel:
 
         Raises:
             TemplateError: a template is broken; it says which, line and column.
-            InvalidContentError: a field is missing or wrong.
+            InvalidContentError: a field is missing or wrong, or it is no e-mail.
         """
+        if not isinstance(content, EmailContent):
+            raise InvalidContentError.of_kind(self.name, content.kind, takes="email")
         return MimeTemplate(content)
 
     async def send(self, template: MimeTemplate, message: Message) -> Reply:

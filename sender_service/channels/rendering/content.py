@@ -1,23 +1,24 @@
-"""A campaign's content, compiled, and what one recipient gets of it."""
+"""An e-mail or a text, compiled, and what one recipient gets of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sender_service.channels.contract import EmailContent, TextContent
 from sender_service.channels.errors import InvalidContentError
 from sender_service.channels.rendering.derived_text import DerivedText
-from sender_service.channels.rendering.templates import LiquidTemplate
+from sender_service.channels.rendering.templates import LiquidTemplate, variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender_service.channels.contract import Content, Message
+    from sender_service.channels.contract import Message
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What one recipient gets; ``html`` is empty where the campaign has none."""
+    """What one recipient gets; what the campaign does not have is empty."""
 
     subject: str
     text: str
@@ -32,14 +33,17 @@ class CompiledContent:
     ``campaign_id``, which come before fields of the same name.
 
     Args:
-        content: the content; a text is derived from ``html`` when ``text`` is empty.
+        content: an e-mail, whose text is derived from ``html`` when ``text`` is empty,
+            or a text.
 
     Raises:
         TemplateError: a template is broken; it says which, line and column.
         InvalidContentError: there is neither text nor HTML.
     """
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: EmailContent | TextContent) -> None:
+        if isinstance(content, TextContent):
+            content = EmailContent(text=content.text)
         if not content.text and not content.html:
             raise InvalidContentError("text", "give a text, HTML, or both")
         self.subject = LiquidTemplate("subject", content.subject)
@@ -55,12 +59,7 @@ class CompiledContent:
         Raises:
             TemplateError: it can't be rendered with these fields.
         """
-        variables = {
-            **message.fields,
-            "address": message.address,
-            "recipient_key": message.recipient_key,
-            "campaign_id": message.campaign_id,
-        }
+        variables = variables_of(message)
         html = self.html.render(variables)
         return Rendered(
             subject=self.subject.render(variables),
@@ -88,8 +87,9 @@ class CompiledContent:
         rendered = self.render(message)
         lines = [f"To: {message.address}"]
         if rendered.subject:
-            lines.append(f"Subject: {rendered.subject}")
+            # On one line, as a header is: a line break would look like another header.
+            lines.append(f"Subject: {' '.join(rendered.subject.split())}")
         if rendered.list_unsubscribe:
-            lines.append(f"List-Unsubscribe: {rendered.list_unsubscribe}")
+            lines.append(f"List-Unsubscribe: {' '.join(rendered.list_unsubscribe.split())}")
         parts = ["\n".join(lines), rendered.text, rendered.html]
         return "\n\n".join(part for part in parts if part)

@@ -1,17 +1,23 @@
 """Liquid templates: compiled once for each campaign, rendered once for each message.
 
 A template can't read files, and what it may produce is bounded, so that a slip in
-one campaign does not take the sender down. Names that are not there render as
-nothing, as people who write campaigns expect.
+one campaign does not take the sender down. Unknown names render as nothing, as people
+who write campaigns expect.
+
+``{{ name | json }}`` writes a value as JSON, a text with its quotes: the only safe way
+to put a value into a JSON document.
 """
 
 from __future__ import annotations
 
 import functools
+import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from liquid import Environment
 from liquid.exceptions import FilterValueError, LiquidError
+from liquid.undefined import is_undefined
 
 from sender_service.channels.errors import TemplateError
 from sender_service.channels.rendering.template_position import Position, position_of
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
     from liquid import BoundTemplate
     from liquid.span import Span
 
+    from sender_service.channels.contract import Message
+
 #: Most a template may produce, bytes.
 OUTPUT_LIMIT_BYTES = 1024 * 1024
 #: Most a template may keep in variables of its own, bytes.
@@ -31,7 +39,7 @@ LOOP_LIMIT = 10_000
 
 #: They load other templates, and there are none.
 _LOADING_TAGS = ("include", "render")
-#: What a filter given the wrong thing raises beside Liquid's own errors.
+#: What a filter raises for a value it can't take, besides Liquid's own errors.
 _FILTER_FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -44,7 +52,42 @@ class _Environment(Environment):
         super().setup_tags_and_filters(extra=extra)
         for tag in _LOADING_TAGS:
             del self.tags[tag]
+        self.filters["json"] = _json
         self.filters = {name: _bounded(function) for name, function in self.filters.items()}
+
+
+def _json(value: object) -> str:
+    """Write a value as JSON, an unknown name as null.
+
+    python-liquid's filter of this name fails for unknown names and writes NaN, which is
+    no JSON.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_as_json)
+
+
+def _as_json(value: object) -> object:
+    """Return what stands for a value of Liquid's own kinds in JSON.
+
+    Raises:
+        TypeError: nothing does.
+    """
+    if is_undefined(value):
+        return None
+    if isinstance(value, Decimal):
+        return int(value) if value == int(value) else float(value)
+    if isinstance(value, range):
+        return list(value)
+    raise TypeError(f"can't be written as JSON: {type(value).__name__}")
+
+
+def variables_of(message: Message) -> dict[str, Any]:
+    """Return what templates may use for a message: its fields, and its own data before them."""
+    return {
+        **message.fields,
+        "address": message.address,
+        "recipient_key": message.recipient_key,
+        "campaign_id": message.campaign_id,
+    }
 
 
 def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,7 +151,7 @@ def _compile(field: str, source: str, *, escape: bool) -> BoundTemplate:
         used = template.analyze(include_partials=False).filters
     except LiquidError as error:
         raise _template_error(field, source, error) from error
-    # Liquid looks filters up while rendering; a typo is better told before.
+    # Liquid looks filters up while rendering; a typo is better found before.
     unknown: list[tuple[int, str]] = [
         (_first(spans), name) for name, spans in used.items() if name not in environment.filters
     ]

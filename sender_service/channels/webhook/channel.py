@@ -19,8 +19,8 @@ import aiohttp
 from sender_service.channels.contract import Answer, Reply
 from sender_service.channels.email.addresses import check_printable
 from sender_service.channels.errors import TemplateError
-from sender_service.channels.rendering.content import CompiledContent
 from sender_service.channels.replies import detail, render_error
+from sender_service.channels.webhook.body import body_of
 from sender_service.channels.webhook.settings import (
     WebhookSettings,
     checked_url,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from sender_service.channels.contract import Content, Message
+    from sender_service.channels.webhook.body import Body
     from service_runtime.settings import Section
 
 #: As much of an answer is read, bytes; more is of no interest.
@@ -44,11 +45,12 @@ _ANSWER_LOST = frozenset({502, 504})
 
 
 class WebhookChannel:
-    """Posts every message to one URL, with a key by which a second try can be told.
+    """Posts every message to one URL, with a key that identifies a second try.
 
-    The body is a JSON object: ``campaign_id``, ``sequence``, ``address``,
-    ``recipient_key``, ``subject``, ``text``, ``html``, ``fields``, ``attempt``. The header
-    ``Idempotency-Key`` is the same for every try of one message.
+    The body of an e-mail or a text is a JSON object with the message's data and the
+    rendered texts (:class:`~sender_service.channels.webhook.body.EnvelopeBody`); that of
+    a JSON document is the document. The header ``Idempotency-Key`` is the same for every
+    try of one message.
 
     With a secret, ``Webhook-Id`` (the idempotency key), ``Webhook-Timestamp`` (seconds
     since 1970) and ``Webhook-Signature`` are added: ``v1,`` and the base64 of the
@@ -65,7 +67,7 @@ class WebhookChannel:
     name: ClassVar[str] = "webhook"
     settings_model: ClassVar[type[Section]] = WebhookSettings
     at_least_once: ClassVar[bool] = True
-    window: ClassVar[int] = 256
+    max_in_flight: ClassVar[int] = 256
 
     def __init__(self, settings: WebhookSettings) -> None:
         self.concurrency = settings.connections
@@ -92,19 +94,19 @@ class WebhookChannel:
         """
         return check_printable(address)
 
-    def compile(self, content: Content) -> CompiledContent:
+    def compile(self, content: Content) -> Body:
         """Compile the templates.
 
         Raises:
             TemplateError: a template is broken; it says which, line and column.
-            InvalidContentError: there is neither text nor HTML.
+            InvalidContentError: there is no content, or neither text nor HTML.
         """
-        return CompiledContent(content)
+        return body_of(content, channel=self.name)
 
-    async def send(self, template: CompiledContent, message: Message) -> Reply:
+    async def send(self, template: Body, message: Message) -> Reply:
         """Post one message, within ``timeout_seconds``."""
         try:
-            body = _body(template, message)
+            body = template.render(message)
         except TemplateError as error:
             return render_error(error)
         progress = _Progress()
@@ -201,25 +203,6 @@ def _reply(response: aiohttp.ClientResponse) -> Reply:
     if status == HTTPStatus.UNAUTHORIZED:  # the settings are wrong, not the message
         return Reply(Answer.UNREACHABLE, code=code)
     return Reply(Answer.REFUSED, code=code)
-
-
-def _body(template: CompiledContent, message: Message) -> bytes:
-    rendered = template.render(message)
-    body = {
-        "campaign_id": message.campaign_id,
-        "sequence": message.sequence,
-        "address": message.address,
-        "recipient_key": message.recipient_key,
-        "subject": rendered.subject,
-        "text": rendered.text,
-        "html": rendered.html,
-        "fields": dict(message.fields),
-        "attempt": message.attempt,
-    }
-    try:
-        return json.dumps(body, allow_nan=False).encode("ascii")
-    except (TypeError, ValueError) as error:
-        raise TemplateError("fields", f"can't be written as JSON: {error}") from error
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

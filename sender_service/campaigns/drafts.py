@@ -1,0 +1,129 @@
+"""A campaign as its caller asks for it, and as it is stored once the channel's defaults are in."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sender_service.channels.contract import NoContent, content_to_json
+from sender_service.domain import Guarantee, RetryPolicy
+from sender_service.store.campaigns import NewCampaign
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sender_service.channels.contract import Channel, Content
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryInput:
+    """``RetryPolicy`` of the contract; None stands for what was left out."""
+
+    initial_backoff: timedelta | None = None
+    max_backoff: timedelta | None = None
+    max_attempts: int = 0
+    deadline: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignDraft:
+    """What CreateCampaign asks for, checked.
+
+    Attributes:
+        channel: the name of the channel.
+        campaign_id: the id; empty: the status service chooses one.
+        request_id: a UUID that makes a call without an id safe to repeat, or empty.
+        display_name: for people.
+        content: what is sent.
+        labels: of the campaign at the status service.
+        guarantee: what a lost answer allows; None: the channel's.
+        max_in_flight: how many messages may be in the provider's hands at once; 0: the
+            channel's.
+        retry: when to try again; None: the channel's schedule.
+    """
+
+    channel: str
+    campaign_id: str = ""
+    request_id: str = ""
+    display_name: str = ""
+    content: Content = field(default_factory=NoContent)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    guarantee: Guarantee | None = None
+    max_in_flight: int = 0
+    retry: RetryInput | None = None
+
+
+def new_campaign(draft: CampaignDraft, organisation: str, channel: Channel) -> NewCampaign:
+    """Return the campaign that a draft asks for, with the defaults of its channel."""
+    content = content_to_json(draft.content)
+    retry = _schedule(draft.retry)
+    return NewCampaign(
+        organisation=organisation,
+        campaign_id=draft.campaign_id,
+        # With an id of the caller's own, that alone identifies a repeated call.
+        request_id="" if draft.campaign_id else draft.request_id,
+        display_name=draft.display_name,
+        channel=draft.channel,
+        content=content,
+        content_digest=_digest([draft.channel, draft.content.kind, content]),
+        request_digest=_request_digest(draft, content),
+        guarantee=draft.guarantee or _guarantee_of(channel),
+        max_in_flight=draft.max_in_flight or channel.max_in_flight,
+        max_attempts=retry.max_attempts,
+        initial_backoff_ms=round(retry.initial_backoff_seconds * 1000),
+        max_backoff_ms=round(retry.max_backoff_seconds * 1000),
+        retry_deadline_ms=(
+            draft.retry.deadline // _MILLISECOND if draft.retry and draft.retry.deadline else None
+        ),
+        labels=draft.labels,
+    )
+
+
+def _schedule(retry: RetryInput | None) -> RetryPolicy:
+    """Return the requested schedule, where nothing is requested the default one."""
+    default = RetryPolicy(deadline_seconds=0)  # the deadline is resolved when messages are sent
+    if retry is None:
+        return default
+    initial, longest = default.initial_backoff_seconds, default.max_backoff_seconds
+    if retry.initial_backoff is not None:
+        initial = retry.initial_backoff.total_seconds()
+    if retry.max_backoff is not None:
+        longest = retry.max_backoff.total_seconds()
+    if retry.initial_backoff is None:
+        initial = min(initial, longest)
+    return RetryPolicy(
+        deadline_seconds=0,
+        initial_backoff_seconds=initial,
+        max_backoff_seconds=max(initial, longest),
+        max_attempts=retry.max_attempts,
+    )
+
+
+def _guarantee_of(channel: Channel) -> Guarantee:
+    return Guarantee.AT_LEAST_ONCE if channel.at_least_once else Guarantee.AT_MOST_ONCE
+
+
+def _request_digest(draft: CampaignDraft, content: str) -> str:
+    """Return a digest over all that the caller chose but the ids."""
+    retry = None if draft.retry is None else dataclasses.asdict(draft.retry)
+    chosen = [
+        draft.display_name,
+        draft.channel,
+        content,
+        dict(draft.labels),
+        draft.guarantee,
+        draft.max_in_flight,
+        retry and {name: str(value) for name, value in retry.items()},
+    ]
+    return _digest(chosen)
+
+
+def _digest(parts: object) -> str:
+    encoded = json.dumps(parts, sort_keys=True).encode()
+    return hashlib.blake2b(encoded, digest_size=16).hexdigest()

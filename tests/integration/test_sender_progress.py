@@ -1,0 +1,246 @@
+"""GetDelivery and ListShards: totals by one query, problems, shards in pages."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from pysqlite3 import dbapi2
+
+from closeout.errors import InvalidArgumentError, NotFoundError
+from closeout.sender.v1 import sender_pb2 as pb
+from closeout.sender.v1.sender_pb2_grpc import SenderServiceStub
+from closeout.status.v1.status_pb2 import Campaign
+from closeout.status.v1.status_pb2 import Problem as ProblemMessage
+from integration import sender_support as support
+from integration.sender_pair import Pair, pair
+from sender_service.domain import Phase, Problem, ProblemKind
+from sender_service.errors import CampaignNotFoundError
+from sender_service.store import campaigns, progress, schema
+from service_runtime.errors import InvalidRequestError
+from service_runtime.pages import PageRequest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from service_runtime.database import Store
+    from service_runtime.pages import Page
+
+Totals = progress.DeliveryTotals
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """A store with nothing in it."""
+    async with support.open_store(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def both(tmp_path: Path) -> AsyncIterator[Pair]:
+    """Both services, with nothing in them."""
+    async with pair(tmp_path) as services:
+        yield services
+
+
+async def totals(store: Store, organisation: str = support.ORGANISATION) -> Totals:
+    return await store.read(
+        partial(progress.read_totals, organisation=organisation, campaign_id="c1")
+    )
+
+
+async def page(store: Store, size: int, token: str = "", campaign_id: str = "c1") -> Page:
+    return await store.read(
+        partial(
+            progress.list_shards,
+            organisation=support.ORGANISATION,
+            campaign_id=campaign_id,
+            page=PageRequest(size, token),
+        )
+    )
+
+
+async def set_shard(store: Store, shard: int, **values: Any) -> None:
+    table = schema.shards
+    change = sa.update(table).where(table.c.shard == shard).values(**values)
+    await store.write(lambda connection: connection.execute(change))
+
+
+async def test_totals_are_those_of_all_shards(store: Store) -> None:
+    """What single rows say adds up: outcomes, doubt, what waits and what is unreported."""
+    row = await support.add_campaign(store, messages=25, shard_size=10)
+    now = datetime.now(UTC)
+    await set_shard(store, 1, intent_through=10, journaled=10, reported=7)
+    await set_shard(
+        store, 2, intent_through=18, journaled=3, reported=3, owner="one", lease_expire_time=now
+    )
+    deferral = {"campaign": row.campaign, "shard": 2, "next_attempt_time": now}
+    for sequence, attempting in ((11, False), (12, False), (13, True)):
+        values = deferral | {"sequence": sequence, "attempting": attempting}
+        await store.write(
+            lambda connection, values=values: connection.execute(
+                sa.insert(schema.deferrals).values(**values)
+            )
+        )
+    assert await totals(store) == Totals(
+        campaign=row.campaign,
+        campaign_id="c1",
+        phase=Phase.STARTED,
+        total=25,
+        finished=13,
+        in_doubt=3,
+        deferred=2,
+        unreported=3,
+        shards=3,
+        finished_shards=1,
+        leased_shards=1,
+        problems=(),
+    )
+
+
+async def test_a_campaign_without_shards_has_totals(store: Store) -> None:
+    """Before the start nothing is in shards; absent and foreign campaigns are not found."""
+    await store.write(partial(campaigns.insert, new=support.new_campaign()))
+    found = await totals(store)
+    assert (found.phase, found.total, found.shards) == (Phase.COLLECTING, 0, 0)
+    assert (found.finished, found.in_doubt, found.unreported) == (0, 0, 0)
+    with pytest.raises(CampaignNotFoundError):
+        await totals(store, "rival")
+
+
+async def test_problems_come_back_as_they_were_stored(store: Store) -> None:
+    """Every field of every problem is kept, and nothing is left when they are gone."""
+    row = await support.add_campaign(store, messages=1)
+    problems = (
+        Problem(
+            ProblemKind.PROVIDER_UNREACHABLE,
+            "the mail server refuses the sender's login",
+            detail="535 5.7.8 authentication failed",
+            setting="[smtp] password",
+            provider="smtp",
+            since_time=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
+            needs_attention=True,
+        ),
+        Problem(ProblemKind.RESULTS_REJECTED, "refused"),
+    )
+    store_problems = partial(campaigns.store_problems, campaign=row.campaign)
+    await store.write(partial(store_problems, problems=problems))
+    assert (await totals(store)).problems == problems
+    await store.write(partial(store_problems, problems=()))
+    assert (await totals(store)).problems == ()
+
+
+async def test_shards_come_in_pages_by_key(store: Store) -> None:
+    """Each shard is on one page, in order, and the last page has no token."""
+    await support.add_campaign(store, messages=25, shard_size=5)
+    await support.add_campaign(store, messages=5, shard_size=5, campaign_id="c2")
+    seen: list[int] = []
+    token = ""
+    for _ in range(3):
+        found = await page(store, 2, token)
+        seen += [row.shard for row in found.rows]
+        token = found.next_page_token
+    assert (seen, token) == ([1, 2, 3, 4, 5], "")
+    whole = await page(store, 5)
+    assert (len(whole.rows), whole.next_page_token) == (5, "")
+
+
+async def test_a_page_token_is_of_one_list(store: Store) -> None:
+    """A token of another campaign, or made up, is refused."""
+    await support.add_campaign(store, messages=25, shard_size=5)
+    await support.add_campaign(store, messages=25, shard_size=5, campaign_id="c2")
+    token = (await page(store, 2)).next_page_token
+    for campaign_id, given in (("c2", token), ("c1", "nonsense")):
+        with pytest.raises(InvalidRequestError, match="page_token"):
+            await page(store, 2, given, campaign_id)
+    with pytest.raises(CampaignNotFoundError):
+        await page(store, 2, "", "absent")
+
+
+async def test_a_delivery_at_work_says_its_state_and_revision(both: Pair) -> None:
+    """The state that the sender acts on is that of the status service, with its revision."""
+    both.channel.hold.clear()
+    await both.begin("c", 120)
+
+    async def state() -> int:
+        return (await both.sender.get_delivery(campaign_id="c")).state
+
+    await support.eventually(lambda: _is(state(), Campaign.SENDING))
+    await both.status.pause_campaign(campaign_id="c")
+    await support.eventually(lambda: _is(state(), Campaign.PAUSED))
+    delivery = await both.sender.get_delivery(campaign_id="c")
+    campaign = await both.status.get_campaign(campaign_id="c")
+    assert delivery.revision == campaign.revision > 1
+    assert (delivery.total, delivery.shards) == (120, 3)
+    shards = [shard async for shard in both.sender.list_shards(campaign_id="c", page_size=1)]
+    assert [shard.last_sequence for shard in shards] == [50, 100, 120]
+
+
+async def _is(value: Any, expected: int) -> bool:
+    return bool(await value == expected)
+
+
+async def test_a_status_service_that_is_away_is_a_problem(both: Pair) -> None:
+    """Whoever waits for results learns that they can't be reported, and what to set."""
+    both.channel.hold.clear()
+    await both.begin("c", 5)
+    await both.stop_status()
+
+    async def problems() -> list[ProblemMessage]:
+        found = await both.sender.get_delivery(campaign_id="c")
+        return list(found.problems)
+
+    (problem,) = await support.eventually(problems)
+    assert problem.kind == ProblemMessage.STATUS_SERVICE_UNREACHABLE
+    assert problem.setting == "[sender] status_address"
+    assert problem.detail
+    assert problem.HasField("since_time")
+    both.channel.hold.set()
+    await both.start_status()
+    assert not (await both.finished("c")).problems
+
+
+async def test_before_the_start_there_is_no_state(both: Pair) -> None:
+    """A campaign that is not at work has no state of the sender's, and no page of shards."""
+    await both.create("c", 5)
+    delivery = await both.sender.get_delivery(campaign_id="c")
+    assert (delivery.state, delivery.revision) == (Campaign.STATE_UNSPECIFIED, 0)
+    assert [shard async for shard in both.sender.list_shards(campaign_id="c")] == []
+
+
+async def test_s13_progress_of_a_foreign_campaign_is_not_found(both: Pair) -> None:
+    """GetDelivery, ListShards and StartCampaign do not find it."""
+    await both.create("c", 5)
+    with contextlib.closing(dbapi2.connect(both.folder / "sender.db")) as connection, connection:
+        connection.execute("UPDATE campaigns SET organisation = 'rival'")
+    with pytest.raises(NotFoundError):
+        await both.sender.get_delivery(campaign_id="c")
+    with pytest.raises(NotFoundError):
+        await anext(both.sender.list_shards(campaign_id="c"))
+    with pytest.raises(NotFoundError):
+        await both.sender.start_campaign(campaign_id="c")
+
+
+async def test_a_long_id_is_refused_with_its_field(both: Pair) -> None:
+    """An answer about an id of any length fits, and says what is wrong."""
+    with pytest.raises(InvalidArgumentError) as refused:
+        await both.sender.get_delivery(campaign_id="x" * 100_000)
+    assert list(refused.value.field_violations) == ["campaign_id"]
+
+
+async def test_a_start_time_out_of_range_is_refused(both: Pair) -> None:
+    """A time that no calendar has is INVALID_ARGUMENT, and nothing is frozen by it."""
+    await both.create("c", 5)
+    stub: Any = both.sender._stub
+    request = pb.StartCampaignRequest(campaign_id="c", start_time={"seconds": 2**62})
+    assert isinstance(both.sender._stub, SenderServiceStub)
+    with pytest.raises(InvalidArgumentError) as refused:
+        await both.sender._call(stub.StartCampaign, request, None)
+    assert list(refused.value.field_violations) == ["start_time"]
+    delivery = await both.sender.get_delivery(campaign_id="c")
+    assert delivery.phase == pb.GetDeliveryResponse.COLLECTING
