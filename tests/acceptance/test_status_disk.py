@@ -120,8 +120,8 @@ async def test_s7_a_service_goes_on_after_a_power_cut_at_any_sync(
         ):
             await campaign.start(client)
             await campaign.report(service.address)
-            told = await client.get_campaign(campaign_id="a")
-        assert told.state == pb.Campaign.COMPLETED
+            campaign = await client.get_campaign(campaign_id="a")
+        assert campaign.state == pb.Campaign.COMPLETED
         check(
             {path.name: path.read_bytes() for path in folder.iterdir()},
             _FRAMES,

@@ -74,7 +74,7 @@ class Target:
         return self.stored()
 
     async def check_end(self, expected: dict[int, int], point: Failpoint) -> None:
-        """Check that the campaign is completed by what was reported, and what was told of it."""
+        """Check that the campaign is completed by what was reported, and what was logged of it."""
         async with StatusClient(self.service.address) as client:
             campaign = await client.get_campaign(campaign_id=self.campaign_id)
             assert campaign.state == pb.Campaign.COMPLETED, "L1"
@@ -83,14 +83,14 @@ class Target:
         assert not self.service.events("campaign_repaired"), "L1"
         assert self.stored() == expected
         assert fired(self.service.folder) == [str(point)], "it happened once"
-        told = {line["event"] for line in self.service.events() if line["level"] != "info"}
+        logged = {line["event"] for line in self.service.events() if line["level"] != "info"}
         if point.fault is not Fault.ERROR:
-            assert not told
+            assert not logged
         elif point.step != "acknowledge":
-            assert told <= {"store_failed", "store_write_failed"}
+            assert logged <= {"store_failed", "store_write_failed"}
             assert len(self.service.events("store_failed")) == 1, "S15"
         else:
-            assert told == {"call_failed"}, "S15"
+            assert logged == {"call_failed"}, "S15"
 
 
 #: Makes a target: the name is that of its campaign.
@@ -232,8 +232,8 @@ async def test_s4_another_instance_takes_over_from_one_that_hangs(aim: Aim) -> N
                 assert not again.acknowledged
                 await asyncio.to_thread(target.service.kill)
             await taking_over
-            told = await client.get_campaign(campaign_id=target.campaign_id)
-            assert told.state == pb.Campaign.COMPLETED, step
+            ended = await client.get_campaign(campaign_id=target.campaign_id)
+            assert ended.state == pb.Campaign.COMPLETED, step
             assert target.stored() == campaign.outcomes
         await asyncio.to_thread(target.service.kill)
         await reporting

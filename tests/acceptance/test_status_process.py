@@ -67,7 +67,7 @@ def refused(service: Service, **environment: str) -> str:
     return line
 
 
-def test_a_second_process_on_the_same_port_is_told_who_holds_it(
+def test_a_second_process_on_the_same_port_is_refused_and_names_the_holder(
     status: Service, tmp_path: Path
 ) -> None:
     """The message names the address and the process; the first one goes on."""
@@ -81,7 +81,9 @@ def test_a_second_process_on_the_same_port_is_told_who_holds_it(
     assert status.is_running
 
 
-def test_a_second_process_on_the_same_database_is_told_who_holds_it(status: Service) -> None:
+def test_a_second_process_on_the_same_database_is_refused_and_names_the_holder(
+    status: Service,
+) -> None:
     """The message names the file and the process; after its end the file is free."""
     status.start()
     with Service(
@@ -122,7 +124,7 @@ def test_what_it_can_not_start_with_is_named_in_one_line(
 
 
 def test_a_port_held_by_somebody_else_is_refused(status: Service) -> None:
-    """A listener that is not ours is named as well, if the system tells."""
+    """A listener that is not ours is named as well, if the system says who it is."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         address = f"127.0.0.1:{holder.getsockname()[1]}"
         assert f"can't listen on {address}" in refused(status, CLOSEOUT_STATUS_LISTEN=address)
@@ -140,7 +142,7 @@ def test_a_log_that_is_no_terminal_is_json(status: Service) -> None:
 
 
 async def test_sigterm_drains_and_exits_with_0(status: Service) -> None:
-    """A stop acknowledges what was taken, tells streams to go elsewhere, and ends at once."""
+    """A stop acknowledges what was taken, ends streams with SHUTTING_DOWN, and ends at once."""
     status.start()
     async with StatusClient(status.address) as client:
         await client.create_campaign(campaign_id="a")
@@ -174,7 +176,7 @@ async def test_a_second_signal_ends_it_at_once(status: Service) -> None:
         assert await asyncio.to_thread(status.wait) == 3
 
 
-async def test_s7_s15_a_full_disk_loses_nothing_and_is_told(status: Service) -> None:
+async def test_s7_s15_a_full_disk_loses_nothing_and_is_reported(status: Service) -> None:
     """While nothing can be stored nothing is acknowledged, and health, calls and log say so."""
     status.start()
     async with open_channel(status.address) as channel:

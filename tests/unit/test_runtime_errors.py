@@ -89,7 +89,8 @@ def test_every_dynamic_part_of_a_message_is_metadata() -> None:
         status_errors.CampaignNotSendingError("c-1", state=State.DRAFT),
         status_errors.SequenceOutOfRangeError("c-1", sequence=17, total=9),
         status_errors.FrameOutOfOrderError(frame=17, expected=5),
-        status_errors.EtagMismatchError("c-1", current='"4"', given='"3"'),
+        status_errors.RevisionMismatchError("c-1", current=4, given=3),
+        status_errors.StoreWentBackError("c-1", announced=50, current=20),
         status_errors.CampaignNotFullyProcessedError(
             "c-1", total=9, counters=Counters(1, 2, 0, 0), missing=[(4, 4), (6, 9)]
         ),
