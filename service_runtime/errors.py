@@ -168,12 +168,11 @@ class StoreUnavailableError(ServiceError):
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "STORE_UNAVAILABLE"
+    retryable = True
 
 
 class StoreBusyError(StoreUnavailableError):
     """The database answers; somebody else holds a lock on what was to be changed."""
-
-    retryable = True
 
 
 class ShuttingDownError(ServiceError):
@@ -181,6 +180,7 @@ class ShuttingDownError(ServiceError):
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "SHUTTING_DOWN"
+    retryable = True
 
 
 class StartupError(Exception):

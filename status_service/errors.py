@@ -157,7 +157,7 @@ class SequenceOutOfRangeError(ServiceError):
     def __init__(self, campaign_id: str, *, sequence: int, total: int) -> None:
         super().__init__(
             f"sequence {sequence} is outside 1..{total} of campaign {campaign_id!r};"
-            " no result of this frame was stored",
+            " none of the results reported with it was stored",
             metadata={
                 "campaign_id": campaign_id,
                 "sequence": str(sequence),

@@ -207,6 +207,7 @@ class ResultStream:
         key = CampaignKey(self._caller.organisation, campaign_id)
         if receipt.state is not None:
             self._listen(key)
+            self._notifier.note(key, receipt.revision)
             self._learn(key, _Known(receipt.state, receipt.revision, receipt.processed))
         elif isinstance(receipt.error, CampaignNotFoundError):
             self._forget(key)

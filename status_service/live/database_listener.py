@@ -99,11 +99,11 @@ class _Listener:
         try:
             for start in range(0, len(keys), _CAMPAIGNS_A_READ):
                 part = keys[start : start + _CAMPAIGNS_A_READ]
-                published = {key: self._notifier.revision(key) for key in part}
+                known = {key: self._notifier.revision(key) for key in part}
                 rows = await self._store.read(partial(lookup.get_many, keys=part))
                 for change in map(change_of, rows):
-                    # What was published was committed before this read began.
-                    went_back = change.revision < published[change.key]
+                    # What was known was committed before this read began.
+                    went_back = change.revision < known[change.key]
                     self._notifier.publish([change._replace(store_went_back=went_back)])
         except StoreUnavailableError as error:
             log.warning("change_poll_failed", error=error.message)

@@ -21,7 +21,7 @@ class Notifier:
 
     def __init__(self) -> None:
         self._listeners: defaultdict[CampaignKey, set[Callable[[Change], None]]] = defaultdict(set)
-        self._revisions: dict[CampaignKey, int] = {}  # the last published, while listened to
+        self._revisions: dict[CampaignKey, int] = {}  # of campaigns that are listened to
 
     def publish(self, changes: Iterable[Change]) -> None:
         """Call the listeners of each changed campaign. Listeners must not block or raise."""
@@ -31,8 +31,13 @@ class Notifier:
                 for listener in tuple(self._listeners[change.key]):
                     listener(change)
 
+    def note(self, key: CampaignKey, revision: int) -> None:
+        """Remember a revision that a listener knows from elsewhere to be committed."""
+        if key in self._listeners:
+            self._revisions[key] = max(revision, self.revision(key))
+
     def revision(self, key: CampaignKey) -> int:
-        """Return the last revision that was published of a campaign; 0 if none was."""
+        """Return the last revision of a campaign that is known here; 0 if none is."""
         return self._revisions.get(key, 0)
 
     def is_watched(self, key: CampaignKey) -> bool:

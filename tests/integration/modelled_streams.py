@@ -10,7 +10,7 @@ import pytest
 from closeout.aio import StatusClient
 from closeout.errors import ClientError
 from closeout.status.v1 import status_pb2 as pb
-from integration.status_model import CampaignModel, RefusedError, Told
+from integration.status_model import CampaignModel, Counts, RefusedError
 from integration.status_support import Stream
 from status_service.domain import State
 
@@ -26,7 +26,7 @@ async def batch_reported(
     reported: Mapping[str, Sequence[tuple[int, int]]],
 ) -> None:
     """Report results of several campaigns in one call, and compare the receipts."""
-    expected: list[Told | str] = []
+    expected: list[Counts | str] = []
     for name, rows in reported.items():
         try:
             expected.append(models[name].report(rows))
@@ -49,7 +49,7 @@ async def batch_reported(
     for receipt, outcome in zip(response.receipts, expected, strict=True):
         model = models[receipt.campaign_id]
         counts = (receipt.new_results, receipt.raised_results, receipt.duplicate_results)
-        assert (receipt.rejection.reason or Told(*counts)) == outcome
+        assert (receipt.rejection.reason or Counts(*counts)) == outcome
         state = receipt.campaign_state
         assert (state.state, state.processed) == (STATES[model.state], len(model.stored))
 
@@ -72,7 +72,7 @@ class ModelledStreams:
         self, client: StatusClient, reported: Sequence[Reported], *, together: bool
     ) -> None:
         """Report a frame each, all at once or one after the other, and compare the answers."""
-        expected, before = Told(), self._told()
+        expected, before = Counts(), self._counts()
         for number, name, given in reported:
             if number not in self._streams:
                 self._streams[number] = Stream(client)
@@ -90,20 +90,20 @@ class ModelledStreams:
         for number, stream in self._streams.items():
             await stream.acked(len(self._sent[number]))
             assert stream.rejections == self._refused[number]
-        found, expected = self._told(), before.plus(expected)
+        found, expected = self._counts(), before.plus(expected)
         if together:
             assert found.in_any_order == expected.in_any_order
         else:
             assert found == expected
 
-    def _told(self) -> Told:
-        told = Told()
+    def _counts(self) -> Counts:
+        counts = Counts()
         for stream in self._streams.values():
-            told = told.plus(Told(*stream.counts))
-        return told
+            counts = counts.plus(Counts(*stream.counts))
+        return counts
 
     async def know(self) -> None:
-        """Wait until each stream was told the states of the campaigns it reports to."""
+        """Wait until each stream received the states of the campaigns it reports to."""
         for number, stream in self._streams.items():
             for name in dict.fromkeys(self._sent[number]):
                 await stream.announced(name, STATES[self._models[name].state])

@@ -21,16 +21,16 @@ class RefusedError(Exception):
         self.reason = reason
 
 
-class Told(NamedTuple):
-    """What a stream is told of results: how many were new, raised and duplicate."""
+class Counts(NamedTuple):
+    """What is answered about results: how many were new, raised and duplicate."""
 
     new: int = 0
     raised: int = 0
     duplicate: int = 0
 
-    def plus(self, other: Told) -> Told:
+    def plus(self, other: Counts) -> Counts:
         """Return the sum."""
-        return Told(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     @property
     def in_any_order(self) -> tuple[int, int]:
@@ -105,24 +105,24 @@ class CampaignModel:
             self._changed()
         return False
 
-    def report(self, rows: Iterable[tuple[int, int]]) -> Told:
+    def report(self, rows: Iterable[tuple[int, int]]) -> Counts:
         """Merge the results of a frame: the higher outcome stays."""
         rows = list(rows)
         if rows and self.total is None:
             raise RefusedError("CAMPAIGN_NOT_SEALED")
         if not all(1 <= sequence <= (self.total or 0) for sequence, _ in rows):
             raise RefusedError("SEQUENCE_OUT_OF_RANGE")
-        told: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for sequence, outcome in rows:
             before = self.stored.get(sequence, 0)
-            told["new" if not before else "raised" if outcome > before else "duplicate"] += 1
+            counts["new" if not before else "raised" if outcome > before else "duplicate"] += 1
             if outcome > before:
                 self.stored[sequence] = outcome
                 if self.state is State.COMPLETED:
                     self.raised_late.add(sequence)
-        if told["new"] + told["raised"]:
+        if counts["new"] + counts["raised"]:
             self._changed()
-        return Told(told["new"], told["raised"], told["duplicate"])
+        return Counts(counts["new"], counts["raised"], counts["duplicate"])
 
     def change(self, target: State, *, current: bool = True) -> bool:
         """Pause, resume or cancel; ``current`` as for :meth:`mark_complete`."""

@@ -159,18 +159,12 @@ async def test_s2_calls_in_any_order_and_number_end_in_the_same_rows(status: Sta
     ]
     calls = [call for call in calls for _ in range(chance.randint(1, 3))]
     chance.shuffle(calls)
-    async with reporting(status.client) as stream:
-        responses = await asyncio.gather(
-            *(status.client.batch_report_results(call) for call in calls),
-            *(stream.send(name, *results(range(1, 61), UNKNOWN)) for name in names),
-        )
+    async with reporting(status.client) as stream, asyncio.TaskGroup() as group:
+        calling = [group.create_task(status.client.batch_report_results(call)) for call in calls]
+        for name in names:
+            await stream.send(name, *results(range(1, 61), UNKNOWN))
         await stream.acked(len(names))
-    receipts = [
-        receipt
-        for response in responses
-        if isinstance(response, pb.BatchReportResultsResponse)
-        for receipt in response.receipts
-    ]
+    receipts = [receipt for call in calling for receipt in call.result().receipts]
     assert sum(map(sum, map(counts, receipts))) == 60 * len(calls)
     assert sum(receipt.new_results for receipt in receipts) + stream.counts[0] == 300
     for name in names:

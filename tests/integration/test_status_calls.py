@@ -423,8 +423,10 @@ async def test_the_generation_belongs_to_the_database(
             call = service.client.report_results()
             await call.write(pb.ReportResultsRequest(frame=1, campaign_id="a"))
             await call.done_writing()
-            told = {answer.store_generation async for answer in call}  # to the end of the stream
-            assert len(told) == 1
-            seen += told
+            generations = {
+                answer.store_generation async for answer in call
+            }  # to the end of the stream
+            assert len(generations) == 1
+            seen += generations
     assert seen[0]
     assert seen[0] == seen[1] != seen[2]

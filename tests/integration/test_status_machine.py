@@ -191,17 +191,17 @@ class StatusMachine(RuleBasedStateMachine):
 
     @rule(name=names)
     def subscribe(self, name: str) -> None:
-        """Subscribe a new stream by a frame without results: it is told how things are."""
+        """Subscribe a new stream by a frame without results: it receives how things are."""
 
-        async def told() -> None:
+        async def subscribed() -> None:
             async with reporting(self.client) as stream:
                 await stream.send(name)
                 await stream.until(lambda: stream.states)
             model = self.models[name]
-            first = next(told for answer in stream.responses for told in answer.campaign_states)
+            first = next(state for answer in stream.responses for state in answer.campaign_states)
             assert (first.state, first.processed) == (STATES[model.state], len(model.stored))
 
-        self.run(told())
+        self.run(subscribed())
 
     @precondition(lambda self: self.watched is None)
     @rule(name=names)
@@ -223,7 +223,7 @@ class StatusMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """Stop the service and start it: who watches is told, and who reports comes again."""
+        """Stop the service and start it: watches end with an error, and reporters come again."""
         self.run(self.streams.close())
         if self.watched is not None and self.models[self.watched[0]].state in TERMINAL:
             self.run(self._watched())
@@ -266,7 +266,7 @@ class StatusMachine(RuleBasedStateMachine):
 
     @rule(name=names)
     def reopen_by_hand(self, name: str) -> None:
-        """Set a completed campaign back by hand: repair completes it again, and tells nobody."""
+        """Set a completed campaign back by hand: repair completes it again, without an event."""
         model = self.models[name]
         if model.state is not State.COMPLETED:
             return
@@ -277,7 +277,7 @@ class StatusMachine(RuleBasedStateMachine):
         self.run(self.client.repair_campaigns(campaign_id=name))
 
     @invariant()
-    def everybody_is_told_what_is_so(self) -> None:
+    def everybody_knows_what_is_so(self) -> None:
         """The campaigns are what the model says, and the streams that report to them know."""
         self.run(self._agrees())
 
@@ -305,7 +305,7 @@ class StatusMachine(RuleBasedStateMachine):
         self.run(self._ended())
 
     async def _watched(self) -> None:
-        """Wait for the end of what is watched: it was told how the campaign ended."""
+        """Wait for the end of what is watched: it received how the campaign ended."""
         assert self.watched is not None
         name, watcher = self.watched
         self.watched = None

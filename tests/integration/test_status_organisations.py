@@ -24,6 +24,12 @@ _CALLS: list[tuple[str, Callable[[str], Any]]] = [
         "MarkComplete",
         lambda name: pb.MarkCompleteRequest(campaign_id=name, force=True, reason="x", revision=1),
     ),
+    (
+        "BatchReportResults",
+        lambda name: pb.BatchReportResultsRequest(
+            campaigns=[pb.CampaignResults(campaign_id=name, results=results([1]))]
+        ),
+    ),
     ("RepairCampaigns", lambda name: pb.RepairCampaignsRequest(campaign_id=name)),
     ("ExplainCampaign", lambda name: pb.ExplainCampaignRequest(campaign_id=name)),
     ("ListTransitions", lambda name: pb.ListTransitionsRequest(campaign_id=name)),
@@ -59,7 +65,7 @@ def dump(status: Status) -> list[Any]:
     return [tuple(row) for row in rows]
 
 
-def _told(error: grpc.aio.AioRpcError) -> tuple[Any, ...]:
+def _answer(error: grpc.aio.AioRpcError) -> tuple[Any, ...]:
     trailers = [
         (key, value if isinstance(value, bytes) else value.encode())
         for key, value in error.trailing_metadata() or ()
@@ -71,7 +77,7 @@ def _told(error: grpc.aio.AioRpcError) -> tuple[Any, ...]:
 @pytest.mark.parametrize(
     ("method", "request_of"), _CALLS, ids=[f"{row[0]}{n}" for n, row in enumerate(_CALLS)]
 )
-async def test_s13_no_call_tells_a_foreign_campaign_from_an_absent_one(
+async def test_s13_no_call_distinguishes_a_foreign_campaign_from_an_absent_one(
     foreign: Status, method: str, request_of: Callable[[str], Any]
 ) -> None:
     """Both are NOT_FOUND, byte for byte the same but for the id, and nothing changes."""
@@ -80,7 +86,7 @@ async def test_s13_no_call_tells_a_foreign_campaign_from_an_absent_one(
     for name in (_ABSENT, _FOREIGN):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await getattr(foreign.stub, method)(request_of(name))
-        code, details, trailers = _told(caught.value)
+        code, details, trailers = _answer(caught.value)
         answers.append(
             (
                 code,
@@ -128,6 +134,20 @@ async def test_s13_lists_and_repairs_have_ones_own_campaigns_only(foreign: Statu
     found = (await foreign.client.repair_campaigns()).diagnoses
     assert [diagnosis.campaign.campaign_id for diagnosis in found] == ["ours"]
     assert dump(foreign) == before
+
+
+async def test_s13_labels_find_ones_own_campaigns_only(status: Status) -> None:
+    """ListCampaigns by labels that both organisations use."""
+    for name in ("ours", _FOREIGN):
+        await status.client.create_campaign(campaign_id=name, labels={"list": "news"})
+    for table in ("campaigns", "campaign_labels"):
+        status.execute(
+            f"UPDATE {table} SET organisation = 'rival' WHERE campaign ="  # noqa: S608
+            " (SELECT campaign FROM campaigns WHERE campaign_id = ?)",
+            _FOREIGN,
+        )
+    listed = status.client.list_campaigns(labels={"list": "news"})
+    assert [row.campaign_id async for row in listed] == ["ours"]
 
 
 async def test_s13_two_organisations_may_use_one_id(foreign: Status) -> None:

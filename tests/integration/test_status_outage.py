@@ -184,7 +184,7 @@ async def test_s7_an_outage_while_frames_stream_loses_nothing(
 async def test_s7_a_frozen_server_goes_on_where_it_was(
     server: PostgresqlServer, database: PostgresqlDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While nothing answers nothing is acknowledged, calls end at their deadline, health tells."""
+    """While nothing answers nothing is acknowledged, and calls end; health says what is."""
     monkeypatch.setattr("service_runtime.database._LONG_WRITE", 1.0)
     async with (
         serving(database, **_SETTINGS) as status,

@@ -175,7 +175,7 @@ async def test_s14_the_pass_comes_again(database: Database) -> None:
 
 
 async def test_a_repair_reaches_streams_and_watchers(status: Status) -> None:
-    """A campaign completed by repair is told to those who listen to it."""
+    """A campaign completed by repair is announced to those who listen to it."""
     await status.stuck("a")
     async with reporting(status.client) as stream:
         await stream.send("a")
@@ -184,7 +184,7 @@ async def test_a_repair_reaches_streams_and_watchers(status: Status) -> None:
         await stream.announced("a", COMPLETED)
 
 
-async def test_the_audit_trail_tells_a_repair(status: Status) -> None:
+async def test_the_audit_trail_names_a_repair(status: Status) -> None:
     """A completion by repair has cause RECONCILE, its actor, and the diagnosis as reason."""
     await status.stuck("a")
     await status.client.repair_campaigns(campaign_id="a")

@@ -1,4 +1,4 @@
-"""Several status services on one PostgreSQL: what one does, the others see and tell."""
+"""Several status services on one PostgreSQL: what one does, the others see and announce."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def replicas(
 
 @pytest.fixture
 def notified_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be seen by looking again, only by being told."""
+    """Let changes be seen by notifications alone, never by a poll."""
     monkeypatch.setattr(database_listener, "_POLL", _NEVER)
     monkeypatch.setattr("status_service.live.watch._POLL", _NEVER)
 
@@ -112,14 +112,14 @@ async def _watched_to_its_end(replicas: Replicas) -> None:
 
 
 @pytest.mark.usefixtures("notified_only")
-async def test_changes_through_another_service_are_told_at_once(replicas: Replicas) -> None:
-    """The database tells of them: nobody looks again in this test."""
+async def test_changes_through_another_service_are_announced_at_once(replicas: Replicas) -> None:
+    """The database announces them: nothing is polled in this test."""
     await _watched_to_its_end(replicas)
 
 
 @pytest.mark.usefixtures("polled_only")
 async def test_a_lost_notification_costs_a_look_and_no_more(replicas: Replicas) -> None:
-    """What is watched is looked at by itself: nobody is told of anything in this test."""
+    """What is watched is polled: no notification comes in this test."""
     await _watched_to_its_end(replicas)
 
 
@@ -165,7 +165,7 @@ async def test_one_channel_spreads_its_calls_over_all_services(replicas: Replica
 
 
 async def test_of_services_that_create_one_campaign_at_once_one_does(replicas: Replicas) -> None:
-    """Whoever comes second is told what the first made, however close they are."""
+    """Whoever comes second receives what the first made, however close they are."""
     for number in range(30):
         name = f"c{number}"
         made = await asyncio.gather(

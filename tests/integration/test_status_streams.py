@@ -225,18 +225,18 @@ async def test_a_subscription_that_came_before_the_campaign_does_not_stand_in_th
         await stream.announced("a", PAUSED)
 
 
-async def test_each_state_is_told_once(status: Status) -> None:
+async def test_each_state_is_announced_once(status: Status) -> None:
     """The state of a campaign comes when it is new to the stream, not with every frame."""
     await status.start("a", 50)
     async with reporting(status.client) as stream:
         for number in range(1, 50):
             await stream.send("a", *results([number]))
         await stream.acked(49)
-    told = [state for response in stream.responses for state in response.campaign_states]
-    assert [state.state for state in told] == [SENDING]
+    received = [state for response in stream.responses for state in response.campaign_states]
+    assert [state.state for state in received] == [SENDING]
 
 
-async def test_a_subscription_is_told_how_much_has_a_result(status: Status) -> None:
+async def test_a_subscription_receives_how_much_has_a_result(status: Status) -> None:
     """So that a sender notices when results it had acknowledged are lost."""
     await status.start("a", 5)
     await status.report("a", *results([1, 2, 2, 4]))
@@ -245,8 +245,8 @@ async def test_a_subscription_is_told_how_much_has_a_result(status: Status) -> N
         await stream.announced("a", SENDING)
         await stream.send("a", *results([2, 3, 5]))
         await stream.announced("a", COMPLETED)
-    told = [state for response in stream.responses for state in response.campaign_states]
-    assert [state.processed for state in told] == [3, 5]
+    received = [state for response in stream.responses for state in response.campaign_states]
+    assert [state.processed for state in received] == [3, 5]
 
 
 async def test_a_client_that_reads_at_the_end_gets_all_its_answers(status: Status) -> None:
@@ -352,7 +352,7 @@ async def test_s15_a_killed_client_is_no_error_of_the_service(
     assert (await status.client.get_campaign(campaign_id="a")).state == COMPLETED
 
 
-async def test_open_streams_are_told_that_the_service_stops(database: Database) -> None:
+async def test_open_streams_end_when_the_service_stops(database: Database) -> None:
     """A stop ends all streams with UNAVAILABLE, SHUTTING_DOWN; what was acknowledged is stored."""
     async with AsyncExitStack() as clients:
         async with running(status_settings(database, grace_seconds=PATIENCE_SECONDS)) as service:

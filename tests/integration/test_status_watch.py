@@ -46,7 +46,7 @@ async def test_a_watch_of_what_has_ended_is_one_snapshot(status: Status, state: 
 async def test_l1_the_end_does_not_wait_for_the_pace_of_snapshots(
     status: Status, monkeypatch: pytest.MonkeyPatch, state: int
 ) -> None:
-    """The end is told at once, however long the time between two snapshots is."""
+    """The end is sent at once, however long the time between two snapshots is."""
     monkeypatch.setattr(watch_module, "_BETWEEN_SNAPSHOTS", 3600.0)
     await status.start("a", 2)
     async with (

@@ -57,7 +57,7 @@ RESULT_BUGS = (
                 "        receipt.set_result(ledger.FrameReceipt(new=frame.results.size))\n",
             ),
         ),
-        test=f"{_PROCESS}::test_s7_s15_a_full_disk_loses_nothing_and_is_told",
+        test=f"{_PROCESS}::test_s7_s15_a_full_disk_loses_nothing_and_is_reported",
     ),
     Mutant(
         name="swallowed-update-error",
@@ -71,7 +71,7 @@ RESULT_BUGS = (
                 "                return ledger.Recorded([ledger.FrameReceipt() for _ in frames])\n",
             ),
         ),
-        test=f"{_PROCESS}::test_s7_s15_a_full_disk_loses_nothing_and_is_told",
+        test=f"{_PROCESS}::test_s7_s15_a_full_disk_loses_nothing_and_is_reported",
     ),
     Mutant(
         name="synchronous-normal",

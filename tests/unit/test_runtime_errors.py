@@ -36,13 +36,13 @@ def test_each_error_has_a_reason_of_the_contract_and_a_code(kind: type[ServiceEr
 
 
 def test_each_reason_of_the_contract_has_an_error() -> None:
-    """Every reason of the contract is raised by some error."""
+    """No reason is promised that nothing ever raises."""
     promised = set(error_reason_pb2.ErrorReason.keys()) - {"ERROR_REASON_UNSPECIFIED"}
     assert {kind.reason for kind in _ALL} == promised
 
 
 def test_a_status_has_reason_fields_and_retry() -> None:
-    """ErrorInfo, BadRequest and RetryInfo carry the values of the error."""
+    """ErrorInfo, BadRequest and RetryInfo carry what the error was given."""
     error = InvalidRequestError(
         "no", metadata={"a": "1"}, fields={"x.y": "wrong"}, retry_after_seconds=1.25
     )
@@ -65,8 +65,8 @@ def test_a_status_has_reason_fields_and_retry() -> None:
     assert retry.retry_delay.ToMilliseconds() == 1_250
 
 
-def test_missing_details_are_absent() -> None:
-    """An error without fields and retry has only ErrorInfo."""
+def test_details_that_were_not_given_are_absent() -> None:
+    """Without fields and retry there is ErrorInfo alone."""
     assert len(ServiceError("no").to_status().details) == 1
     assert len(StoreUnavailableError("no", retry_after_seconds=0).to_status().details) == 2
 
@@ -79,7 +79,7 @@ def test_an_invalid_request_lists_all_its_fields() -> None:
 
 
 def test_every_dynamic_part_of_a_message_is_metadata() -> None:
-    """The metadata has every dynamic part of the text, by name."""
+    """What people read in the text, programs find by name."""
     examples: list[ServiceError] = [
         status_errors.CampaignNotFoundError("c-1"),
         status_errors.CampaignAlreadyExistsError("c-1"),
@@ -90,6 +90,7 @@ def test_every_dynamic_part_of_a_message_is_metadata() -> None:
         status_errors.SequenceOutOfRangeError("c-1", sequence=17, total=9),
         status_errors.FrameOutOfOrderError(frame=17, expected=5),
         status_errors.RevisionMismatchError("c-1", current=4, given=3),
+        status_errors.StoreWentBackError("c-1", announced=50, current=20),
         status_errors.CampaignNotFullyProcessedError(
             "c-1", total=9, counters=Counters(1, 2, 0, 0), missing=[(4, 4), (6, 9)]
         ),

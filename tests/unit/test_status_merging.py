@@ -36,7 +36,7 @@ def _merged(
 
 
 @given(frames=_frames, stored=st.dictionaries(_sequences, _outcomes))
-def test_s2_the_highest_outcome_stays_and_each_result_is_told_of_once(
+def test_s2_the_highest_outcome_stays_and_each_result_is_counted_once(
     frames: list[list[tuple[int, int]]], stored: dict[int, int]
 ) -> None:
     """Rows, deltas and receipts are those of taking one result after another."""
@@ -52,7 +52,7 @@ def test_s2_the_highest_outcome_stays_and_each_result_is_told_of_once(
             after[sequence] = max(outcome, before or 0)
         counts.append((new, raised, duplicate))
     merged, receipts = _merged(frames, stored)
-    assert [(told.new, told.raised, told.duplicate) for told in receipts] == counts
+    assert [(one.new, one.raised, one.duplicate) for one in receipts] == counts
     rows = [row for part in merged.changed for row in part.rows()]
     changed = {sequence: outcome for sequence, outcome, *_ in rows}
     assert len(changed) == len(rows)

@@ -192,11 +192,23 @@ def test_s16_each_listener_compares_for_itself() -> None:
     assert heard == [7, 3]
 
 
+async def test_s16_what_a_stream_learned_by_a_receipt_counts_as_committed() -> None:
+    """So the first read behind it finds out that the store went back, published or not."""
+    async with played() as stream:
+        await stream.send(2)
+        await stream.stored(1, receipt(50, State.SENDING))
+        assert stream.notifier.revision(_KEY) == 50
+        await stream.stored(2, receipt(49, State.SENDING))
+        assert stream.notifier.revision(_KEY) == 50
+    assert stream.notifier.revision(_KEY) == 0
+
+
 def test_b3_nothing_is_remembered_of_campaigns_that_nobody_listens_to() -> None:
     """Neither a listener nor a revision: memory does not grow with ended campaigns."""
     notifier = Notifier()
     with notifier.listening(_KEY, lambda _: None):
         notifier.publish([change(7, State.SENDING)])
     notifier.publish([change(8, State.SENDING)])
+    notifier.note(_KEY, 9)
     assert (notifier.keys(), notifier.revision(_KEY)) == ([], 0)
     assert not notifier._revisions
