@@ -43,7 +43,8 @@ class SenderSettings(Section):
     grace_seconds: float = Field(default=10, ge=0)
     #: After this long without reaching the provider, what is unsent fails, hours.
     unreachable_deadline_hours: float = Field(default=72, gt=0)
-    #: No try of a message begins later than this after its first, hours.
+    #: No try of a message begins later than this after its first, where its campaign has
+    #: no deadline, hours.
     retry_deadline_hours: float = Field(default=24, gt=0)
     #: A campaign whose results the status service lost is reported again for so long
     #: after its end, days.
@@ -81,7 +82,7 @@ class Settings(pydantic.BaseModel):
     log: LogSettings = LogSettings()
 
     def of_channel(self, channel: type[Configured]) -> Section:
-        """Return the settings of a channel; its defaults where none are given."""
+        """Return the settings of a channel; its defaults where none are set."""
         settings = getattr(self, channel.name, None)
         return settings if isinstance(settings, Section) else channel.settings_model()
 

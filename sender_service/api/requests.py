@@ -14,7 +14,7 @@ from service_runtime.errors import InvalidRequestError
 from service_runtime.validation import CHANNEL, DISPLAY_NAME, Validation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterable
     from datetime import datetime
 
     from google.protobuf import duration_pb2, struct_pb2
@@ -91,7 +91,7 @@ def create(request: pb.CreateCampaignRequest) -> CampaignDraft:
 
 
 def preview_recipient(request: pb.CreateCampaignRequest) -> RecipientInput:
-    """Return the recipient of a preview; one without an address and fields if none is given.
+    """Return the recipient of a preview; without one in the request, an empty recipient.
 
     Raises:
         InvalidRequestError: the recipient breaks a limit.
@@ -105,7 +105,7 @@ def preview_recipient(request: pb.CreateCampaignRequest) -> RecipientInput:
 
 async def upload(
     messages: AsyncIterable[pb.UploadRecipientsRequest],
-) -> AsyncIterator[RecipientBatch]:
+) -> AsyncGenerator[RecipientBatch, None]:
     """Yield the batches of UploadRecipients, each checked when it comes.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -44,8 +45,9 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
         request_iterator: AsyncIterator[sender_pb2.UploadRecipientsRequest],
         context: _Context,
     ) -> sender_pb2.UploadRecipientsResponse:
-        batches = requests.upload(request_iterator)
-        result = await self._service.upload(caller_of(context).organisation, batches)
+        organisation = caller_of(context).organisation
+        async with aclosing(requests.upload(request_iterator)) as batches:
+            result = await self._service.upload(organisation, batches)
         return responses.upload_response(result)
 
     async def StartCampaign(  # noqa: D102, N802

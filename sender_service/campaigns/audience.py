@@ -51,7 +51,7 @@ def check_rows(channel: Channel, inputs: Iterable[RecipientInput]) -> list[Check
 def check_row(channel: Channel, recipient: RecipientInput) -> CheckedRow:
     """Check a recipient; the row of one that can't be used says why.
 
-    Its address is in the channel's form, or as it was given where it can't be used.
+    Its address is in the channel's form, or as the caller wrote it where it can't be used.
     """
     reason = broken_limit(recipient)
     fields = "" if reason else _fields_as_json(recipient.fields)

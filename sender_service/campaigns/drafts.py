@@ -66,7 +66,7 @@ def new_campaign(draft: CampaignDraft, organisation: str, channel: Channel) -> N
     return NewCampaign(
         organisation=organisation,
         campaign_id=draft.campaign_id,
-        # With an id of the caller's own, that alone identifies a repeated call.
+        # With an id that the caller chose, that alone identifies a repeated call.
         request_id="" if draft.campaign_id else draft.request_id,
         display_name=draft.display_name,
         channel=draft.channel,

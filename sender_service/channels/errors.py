@@ -34,8 +34,8 @@ class InvalidContentError(ChannelError):
             kind: the kind of the content.
             takes: the kinds that the channel takes, for people.
         """
-        given = "there is none" if kind == "none" else f"not {kind}"
-        return cls("body", f"channel {channel} takes {takes}; {given}")
+        found = "there is none" if kind == "none" else f"not {kind}"
+        return cls("body", f"channel {channel} takes {takes}; {found}")
 
 
 class TemplateError(ChannelError):

@@ -1,4 +1,4 @@
-"""The sender's own record of a campaign: content, options, phase, what holds it up."""
+"""The campaigns as the sender stores them: content, options, phase, what holds them up."""
 
 from __future__ import annotations
 

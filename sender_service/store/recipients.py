@@ -1,7 +1,7 @@
 """The audience as it is stored: recipients counted and numbered without a gap, and read.
 
-A batch is taken whole or not at all. Rows are numbered within an upload, so an
-upload that broke off is repeated from the start and goes on where it was.
+A batch is stored whole or not at all. Rows are numbered within an upload, so an
+upload that broke off is repeated from its start and continues where it stopped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REJECTED_ADDRESS = 320
 class CheckedRow(NamedTuple):
     """A recipient, checked; ``reason`` says why it can't be used, or is empty.
 
-    ``address`` is in the channel's form, or as given where it can't be used;
+    ``address`` is in the channel's form, or as the caller wrote it where it can't be used;
     ``fields`` is JSON.
     """
 
@@ -66,7 +66,7 @@ class UploadResult:
 
 
 class Addressee(NamedTuple):
-    """Who a message goes to; ``recipient_key`` is the caller's own id, or empty."""
+    """Who a message goes to; ``recipient_key`` is the caller's id, or empty."""
 
     sequence: int
     address: str
@@ -208,20 +208,20 @@ def _store(
 def read_recipients(
     connection: sa.Connection, organisation: str, campaign_id: str, sequences: Collection[int]
 ) -> list[Addressee]:
-    """Return who the messages go to, in order of sequence; those that don't exist are left out.
+    """Return the recipients of messages in order of sequence; unknown sequences are omitted.
 
     Raises:
         CampaignNotFoundError: there is none.
     """
-    # The outer join tells a campaign without these sequences (one row of nulls)
-    # from one that is not there (no row).
-    asked_for = sa.and_(
+    # The outer join has one row of nulls for a campaign without these sequences, and no
+    # row where there is no campaign.
+    requested = sa.and_(
         recipients.c.campaign == campaigns_table.c.campaign,
         recipients.c.sequence.in_(sorted(set(sequences))),
     )
     rows = connection.execute(
         sa.select(recipients.c.sequence, recipients.c.address, recipients.c.recipient_key)
-        .select_from(campaigns_table.outerjoin(recipients, asked_for))
+        .select_from(campaigns_table.outerjoin(recipients, requested))
         .where(
             campaigns_table.c.organisation == organisation,
             campaigns_table.c.campaign_id == campaign_id,

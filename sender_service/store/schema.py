@@ -94,7 +94,7 @@ campaigns = sa.Table(
     ),
 )
 
-#: How far each upload came: what makes it resumable.
+#: The progress of each upload, which makes it resumable.
 uploads = sa.Table(
     "uploads",
     metadata,
@@ -126,9 +126,9 @@ recipients = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: Ranges of sequences, each worked on by one claim at a time. Done is
-#: ``journaled = last_sequence - first_sequence + 1``; unreported is
-#: ``journaled - reported``; held is ``lease_expire_time IS NOT NULL``.
+#: Ranges of sequences, each worked on by one claim at a time. A shard is finished when
+#: ``journaled = last_sequence - first_sequence + 1``; ``journaled - reported`` outcomes
+#: are unreported; a shard is leased while ``lease_expire_time`` is not null.
 shards = sa.Table(
     "shards",
     metadata,
@@ -143,11 +143,11 @@ shards = sa.Table(
     sa.Column("first_sequence", sa.BigInteger, nullable=False),
     sa.Column("last_sequence", sa.BigInteger, nullable=False),
     _text("owner"),
-    _number("epoch"),
+    _number("epoch"),  # the fencing token of the owner
     sa.Column("lease_expire_time", UtcTime),
     # Counts the commits of the owner, so that one whose answer was lost is known.
     _number("revision"),
-    # No message above this was ever handed to a provider.
+    # The high-water mark, written ahead: no message above it was handed to a provider.
     sa.Column("intent_through", sa.BigInteger, nullable=False),
     _number("journaled"),
     _number("reported"),
@@ -160,8 +160,8 @@ shards = sa.Table(
     ),
 )
 
-#: The journal: one row for each message that has an outcome. ``entry`` numbers
-#: the rows of a shard 1..journaled in the order they were written.
+#: The outbox: one row for each message that has an outcome. ``entry`` numbers the rows
+#: of a shard 1..journaled in the order they were written.
 outcomes = sa.Table(
     "outcomes",
     metadata,
@@ -180,8 +180,8 @@ outcomes = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: Messages below the intent that wait for a try. They are known not to be in the
-#: provider's hands, unless ``attempting``: then they are in doubt.
+#: Messages up to the high-water mark that wait for a try. The provider does not have
+#: them, unless ``attempting``: then they are in doubt.
 deferrals = sa.Table(
     "deferrals",
     metadata,
@@ -200,7 +200,7 @@ deferrals = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: What the sender remembers about its surroundings, by name.
+#: What the sender knows of other services, by name.
 meta = sa.Table(
     "meta",
     metadata,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,10 @@ from closeout.status.v1.status_pb2 import Campaign
 from closeout.status.v1.status_pb2 import Problem as ProblemMessage
 from integration import sender_support as support
 from integration.sender_pair import Pair, pair
-from sender_service.domain import Phase, Problem, ProblemKind
+from sender_service.domain import Guarantee, Phase, Policy, Problem, ProblemKind, RetryPolicy
 from sender_service.errors import CampaignNotFoundError
 from sender_service.store import campaigns, progress, schema
+from sender_service.store.policies import policy_of
 from service_runtime.errors import InvalidRequestError
 from service_runtime.pages import PageRequest
 
@@ -111,6 +113,34 @@ async def test_a_campaign_without_shards_has_totals(store: Store) -> None:
     assert (found.finished, found.in_doubt, found.unreported) == (0, 0, 0)
     with pytest.raises(CampaignNotFoundError):
         await totals(store, "rival")
+
+
+async def test_labels_are_kept_for_another_registration(store: Store) -> None:
+    """A status service that lost the campaign gets its labels again from here."""
+    new = support.new_campaign(labels={"list": "news"})
+    await store.write(partial(campaigns.insert, new=new))
+    row = await store.read(
+        partial(campaigns.get, organisation=support.ORGANISATION, campaign_id="c1")
+    )
+    assert json.loads(row.labels) == {"list": "news"}
+
+
+async def test_a_campaigns_own_policy_comes_out_of_its_row(store: Store) -> None:
+    """The deadline is the campaign's, or the sender's setting."""
+    options = {"max_attempts": 0, "initial_backoff_ms": 250, "max_backoff_ms": 500}
+    for campaign_id, deadline, expected in (("c1", 1500, 1.5), ("c2", None, 60.0)):
+        changes = options | {"retry_deadline_ms": deadline}
+        new = support.new_campaign(campaign_id, **changes)
+        await store.write(partial(campaigns.insert, new=new))
+        row = await store.read(
+            partial(campaigns.get, organisation=support.ORGANISATION, campaign_id=campaign_id)
+        )
+        assert policy_of(row, deadline_seconds=60.0) == Policy(
+            Guarantee.AT_MOST_ONCE,
+            RetryPolicy(
+                expected, initial_backoff_seconds=0.25, max_backoff_seconds=0.5, max_attempts=0
+            ),
+        )
 
 
 async def test_problems_come_back_as_they_were_stored(store: Store) -> None:

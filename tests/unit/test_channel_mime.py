@@ -243,9 +243,9 @@ def test_extra_header_values_have_no_line_breaks(value: str) -> None:
         build(headers={"X-Note": f"a{value}"})
 
 
-def test_extra_header_given_twice_is_refused() -> None:
+def test_a_repeated_extra_header_is_refused() -> None:
     """Names differ by more than case."""
-    with pytest.raises(InvalidContentError, match="given twice"):
+    with pytest.raises(InvalidContentError, match="there twice"):
         build(headers={"X-Note": "a", "x-note": "b"})
 
 

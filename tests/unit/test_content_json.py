@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -92,3 +95,18 @@ def test_preview_shows_the_document_and_where_it_goes() -> None:
     assert document.preview(message(name="Ann")) == 'To: ann@shop.example\n\n{"n": "Ann"}'
     with pytest.raises(TemplateError):
         JsonDocument(JsonContent(json="{{ name }}")).preview(message(name="Ann"))
+
+
+def test_the_document_of_the_manual_is_one() -> None:
+    """What docs/webhook.md shows renders to JSON, with all fields and with none."""
+    manual = Path(__file__).parents[2] / "docs" / "webhook.md"
+    (example,) = re.findall(r"```toml\n(.*?)```", manual.read_text(encoding="utf-8"), re.DOTALL)
+    source = tomllib.loads(example)["content"]["json"]
+    assert json.loads(rendered(source)) == {
+        "to": "ann@shop.example",
+        "notification": {"title": "News", "plan": None},
+        "tags": None,
+    }
+    document = json.loads(rendered(source, title='A "B"', plan="Pro", tags=["a"]))
+    assert document["notification"] == {"title": 'A "B"', "plan": "Pro"}
+    assert document["tags"] == ["a"]

@@ -25,8 +25,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - called so by typer
-    if wanted:
+def _version(requested: bool) -> None:  # noqa: FBT001 - called so by typer
+    if requested:
         typer.echo(f"closeout {importlib.metadata.version('closeout-server')}")
         raise typer.Exit
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass
 class Defaults:
-    """What was given before the command's name, for all commands."""
+    """Options before the command's name, for all commands."""
 
     status_address: str = ""
     sender_address: str = ""

@@ -1,4 +1,4 @@
-"""Who the messages of a campaign go to: the sender is asked, for addresses stay with it."""
+"""The recipients of messages, from the sender: addresses stay with it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from closeout.aio import SenderClient
     from closeout.sender.v1.sender_pb2 import RecipientEntry
 
-#: Messages asked for at once: as many as an answer takes, however long their addresses.
+#: Messages of one call: the service takes no more.
 BATCH = 400
 
 
 class RecipientLookup:
-    """Asks the sender who messages go to, until it can't tell.
+    """Looks up recipients at the sender until it fails to answer.
 
     Many campaigns are of other senders, and results are worth reading without their
-    recipients: that the sender can't tell is said once, on standard error, and is no
-    failure.
+    recipients: a sender without an answer is reported once, on standard error, and is
+    no failure.
 
     Args:
         sender: the client.
-        address: where the sender is, for what is said.
+        address: where the sender is, for messages.
         campaign_id: the campaign.
     """
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-#: Columns that may hold the address, and the caller's own id of a recipient.
+#: Columns that may hold the address, and the caller's id of a recipient.
 ADDRESS_COLUMNS = ("address", "email")
 KEY_COLUMNS = ("recipient_key", "id")
 #: What a batch weighs at most, bytes; a message of the stream takes 4 MiB.

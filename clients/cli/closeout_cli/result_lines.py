@@ -1,7 +1,7 @@
 """The lines of ``closeout results``: results, messages without one, or their ranges.
 
-A line is what the status service tells, and beside it who the message goes to. It
-comes as plain text, as CSV or as JSON.
+A line has what the status service knows of a message, and its recipient. It is plain
+text, CSV or JSON.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Line:
     """One line.
 
     Attributes:
-        told: a result, one that has a sequence only where there is none, or a range.
+        item: a result, one that has a sequence only where there is none, or a range.
         recipient: who the message goes to; None: not asked, or not known.
     """
 
-    told: pb.Result | pb.SequenceRange
+    item: pb.Result | pb.SequenceRange
     recipient: RecipientEntry | None = None
 
 
@@ -85,11 +85,11 @@ def writer(
 
 
 def _json(line: Line, form: Form) -> str:
-    told = screen.as_dict(line.told)
+    item = screen.as_dict(line.item)
     values = {
-        column: _of_recipient(line, column) if column in _RECIPIENT else told[column]
+        column: _of_recipient(line, column) if column in _RECIPIENT else item[column]
         for column in form.columns
-        if column in _RECIPIENT or column in told
+        if column in _RECIPIENT or column in item
     }
     return json.dumps(values, ensure_ascii=False)
 
@@ -101,10 +101,10 @@ def _of_recipient(line: Line, column: str) -> str | None:
 def _cell(line: Line, column: str) -> str:
     if column in _RECIPIENT:
         return safe_cell(_of_recipient(line, column) or "")
-    told = line.told
-    if column == "finish_time" and isinstance(told, pb.Result):
-        return told.finish_time.ToJsonString() if told.HasField("finish_time") else ""
-    value: Any = getattr(told, column)
+    item = line.item
+    if column == "finish_time" and isinstance(item, pb.Result):
+        return item.finish_time.ToJsonString() if item.HasField("finish_time") else ""
+    value: Any = getattr(item, column)
     if column == "outcome":
         return enum_name(pb.Result.Outcome, value)
     return safe_cell(value) if isinstance(value, str) else str(value)
@@ -119,7 +119,7 @@ def _plain(lines: Sequence[Line], form: Form) -> list[str]:
     recipients = [_recipient_text(line) if form.recipients else "" for line in lines]
     width = min(max(map(len, recipients), default=0), _RECIPIENT_WIDTH)
     return [
-        screen.printable(_text(line.told, f"{recipient:<{width}}  " if form.recipients else ""))
+        screen.printable(_text(line.item, f"{recipient:<{width}}  " if form.recipients else ""))
         for line, recipient in zip(lines, recipients, strict=True)
     ]
 
@@ -131,16 +131,16 @@ def _recipient_text(line: Line) -> str:
     return f"{line.recipient.address}{key}"
 
 
-def _text(told: pb.Result | pb.SequenceRange, recipient: str) -> str:
-    if isinstance(told, pb.SequenceRange):
-        return range_text(told)
-    if not told.outcome:
-        return f"{told.sequence:>9}  {recipient}".rstrip()
-    time = clock(told.finish_time) if told.HasField("finish_time") else "-"
+def _text(item: pb.Result | pb.SequenceRange, recipient: str) -> str:
+    if isinstance(item, pb.SequenceRange):
+        return range_text(item)
+    if not item.outcome:
+        return f"{item.sequence:>9}  {recipient}".rstrip()
+    time = clock(item.finish_time) if item.HasField("finish_time") else "-"
     return (
-        f"{told.sequence:>9}  {enum_name(pb.Result.Outcome, told.outcome):<7}"
-        f"  attempt={told.attempt}  {told.code or '-':<5}  {time}"
-        f"  {recipient}{' '.join(told.detail.split())}"
+        f"{item.sequence:>9}  {enum_name(pb.Result.Outcome, item.outcome):<7}"
+        f"  attempt={item.attempt}  {item.code or '-':<5}  {time}"
+        f"  {recipient}{' '.join(item.detail.split())}"
     ).rstrip()
 
 

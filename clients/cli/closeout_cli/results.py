@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PAGE = 5000
-_PAGE_OF_RANGES = 1000
+_PAGE = 1000
 
 
 class Outcome(enum.StrEnum):
@@ -101,7 +100,7 @@ def results(
     return OK
 
 
-async def _list(  # noqa: PLR0917 - what the command was given, in its order
+async def _list(  # noqa: PLR0917 - the options of the command, in their order
     status_address: str,
     sender_address: str,
     campaign_id: str,
@@ -113,13 +112,15 @@ async def _list(  # noqa: PLR0917 - what the command was given, in its order
     written = 0
     async with status_client(status_address) as status, SenderClient(sender_address) as sender:
         lookup = RecipientLookup(sender, sender_address, campaign_id)
-        async for told in _batches(_told(status, campaign_id, outcomes, form)):
-            write(await _lines(told, lookup) if form.recipients else [Line(one) for one in told])
-            written += len(told)
+        async for items in _batches(_items(status, campaign_id, outcomes, form)):
+            write(
+                await _lines(items, lookup) if form.recipients else [Line(item) for item in items]
+            )
+            written += len(items)
     return written
 
 
-async def _told(
+async def _items(
     status: StatusClient,
     campaign_id: str,
     outcomes: list[pb.Result.Outcome.ValueType],
@@ -131,9 +132,7 @@ async def _told(
         ):
             yield result
         return
-    async for found in status.list_missing_ranges(
-        campaign_id=campaign_id, page_size=_PAGE_OF_RANGES
-    ):
+    async for found in status.list_missing_ranges(campaign_id=campaign_id, page_size=_PAGE):
         if not form.recipients:
             yield found
             continue
@@ -152,8 +151,8 @@ async def _batches(items: AsyncIterator[T]) -> AsyncIterator[list[T]]:
         yield batch
 
 
-async def _lines(told: list[pb.Result | pb.SequenceRange], lookup: RecipientLookup) -> list[Line]:
-    messages = [one for one in told if isinstance(one, pb.Result)]
+async def _lines(items: list[pb.Result | pb.SequenceRange], lookup: RecipientLookup) -> list[Line]:
+    messages = [item for item in items if isinstance(item, pb.Result)]
     found = await lookup.find([message.sequence for message in messages])
     return [Line(message, found.get(message.sequence)) for message in messages]
 

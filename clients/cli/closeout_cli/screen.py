@@ -48,7 +48,7 @@ def console() -> Console:
 
 
 def on_terminal() -> bool:
-    """Tell whether a person looks at standard output, and it can move the cursor."""
+    """Return whether a person looks at standard output, and it can move the cursor."""
     return console().is_terminal and not console().is_dumb_terminal
 
 

@@ -26,7 +26,7 @@ _MAX_LINE_BYTES = 1024 * 1024
 
 
 class ServiceProcess:
-    """One service in a process of its own.
+    """One service in a child process.
 
     Args:
         name: for messages, as in ``status service``.
@@ -110,7 +110,7 @@ class ServiceProcess:
         return code
 
     def death(self) -> CommandError:
-        """Return the error that tells how it ended by itself."""
+        """Return the error that says how the process ended."""
         code = self._process.returncode if self._process else None
         how = f"exit code {code}"
         if code is not None and code < 0:
@@ -143,7 +143,7 @@ class ServiceProcess:
         while line := await _next_line(lines):
             text = line.decode(errors="replace").rstrip()
             self.last_line = text or self.last_line
-            # Where nobody reads our log any more, the service goes on all the same.
+            # A log that nobody reads any more must not stop the service.
             with contextlib.suppress(BrokenPipeError):
                 self._log(text)
 

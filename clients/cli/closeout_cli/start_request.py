@@ -30,7 +30,7 @@ class StartRequest(NamedTuple):
         """Return what the options ``--start-time`` and ``--now`` ask for.
 
         Raises:
-            typer.BadParameter: both are given, or the time is none.
+            typer.BadParameter: both are set, or the time is malformed.
         """
         if now and start_time:
             raise typer.BadParameter("--now and --start-time exclude each other")

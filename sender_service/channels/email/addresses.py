@@ -42,7 +42,7 @@ def check_printable(address: str) -> str:
 def check_email(address: str) -> str:
     """Return an e-mail address in the form it is sent to and deduplicated by.
 
-    The domain is in lower case and, where internationalised, in Unicode, however it
+    The domain is in lower case and, where internationalised, in Unicode, whichever way it
     was written. The local part stays as written, since only its server knows whether
     case matters there: ``Ann@Shop.example`` and ``ann@shop.example`` are two addresses,
     ``ann@SHOP.example`` and ``ann@shop.example`` one. DNS is not asked.
@@ -82,7 +82,7 @@ def wire_address(address: str) -> WireAddress:
     """Return the address as SMTP takes it.
 
     Raises:
-        InvalidAddressError: it can't be sent to, or it can't be told from a command.
+        InvalidAddressError: it can't be sent to, or it could be read as a command.
     """
     wire = address
     if not address.isascii():
@@ -128,7 +128,7 @@ def _validated(address: str) -> email_validator.ValidatedEmail:
         validated = email_validator.validate_email(
             address,
             check_deliverability=False,
-            # Mail within a company's own network goes to names the world does not know.
+            # Mail within a company's network goes to names the world does not know.
             globally_deliverable=False,
             test_environment=True,
         )

@@ -138,7 +138,7 @@ def extra_fields(headers: Mapping[str, str]) -> bytes:
     """Return the fields a campaign adds.
 
     Raises:
-        InvalidContentError: a name is wrong, given twice or not free to give, or a value
+        InvalidContentError: a name is wrong, repeated or reserved, or a value
             has a line break or another control character.
     """
     fields = b""
@@ -148,9 +148,9 @@ def extra_fields(headers: Mapping[str, str]) -> bytes:
         if not _NAME.fullmatch(name):
             raise InvalidContentError(where, "a header's name is printable ASCII without a colon")
         if _RESERVED.fullmatch(name.lower()):
-            raise InvalidContentError(where, "this header is not free to give")
+            raise InvalidContentError(where, "this header is written by the service")
         if name.lower() in seen:
-            raise InvalidContentError(where, "the header is given twice")
+            raise InvalidContentError(where, "the header is there twice")
         seen.add(name.lower())
         if any(c != " " and _BREAKS.match(c) for c in value):
             raise InvalidContentError(where, "the value has a line break or control character")

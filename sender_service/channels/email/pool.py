@@ -97,7 +97,7 @@ class SmtpPool:
             self._idle.append(connection)
 
     def close(self) -> None:
-        """Close all connections, those in use when they are given back."""
+        """Close all connections; one in use is closed when its message has ended."""
         self._closed = True
         while self._idle:
             self._idle.pop().quit()

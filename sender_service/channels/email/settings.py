@@ -57,7 +57,7 @@ class SmtpSettings(Section):
     messages_per_connection: int = pydantic.Field(default=500, ge=1)
     #: A connection unused for longer is not used again: it may be dead without a sign.
     max_idle_seconds: float = pydantic.Field(default=30.0, gt=0)
-    #: The name given in EHLO; empty: that of this machine, if it is a full one.
+    #: The name sent in EHLO; empty: that of this machine, if it is a full one.
     local_hostname: str = pydantic.Field(default="", pattern=r"^[!-~]*$")
 
     @property
@@ -81,7 +81,7 @@ class SmtpSettings(Section):
 
     @property
     def effective_local_hostname(self) -> str:
-        """The name given in EHLO. Found without asking DNS, which may not answer."""
+        """The name sent in EHLO. Found without DNS, which may not answer."""
         name = self.local_hostname or socket.gethostname()
         return name if self.local_hostname or "." in name else "[127.0.0.1]"
 

@@ -121,7 +121,7 @@ class SmtpChannel:
         reply = await self._attempt(envelope, progress, fresh=False)
         if reply is None:
             # Nothing of the message went out, and a lasting connection may just have
-            # come to its end: a new one tells.
+            # come to its end: a new one shows whether.
             progress.stage = Stage.BEFORE
             reply = await self._attempt(envelope, progress, fresh=True)
         return reply or progress.broken("connection_lost", "the server hung up")

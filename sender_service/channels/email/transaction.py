@@ -130,7 +130,7 @@ async def _reset(connection: SmtpConnection) -> None:
 
 
 async def _hand_over(connection: SmtpConnection, data: bytes, progress: Progress) -> Reply:
-    # Not through the client's data(): it does not tell whether the data had begun.
+    # Not through the client's data(): it hides whether the data had begun.
     protocol = connection.client.protocol
     if protocol is None:
         raise aiosmtplib.SMTPServerDisconnected("Connection lost")

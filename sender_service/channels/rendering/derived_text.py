@@ -1,4 +1,4 @@
-"""The plain text of a campaign that was given as HTML only."""
+"""The plain text of a campaign that has only HTML."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ _HIDDEN = frozenset({"head", "script", "style", "title", "template", "noscript"}
 _PARAGRAPHS = frozenset(
     {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "pre", "hr"}
 )
-#: They begin on a line of their own.
+#: They begin on a new line.
 _LINES = frozenset(
     {"div", "tr", "li", "section", "article", "header", "footer", "main", "address", "dt", "dd"}
 )

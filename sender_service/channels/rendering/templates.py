@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 #: Most a template may produce, bytes.
 OUTPUT_LIMIT_BYTES = 1024 * 1024
-#: Most a template may keep in variables of its own, bytes.
+#: Most a template may keep in variables, bytes.
 VARIABLES_LIMIT_BYTES = 1024 * 1024
 #: Most turns of a loop, inner loops multiplied.
 LOOP_LIMIT = 10_000
 
-#: They load other templates, and there are none.
+#: They load other templates, which no campaign has.
 _LOADING_TAGS = ("include", "render")
-#: What a filter raises for a value it can't take, besides Liquid's own errors.
+#: What a filter raises for a value it can't take, besides the errors of Liquid.
 _FILTER_FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -66,7 +66,7 @@ def _json(value: object) -> str:
 
 
 def _as_json(value: object) -> object:
-    """Return what stands for a value of Liquid's own kinds in JSON.
+    """Return what stands in JSON for a value that only Liquid has.
 
     Raises:
         TypeError: nothing does.
@@ -81,7 +81,7 @@ def _as_json(value: object) -> object:
 
 
 def variables_of(message: Message) -> dict[str, Any]:
-    """Return what templates may use for a message: its fields, and its own data before them."""
+    """Return what templates may use for a message: its fields, hidden by the message's data."""
     return {
         **message.fields,
         "address": message.address,

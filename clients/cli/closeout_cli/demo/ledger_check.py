@@ -20,7 +20,7 @@ def differences(results: Iterable[pb.Result], accepted: Sequence[Accepted]) -> l
     """Return in words what does not agree; empty if all does.
 
     Every SENT result must be one message of the ledger and the other way round, by
-    the provider's own number of the message; and no recipient may be there twice.
+    the provider's number of the message; and no recipient may be in it twice.
 
     Args:
         results: all results of the campaign.

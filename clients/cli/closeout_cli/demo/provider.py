@@ -97,7 +97,7 @@ class Behaviour(Protocol):
 class DemoBehaviour:
     """Refuses 3 % of the recipients for good and 5 % at the first try.
 
-    Which ones depends on the address alone, so that every run is alike.
+    Which ones depends on the address alone, so that every run is the same.
     """
 
     _REFUSED_PERCENT = 3

@@ -51,13 +51,13 @@ class Stage:
         return self.folder / "status.db"
 
     async def command(self, *words: str) -> int:
-        """Show a ``closeout`` command, run it in a process of its own, return its exit code."""
+        """Show a ``closeout`` command, run it in a child process, return its exit code."""
         screen.line("")
         screen.line(f"$ closeout {' '.join(words)}")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "closeout_cli", *words),
             env=self.environment,
-            # What a refusal says belongs into the story, in its place.
+            # A refusal is part of the story, in its place.
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
@@ -85,7 +85,7 @@ async def stage() -> AsyncIterator[Stage]:
             "status_service",
             {
                 **status_settings(made.folder, _ANY_PORT),
-                # Its own pass would repair what the demo breaks before anybody sees it.
+                # The reconcile pass would repair what the demo breaks before anybody sees it.
                 "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "3600",
             },
         )
@@ -137,5 +137,5 @@ async def _start(stack: contextlib.AsyncExitStack, service: ServiceProcess) -> N
 
 
 def _clean(environment: Mapping[str, str]) -> dict[str, str]:
-    """Leave out settings of Closeout: the demo has its own."""
+    """Leave out settings of Closeout: the demo makes them."""
     return {name: value for name, value in environment.items() if not name.startswith("CLOSEOUT_")}
