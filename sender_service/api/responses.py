@@ -9,12 +9,13 @@ from google.protobuf import timestamp_pb2
 from closeout.sender.v1 import sender_pb2 as pb
 from closeout.status.v1.status_pb2 import Problem
 from sender_service.domain import Phase
+from sender_service.store.problems import NO_PROBLEMS, problems_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from sender_service.campaigns.service import Problem as Trouble
+    from sender_service.domain import Problem as HeldUpBy
     from sender_service.store.campaigns import Delivery
     from sender_service.store.recipients import Addressee, UploadResult
 
@@ -35,20 +36,18 @@ def upload_response(result: UploadResult) -> pb.UploadRecipientsResponse:
     )
 
 
-def delivery_response(delivery: Delivery, status_trouble: Trouble | None) -> pb.GetDeliveryResponse:
+def delivery_response(
+    delivery: Delivery, status_problem: HeldUpBy | None
+) -> pb.GetDeliveryResponse:
     """Return how a delivery stands, and what it waits for.
 
     While the status service does not answer, every delivery that is not finished
     waits for that too.
     """
     campaign = delivery.campaign
-    problem, problem_time = campaign.problem, campaign.problem_time
-    if status_trouble is not None and campaign.phase in {Phase.FROZEN, Phase.STARTED}:
-        problem = "; ".join(filter(None, [problem, status_trouble.text]))
-        problem_time = problem_time or status_trouble.time
-    problems = []
-    if problem:
-        problems.append(Problem(summary=problem, since_time=timestamp(problem_time)))
+    problems = [*problems_from_json(campaign.problem or NO_PROBLEMS)]
+    if status_problem is not None and campaign.phase in {Phase.FROZEN, Phase.STARTED}:
+        problems.append(status_problem)
     rows = delivery.shards
     return pb.GetDeliveryResponse(
         campaign_id=campaign.campaign_id,
@@ -63,7 +62,18 @@ def delivery_response(delivery: Delivery, status_trouble: Trouble | None) -> pb.
             row.journaled == row.last_sequence - row.first_sequence + 1 for row in rows
         ),
         leased_shards=sum(row.lease_expire_time is not None for row in rows),
-        problems=problems,
+        problems=[
+            Problem(
+                kind=Problem.Kind.Value(problem.kind),
+                summary=problem.summary,
+                detail=problem.detail,
+                setting=problem.setting,
+                provider=problem.provider,
+                since_time=timestamp(problem.since_time),
+                needs_attention=problem.needs_attention,
+            )
+            for problem in problems
+        ],
     )
 
 

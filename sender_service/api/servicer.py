@@ -56,6 +56,7 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
             caller_of(context).organisation,
             _campaign_id(request.campaign_id),
             to_datetime(request.start_time) if request.HasField("start_time") else None,
+            start_now=request.start_now,
         )
         return sender_pb2.StartCampaignResponse(
             total=started.total, transitioned=started.transitioned
@@ -67,7 +68,7 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
         delivery = await self._service.delivery(
             caller_of(context).organisation, _campaign_id(request.campaign_id)
         )
-        return responses.delivery_response(delivery, self._service.status_trouble())
+        return responses.delivery_response(delivery, self._service.status_problem())
 
     async def ListShards(  # noqa: D102, N802
         self, request: sender_pb2.ListShardsRequest, context: _Context

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,23 +16,20 @@ from sender_service.channels.errors import (
     TemplateError,
 )
 from sender_service.domain import MessageKeys, Phase
-from sender_service.errors import (
-    StatusServiceUnavailableError,
-    TemplateInvalidError,
-    TransitionNotAllowedError,
-)
+from sender_service.errors import TemplateInvalidError, TransitionNotAllowedError
 from sender_service.store import campaigns, recipients
 from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Collection
+    from datetime import datetime
 
     from closeout.aio import StatusClient
     from closeout.sender.v1 import sender_pb2 as pb
+    from sender_service.campaigns.directory import Directory
     from sender_service.channels.contract import Channel, Template
     from sender_service.channels.registry import ChannelRegistry
-    from sender_service.delivery.supervisor import Supervisor
-    from sender_service.reporting.result_stream import Reporter
+    from sender_service.domain import Problem
     from sender_service.store.campaigns import Delivery
     from sender_service.store.recipients import Addressee, UploadResult
     from service_runtime.database import Store
@@ -53,13 +49,6 @@ class Started(NamedTuple):
     transitioned: bool
 
 
-class Problem(NamedTuple):
-    """What holds deliveries up, for people, and since when."""
-
-    text: str
-    time: datetime
-
-
 class SenderCampaigns:
     """The campaigns of this sender, as its callers use them.
 
@@ -67,8 +56,7 @@ class SenderCampaigns:
         store: the sender's.
         channels: where messages go.
         client: reaches the status service.
-        runner: works on started campaigns.
-        reporter: knows whether the status service answers.
+        directory: the campaigns at work.
         shard_size: messages of a shard.
     """
 
@@ -77,16 +65,14 @@ class SenderCampaigns:
         store: Store,
         channels: ChannelRegistry,
         client: StatusClient,
-        runner: Supervisor,
-        reporter: Reporter,
+        directory: Directory,
         *,
         shard_size: int,
     ) -> None:
         self._store = store
         self._channels = channels
         self._client = client
-        self._runner = runner
-        self._reporter = reporter
+        self._directory = directory
         self._shard_size = shard_size
 
     async def create(self, organisation: str, request: pb.CreateCampaignRequest) -> Created:
@@ -206,15 +192,25 @@ class SenderCampaigns:
         return result
 
     async def start(
-        self, organisation: str, campaign_id: str, start_time: datetime | None
+        self,
+        organisation: str,
+        campaign_id: str,
+        start_time: datetime | None = None,
+        *,
+        start_now: bool = False,
     ) -> Started:
         """Freeze the audience, seal it at the status service, and begin.
 
+        ``start_time`` and ``start_now`` mean what they mean there: a scheduled campaign
+        keeps its time unless another one or ``start_now`` is given. The state is
+        received over the stream alone; the answer only stores the time.
+
         Raises:
             CampaignNotFoundError: there is none.
-            StatusServiceUnavailableError: the runner goes on by itself when it can.
+            InvalidRequestError: ``start_time`` is more than a minute past.
+            StatusServiceUnavailableError: the sender goes on by itself when it can.
             CampaignSealedError: it was sealed elsewhere with another total.
-            TransitionNotAllowedError: it was cancelled.
+            TransitionNotAllowedError: it was cancelled, or has started at another time.
         """
         row = await self._store.write(
             partial(
@@ -222,28 +218,26 @@ class SenderCampaigns:
                 organisation=organisation,
                 campaign_id=campaign_id,
                 shard_size=self._shard_size,
-                schedule_time=start_time,
+                start_time=start_time,
+                start_now=start_now,
             )
         )
         if row.phase == Phase.FINISHED:
             if row.start_time is None:
                 raise TransitionNotAllowedError(
-                    row.problem, metadata={"campaign_id": campaign_id, "state": row.state}
+                    "the campaign was cancelled before it was started",
+                    metadata={"campaign_id": campaign_id, "state": row.state},
                 )
             return Started(row.total, transitioned=False)
-        try:
-            sealed = await status_gateway.seal(self._client, row, start_time)
-        except StatusServiceUnavailableError:
-            self._runner.add(row)
-            raise
-        except TransitionNotAllowedError as error:
-            await self._store.write(
-                partial(campaigns.drop_unstarted, campaign=row.campaign, problem=error.message)
-            )
-            raise
-        await self._store.write(partial(campaigns.mark_started, campaign=row.campaign))
-        self._runner.add(row)
-        return Started(row.total, transitioned=sealed.transitioned)
+        active = self._directory.add(row)
+        async with active.sealing:
+            if row.phase == Phase.FROZEN:
+                started = await status_gateway.seal_for_its_time(self._store, self._client, row)
+            else:
+                started = await status_gateway.seal(
+                    self._store, self._client, row, start_time=start_time, start_now=start_now
+                )
+        return Started(row.total, transitioned=started)
 
     async def delivery(self, organisation: str, campaign_id: str) -> Delivery:
         """Return how the delivery of a campaign stands.
@@ -274,13 +268,9 @@ class SenderCampaigns:
             )
         )
 
-    def status_trouble(self) -> Problem | None:
+    def status_problem(self) -> Problem | None:
         """Return why nothing is reported at the moment, and since when; None: it is."""
-        reach = self._reporter.reach
-        if not reach.trouble or reach.trouble_time is None:
-            return None
-        text = f"the status service does not answer: {reach.trouble}"
-        return Problem(text, reach.trouble_time)
+        return self._directory.status_problem
 
 
 def _check_same(request: pb.UploadRecipientsRequest, first: pb.UploadRecipientsRequest) -> None:

@@ -1,8 +1,8 @@
-"""Work through one shard: hand messages over, write down what became of them.
+"""Work through one shard: dispatch messages, write down what became of them.
 
 A few worker tasks take messages from a queue; one loop commits what they finished
-and fills the queue again, so that nothing is in the provider's hands that a
-committed intent does not cover.
+and fills the queue again, so that a committed intent covers everything that is in the
+provider's hands.
 """
 
 from __future__ import annotations
@@ -15,19 +15,25 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sender_service.delivery.dispatch import hand_over
+from sender_service.campaigns.directory import Journaled
+from sender_service.delivery.circuit_breaker import Breaker
+from sender_service.delivery.dispatch import dispatch
 from sender_service.delivery.lease_keeper import LeaseKeeper
 from sender_service.delivery.shard_report import Ended, ShardReport
 from sender_service.domain import Backoff, Finished, HandBack, room
 from sender_service.errors import LeaseLostError
 from sender_service.store import shards
-from sender_service.store.shards import Advance, Batch, Launch, Position
+from sender_service.store.batch import Batch, PendingMessage
+from sender_service.store.outbox import ShardKey
+from sender_service.store.shards import Advance, Position
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender_service.delivery.dispatch import Job
+    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.delivery.circuit_breaker import CircuitBreaker
+    from sender_service.delivery.dispatch import DeliveryPlan
     from sender_service.store.leases import Claim
     from service_runtime.database import Store
 
@@ -48,36 +54,43 @@ class ShardDelivery:
 
     Args:
         store: the sender's.
-        job: the campaign.
+        directory: announces how far the outbox of the shard goes.
+        active: the campaign.
+        plan: what is the same for all its messages.
         claim: the shard, claimed at ``claimed_at``.
-        claimed_at: on the monotonic clock, before the claim was asked for.
+        claimed_at: on the monotonic clock, before the claim was made.
+        breaker: whether the provider can be reached; half open, it lets one message at
+            a time through.
         may_send: asked before each message; once it says no, the run ends.
-        journaled: told after each commit how many entries the shard has.
-        answered: told when the provider answers for the first time.
-        probe: send one message at a time until then.
+
+    Attributes:
+        report: what the run did.
     """
 
     def __init__(
         self,
         store: Store,
-        job: Job,
+        directory: Directory,
+        active: ActiveCampaign,
+        plan: DeliveryPlan,
         claim: Claim,
         *,
         claimed_at: float,
+        breaker: CircuitBreaker,
         may_send: Callable[[], bool],
-        journaled: Callable[[int, int], None],
-        answered: Callable[[], None],
-        probe: bool = False,
     ) -> None:
         self._store = store
-        self._job = job
+        self._directory = directory
+        self._active = active
+        self._plan = plan
+        self._claim = claim
         self._lease = claim.lease
         self._position = Position(claim.revision, claim.intent_through, 0)
+        self._journaled = claim.journaled
+        self._breaker = breaker
         self._may_send = may_send
-        self._journaled = journaled
-        self._answered = answered
-        self._window = 1 if probe else job.window
-        self._queue: deque[Launch] = deque()
+        self._window = plan.window if breaker.state is Breaker.CLOSED else 1
+        self._queue: deque[PendingMessage] = deque()
         self._retrying: set[int] = set()
         self._batch = Batch()
         self._work = asyncio.Event()
@@ -85,23 +98,29 @@ class ShardDelivery:
         self._released = False
         self._keeper = LeaseKeeper(
             store,
+            plan.campaign_id,
             claim.lease,
             claimed_at=claimed_at,
-            lease_seconds=job.lease_seconds,
-            heartbeat_seconds=job.heartbeat_seconds,
-            renewed=self._work.set,
+            lease_seconds=plan.lease_seconds,
+            heartbeat_seconds=plan.heartbeat_seconds,
         )
-        self.report = ShardReport(job.campaign_id, claim.lease.shard)
+        self.report = ShardReport(plan.campaign_id, claim.lease.shard)
+
+    @property
+    def is_finished(self) -> bool:
+        """True once every message of the shard has an outcome."""
+        return self._journaled == self._claim.size
 
     async def run(self) -> ShardReport:
         """Send until nothing is left to do now, or until something forbids it.
 
-        The lease is given up at the end. When cancelled, what is finished is
-        written down first; what is in the provider's hands stays in doubt.
+        The lease is released at the end. A run that is cancelled writes down first what
+        is finished; what is in the provider's hands stays in doubt.
         """
-        workers = min(self._job.channel.concurrency, self._job.window)
+        workers = min(self._plan.channel.concurrency, self._plan.window)
         tasks = [asyncio.create_task(self._work_through()) for _ in range(workers)]
         tasks.append(asyncio.create_task(self._keeper.run()))
+        tasks.append(asyncio.create_task(self._follow_campaign()))
         try:
             await self._drive(tasks)
         except LeaseLostError as error:
@@ -114,19 +133,23 @@ class ShardDelivery:
             self.report.log()
         return self.report
 
-    def wake(self) -> None:
-        """Make the run look whether it may still send."""
-        self._progress.set()
+    async def _follow_campaign(self) -> None:
+        """Look at once whether the run may still send, when the campaign changes."""
+        while True:
+            await self._active.wait(None)
+            self._progress.set()
 
     async def _drive(self, tasks: list[asyncio.Task[None]]) -> None:
         while True:
             stopping = self._stopping()
             if stopping:
-                self._hand_back()
+                self._requeue_all()
             free = room(
                 window=self._window, in_doubt=self._position.in_doubt, settled=len(self._batch)
             )
             advance = await self._commit(take=0 if stopping else free)
+            if self.report.answered:
+                await self._breaker.answered()
             if advance.released:
                 return
             await self._worth_committing(advance.due_seconds)
@@ -152,6 +175,9 @@ class ShardDelivery:
                 return
             if self._stopping() and self._queue:
                 return
+            if self._queue and self._may_dispatch():
+                # A worker that was refused a moment ago sleeps until it is woken.
+                self._work.set()
             now = time.monotonic()
             if finished and first_finished is None:
                 first_finished = now
@@ -172,13 +198,13 @@ class ShardDelivery:
                 continue
 
     async def _let_go(self) -> None:
-        """Write down what is finished and give up the lease, if the run broke off.
+        """Write down what is finished and release the lease, if the run broke off.
 
-        Calls that were running just now stay in doubt; the next claim settles them.
+        Calls that still run stay in doubt; the next claim settles them.
         """
         if self._keeper.lost or self._released:
             return
-        self._hand_back()
+        self._requeue_all()
         try:
             await self._commit(take=0, release=True)
         except LeaseLostError as error:
@@ -189,7 +215,7 @@ class ShardDelivery:
         self.report.ended = Ended.LEASE_LOST
         log.warning(
             "lease_lost",
-            campaign_id=self._job.campaign_id,
+            campaign_id=self._plan.campaign_id,
             shard=self._lease.shard,
             epoch=self._lease.epoch,
             unwritten=len(self._batch),
@@ -199,8 +225,8 @@ class ShardDelivery:
     async def _commit(self, *, take: int, release: bool = False) -> Advance:
         """Write down what is finished and take more.
 
-        A commit that has begun is brought to its end even if the run is cancelled,
-        so that what is known here is what is stored.
+        A commit that has begun is brought to its end even if the run is cancelled, so
+        that this object knows what is stored.
 
         Raises:
             LeaseLostError: nothing was written; the run is over.
@@ -229,52 +255,54 @@ class ShardDelivery:
                 advance = await self._store.write(work)
                 break
             except StoreUnavailableError:
-                # The answer may be lost, or nothing written: the same call again
-                # is right in either case.
+                # The answer may be lost, or nothing written: repeating the call is
+                # right in either case.
                 await asyncio.sleep(backoff.next_seconds())
             except LeaseLostError:
                 self._batch = batch
                 raise
         self._position = advance.position
         self._released = advance.released
-        self._queue.extend(advance.launches)
-        self._retrying.update(launch.sequence for launch in advance.launches if launch.deferred)
+        self._queue.extend(advance.messages)
+        self._retrying.update(taken.sequence for taken in advance.messages if taken.deferred)
         self._work.set()
         self.report.note(batch)
         if batch.outcomes:
-            self._journaled(self._lease.shard, advance.journaled)
+            self._journaled = advance.journaled
+            key = ShardKey(self._active.number, self._lease.shard)
+            self._directory.announce(Journaled(key, advance.journaled))
         return advance
 
-    def _hand_back(self) -> None:
-        """Give back what was taken and not handed over: it is not in doubt."""
+    def _requeue_all(self) -> None:
+        """Requeue what was taken and not handed over: it is not in doubt."""
         while self._queue:
-            self._give_back(self._queue.popleft())
+            self._requeue(self._queue.popleft())
 
-    def _give_back(self, launch: Launch) -> None:
-        self._retrying.discard(launch.sequence)
-        self._batch.give_back(launch)
+    def _requeue(self, message: PendingMessage) -> None:
+        self._retrying.discard(message.sequence)
+        self._batch.requeue(message)
 
-    def _may_launch(self) -> bool:
+    def _may_dispatch(self) -> bool:
         """Return whether a message may be handed over at this moment."""
         return (
             self.report.unreachable is None
             and self._may_send()
-            and self._keeper.outlasts(self._job.channel.timeout_seconds + LEASE_MARGIN_SECONDS)
+            and self._keeper.outlasts(self._plan.channel.timeout_seconds + LEASE_MARGIN_SECONDS)
         )
 
     async def _work_through(self) -> None:
-        """Hand over what is in the queue, one message at a time, until cancelled."""
+        """Dispatch what is in the queue, one message at a time, until cancelled."""
         in_turn = 0
         while True:
-            if not self._queue or not self._may_launch():
+            if not self._queue or not self._may_dispatch():
                 self._work.clear()
                 self._progress.set()
                 await self._work.wait()
                 continue
-            async with self._job.limit:
-                if not self._queue or not self._may_launch():
+            async with self._plan.limit:
+                if not self._queue or not self._may_dispatch():
                     continue
-                await self._hand_over(self._queue.popleft())
+                await self._dispatch(self._queue.popleft())
             # The first one starts the clock of the commit, the others may be enough.
             if len(self._batch) in {1, self._window // 2, self._position.in_doubt}:
                 self._progress.set()
@@ -283,22 +311,17 @@ class ShardDelivery:
                 in_turn = 0
                 await asyncio.sleep(0)
 
-    async def _hand_over(self, launch: Launch) -> None:
-        handed_over = await hand_over(self._job, launch)
-        effect = handed_over.effect
+    async def _dispatch(self, message: PendingMessage) -> None:
+        effect, reply, begin_time = await dispatch(self._plan, message)
         if isinstance(effect, HandBack):
-            self.report.unreachable = handed_over.reply
-            self._give_back(launch)
+            self.report.unreachable = reply
+            self._requeue(message)
             return
         if not self.report.answered:
-            self._provider_answers()
-        self._retrying.discard(launch.sequence)
+            self.report.answered = True
+            self._window = self._plan.window
+        self._retrying.discard(message.sequence)
         if isinstance(effect, Finished):
-            self._batch.end(launch, effect)
+            self._batch.end(message, effect)
         else:
-            self._batch.retry(launch, effect, begin_time=handed_over.begin_time)
-
-    def _provider_answers(self) -> None:
-        self.report.answered = True
-        self._window = self._job.window
-        self._answered()
+            self._batch.retry(message, effect, begin_time=begin_time)

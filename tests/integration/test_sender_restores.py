@@ -193,7 +193,7 @@ async def test_s7_a_campaign_younger_than_the_backup_comes_back(
             release_provider(both)
             await check_complete(both)
         assert losses(logged) == [("c1", True)]
-        assert not [line for line in logged if line["event"] == "results_refused"]
+        assert not [line for line in logged if line["event"] == "results_rejected"]
 
 
 async def test_s7_a_campaign_without_messages_comes_back(tmp_path: Path) -> None:
