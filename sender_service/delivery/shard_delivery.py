@@ -10,23 +10,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from sender_service.campaigns.directory import Journaled
 from sender_service.delivery.circuit_breaker import Breaker
 from sender_service.delivery.dispatch import dispatch
 from sender_service.delivery.lease_keeper import LeaseKeeper
+from sender_service.delivery.shard_commits import ShardCommits
 from sender_service.delivery.shard_report import Ended, ShardReport
-from sender_service.domain import Backoff, Finished, HandBack, room
+from sender_service.domain import Requeue, room
 from sender_service.errors import LeaseLostError
-from sender_service.store import shards
-from sender_service.store.batch import Batch, PendingMessage
-from sender_service.store.outbox import ShardKey
-from sender_service.store.shards import Advance, Position
-from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +28,9 @@ if TYPE_CHECKING:
     from sender_service.campaigns.directory import ActiveCampaign, Directory
     from sender_service.delivery.circuit_breaker import CircuitBreaker
     from sender_service.delivery.dispatch import DeliveryPlan
+    from sender_service.store.batch import PendingMessage
     from sender_service.store.leases import Claim
+    from sender_service.store.shards import Advance
     from service_runtime.database import Store
 
 log = structlog.get_logger()
@@ -79,23 +75,15 @@ class ShardDelivery:
         breaker: CircuitBreaker,
         may_send: Callable[[], bool],
     ) -> None:
-        self._store = store
-        self._directory = directory
         self._active = active
         self._plan = plan
-        self._claim = claim
         self._lease = claim.lease
-        self._position = Position(claim.revision, claim.intent_through, 0)
-        self._journaled = claim.journaled
         self._breaker = breaker
         self._may_send = may_send
         self._window = plan.window if breaker.state is Breaker.CLOSED else 1
         self._queue: deque[PendingMessage] = deque()
-        self._retrying: set[int] = set()
-        self._batch = Batch()
         self._work = asyncio.Event()
         self._progress = asyncio.Event()
-        self._released = False
         self._keeper = LeaseKeeper(
             store,
             plan.campaign_id,
@@ -105,11 +93,12 @@ class ShardDelivery:
             heartbeat_seconds=plan.heartbeat_seconds,
         )
         self.report = ShardReport(plan.campaign_id, claim.lease.shard)
+        self._commits = ShardCommits(store, directory, claim, self.report)
 
     @property
     def is_finished(self) -> bool:
         """True once every message of the shard has an outcome."""
-        return self._journaled == self._claim.size
+        return self._commits.is_finished
 
     async def run(self) -> ShardReport:
         """Send until nothing is left to do now, or until something forbids it.
@@ -145,7 +134,7 @@ class ShardDelivery:
             if stopping:
                 self._requeue_all()
             free = room(
-                window=self._window, in_doubt=self._position.in_doubt, settled=len(self._batch)
+                window=self._window, in_doubt=self._commits.in_doubt, settled=self._commits.waiting
             )
             advance = await self._commit(take=0 if stopping else free)
             if self.report.answered:
@@ -170,8 +159,8 @@ class ShardDelivery:
         due = None if due_seconds is None else time.monotonic() + due_seconds
         first_finished: float | None = None
         while True:
-            finished = len(self._batch)
-            if finished >= enough or finished == self._position.in_doubt or self._keeper.lost:
+            finished = self._commits.waiting
+            if finished >= enough or finished == self._commits.in_doubt or self._keeper.lost:
                 return
             if self._stopping() and self._queue:
                 return
@@ -184,7 +173,7 @@ class ShardDelivery:
             waits = [_IDLE_SECONDS]
             if first_finished is not None:
                 waits.append(first_finished + _COMMIT_SECONDS - now)
-            if due is not None and self._position.in_doubt < self._window:
+            if due is not None and self._commits.in_doubt < self._window:
                 waits.append(due - now)
             if min(waits) <= 0:
                 return
@@ -202,7 +191,7 @@ class ShardDelivery:
 
         Calls that still run stay in doubt; the next claim settles them.
         """
-        if self._keeper.lost or self._released:
+        if self._keeper.lost or self._commits.is_released:
             return
         self._requeue_all()
         try:
@@ -218,69 +207,20 @@ class ShardDelivery:
             campaign_id=self._plan.campaign_id,
             shard=self._lease.shard,
             epoch=self._lease.epoch,
-            unwritten=len(self._batch),
+            unwritten=self._commits.waiting,
             error=error.message,
         )
 
     async def _commit(self, *, take: int, release: bool = False) -> Advance:
-        """Write down what is finished and take more.
-
-        A commit that has begun is brought to its end even if the run is cancelled, so
-        that this object knows what is stored.
-
-        Raises:
-            LeaseLostError: nothing was written; the run is over.
-        """
-        commit = asyncio.create_task(self._commit_once(take=take, release=release))
-        try:
-            return await asyncio.shield(commit)
-        except asyncio.CancelledError:
-            await asyncio.gather(commit, return_exceptions=True)
-            raise
-
-    async def _commit_once(self, *, take: int, release: bool) -> Advance:
-        batch, self._batch = self._batch, Batch()
-        work = partial(
-            shards.advance,
-            lease=self._lease,
-            position=self._position,
-            batch=batch,
-            take=take,
-            retrying=frozenset(self._retrying),
-            release=release,
-        )
-        backoff = Backoff(first_seconds=0.1, max_seconds=5)
-        while True:
-            try:
-                advance = await self._store.write(work)
-                break
-            except StoreUnavailableError:
-                # The answer may be lost, or nothing written: repeating the call is
-                # right in either case.
-                await asyncio.sleep(backoff.next_seconds())
-            except LeaseLostError:
-                self._batch = batch
-                raise
-        self._position = advance.position
-        self._released = advance.released
+        advance = await self._commits.commit(take=take, release=release)
         self._queue.extend(advance.messages)
-        self._retrying.update(taken.sequence for taken in advance.messages if taken.deferred)
         self._work.set()
-        self.report.note(batch)
-        if batch.outcomes:
-            self._journaled = advance.journaled
-            key = ShardKey(self._active.number, self._lease.shard)
-            self._directory.announce(Journaled(key, advance.journaled))
         return advance
 
     def _requeue_all(self) -> None:
         """Requeue what was taken and not handed over: it is not in doubt."""
         while self._queue:
-            self._requeue(self._queue.popleft())
-
-    def _requeue(self, message: PendingMessage) -> None:
-        self._retrying.discard(message.sequence)
-        self._batch.requeue(message)
+            self._commits.requeue(self._queue.popleft())
 
     def _may_dispatch(self) -> bool:
         """Return whether a message may be handed over at this moment."""
@@ -304,7 +244,7 @@ class ShardDelivery:
                     continue
                 await self._dispatch(self._queue.popleft())
             # The first one starts the clock of the commit, the others may be enough.
-            if len(self._batch) in {1, self._window // 2, self._position.in_doubt}:
+            if self._commits.waiting in {1, self._window // 2, self._commits.in_doubt}:
                 self._progress.set()
             in_turn += 1
             if in_turn == _MESSAGES_A_TURN:
@@ -313,15 +253,11 @@ class ShardDelivery:
 
     async def _dispatch(self, message: PendingMessage) -> None:
         effect, reply, begin_time = await dispatch(self._plan, message)
-        if isinstance(effect, HandBack):
+        if isinstance(effect, Requeue):
             self.report.unreachable = reply
-            self._requeue(message)
+            self._commits.requeue(message)
             return
         if not self.report.answered:
             self.report.answered = True
             self._window = self._plan.window
-        self._retrying.discard(message.sequence)
-        if isinstance(effect, Finished):
-            self._batch.end(message, effect)
-        else:
-            self._batch.retry(message, effect, begin_time=begin_time)
+        self._commits.settle(message, effect, begin_time)

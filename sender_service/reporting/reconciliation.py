@@ -115,13 +115,16 @@ class Reconciliation:
         self._awaited = {row.campaign for row in rows}
         self._reopen()
 
-    def receive(self, state: pb.CampaignState) -> Standing:
-        """Note what a stream brought of a campaign; return the newest it has brought."""
-        known = self._standings.get(state.campaign_id, _UNKNOWN)
-        if state.revision > known.revision:
-            known = Standing(wire.state_of(state.state), state.revision, state.processed)
-            self._standings[state.campaign_id] = known
-        return known
+    def receive(self, received: pb.CampaignState) -> None:
+        """Take what a stream brought of a campaign; what is not newer changes nothing."""
+        state, revision = wire.state_of(received.state), received.revision
+        known = self._standings.get(received.campaign_id)
+        if known is None or revision > known.revision:
+            standing = Standing(state, revision, received.processed)
+            self._standings[received.campaign_id] = standing
+        changed = self._directory.receive(received.campaign_id, state, revision)
+        if changed is not None:
+            self._acknowledgements.add_state(changed.number, state)
 
     async def compare(self, campaign: RelayedCampaign) -> None:
         """Compare a campaign whose state was asked for with the answer.

@@ -34,8 +34,7 @@ class _Trouble:
 
     waits: Backoff = field(default_factory=_backoff)
     loss_logged: bool = False
-    seal_requested: bool = False
-    sealed: bool = False
+    seals_requested: int = 0
 
 
 class Rejections:
@@ -66,11 +65,11 @@ class Rejections:
 
     def is_new_seal_in_vain(self, campaign: RelayedCampaign) -> bool:
         """Return whether a new seal was asked for since results were last accepted."""
-        return self._trouble(campaign.number).seal_requested
+        return self._trouble(campaign.number).seals_requested > 0
 
     def seal_requested(self, campaign: RelayedCampaign) -> None:
         """Note that delivery is to seal a campaign again."""
-        self._trouble(campaign.number).seal_requested = True
+        self._trouble(campaign.number).seals_requested += 1
 
     def hold(self, campaign: RelayedCampaign, event: Event) -> None:
         """Send nothing of a campaign for a while, each time for longer."""
@@ -115,14 +114,12 @@ class Rejections:
             log.info("results_accepted_again", campaign_id=campaign.campaign_id)
 
     def resealed(self, campaign: RelayedCampaign, *, sealed: bool) -> None:
-        """Ask for a campaign again after a try to seal it: at once if it was ``sealed``.
+        """Ask for the state of a campaign after a try to seal it: at once if that helps.
 
-        That is so once. Where results are rejected after that, or the seal is missing
-        still, another seal does not help, and each further try waits.
+        Where the first try failed, or results are rejected after it, each further try
+        waits.
         """
-        trouble = self._trouble(campaign.number)
-        if sealed and not trouble.sealed:
-            trouble.sealed = True
+        if sealed and self._trouble(campaign.number).seals_requested <= 1:
             self._queue.apply(campaign, Event.SEALED)
         else:
             self.hold(campaign, Event.SEAL_DID_NOT_HELP)

@@ -244,17 +244,9 @@ class ResultStream:
             self._connected()
             await self._check_generation(response.store_generation)
             for state in response.campaign_states:
-                self._receive(state)
+                self._reconciliation.receive(state)
             await self._settle(response)
             self._more.set()
-
-    def _receive(self, state: pb.CampaignState) -> None:
-        self._reconciliation.receive(state)
-        changed = self._directory.receive(
-            state.campaign_id, wire.state_of(state.state), state.revision
-        )
-        if changed is not None and changed.state is not None:
-            self._acknowledgements.add_state(changed.number, changed.state)
 
     async def _settle(self, response: pb.ReportResultsResponse) -> None:
         rejections = {rejection.frame: rejection for rejection in response.rejections}

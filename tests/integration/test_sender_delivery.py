@@ -383,6 +383,21 @@ async def test_a_lease_is_renewed_while_calls_take_long(tmp_path: Path) -> None:
         assert (await running).ended is Ended.IDLE
 
 
+async def test_l6_workers_that_were_refused_for_a_moment_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A "no" that is over before the run looks leaves no worker asleep till the heartbeat."""
+    async with bench(tmp_path, 40) as b:
+        b.heartbeat_seconds = 3600.0
+        run = await b.begin()
+        answers = iter([False] * b.channel.concurrency)
+        may_dispatch = run._may_dispatch
+        monkeypatch.setattr(run, "_may_dispatch", lambda: next(answers, True) and may_dispatch())
+        async with asyncio.timeout(60):
+            report = await run.run()
+        assert report.counts["sent"] == 40
+
+
 async def test_the_window_holds_at_every_commit_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def test_only_the_first_new_seal_is_followed_by_no_wait(queue: RelayQueue) -> No
     rejections = Rejections(queue, cast("Any", ShowingDirectory()))
     campaign = campaign_of(queue)
     for expected in (Subscription.UNSUBSCRIBED, Subscription.HELD):
+        rejections.seal_requested(campaign)
         campaign.state = Subscription.RESEALING
         rejections.resealed(campaign, sealed=True)
         assert campaign.state is expected
