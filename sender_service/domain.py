@@ -200,11 +200,11 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class HandBack:
-    """The message was not tried; it waits until its provider can be reached."""
+class Requeue:
+    """The message was not tried: it waits until its provider can be reached."""
 
 
-Effect: TypeAlias = Finished | Retry | HandBack
+Effect: TypeAlias = Finished | Retry | Requeue
 
 
 def effect_of(
@@ -235,7 +235,7 @@ def effect_of(
         case Answer.REFUSED:
             return Finished(Outcome.FAILED, code, detail)
         case Answer.UNREACHABLE:
-            return HandBack()
+            return Requeue()
         case Answer.LOST if policy.guarantee is Guarantee.AT_MOST_ONCE:
             return Finished(Outcome.UNKNOWN, code or "in_doubt", detail)
         case Answer.LOST | Answer.DEFERRED:

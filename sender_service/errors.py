@@ -125,6 +125,10 @@ class TransitionNotAllowedError(ServiceError):
     reason = "TRANSITION_NOT_ALLOWED"
 
 
+class CampaignCancelledError(TransitionNotAllowedError):
+    """The campaign is CANCELLED."""
+
+
 class CampaignSealedError(ServiceError):
     """The status service has the campaign with another total."""
 

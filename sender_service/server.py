@@ -15,12 +15,12 @@ import structlog
 from closeout.aio import StatusClient
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
 from sender_service.api.servicer import SenderServicer
+from sender_service.campaigns.directory import Directory
 from sender_service.campaigns.service import SenderCampaigns
 from sender_service.channels.registry import ChannelRegistry, installed_channels
 from sender_service.delivery.supervisor import Supervisor
-from sender_service.delivery.workplace import Workplace
 from sender_service.migrations import MIGRATIONS
-from sender_service.reporting.result_stream import Reporter
+from sender_service.reporting.result_stream import ResultStream
 from sender_service.store import campaigns, leases
 from service_runtime.background import background
 from service_runtime.database import Store
@@ -75,24 +75,22 @@ async def running(
     Raises:
         StartupError: the database, the address or a channel can't be used.
     """
-    own = settings.sender
+    sender = settings.sender
     classes = installed_channels() if channels is None else channels
     # In a thread: a migration may take long, and signals are heard meanwhile.
     store = await asyncio.to_thread(Store, database_url(settings), MIGRATIONS, holder=HOLDER)
     registry = ChannelRegistry(classes, settings)
     try:
         await store.write(_forget_former_process)
-        async with StatusClient(own.status_address) as client:
+        async with StatusClient(sender.status_address) as client:
             instance = _instance()
-            reporter = Reporter(store, client, instance=instance, replay_days=own.replay_days)
-            runner = Supervisor(
-                Workplace(store, registry, client, reporter, own, instance=instance)
+            directory = Directory(store)
+            stream = ResultStream(
+                store, client, directory, instance=instance, replay_days=sender.replay_days
             )
-            reporter.finished = runner.finished
-            reporter.recovery.take_up = runner.take_up
-            reporter.recovery.seal = runner.seal_again
+            supervisor = Supervisor(store, registry, client, directory, sender, instance=instance)
             service = SenderCampaigns(
-                store, registry, client, runner, reporter, shard_size=own.shard_size
+                store, registry, client, directory, shard_size=sender.shard_size
             )
             servicer = SenderServicer(service)
             server = Server(
@@ -101,29 +99,31 @@ async def running(
                     servicer, grpc_server
                 ),
             )
-            port = await server.start(own.listen)
-            address = f"{own.listen.rpartition(':')[0]}:{port}"
+            port = await server.start(sender.listen)
+            address = f"{sender.listen.rpartition(':')[0]}:{port}"
             log.info(
                 "serving",
                 address=address,
                 database=store.url,
-                status_address=own.status_address,
+                status_address=sender.status_address,
                 instance=instance,
             )
             async with (
-                background(reporter.run()),
-                background(reporter.store_acknowledgements()),
+                background(stream.run()),
+                background(stream.follow_deliveries()),
+                background(stream.store_acknowledgements()),
+                background(supervisor.run()),
                 background(follow_store(store, server)),
             ):
                 try:
-                    await runner.take_up()
+                    await supervisor.resume()
                     yield Running(address, port)
                 finally:
-                    log.info("stopping", grace_seconds=own.grace_seconds)
+                    log.info("stopping", grace_seconds=sender.grace_seconds)
                     await server.drain()
-                    await runner.stop(own.grace_seconds)
-                    await reporter.drain(_DRAIN_SECONDS)
-                    await server.stop(own.grace_seconds)
+                    await supervisor.stop(sender.grace_seconds)
+                    await stream.drain(_DRAIN_SECONDS)
+                    await server.stop(sender.grace_seconds)
     finally:
         await registry.close()
         store.close()

@@ -1,45 +1,56 @@
-"""A campaign this process works on: its state as far as known, and what holds it up."""
+"""The campaigns at work: the one thing that delivery and reporting share.
+
+Reporting writes the state of each campaign, and decides what delivery is to do about it.
+Delivery announces how far the outbox of each shard goes. Neither knows the other: what
+one has for the other lies here until the other takes it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import enum
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import structlog
 
-from sender_service.domain import Problem, ProblemKind
+from sender_service.domain import Problem, ProblemKind, State
 from sender_service.store import campaigns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     import sqlalchemy as sa
 
-    from sender_service.domain import State
+    from sender_service.store.outbox import ShardKey, ShardProgress
     from service_runtime.database import Store
 
 log = structlog.get_logger()
 
-#: How often a campaign that only a person can help is looked at again, seconds.
-_STUCK_SECONDS = 60.0
-_KINDS = {
-    "channel": ProblemKind.CHANNEL_UNAVAILABLE,
-    "provider": ProblemKind.PROVIDER_UNREACHABLE,
-    "report": ProblemKind.RESULTS_REJECTED,
-    "start": ProblemKind.START_REFUSED,
-}
+
+class Source(enum.StrEnum):
+    """Who found what holds a campaign up; each source has at most one problem."""
+
+    START = "start"
+    CHANNEL = "channel"
+    PROVIDER = "provider"
+    RESULTS = "results"
 
 
 class ActiveCampaign:
     """A campaign that is not finished.
 
-    ``state`` is None until the status service has told it to this process: what
-    was true before a restart allows nothing now.
-
-    Args:
-        row: its row in ``campaigns``.
+    Attributes:
+        row: its row in ``campaigns``, without the content.
+        number: its number within the store.
+        campaign_id: the id that callers know.
+        state: None until the status service has answered this process: what was true
+            before a restart allows nothing now. Only :meth:`Directory.receive` sets it.
+        revision: the revision of ``state``; 0 until there is one.
+        sealing: held while the campaign is sealed, so that the time it is scheduled for
+            is stored in the order in which the status service took it.
     """
 
     def __init__(self, row: sa.Row[Any]) -> None:
@@ -49,44 +60,37 @@ class ActiveCampaign:
         self.state: State | None = None
         #: The revision of ``state``; 0 until there is one.
         self.revision = 0
-        self._received = False
-        #: Called when the state changes, so that a running shard notices at once.
-        self.on_change: Callable[[], None] | None = None
+        self.sealing = asyncio.Lock()
+        self._on_stream = False
         self._changed = asyncio.Event()
-        self._problems: dict[str, Problem] = {}
+        self._problems: dict[Source, Problem] = {}
 
     def begin_stream(self) -> None:
         """Accept the next state whatever its revision: a restored database has lower ones."""
-        self._received = False
+        self._on_stream = False
 
     def receive(self, state: State, revision: int) -> bool:
-        """Take a state that the stream brought; False if it is not news.
-
-        Within one stream a state that is not newer than the last one changes nothing.
-        """
-        if self._received and revision <= self.revision:
+        """Take a state that the stream brought; False if it is the same, or not newer."""
+        if self._on_stream and revision <= self.revision:
             return False
-        self._received = True
-        self.revision = revision
-        if state is self.state:
+        self._on_stream = True
+        before, self.state, self.revision = self.state, state, revision
+        if before is state:
             return False
         log.info(
             "campaign_state_received",
             campaign_id=self.campaign_id,
             organisation=self.row.organisation,
-            state_before=self.state,
+            state_before=before,
             state=state,
             revision=revision,
         )
-        self.state = state
         self.wake()
         return True
 
     def wake(self) -> None:
         """Make whoever works on the campaign look again."""
         self._changed.set()
-        if self.on_change is not None:
-            self.on_change()
 
     async def wait(self, seconds: float | None) -> None:
         """Wait until something changed, at most ``seconds``; None: however long."""
@@ -97,32 +101,171 @@ class ActiveCampaign:
             return
         self._changed.clear()
 
-    async def tell(self, store: Store, source: str, problem: str) -> bool:
-        """Set what holds the campaign up, as ``source`` sees it; empty: nothing does.
-
-        It is stored for GetDelivery. False if nothing is new.
-        """
-        stored = self._problems.get(source)
-        if (stored.summary if stored else "") == problem:
-            return False
-        if problem:
-            since = stored.since_time if stored else datetime.now(UTC)
-            self._problems[source] = Problem(_KINDS[source], problem, since_time=since)
-        else:
-            del self._problems[source]
-        problems = tuple(self._problems.values())
-        await store.write(
-            partial(campaigns.store_problems, campaign=self.number, problems=problems)
-        )
+    def note_problem(self, source: Source, problem: Problem | None) -> bool:
+        """Replace the problem that ``source`` sees; False if nothing is new."""
+        before = self._problems.get(source)
+        if problem is None:
+            return self._problems.pop(source, None) is not None
+        since = datetime.now(UTC)
+        if before is not None:
+            if replace(before, since_time=None) == replace(problem, since_time=None):
+                return False
+            since = before.since_time or since
+        self._problems[source] = replace(problem, since_time=since)
         return True
 
-    async def tell_stuck(self, store: Store, source: str, problem: str) -> None:
-        """Say that only a person can help, once, and wait a while."""
-        if await self.tell(store, source, problem):
-            log.error(
-                "campaign_stuck",
-                campaign_id=self.campaign_id,
-                reason=problem,
-                action="needs manual intervention; it goes on by itself afterwards",
-            )
-        await self.wait(_STUCK_SECONDS)
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What holds the campaign up, as far as this process knows."""
+        return tuple(self._problems.values())
+
+
+class Decision(enum.Enum):
+    """What delivery is to do."""
+
+    #: Work on a campaign that is new in the directory.
+    DELIVER = "deliver"
+    #: Have a campaign sealed again: the status service lost the seal.
+    RESEAL = "reseal"
+    #: Work again on campaigns that the store has as open: their results were lost.
+    REOPEN = "reopen"
+    #: Let a campaign go: every outcome of it is acknowledged.
+    FINISHED = "finished"
+
+
+class Opened(NamedTuple):
+    """A campaign is to be reported, from where its shards are."""
+
+    active: ActiveCampaign
+    progress: tuple[ShardProgress, ...]
+
+
+class Journaled(NamedTuple):
+    """The outbox of a shard has entries up to ``through`` now."""
+
+    key: ShardKey
+    through: int
+
+
+class Resealed(NamedTuple):
+    """A try to seal a campaign again is over; ``sealed`` if it worked."""
+
+    campaign: int
+    sealed: bool
+
+
+Announcement: TypeAlias = "Opened | Journaled | Resealed"
+
+
+class Directory:
+    """The campaigns at work, and what the rooms have for each other.
+
+    Args:
+        store: the sender's.
+
+    Attributes:
+        stopping: True once nothing new may be handed to a provider.
+        decisions: what reporting and callers have for delivery, with the campaign
+            concerned; None where it concerns no single one.
+        announcements: what delivery has for reporting.
+        status_problem: why nothing is reported at the moment; None: it is.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._campaigns: dict[int, ActiveCampaign] = {}
+        self._by_id: dict[str, ActiveCampaign] = {}
+        self.stopping = False
+        self.decisions: asyncio.Queue[tuple[Decision, ActiveCampaign | None]] = asyncio.Queue()
+        self.announcements: asyncio.Queue[Announcement] = asyncio.Queue()
+        self.status_problem: Problem | None = None
+
+    def __contains__(self, campaign: int) -> bool:
+        """Return whether the campaign with this number is at work."""
+        return campaign in self._campaigns
+
+    def __iter__(self) -> Iterator[ActiveCampaign]:
+        """Iterate over the campaigns at work."""
+        return iter(self._campaigns.values())
+
+    def find(self, campaign: int) -> ActiveCampaign | None:
+        """Return the campaign with this number if it is at work."""
+        return self._campaigns.get(campaign)
+
+    def add(self, row: sa.Row[Any]) -> ActiveCampaign:
+        """Have a frozen or started campaign worked on; one at work already looks again."""
+        active = self._campaigns.get(row.campaign)
+        if active is None:
+            active = ActiveCampaign(row)
+            self._campaigns[active.number] = self._by_id[active.campaign_id] = active
+            self.decide(Decision.DELIVER, active)
+        active.wake()
+        return active
+
+    def remove(self, active: ActiveCampaign) -> None:
+        """Let a campaign go; nothing happens if it is gone."""
+        if self._campaigns.get(active.number) is active:
+            del self._campaigns[active.number]
+            del self._by_id[active.campaign_id]
+
+    def decide(self, decision: Decision, active: ActiveCampaign | None = None) -> None:
+        """Have delivery act on a decision."""
+        self.decisions.put_nowait((decision, active))
+
+    def announce(self, announcement: Announcement) -> None:
+        """Have reporting take note of something."""
+        self.announcements.put_nowait(announcement)
+
+    def stop(self) -> None:
+        """Let nothing new be handed to a provider."""
+        self.stopping = True
+        for active in self:
+            active.wake()
+
+    def begin_stream(self) -> None:
+        """Begin with the states of a new stream, whatever their revisions are."""
+        for active in self:
+            active.begin_stream()
+
+    def forget_revision(self, campaign_id: str) -> None:
+        """Accept any revision of a campaign that the status service does not know any more."""
+        if campaign_id in self._by_id:
+            self._by_id[campaign_id].begin_stream()
+
+    def receive(self, campaign_id: str, state: State, revision: int) -> ActiveCampaign | None:
+        """Take a state that the stream brought; return the campaign if that changed it.
+
+        Within one stream a state that is not newer than the last one changes nothing.
+        The first one of a stream always counts.
+        """
+        active = self._by_id.get(campaign_id)
+        return active if active is not None and active.receive(state, revision) else None
+
+    def lost_status_service(self, why: str) -> bool:
+        """Note why the status service can't be reported to; False if that lasts already."""
+        before = self.status_problem
+        since = datetime.now(UTC) if before is None else before.since_time
+        summary = "the status service does not answer"
+        kind = ProblemKind.STATUS_SERVICE_UNREACHABLE
+        self.status_problem = Problem(kind, summary, detail=why, since_time=since)
+        return before is None
+
+    def regained_status_service(self) -> bool:
+        """Note that the status service answers; False if it did before."""
+        before, self.status_problem = self.status_problem, None
+        return before is not None
+
+    async def set_problem(
+        self, active: ActiveCampaign, source: Source, problem: Problem | None
+    ) -> bool:
+        """Store what holds a campaign up, as ``source`` sees it; False if nothing is new.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        if not active.note_problem(source, problem):
+            return False
+        await self._store.write(
+            partial(campaigns.store_problems, campaign=active.number, problems=active.problems)
+        )
+        return True

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sender_service.campaigns import audience, content, status_gateway
 from sender_service.campaigns.drafts import new_campaign
-from sender_service.domain import Phase, Problem, ProblemKind
-from sender_service.errors import (
-    StatusServiceUnavailableError,
-    TransitionNotAllowedError,
-)
+from sender_service.domain import Phase, Problem
+from sender_service.errors import TransitionNotAllowedError
 from sender_service.store import campaigns, progress, recipients
-from sender_service.store.problems import summary_of
 from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Collection
+    from datetime import datetime
 
     from closeout.aio import StatusClient
     from sender_service.campaigns.audience import RecipientBatch, RecipientInput
+    from sender_service.campaigns.directory import Directory
     from sender_service.campaigns.drafts import CampaignDraft
     from sender_service.channels.contract import Channel
     from sender_service.channels.registry import ChannelRegistry
-    from sender_service.delivery.supervisor import Supervisor
     from sender_service.domain import State
-    from sender_service.reporting.result_stream import Reporter
     from sender_service.store.progress import DeliveryTotals
     from sender_service.store.recipients import Addressee, UploadResult
     from service_runtime.database import Store
@@ -74,8 +69,7 @@ class SenderCampaigns:
         store: the sender's.
         channels: where messages go.
         client: reaches the status service.
-        runner: works on started campaigns.
-        reporter: knows whether the status service answers.
+        directory: the campaigns at work.
         shard_size: messages of a shard.
     """
 
@@ -84,16 +78,14 @@ class SenderCampaigns:
         store: Store,
         channels: ChannelRegistry,
         client: StatusClient,
-        runner: Supervisor,
-        reporter: Reporter,
+        directory: Directory,
         *,
         shard_size: int,
     ) -> None:
         self._store = store
         self._channels = channels
         self._client = client
-        self._runner = runner
-        self._reporter = reporter
+        self._directory = directory
         self._shard_size = shard_size
 
     async def create(self, organisation: str, draft: CampaignDraft) -> Created:
@@ -188,17 +180,22 @@ class SenderCampaigns:
         self,
         organisation: str,
         campaign_id: str,
-        start_time: datetime | None,
+        start_time: datetime | None = None,
         *,
         start_now: bool = False,
     ) -> Started:
         """Freeze the audience, seal it at the status service, and begin.
 
+        ``start_time`` and ``start_now`` mean what they mean there: a scheduled campaign
+        keeps its time unless another one or ``start_now`` is given. The state is
+        received over the stream alone; the answer only stores the time.
+
         Raises:
             CampaignNotFoundError: there is none.
-            StatusServiceUnavailableError: the runner goes on by itself when it can.
+            InvalidRequestError: ``start_time`` is more than a minute past.
+            StatusServiceUnavailableError: the sender goes on by itself when it can.
             CampaignSealedError: it was sealed elsewhere with another total.
-            TransitionNotAllowedError: it was cancelled.
+            TransitionNotAllowedError: it was cancelled, or has started at another time.
         """
         row = await self._store.write(
             partial(
@@ -206,29 +203,26 @@ class SenderCampaigns:
                 organisation=organisation,
                 campaign_id=campaign_id,
                 shard_size=self._shard_size,
-                schedule_time=start_time,
+                start_time=start_time,
+                start_now=start_now,
             )
         )
         if row.phase == Phase.FINISHED:
             if row.start_time is None:
                 raise TransitionNotAllowedError(
-                    summary_of(row.problems),
+                    "the campaign was cancelled before it was started",
                     metadata={"campaign_id": campaign_id, "state": row.state},
                 )
             return Started(row.total, transitioned=False)
-        try:
-            sealed = await status_gateway.seal(self._client, row, start_time, start_now=start_now)
-        except StatusServiceUnavailableError:
-            self._runner.add(row)
-            raise
-        except TransitionNotAllowedError as error:
-            await self._store.write(
-                partial(campaigns.drop_unstarted, campaign=row.campaign, problem=error.message)
-            )
-            raise
-        await self._store.write(partial(campaigns.mark_started, campaign=row.campaign))
-        self._runner.add(row)
-        return Started(row.total, transitioned=sealed.transitioned)
+        active = self._directory.add(row)
+        async with active.sealing:
+            if row.phase == Phase.FROZEN:
+                started = await status_gateway.seal_for_its_time(self._store, self._client, row)
+            else:
+                started = await status_gateway.seal(
+                    self._store, self._client, row, start_time=start_time, start_now=start_now
+                )
+        return Started(row.total, transitioned=started)
 
     async def delivery(self, organisation: str, campaign_id: str) -> Delivery:
         """Return how the delivery of a campaign stands.
@@ -239,9 +233,9 @@ class SenderCampaigns:
         totals = await self._store.read(
             partial(progress.read_totals, organisation=organisation, campaign_id=campaign_id)
         )
-        active = self._runner.find(totals.campaign)
+        active = self._directory.find(totals.campaign)
         problems = totals.problems
-        status_problem = self._status_problem()
+        status_problem = self._directory.status_problem
         if status_problem is not None and totals.phase in {Phase.FROZEN, Phase.STARTED}:
             problems = (*problems, status_problem)
         return Delivery(
@@ -282,17 +276,4 @@ class SenderCampaigns:
                 campaign_id=campaign_id,
                 sequences=sequences,
             )
-        )
-
-    def _status_problem(self) -> Problem | None:
-        """Return why nothing is reported at the moment; None: it is."""
-        reach = self._reporter.reach
-        if not reach.trouble or reach.trouble_time is None:
-            return None
-        return Problem(
-            ProblemKind.STATUS_SERVICE_UNREACHABLE,
-            "the status service does not answer",
-            detail=reach.trouble,
-            setting="[sender] status_address",
-            since_time=reach.trouble_time,
         )

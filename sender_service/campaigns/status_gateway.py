@@ -1,8 +1,10 @@
-"""The status service, as campaigns need it: register, seal, and say what failed."""
+"""The status service as campaigns need it: register, seal, and translate what failed."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from closeout.errors import (
@@ -12,25 +14,34 @@ from closeout.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
+from closeout.status.v1 import status_pb2
+from closeout.times import to_datetime
+from sender_service.domain import Phase, Problem, ProblemKind, State
 from sender_service.errors import (
     CampaignAlreadyExistsError,
+    CampaignCancelledError,
     CampaignSealedError,
     StatusServiceUnavailableError,
     TransitionNotAllowedError,
 )
+from sender_service.store import campaigns, leases
 from service_runtime.errors import InvalidRequestError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     import sqlalchemy as sa
 
     from closeout.aio import StatusClient
-    from closeout.status.v1 import status_pb2 as pb
+    from closeout.status.v1.status_pb2 import Campaign
+    from sender_service.campaigns.directory import ActiveCampaign
+    from service_runtime.database import Store
 
 #: Deadline of a call, seconds.
 _TIMEOUT_SECONDS = 10.0
+#: A start time that is past for longer is not sent: the status service refuses it after
+#: a minute.
+_LATE = timedelta(seconds=30)
 
 
 async def register(
@@ -68,24 +79,38 @@ async def register(
 
 
 async def seal(
+    store: Store,
     client: StatusClient,
     row: sa.Row[Any],
-    start_time: datetime | None,
     *,
-    start_now: bool = False,
-) -> pb.StartCampaignResponse:
-    """Seal a frozen campaign's total; sending begins now, or at ``start_time``.
+    start_time: datetime | None,
+    start_now: bool,
+) -> bool:
+    """Seal a frozen campaign's total, and store what the status service answered.
 
-    A campaign the status service does not know (any more) is registered first.
+    ``start_time`` and ``start_now`` mean what they mean for StartCampaign of the status
+    service. A campaign that it does not know, any more, is registered first. Returns
+    whether this call scheduled or started the campaign.
 
     Raises:
         CampaignSealedError: it is sealed with another total.
-        TransitionNotAllowedError: it is CANCELLED.
+        CampaignCancelledError: it is CANCELLED; one that was not sealed is dropped.
+        TransitionNotAllowedError: it has started, and not at ``start_time``.
+        InvalidRequestError: ``start_time`` is refused.
         StatusServiceUnavailableError: it does not answer.
+        StoreUnavailableError: the store does not answer.
     """
+    start = partial(
+        client.start_campaign,
+        campaign_id=row.campaign_id,
+        total=row.total,
+        start_time=start_time,
+        start_now=start_now,
+        timeout_seconds=_TIMEOUT_SECONDS,
+    )
     try:
         try:
-            return await _start(client, row, start_time, start_now=start_now)
+            response = await start()
         except NotFoundError:
             await client.create_campaign(
                 campaign_id=row.campaign_id,
@@ -95,35 +120,106 @@ async def seal(
                 labels=json.loads(row.labels),
                 timeout_seconds=_TIMEOUT_SECONDS,
             )
-            return await _start(client, row, start_time, start_now=start_now)
+            response = await start()
     except ClientError as error:
-        raise _translated(error) from error
-
-
-async def _start(
-    client: StatusClient,
-    row: sa.Row[Any],
-    start_time: datetime | None,
-    *,
-    start_now: bool = False,
-) -> pb.StartCampaignResponse:
-    return await client.start_campaign(
-        campaign_id=row.campaign_id,
-        total=row.total,
-        start_time=start_time,
-        start_now=start_now,
-        timeout_seconds=_TIMEOUT_SECONDS,
+        raise await _refused(store, row, _translated(error)) from error
+    await store.write(
+        partial(
+            campaigns.mark_started,
+            campaign=row.campaign,
+            schedule_time=_schedule_time(response.campaign),
+        )
     )
+    return response.transitioned
+
+
+async def seal_frozen(store: Store, client: StatusClient, active: ActiveCampaign) -> Phase:
+    """Seal a campaign at work if it is FROZEN still; return its phase afterwards.
+
+    Raises:
+        ServiceError: as :func:`seal`.
+    """
+    async with active.sealing:
+        row = await store.read(
+            partial(
+                campaigns.get,
+                organisation=active.row.organisation,
+                campaign_id=active.campaign_id,
+            )
+        )
+        if row.phase != Phase.FROZEN:
+            return Phase(row.phase)
+        await seal_for_its_time(store, client, row)
+    return Phase.STARTED
+
+
+async def seal_again(store: Store, client: StatusClient, active: ActiveCampaign) -> None:
+    """Seal a campaign whose seal the status service lost, for the time it was scheduled for.
+
+    Raises:
+        ServiceError: as :func:`seal`.
+    """
+    async with active.sealing:
+        row = await store.read(
+            partial(
+                campaigns.get,
+                organisation=active.row.organisation,
+                campaign_id=active.campaign_id,
+            )
+        )
+        await seal_for_its_time(store, client, row)
+
+
+async def seal_for_its_time(store: Store, client: StatusClient, row: sa.Row[Any]) -> bool:
+    """Seal a campaign for the time it was scheduled for last, at once where that is past.
+
+    Returns whether this call scheduled or started the campaign.
+
+    Raises:
+        ServiceError: as :func:`seal`.
+    """
+    start_time = row.schedule_time
+    if start_time is not None:
+        is_late = start_time < datetime.now(UTC) - _LATE
+        if is_late or await store.read(partial(leases.was_claimed, campaign=row.campaign)):
+            return await seal(store, client, row, start_time=None, start_now=True)
+    try:
+        return await seal(store, client, row, start_time=start_time, start_now=False)
+    except CampaignCancelledError:
+        raise
+    except TransitionNotAllowedError:
+        if start_time is None:
+            raise
+        # A call whose answer was lost has started it at another time.
+        return await seal(store, client, row, start_time=None, start_now=False)
+
+
+async def _refused(store: Store, row: sa.Row[Any], error: ServiceError) -> ServiceError:
+    """Drop a campaign that was cancelled before it was sealed; return the error to raise."""
+    if isinstance(error, CampaignCancelledError):
+        problem = Problem(
+            ProblemKind.START_REFUSED,
+            "the campaign was cancelled before it was started",
+            detail=error.message,
+        )
+        await store.write(partial(campaigns.drop_unstarted, campaign=row.campaign, problem=problem))
+    return error
+
+
+def _schedule_time(campaign: Campaign) -> datetime | None:
+    """Return the time that a campaign waits for; None: it does not wait."""
+    if campaign.state != status_pb2.Campaign.SCHEDULED:
+        return None
+    return to_datetime(campaign.schedule_time)
 
 
 def _translated(error: ClientError) -> ServiceError:
-    """Return what the sender's own caller is told."""
+    """Return the error that the sender's caller gets."""
     if isinstance(error, FailedPreconditionError):
-        kind = (
-            CampaignSealedError
-            if error.reason == CampaignSealedError.reason
-            else TransitionNotAllowedError
-        )
+        if error.reason == CampaignSealedError.reason:
+            return CampaignSealedError(error.message, metadata=error.metadata)
+        is_cancelled = error.metadata.get("state") == State.CANCELLED
+        kind = CampaignCancelledError if is_cancelled else TransitionNotAllowedError
         return kind(error.message, metadata=error.metadata)
     if isinstance(error, InvalidArgumentError):
         return InvalidRequestError(

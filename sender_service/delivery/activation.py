@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from sender_service.campaigns import status_gateway
-from sender_service.domain import Backoff, Phase
-from sender_service.errors import StatusServiceUnavailableError, TransitionNotAllowedError
-from sender_service.store import campaigns
-from service_runtime.errors import ServiceError
+from sender_service.campaigns.directory import Resealed, Source
+from sender_service.domain import MAX_DETAIL, Backoff, Phase, Problem, ProblemKind
+from sender_service.errors import CampaignCancelledError, StatusServiceUnavailableError
+from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from sender_service.campaigns.directory import ActiveCampaign
-    from sender_service.delivery.workplace import Workplace
+    from closeout.aio import StatusClient
+    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from service_runtime.database import Store
 
 log = structlog.get_logger()
 
-_SOURCE = "start"
 #: Between two calls of a status service that does not answer, seconds.
 _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 0.5, 3.0
+#: How often a campaign that only a person can help is tried again, seconds.
+STUCK_SECONDS = 60.0
 
 
-async def started(workplace: Workplace, active: ActiveCampaign) -> bool:
-    """Seal a frozen campaign, however long the status service does not answer.
+async def activate(
+    store: Store, client: StatusClient, directory: Directory, active: ActiveCampaign
+) -> bool:
+    """Seal a frozen campaign, retrying until the status service answers.
 
     False: it is finished, was cancelled before it began, or this process stops.
 
@@ -33,56 +36,72 @@ async def started(workplace: Workplace, active: ActiveCampaign) -> bool:
         StoreUnavailableError: the store does not answer.
     """
     backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
-    store = workplace.store
-    while not workplace.stopping:
-        row = await store.read(
-            partial(
-                campaigns.get,
-                organisation=active.row.organisation,
-                campaign_id=active.campaign_id,
-            )
-        )
-        if row.phase != Phase.FROZEN:
-            return bool(row.phase == Phase.STARTED)
+    while not directory.stopping:
         try:
-            await status_gateway.seal(workplace.client, row, row.schedule_time)
-        except TransitionNotAllowedError as error:
-            log.warning("campaign_dropped", campaign_id=active.campaign_id, reason=error.message)
-            await store.write(
-                partial(campaigns.drop_unstarted, campaign=active.number, problem=error.message)
+            phase = await status_gateway.seal_frozen(store, client, active)
+        except CampaignCancelledError as error:
+            log.warning(
+                "campaign_cancelled_before_start",
+                campaign_id=active.campaign_id,
+                reason=error.message,
             )
             return False
         except StatusServiceUnavailableError as error:
-            if await active.tell(store, _SOURCE, error.message):
-                log.warning("start_waits", campaign_id=active.campaign_id, reason=error.message)
+            problem = Problem(
+                ProblemKind.STATUS_SERVICE_UNREACHABLE,
+                "the status service does not answer, so the campaign is not started",
+                detail=error.message[:MAX_DETAIL],
+            )
+            if await directory.set_problem(active, Source.START, problem):
+                log.warning("start_retrying", campaign_id=active.campaign_id, reason=error.message)
             await active.wait(backoff.next_seconds())
+        except StoreUnavailableError:
+            raise
         except ServiceError as error:
-            await active.tell_stuck(store, _SOURCE, error.message)
+            problem = Problem(
+                ProblemKind.START_REFUSED,
+                "the status service refuses to start the campaign",
+                detail=error.message[:MAX_DETAIL],
+                needs_attention=True,
+            )
+            await show_stuck(directory, active, Source.START, problem)
         else:
-            await active.tell(store, _SOURCE, "")
-            await store.write(partial(campaigns.mark_started, campaign=active.number))
-            return True
+            await directory.set_problem(active, Source.START, None)
+            return phase is Phase.STARTED
     return False
 
 
-async def seal_again(workplace: Workplace, active: ActiveCampaign) -> None:
+async def show_stuck(
+    directory: Directory, active: ActiveCampaign, source: Source, problem: Problem
+) -> None:
+    """Show that only a person can help, log it once, and wait a while.
+
+    Raises:
+        StoreUnavailableError: the store does not answer.
+    """
+    if await directory.set_problem(active, source, problem):
+        log.error(
+            "campaign_stuck",
+            campaign_id=active.campaign_id,
+            reason=f"{problem.summary}: {problem.detail}",
+            action="needs manual intervention; it goes on by itself afterwards",
+        )
+    await active.wait(STUCK_SECONDS)
+
+
+async def seal_again(
+    store: Store, client: StatusClient, directory: Directory, active: ActiveCampaign
+) -> None:
     """Try once to register and seal a campaign that the status service lost.
 
-    The reporter then asks for it again: where this failed, it finds the same loss.
+    Reporting then asks for its state: where this failed, that shows the same loss.
     """
     sealed = False
     try:
-        row = await workplace.store.read(
-            partial(
-                campaigns.get,
-                organisation=active.row.organisation,
-                campaign_id=active.campaign_id,
-            )
-        )
-        await status_gateway.seal(workplace.client, row, row.schedule_time)
+        await status_gateway.seal_again(store, client, active)
+        sealed = True
+        log.info("campaign_sealed_again", campaign_id=active.campaign_id, total=active.row.total)
     except ServiceError as error:
         log.warning("seal_again_failed", campaign_id=active.campaign_id, reason=error.message)
-    else:
-        log.info("campaign_sealed_again", campaign_id=active.campaign_id, total=row.total)
-        sealed = True
-    workplace.reporter.sealing_ended(active.number, sealed=sealed)
+    finally:
+        directory.announce(Resealed(active.number, sealed=sealed))

@@ -1,4 +1,4 @@
-"""Bring one campaign from its start to the moment every message has an outcome."""
+"""Bring one started campaign to the moment when every message has an outcome."""
 
 from __future__ import annotations
 
@@ -8,140 +8,174 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sender_service.campaigns.directory import Journaled, Opened, Source
 from sender_service.channels.contract import content_from_json
 from sender_service.channels.errors import ChannelError
-from sender_service.delivery.activation import started
-from sender_service.delivery.circuit_breaker import Outage
-from sender_service.delivery.dispatch import Job
+from sender_service.delivery.activation import show_stuck
+from sender_service.delivery.circuit_breaker import CircuitBreaker
+from sender_service.delivery.dispatch import DeliveryPlan
 from sender_service.delivery.shard_delivery import LEASE_MARGIN_SECONDS, ShardDelivery
 from sender_service.delivery.shard_report import Ended
-from sender_service.domain import Guarantee, MessageKeys, Outcome, State
-from sender_service.store import leases, outbox
+from sender_service.domain import (
+    MAX_DETAIL,
+    Guarantee,
+    MessageKeys,
+    Outcome,
+    Problem,
+    ProblemKind,
+    State,
+)
+from sender_service.store import campaigns, leases, outbox
 from sender_service.store.abandonment import Ending, close_shard
 from sender_service.store.leases import Claim, NothingToClaim
 from sender_service.store.outbox import ShardKey
 from sender_service.store.policies import policy_of
-from service_runtime.errors import ServiceError
+from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from sender_service.campaigns.directory import ActiveCampaign
-    from sender_service.delivery.fair_scheduler import Turns
+    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.channels.contract import Channel, Template
+    from sender_service.channels.registry import ChannelRegistry
+    from sender_service.delivery.fair_scheduler import FairScheduler
     from sender_service.delivery.shard_report import ShardReport
-    from sender_service.delivery.workplace import Workplace
+    from sender_service.settings import SenderSettings
+    from service_runtime.database import Store
 
 log = structlog.get_logger()
 
-#: A campaign gives up its turn after so long when another one waits, seconds.
+#: A campaign ends its turn after so long when another one waits, seconds.
 _TURN_SECONDS = 5.0
 #: Bounds of the wait for what may be claimed later, seconds.
 _MIN_WAIT_SECONDS, _MAX_WAIT_SECONDS = 0.01, 30.0
 
 _CLOSED = Ending(Outcome.SKIPPED, "cancelled", "the campaign was closed before it was sent")
-_SOURCE = "channel"
 
 
 class CampaignDelivery:
-    """The work on one campaign. What it knows of it may be begun anew at any time.
+    """The work on one campaign, which may begin again at any time.
 
     Args:
-        workplace: what campaigns share.
+        store: the sender's.
+        channels: where messages go.
+        directory: gives the state; announces how far the outbox goes.
         active: the campaign.
+        settings: of the sender.
+        scheduler: how the campaigns of the channel take turns.
+        instance: the name of this process, which owns the leases.
     """
 
-    def __init__(self, workplace: Workplace, active: ActiveCampaign) -> None:
-        self._workplace = workplace
-        self._store = workplace.store
+    def __init__(
+        self,
+        store: Store,
+        channels: ChannelRegistry,
+        directory: Directory,
+        active: ActiveCampaign,
+        settings: SenderSettings,
+        *,
+        scheduler: FairScheduler,
+        instance: str,
+    ) -> None:
+        self._store = store
+        self._channels = channels
+        self._directory = directory
         self._active = active
-        self._outage = Outage(
-            workplace.store,
+        self._settings = settings
+        self._scheduler = scheduler
+        self._instance = instance
+        self._breaker = CircuitBreaker(
+            store,
+            directory,
             active,
-            deadline_seconds=workplace.settings.unreachable_deadline_hours * 3600,
+            deadline_seconds=settings.unreachable_deadline_hours * 3600,
         )
 
-    async def run(self) -> bool:
-        """Seal, send, wait or close, until every message has an outcome.
-
-        False: nothing is left to report either, or the campaign never began.
+    async def run(self) -> None:
+        """Send, wait or close, until every message has an outcome or the process stops.
 
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        number = self._active.number
-        if not await started(self._workplace, self._active):
-            return self._workplace.stopping
-        progress = await self._store.read(partial(outbox.progress, campaign=number))
-        self._workplace.reporter.add(self._active, progress)
-        if await self._store.write(partial(outbox.finish_if_reported, campaign=number)):
-            self._workplace.reporter.finish(number)
-            return False
+        progress = await self._store.read(partial(outbox.progress, campaign=self._active.number))
+        self._directory.announce(Opened(self._active, tuple(progress)))
         # One brought back to be reported again has nothing to deliver.
-        if sum(shard.journaled for shard in progress) < self._active.row.total:
-            await self._deliver()
-        return True
-
-    async def _deliver(self) -> None:
-        job: Job | None = None
-        done = False
-        while not done and not self._workplace.stopping:
+        done = sum(shard.journaled for shard in progress) == self._active.row.total
+        plan: DeliveryPlan | None = None
+        while not done and not self._directory.stopping:
             state = self._active.state
             if state is not None and state.is_terminal:
                 done = await self._close(_CLOSED)
             elif state is not State.SENDING:
-                if self._outage.lasts:
-                    await self._outage.forget()
+                await self._breaker.close()
                 await self._active.wait(None)
-            elif job is None:
-                job = await self._job()
+            elif plan is None:
+                plan = await self._make_plan()
             else:
-                done = await self._turn(job)
+                done = await self._turn(plan)
 
-    async def _job(self) -> Job | None:
+    async def _make_plan(self) -> DeliveryPlan | None:
         """Return how to send the campaign; None, after a while, if that is not possible."""
-        row = self._active.row
         try:
-            channel = self._workplace.channels.get(row.channel)
-            template = channel.compile(content_from_json(row.content))
+            channel = self._channels.get(self._active.row.channel)
+            template = await self._compile(channel)
+        except StoreUnavailableError:
+            raise
         except (ServiceError, ChannelError) as error:
-            await self._active.tell_stuck(self._store, _SOURCE, str(error))
+            is_content = isinstance(error, ChannelError)
+            problem = Problem(
+                ProblemKind.CONTENT_INVALID if is_content else ProblemKind.CHANNEL_UNAVAILABLE,
+                f"channel {self._active.row.channel} can't be used",
+                detail=str(error)[:MAX_DETAIL],
+                needs_attention=True,
+            )
+            await show_stuck(self._directory, self._active, Source.CHANNEL, problem)
             return None
-        await self._active.tell(self._store, _SOURCE, "")
-        own = self._workplace.settings
-        return Job(
+        await self._directory.set_problem(self._active, Source.CHANNEL, None)
+        return self._plan(channel, template)
+
+    async def _compile(self, channel: Channel) -> Template:
+        row = self._active.row
+        stored = await self._store.read(
+            partial(campaigns.get, organisation=row.organisation, campaign_id=row.campaign_id)
+        )
+        return channel.compile(content_from_json(stored.content))
+
+    def _plan(self, channel: Channel, template: Template) -> DeliveryPlan:
+        row, settings = self._active.row, self._settings
+        return DeliveryPlan(
             campaign_id=row.campaign_id,
             channel=channel,
-            limit=self._workplace.channels.limit(row.channel),
+            limit=self._channels.limit(row.channel),
             template=template,
             keys=MessageKeys(
                 organisation=row.organisation,
                 campaign_id=row.campaign_id,
                 content_digest=row.content_digest,
             ),
-            policy=policy_of(row, deadline_seconds=own.retry_deadline_hours * 3600),
+            policy=policy_of(row, deadline_seconds=settings.retry_deadline_hours * 3600),
             window=row.max_in_flight,
             # A lease has to outlast a call of the channel between two renewals.
             lease_seconds=max(
-                own.lease_seconds,
-                channel.timeout_seconds + LEASE_MARGIN_SECONDS + 2 * own.heartbeat_seconds,
+                settings.lease_seconds,
+                channel.timeout_seconds + LEASE_MARGIN_SECONDS + 2 * settings.heartbeat_seconds,
             ),
-            heartbeat_seconds=own.heartbeat_seconds,
+            heartbeat_seconds=settings.heartbeat_seconds,
         )
 
-    async def _turn(self, job: Job) -> bool:
+    async def _turn(self, plan: DeliveryPlan) -> bool:
         """Work on one shard, or wait for one; True: every message has an outcome."""
-        turns = self._workplace.turns_of(self._active.row.channel)
-        async with turns.turn():
+        async with self._scheduler.turn():
             claimed_at = time.monotonic()
-            claim = await self._claim(lease_seconds=job.lease_seconds)
+            claim = await self._claim(lease_seconds=plan.lease_seconds)
             if isinstance(claim, Claim):
-                report = await self._send(job, claim, claimed_at, turns)
+                report = await self._send(plan, claim, claimed_at)
         if isinstance(claim, NothingToClaim):
             return await self._nothing_to_claim(claim)
         if report.ended is Ended.UNREACHABLE:
-            if not await self._outage.note(report.unreachable):
+            if not await self._breaker.open(report.unreachable):
                 return await self._close(
-                    Ending(Outcome.FAILED, "provider_unreachable", self._outage.problem)
+                    Ending(Outcome.FAILED, "provider_unreachable", self._breaker.problem)
                 )
-            await self._outage.wait()
+            await self._breaker.half_open()
         if report.ended is Ended.LEASE_LOST:
             await self._active.wait(_MIN_WAIT_SECONDS)
         return False
@@ -151,7 +185,7 @@ class CampaignDelivery:
             partial(
                 leases.claim,
                 campaign=self._active.number,
-                owner=self._workplace.instance,
+                owner=self._instance,
                 lease_seconds=lease_seconds,
                 guarantee=Guarantee(self._active.row.guarantee),
                 whole=whole,
@@ -166,51 +200,37 @@ class CampaignDelivery:
                 in_doubt=claim.taken_over,
                 guarantee=self._active.row.guarantee,
             )
-            self._journaled(claim.lease.shard, claim.journaled)
+            self._announce(claim.lease.shard, claim.journaled)
         return claim
 
-    def _journaled(self, shard: int, through: int) -> None:
-        self._workplace.reporter.journaled(ShardKey(self._active.number, shard), through)
+    def _announce(self, shard: int, through: int) -> None:
+        self._directory.announce(Journaled(ShardKey(self._active.number, shard), through))
 
-    async def _send(self, job: Job, claim: Claim, claimed_at: float, turns: Turns) -> ShardReport:
-        active = self._active
-        journaled = claim.journaled
-
+    async def _send(self, plan: DeliveryPlan, claim: Claim, claimed_at: float) -> ShardReport:
         def may_send() -> bool:
-            turn_over = turns.others_wait and time.monotonic() - claimed_at > _TURN_SECONDS
-            return active.state is State.SENDING and not self._workplace.stopping and not turn_over
+            turn_over = (
+                self._scheduler.others_wait and time.monotonic() - claimed_at > _TURN_SECONDS
+            )
+            is_sending = self._active.state is State.SENDING
+            return is_sending and not self._directory.stopping and not turn_over
 
-        def note_journaled(shard: int, through: int) -> None:
-            nonlocal journaled
-            journaled = through
-            self._journaled(shard, through)
-
-        def note_answered() -> None:
-            if self._outage.lasts:
-                self._outage.lasts = False
-                self._workplace.begin(self._outage.answered())
-
-        run = ShardDelivery(
+        delivery = ShardDelivery(
             self._store,
-            job,
+            self._directory,
+            self._active,
+            plan,
             claim,
             claimed_at=claimed_at,
+            breaker=self._breaker,
             may_send=may_send,
-            journaled=note_journaled,
-            answered=note_answered,
-            probe=self._outage.lasts,
         )
-        active.on_change = run.wake
-        try:
-            report = await run.run()
-        finally:
-            active.on_change = None
-        if journaled == claim.last_sequence - claim.first_sequence + 1:
+        report = await delivery.run()
+        if delivery.is_finished:
             log.info(
                 "shard_finished",
-                campaign_id=active.campaign_id,
+                campaign_id=self._active.campaign_id,
                 shard=claim.lease.shard,
-                messages=journaled,
+                messages=claim.size,
             )
         return report
 
@@ -225,10 +245,8 @@ class CampaignDelivery:
     async def _close(self, ending: Ending) -> bool:
         """End every message without an outcome; True: none is left."""
         closed = 0
-        while not self._workplace.stopping:
-            claim = await self._claim(
-                lease_seconds=self._workplace.settings.lease_seconds, whole=True
-            )
+        while not self._directory.stopping:
+            claim = await self._claim(lease_seconds=self._settings.lease_seconds, whole=True)
             if isinstance(claim, NothingToClaim):
                 if closed:
                     log.info(
@@ -240,6 +258,5 @@ class CampaignDelivery:
                     )
                 return await self._nothing_to_claim(claim)
             closed += await self._store.write(partial(close_shard, claim=claim, ending=ending))
-            size = claim.last_sequence - claim.first_sequence + 1
-            self._journaled(claim.lease.shard, size)
+            self._announce(claim.lease.shard, claim.size)
         return False

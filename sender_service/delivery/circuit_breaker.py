@@ -1,52 +1,80 @@
-"""A provider that can't be reached: said once, waited for, given up after a deadline."""
+"""Stop sending to a provider that can't be reached, probe it, give it up after a deadline."""
 
 from __future__ import annotations
 
+import enum
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from sender_service.domain import MAX_DETAIL, Backoff
+from sender_service.campaigns.directory import Source
+from sender_service.domain import MAX_DETAIL, Backoff, Problem, ProblemKind
 from sender_service.store import campaigns
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from sender_service.campaigns.directory import ActiveCampaign
+    from sender_service.campaigns.directory import ActiveCampaign, Directory
     from sender_service.channels.contract import Reply
     from service_runtime.database import Store
 
 log = structlog.get_logger()
 
-_SOURCE = "provider"
 _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 1.0, 30.0
 
 
-class Outage:
+class Breaker(enum.Enum):
+    """What a circuit breaker lets through."""
+
+    #: Everything: the provider answers, as far as is known.
+    CLOSED = "closed"
+    #: Nothing: the provider can't be reached. Left after a while.
+    OPEN = "open"
+    #: One message at a time, until the provider answers one or can't be reached again.
+    HALF_OPEN = "half_open"
+
+
+class CircuitBreaker:
     """Whether the provider of one campaign can be reached, as far as is known.
 
     Args:
         store: the sender's.
+        directory: shows the problem.
         active: the campaign.
         deadline_seconds: after so long without an answer, the provider is given up.
+
+    Attributes:
+        state: what is let through.
+        problem: what is the matter, for people.
     """
 
-    def __init__(self, store: Store, active: ActiveCampaign, *, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        active: ActiveCampaign,
+        *,
+        deadline_seconds: float,
+    ) -> None:
         self._store = store
+        self._directory = directory
         self._active = active
         self._deadline_seconds = deadline_seconds
         self._backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
-        #: True from the moment the provider can't be reached until it answers.
-        self.lasts = False
-        #: What it is about, for people.
+        self.state = Breaker.CLOSED
         self.problem = ""
 
-    async def note(self, reply: Reply | None) -> bool:
-        """Note that the provider can't be reached; False: for too long now, give up."""
-        said = " ".join(part for part in (reply.code, reply.detail) if part) if reply else ""
+    async def open(self, reply: Reply | None) -> bool:
+        """Let nothing through: the provider can't be reached. False: for too long, give up.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
         channel = self._active.row.channel
-        self.problem = f"channel {channel} can't reach its provider: {said}"[:MAX_DETAIL]
-        self.lasts = True
+        answer = " ".join(filter(None, (reply.code, reply.detail))) if reply else ""
+        summary = f"channel {channel} can't reach its provider"
+        self.problem = f"{summary}: {answer}"[:MAX_DETAIL]
+        self.state = Breaker.OPEN
         seconds = await self._store.write(
             partial(campaigns.note_unreachable, campaign=self._active.number)
         )
@@ -59,28 +87,38 @@ class Outage:
                 action="what was not sent fails; send it again in a campaign of its own",
             )
             return False
-        if await self._active.tell(self._store, _SOURCE, self.problem):
+        problem = Problem(
+            ProblemKind.PROVIDER_UNREACHABLE,
+            summary,
+            detail=answer[:MAX_DETAIL],
+            provider=channel,
+        )
+        if await self._directory.set_problem(self._active, Source.PROVIDER, problem):
             log.warning(
                 "provider_unreachable",
                 campaign_id=self._active.campaign_id,
                 channel=channel,
-                reason=said,
+                reason=answer,
             )
         return True
 
-    async def wait(self) -> None:
-        """Wait before the next try to reach the provider."""
+    async def half_open(self) -> None:
+        """Wait a while, each time for longer, then let one message through."""
         await self._active.wait(self._backoff.next_seconds())
+        if self.state is Breaker.OPEN:
+            self.state = Breaker.HALF_OPEN
 
     async def answered(self) -> None:
-        """Note that the provider answers again."""
+        """Let everything through: the provider answers."""
+        if self.state is Breaker.CLOSED:
+            return
         log.info(
-            "provider_back",
+            "provider_recovered",
             campaign_id=self._active.campaign_id,
             channel=self._active.row.channel,
         )
         try:
-            await self.forget()
+            await self.close()
         except StoreUnavailableError as error:
             log.warning(
                 "problem_not_cleared",
@@ -88,9 +126,15 @@ class Outage:
                 error=error.message,
             )
 
-    async def forget(self) -> None:
-        """Count anew from the next outage on: a pause is no part of one."""
-        self.lasts = False
+    async def close(self) -> None:
+        """Begin to count with the next failure: a pause is no part of an outage.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        if self.state is Breaker.CLOSED:
+            return
+        self.state = Breaker.CLOSED
         self._backoff.reset()
-        await self._active.tell(self._store, _SOURCE, "")
+        await self._directory.set_problem(self._active, Source.PROVIDER, None)
         await self._store.write(partial(campaigns.note_reachable, campaign=self._active.number))

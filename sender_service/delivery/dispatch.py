@@ -1,4 +1,4 @@
-"""Hand one message to its channel, and tell what that did to it."""
+"""Hand one message to its channel, and decide what the answer does to it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sender_service.domain import Effect, MessageKeys, Policy, effect_of
 
 if TYPE_CHECKING:
     from sender_service.channels.contract import Channel, Template
-    from sender_service.store.shards import Launch
+    from sender_service.store.batch import PendingMessage
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class DeliveryPlan:
     """What is the same for all messages of a campaign.
 
     Attributes:
         campaign_id: the campaign, as callers know it.
         channel: where its messages go.
-        limit: bounds the calls of the channel at once, over all campaigns.
-        template: its content, compiled.
+        limit: bounds the calls of the channel that run at once, over all campaigns.
+        template: the content, compiled.
         keys: makes idempotency keys.
         policy: how often a message is tried.
         window: how many messages may be in doubt.
@@ -48,71 +48,71 @@ class Job:
     heartbeat_seconds: float
 
 
-class HandedOver(NamedTuple):
-    """What became of a message, what the provider said, and when the try began (µs)."""
+class Dispatched(NamedTuple):
+    """What became of a message, the provider's reply, and when the try began (µs)."""
 
     effect: Effect
     reply: Reply
     begin_time: int
 
 
-async def hand_over(job: Job, launch: Launch) -> HandedOver:
+async def dispatch(plan: DeliveryPlan, message: PendingMessage) -> Dispatched:
     """Hand one message over; an exception out of a channel becomes LOST.
 
-    A channel never raises for what a provider does, so an exception is a defect of
-    it, is logged with its stack, and nobody knows whether the message went out.
+    A channel raises for nothing that a provider does, so an exception is a defect of the
+    channel: it is logged with its stack, and the message is in doubt.
     """
     begin_time = time.time_ns() // 1000
     try:
-        reply = await _send(job, launch)
-        return HandedOver(_effect(job, launch, reply, begin_time), reply, begin_time)
+        reply = await _send(plan, message)
+        return Dispatched(_effect(plan, message, reply, begin_time), reply, begin_time)
     except asyncio.CancelledError as error:
         if _is_cancelled():
             raise
-        reply = _defect(job, launch, error)
+        reply = _defect(plan, message, error)
     except Exception as error:  # noqa: BLE001 - logged with its stack, and in doubt
-        reply = _defect(job, launch, error)
-    return HandedOver(_effect(job, launch, reply, begin_time), reply, begin_time)
+        reply = _defect(plan, message, error)
+    return Dispatched(_effect(plan, message, reply, begin_time), reply, begin_time)
 
 
-async def _send(job: Job, launch: Launch) -> Reply:
-    message = Message(
-        job.campaign_id,
-        launch.sequence,
-        launch.address,
-        launch.recipient_key,
-        json.loads(launch.fields),
-        job.keys.key(launch.sequence),
-        launch.attempts + 1,
+async def _send(plan: DeliveryPlan, message: PendingMessage) -> Reply:
+    handed_over = Message(
+        plan.campaign_id,
+        message.sequence,
+        message.address,
+        message.recipient_key,
+        json.loads(message.fields),
+        plan.keys.key(message.sequence),
+        message.attempts + 1,
     )
-    return await job.channel.send(job.template, message)
+    return await plan.channel.send(plan.template, handed_over)
 
 
-def _effect(job: Job, launch: Launch, reply: Reply, begin_time: int) -> Effect:
-    first_time = begin_time if launch.first_attempt_time is None else launch.first_attempt_time
+def _effect(plan: DeliveryPlan, message: PendingMessage, reply: Reply, begin_time: int) -> Effect:
+    first_time = begin_time if message.first_attempt_time is None else message.first_attempt_time
     return effect_of(
         reply,
-        attempt=launch.attempts + 1,
-        lost_before=launch.lost,
+        attempt=message.attempts + 1,
+        lost_before=message.lost,
         # A clock that was set back must not make it negative.
         elapsed_seconds=max(time.time_ns() // 1000 - first_time, 0) / 1_000_000,
-        policy=job.policy,
+        policy=plan.policy,
         jitter=random.random(),  # noqa: S311 - it keeps retries apart, no more
     )
 
 
-def _defect(job: Job, launch: Launch, error: BaseException) -> Reply:
+def _defect(plan: DeliveryPlan, message: PendingMessage, error: BaseException) -> Reply:
     log.error(
         "channel_failed",
-        campaign_id=job.campaign_id,
-        sequence=launch.sequence,
-        channel=job.channel.name,
+        campaign_id=plan.campaign_id,
+        sequence=message.sequence,
+        channel=plan.channel.name,
         exc_info=error,
     )
     return Reply(Answer.LOST, code="channel_error", detail=type(error).__name__)
 
 
 def _is_cancelled() -> bool:
-    """Return whether it is this task that is cancelled, not something it waits for."""
+    """Return whether this task is cancelled, and not a call it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""Campaigns of one channel take turns: a few at a time, first come, first served."""
+"""Let campaigns of one channel take turns: a few at a time, first come, first served."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class Turns:
-    """Lets ``at_once`` campaigns send at the same time, and says if others wait."""
+class FairScheduler:
+    """Lets a few campaigns send at the same time, and knows whether others wait.
+
+    Args:
+        at_once: how many campaigns may send at the same time.
+    """
 
     def __init__(self, at_once: int) -> None:
         self._free = asyncio.Semaphore(at_once)

@@ -1,4 +1,4 @@
-"""Keep the lease of a shard for as long as one works on it, and know how long it lasts."""
+"""Renew a shard's lease in the background and track when it expires."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from sender_service.store import leases
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sender_service.store.leases import Lease
+    from sender_service.store.shards import Lease
     from service_runtime.database import Store
 
 log = structlog.get_logger()
@@ -27,31 +25,33 @@ class LeaseKeeper:
 
     Args:
         store: the sender's.
+        campaign_id: the campaign, for the log.
         lease: claimed at ``claimed_at``.
-        claimed_at: on the monotonic clock, before the claim was asked for: the
-            lease lasts at least so long as is counted from here.
+        claimed_at: on the monotonic clock, before the claim was made: the lease lasts
+            at least as long as is counted from here.
         lease_seconds: how long it holds without renewal.
         heartbeat_seconds: how often it is renewed.
-        renewed: told after each renewal.
+
+    Attributes:
+        lost: True once another claim has the shard.
     """
 
     def __init__(
         self,
         store: Store,
+        campaign_id: str,
         lease: Lease,
         *,
         claimed_at: float,
         lease_seconds: float,
         heartbeat_seconds: float,
-        renewed: Callable[[], None],
     ) -> None:
         self._store = store
+        self._campaign_id = campaign_id
         self._lease = lease
         self._until = claimed_at + lease_seconds
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
-        self._renewed = renewed
-        #: True once another claim has the shard.
         self.lost = False
 
     def outlasts(self, seconds: float) -> bool:
@@ -61,14 +61,14 @@ class LeaseKeeper:
     async def run(self) -> None:
         """Renew until cancelled.
 
-        After a renewal that failed the lease gets shorter, and :meth:`outlasts` says so.
+        A renewal that fails leaves the lease with its old end: see :meth:`outlasts`.
 
         Raises:
             LeaseLostError: the shard belongs to another claim.
         """
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
-            asked_at = time.monotonic()
+            requested_at = time.monotonic()
             try:
                 await self._store.write(
                     partial(leases.renew, lease=self._lease, lease_seconds=self._lease_seconds)
@@ -76,7 +76,7 @@ class LeaseKeeper:
             except StoreUnavailableError as error:
                 log.warning(
                     "lease_not_renewed",
-                    campaign=self._lease.campaign,
+                    campaign_id=self._campaign_id,
                     shard=self._lease.shard,
                     error=error.message,
                 )
@@ -84,5 +84,4 @@ class LeaseKeeper:
                 self.lost = True
                 raise
             else:
-                self._until = asked_at + self._lease_seconds
-                self._renewed()
+                self._until = requested_at + self._lease_seconds

@@ -1,8 +1,8 @@
-"""Work through one shard: hand messages over, write down what became of them.
+"""Work through one shard: dispatch messages, write down what became of them.
 
 A few worker tasks take messages from a queue; one loop commits what they finished
-and fills the queue again, so that nothing is in the provider's hands that a
-committed intent does not cover.
+and fills the queue again, so that a committed intent covers everything that is in the
+provider's hands.
 """
 
 from __future__ import annotations
@@ -10,25 +10,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from sender_service.delivery.dispatch import hand_over
+from sender_service.delivery.circuit_breaker import Breaker
+from sender_service.delivery.dispatch import dispatch
 from sender_service.delivery.lease_keeper import LeaseKeeper
+from sender_service.delivery.shard_commits import ShardCommits
 from sender_service.delivery.shard_report import Ended, ShardReport
-from sender_service.domain import Backoff, Finished, HandBack, room
+from sender_service.domain import Requeue, room
 from sender_service.errors import LeaseLostError
-from sender_service.store import shards
-from sender_service.store.shards import Advance, Batch, Launch, Position
-from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender_service.delivery.dispatch import Job
+    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.delivery.circuit_breaker import CircuitBreaker
+    from sender_service.delivery.dispatch import DeliveryPlan
+    from sender_service.store.batch import PendingMessage
     from sender_service.store.leases import Claim
+    from sender_service.store.shards import Advance
     from service_runtime.database import Store
 
 log = structlog.get_logger()
@@ -48,60 +50,66 @@ class ShardDelivery:
 
     Args:
         store: the sender's.
-        job: the campaign.
+        directory: announces how far the outbox of the shard goes.
+        active: the campaign.
+        plan: what is the same for all its messages.
         claim: the shard, claimed at ``claimed_at``.
-        claimed_at: on the monotonic clock, before the claim was asked for.
+        claimed_at: on the monotonic clock, before the claim was made.
+        breaker: whether the provider can be reached; half open, it lets one message at
+            a time through.
         may_send: asked before each message; once it says no, the run ends.
-        journaled: told after each commit how many entries the shard has.
-        answered: told when the provider answers for the first time.
-        probe: send one message at a time until then.
+
+    Attributes:
+        report: what the run did.
     """
 
     def __init__(
         self,
         store: Store,
-        job: Job,
+        directory: Directory,
+        active: ActiveCampaign,
+        plan: DeliveryPlan,
         claim: Claim,
         *,
         claimed_at: float,
+        breaker: CircuitBreaker,
         may_send: Callable[[], bool],
-        journaled: Callable[[int, int], None],
-        answered: Callable[[], None],
-        probe: bool = False,
     ) -> None:
-        self._store = store
-        self._job = job
+        self._active = active
+        self._plan = plan
         self._lease = claim.lease
-        self._position = Position(claim.revision, claim.intent_through, 0)
+        self._breaker = breaker
         self._may_send = may_send
-        self._journaled = journaled
-        self._answered = answered
-        self._window = 1 if probe else job.window
-        self._queue: deque[Launch] = deque()
-        self._retrying: set[int] = set()
-        self._batch = Batch()
+        self._window = plan.window if breaker.state is Breaker.CLOSED else 1
+        self._queue: deque[PendingMessage] = deque()
         self._work = asyncio.Event()
         self._progress = asyncio.Event()
-        self._released = False
         self._keeper = LeaseKeeper(
             store,
+            plan.campaign_id,
             claim.lease,
             claimed_at=claimed_at,
-            lease_seconds=job.lease_seconds,
-            heartbeat_seconds=job.heartbeat_seconds,
-            renewed=self._work.set,
+            lease_seconds=plan.lease_seconds,
+            heartbeat_seconds=plan.heartbeat_seconds,
         )
-        self.report = ShardReport(job.campaign_id, claim.lease.shard)
+        self.report = ShardReport(plan.campaign_id, claim.lease.shard)
+        self._commits = ShardCommits(store, directory, claim, self.report)
+
+    @property
+    def is_finished(self) -> bool:
+        """True once every message of the shard has an outcome."""
+        return self._commits.is_finished
 
     async def run(self) -> ShardReport:
         """Send until nothing is left to do now, or until something forbids it.
 
-        The lease is given up at the end. When cancelled, what is finished is
-        written down first; what is in the provider's hands stays in doubt.
+        The lease is released at the end. A run that is cancelled writes down first what
+        is finished; what is in the provider's hands stays in doubt.
         """
-        workers = min(self._job.channel.concurrency, self._job.window)
+        workers = min(self._plan.channel.concurrency, self._plan.window)
         tasks = [asyncio.create_task(self._work_through()) for _ in range(workers)]
         tasks.append(asyncio.create_task(self._keeper.run()))
+        tasks.append(asyncio.create_task(self._follow_campaign()))
         try:
             await self._drive(tasks)
         except LeaseLostError as error:
@@ -114,19 +122,23 @@ class ShardDelivery:
             self.report.log()
         return self.report
 
-    def wake(self) -> None:
-        """Make the run look whether it may still send."""
-        self._progress.set()
+    async def _follow_campaign(self) -> None:
+        """Look at once whether the run may still send, when the campaign changes."""
+        while True:
+            await self._active.wait(None)
+            self._progress.set()
 
     async def _drive(self, tasks: list[asyncio.Task[None]]) -> None:
         while True:
             stopping = self._stopping()
             if stopping:
-                self._hand_back()
+                self._requeue_all()
             free = room(
-                window=self._window, in_doubt=self._position.in_doubt, settled=len(self._batch)
+                window=self._window, in_doubt=self._commits.in_doubt, settled=self._commits.waiting
             )
             advance = await self._commit(take=0 if stopping else free)
+            if self.report.answered:
+                await self._breaker.answered()
             if advance.released:
                 return
             await self._worth_committing(advance.due_seconds)
@@ -147,18 +159,21 @@ class ShardDelivery:
         due = None if due_seconds is None else time.monotonic() + due_seconds
         first_finished: float | None = None
         while True:
-            finished = len(self._batch)
-            if finished >= enough or finished == self._position.in_doubt or self._keeper.lost:
+            finished = self._commits.waiting
+            if finished >= enough or finished == self._commits.in_doubt or self._keeper.lost:
                 return
             if self._stopping() and self._queue:
                 return
+            if self._queue and self._may_dispatch():
+                # A worker that was refused a moment ago sleeps until it is woken.
+                self._work.set()
             now = time.monotonic()
             if finished and first_finished is None:
                 first_finished = now
             waits = [_IDLE_SECONDS]
             if first_finished is not None:
                 waits.append(first_finished + _COMMIT_SECONDS - now)
-            if due is not None and self._position.in_doubt < self._window:
+            if due is not None and self._commits.in_doubt < self._window:
                 waits.append(due - now)
             if min(waits) <= 0:
                 return
@@ -172,13 +187,13 @@ class ShardDelivery:
                 continue
 
     async def _let_go(self) -> None:
-        """Write down what is finished and give up the lease, if the run broke off.
+        """Write down what is finished and release the lease, if the run broke off.
 
-        Calls that were running just now stay in doubt; the next claim settles them.
+        Calls that still run stay in doubt; the next claim settles them.
         """
-        if self._keeper.lost or self._released:
+        if self._keeper.lost or self._commits.is_released:
             return
-        self._hand_back()
+        self._requeue_all()
         try:
             await self._commit(take=0, release=True)
         except LeaseLostError as error:
@@ -189,116 +204,60 @@ class ShardDelivery:
         self.report.ended = Ended.LEASE_LOST
         log.warning(
             "lease_lost",
-            campaign_id=self._job.campaign_id,
+            campaign_id=self._plan.campaign_id,
             shard=self._lease.shard,
             epoch=self._lease.epoch,
-            unwritten=len(self._batch),
+            unwritten=self._commits.waiting,
             error=error.message,
         )
 
     async def _commit(self, *, take: int, release: bool = False) -> Advance:
-        """Write down what is finished and take more.
-
-        A commit that has begun is brought to its end even if the run is cancelled,
-        so that what is known here is what is stored.
-
-        Raises:
-            LeaseLostError: nothing was written; the run is over.
-        """
-        commit = asyncio.create_task(self._commit_once(take=take, release=release))
-        try:
-            return await asyncio.shield(commit)
-        except asyncio.CancelledError:
-            await asyncio.gather(commit, return_exceptions=True)
-            raise
-
-    async def _commit_once(self, *, take: int, release: bool) -> Advance:
-        batch, self._batch = self._batch, Batch()
-        work = partial(
-            shards.advance,
-            lease=self._lease,
-            position=self._position,
-            batch=batch,
-            take=take,
-            retrying=frozenset(self._retrying),
-            release=release,
-        )
-        backoff = Backoff(first_seconds=0.1, max_seconds=5)
-        while True:
-            try:
-                advance = await self._store.write(work)
-                break
-            except StoreUnavailableError:
-                # The answer may be lost, or nothing written: the same call again
-                # is right in either case.
-                await asyncio.sleep(backoff.next_seconds())
-            except LeaseLostError:
-                self._batch = batch
-                raise
-        self._position = advance.position
-        self._released = advance.released
-        self._queue.extend(advance.launches)
-        self._retrying.update(launch.sequence for launch in advance.launches if launch.deferred)
+        advance = await self._commits.commit(take=take, release=release)
+        self._queue.extend(advance.messages)
         self._work.set()
-        self.report.note(batch)
-        if batch.outcomes:
-            self._journaled(self._lease.shard, advance.journaled)
         return advance
 
-    def _hand_back(self) -> None:
-        """Give back what was taken and not handed over: it is not in doubt."""
+    def _requeue_all(self) -> None:
+        """Requeue what was taken and not handed over: it is not in doubt."""
         while self._queue:
-            self._give_back(self._queue.popleft())
+            self._commits.requeue(self._queue.popleft())
 
-    def _give_back(self, launch: Launch) -> None:
-        self._retrying.discard(launch.sequence)
-        self._batch.give_back(launch)
-
-    def _may_launch(self) -> bool:
+    def _may_dispatch(self) -> bool:
         """Return whether a message may be handed over at this moment."""
         return (
             self.report.unreachable is None
             and self._may_send()
-            and self._keeper.outlasts(self._job.channel.timeout_seconds + LEASE_MARGIN_SECONDS)
+            and self._keeper.outlasts(self._plan.channel.timeout_seconds + LEASE_MARGIN_SECONDS)
         )
 
     async def _work_through(self) -> None:
-        """Hand over what is in the queue, one message at a time, until cancelled."""
+        """Dispatch what is in the queue, one message at a time, until cancelled."""
         in_turn = 0
         while True:
-            if not self._queue or not self._may_launch():
+            if not self._queue or not self._may_dispatch():
                 self._work.clear()
                 self._progress.set()
                 await self._work.wait()
                 continue
-            async with self._job.limit:
-                if not self._queue or not self._may_launch():
+            async with self._plan.limit:
+                if not self._queue or not self._may_dispatch():
                     continue
-                await self._hand_over(self._queue.popleft())
+                await self._dispatch(self._queue.popleft())
             # The first one starts the clock of the commit, the others may be enough.
-            if len(self._batch) in {1, self._window // 2, self._position.in_doubt}:
+            if self._commits.waiting in {1, self._window // 2, self._commits.in_doubt}:
                 self._progress.set()
             in_turn += 1
             if in_turn == _MESSAGES_A_TURN:
                 in_turn = 0
                 await asyncio.sleep(0)
 
-    async def _hand_over(self, launch: Launch) -> None:
-        handed_over = await hand_over(self._job, launch)
-        effect = handed_over.effect
-        if isinstance(effect, HandBack):
-            self.report.unreachable = handed_over.reply
-            self._give_back(launch)
+    async def _dispatch(self, message: PendingMessage) -> None:
+        effect, reply, begin_time = await dispatch(self._plan, message)
+        if isinstance(effect, Requeue):
+            self.report.unreachable = reply
+            self._commits.requeue(message)
             return
         if not self.report.answered:
-            self._provider_answers()
-        self._retrying.discard(launch.sequence)
-        if isinstance(effect, Finished):
-            self._batch.end(launch, effect)
-        else:
-            self._batch.retry(launch, effect, begin_time=handed_over.begin_time)
-
-    def _provider_answers(self) -> None:
-        self.report.answered = True
-        self._window = self._job.window
-        self._answered()
+            self.report.answered = True
+            self._window = self._plan.window
+        self._commits.settle(message, effect, begin_time)

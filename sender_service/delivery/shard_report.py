@@ -1,4 +1,4 @@
-"""What a run over a shard did: for its caller, and for the log of an operator."""
+"""Count what a run over a shard did, for its caller and for the log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sender_service.domain import Outcome
 
 if TYPE_CHECKING:
     from sender_service.channels.contract import Reply
-    from sender_service.store.shards import Batch
+    from sender_service.store.batch import Batch
 
 log = structlog.get_logger()
 
@@ -26,9 +26,9 @@ _DEFERRED = "deferred"
 class Ended(enum.Enum):
     """Why a run of a shard ended."""
 
-    #: Nothing is left to hand over now: all is done, or waits for a later try.
+    #: Nothing is left to dispatch now: everything is done, or waits for a later try.
     IDLE = "idle"
-    #: It was asked to stop; what was not handed over was handed back.
+    #: It may not send any more; what was not handed over is requeued.
     STOPPED = "stopped"
     #: The provider can't be reached; likewise.
     UNREACHABLE = "unreachable"
@@ -64,7 +64,7 @@ class ShardReport:
         """Count what a commit wrote down, and log it now and then."""
         for row in batch.outcomes:
             self.counts[_NAMES[row[1]]] += 1
-        # A delay of 0 is of a message that was handed back without a try.
+        # A delay of 0 marks a message that was requeued without a try.
         self.counts[_DEFERRED] += sum(row[2] > 0 for row in batch.deferrals)
         if time.monotonic() - self._log_time >= _LOG_SECONDS:
             self.log()

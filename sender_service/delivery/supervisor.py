@@ -8,95 +8,145 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from sender_service.campaigns.directory import ActiveCampaign
-from sender_service.delivery.activation import seal_again
+from sender_service.campaigns.directory import Decision
+from sender_service.delivery.activation import activate, seal_again
 from sender_service.delivery.campaign_delivery import CampaignDelivery
+from sender_service.delivery.fair_scheduler import FairScheduler
 from sender_service.domain import Backoff
 from sender_service.store import campaigns, outbox
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
+    from collections.abc import Coroutine
 
-    from sender_service.delivery.workplace import Workplace
+    from closeout.aio import StatusClient
+    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.channels.registry import ChannelRegistry
+    from sender_service.settings import SenderSettings
+    from service_runtime.database import Store
 
 log = structlog.get_logger()
 
-#: What a delivery that was cut short may take to write down what is finished, seconds.
+#: How long a delivery that is cancelled may take to write down what is finished, seconds.
 _LET_GO_SECONDS = 5.0
 _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 1.0, 30.0
 
 
 class Supervisor:
-    """The campaigns at work.
+    """Works on the campaigns of the directory, and acts on what reporting decides.
 
-    What a crash left between two steps of StartCampaign, in a shard, or in the
-    journal is picked up here at the next start.
+    What a crash left between two steps of StartCampaign, in a shard, or in the outbox is
+    resumed at the next start.
 
     Args:
-        workplace: what they share.
+        store: the sender's.
+        channels: where messages go.
+        client: reaches the status service.
+        directory: the campaigns at work.
+        settings: of the sender.
+        instance: the name of this process, which owns the leases.
     """
 
-    def __init__(self, workplace: Workplace) -> None:
-        self._workplace = workplace
-        self._active: dict[int, ActiveCampaign] = {}
+    def __init__(
+        self,
+        store: Store,
+        channels: ChannelRegistry,
+        client: StatusClient,
+        directory: Directory,
+        settings: SenderSettings,
+        *,
+        instance: str,
+    ) -> None:
+        self._store = store
+        self._channels = channels
+        self._client = client
+        self._directory = directory
+        self._settings = settings
+        self._instance = instance
+        self._schedulers: dict[str, FairScheduler] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def take_up(self) -> None:
-        """Take up what is not finished and not at work."""
-        for row in await self._workplace.store.read(campaigns.open_campaigns):
-            if row.campaign in self._active or self._workplace.stopping:
+    async def resume(self) -> None:
+        """Work on what the store has as open and nobody works on.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        for row in await self._store.read(campaigns.open_campaigns):
+            if row.campaign not in self._directory:
+                log.info("campaign_resumed", campaign_id=row.campaign_id, phase=row.phase)
+                self._directory.add(row)
+
+    async def run(self) -> None:
+        """Act on decisions until cancelled."""
+        while True:
+            decision, active = await self._directory.decisions.get()
+            if decision is Decision.FINISHED and active is not None:
+                self._directory.remove(active)
+                self._begin(self._log_finished(active))
+            elif self._directory.stopping:
                 continue
-            log.info("campaign_taken_up", campaign_id=row.campaign_id, phase=row.phase)
-            self.add(row)
-
-    def add(self, row: sa.Row[Any]) -> None:
-        """Work on a frozen or started campaign."""
-        active = self._active.get(row.campaign)
-        if active is None:
-            active = self._active[row.campaign] = ActiveCampaign(row)
-            self._workplace.begin(self._supervise(active))
-        active.wake()
-
-    def find(self, campaign: int) -> ActiveCampaign | None:
-        """Return the campaign with this number if it is at work."""
-        return self._active.get(campaign)
-
-    def seal_again(self, active: ActiveCampaign) -> None:
-        """Have a campaign sealed whose seal the status service lost."""
-        if not self._workplace.stopping:
-            self._workplace.begin(seal_again(self._workplace, active))
-
-    def finished(self, active: ActiveCampaign) -> None:
-        """Note that every outcome of a campaign is acknowledged."""
-        self._active.pop(active.number, None)
-        self._workplace.begin(self._log_finished(active))
+            elif active is None:
+                self._begin(self._resume_retrying())
+            elif decision is Decision.DELIVER:
+                self._begin(self._supervise(active))
+            else:
+                self._begin(seal_again(self._store, self._client, self._directory, active))
 
     async def stop(self, grace_seconds: float) -> None:
-        """Launch nothing more, wait for what is in flight, write it down.
+        """Dispatch nothing more, wait for what is in flight, write it down.
 
         What is not finished within ``grace_seconds`` is left in doubt.
         """
-        self._workplace.stopping = True
-        for active in self._active.values():
-            active.wake()
-        if not self._workplace.tasks:
+        self._directory.stop()
+        if not self._tasks:
             return
-        _, late = await asyncio.wait(self._workplace.tasks, timeout=grace_seconds)
+        _, late = await asyncio.wait(self._tasks, timeout=grace_seconds)
         if late:
-            log.warning("deliveries_cut_short", campaigns=len(late))
+            log.warning("shutdown_grace_exceeded", campaigns=len(late))
             for task in late:
                 task.cancel()
             await asyncio.wait(late, timeout=_LET_GO_SECONDS)
 
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside everything else; a stop waits for it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("delivery_task_failed", exc_info=task.exception())  # a defect
+
+    def _scheduler(self, channel: str) -> FairScheduler:
+        if channel not in self._schedulers:
+            self._schedulers[channel] = FairScheduler(self._settings.concurrent_campaigns)
+        return self._schedulers[channel]
+
     async def _supervise(self, active: ActiveCampaign) -> None:
-        """Run a campaign; after a failure, again."""
+        """Deliver a campaign; after a failure, again."""
         backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
-        run = CampaignDelivery(self._workplace, active)
-        while not self._workplace.stopping:
+        delivery = CampaignDelivery(
+            self._store,
+            self._channels,
+            self._directory,
+            active,
+            self._settings,
+            scheduler=self._scheduler(active.row.channel),
+            instance=self._instance,
+        )
+        while not self._directory.stopping:
             try:
-                unfinished = await run.run()
+                if not await activate(self._store, self._client, self._directory, active):
+                    if not self._directory.stopping:
+                        self._directory.remove(active)
+                    return
+                await delivery.run()
             except StoreUnavailableError as error:
-                log.warning("delivery_waits", campaign_id=active.campaign_id, error=error.message)
+                log.warning(
+                    "delivery_retrying", campaign_id=active.campaign_id, error=error.message
+                )
             except Exception:
                 log.exception(
                     "delivery_crashed",
@@ -104,18 +154,24 @@ class Supervisor:
                     action="it is tried again; report the stack if it comes back",
                 )
             else:
-                if not unfinished:
-                    self._active.pop(active.number, None)
                 return
             await active.wait(backoff.next_seconds())
 
+    async def _resume_retrying(self) -> None:
+        backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
+        while not self._directory.stopping:
+            try:
+                await self.resume()
+            except StoreUnavailableError:  # logged by the store
+                await asyncio.sleep(backoff.next_seconds())
+            else:
+                return
+
     async def _log_finished(self, active: ActiveCampaign) -> None:
         try:
-            counts = await self._workplace.store.read(
-                partial(outbox.counts, campaign=active.number)
-            )
+            counts = await self._store.read(partial(outbox.counts, campaign=active.number))
         except StoreUnavailableError as error:
-            log.warning("counts_not_read", campaign_id=active.campaign_id, error=error.message)
+            log.warning("summary_unavailable", campaign_id=active.campaign_id, error=error.message)
             return
         log.info(
             "campaign_delivered",

@@ -1,209 +1,226 @@
 """Notice that the status service lost results it had acknowledged, and bring them back.
 
-A status database that was restored from a backup does not know it: its identity is
-that of the backup. So each new stream asks for every campaign that may be concerned,
-and what the status service has is compared with what it acknowledged before. What it
-lost is in the journal here and is reported again; nothing is sent again by that.
+A status database that was restored from a backup has the identity of that backup. So
+each new stream asks for the state of every campaign that may be concerned, and compares
+it with what was acknowledged before. Lost results are in the outbox and are reported
+again; no message is sent again for that.
 
-Results of other reporters count at the status service as well and can hide, from
-the comparison of counts, that ours are lost. A campaign that ended here shows it all
-the same: it had a result for every message, so it must have ended there.
+Results of other reporters count at the status service as well and can hide a loss from
+the comparison of counts. A campaign that ended here shows the loss nevertheless: it had
+a result for every message, so it must have ended there.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from sender_service.campaigns.directory import Decision
 from sender_service.domain import State
 from sender_service.reporting import wire
+from sender_service.reporting.subscription import Event
 from sender_service.store import campaigns
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Container
-
-    import sqlalchemy as sa
-
     from closeout.status.v1 import status_pb2 as pb
-    from sender_service.campaigns.directory import ActiveCampaign
+    from sender_service.campaigns.directory import Directory
     from sender_service.reporting.acknowledgements import Acknowledgements
-    from sender_service.reporting.relay_queue import Backlog
+    from sender_service.reporting.rejections import Rejections
+    from sender_service.reporting.relay_queue import RelayQueue
+    from sender_service.reporting.relayed_campaign import RelayedCampaign
     from service_runtime.database import Store
 
 log = structlog.get_logger()
 
-#: Why a frame is rejected whose campaign the status service lost, or the seal of it.
-NOT_THERE = frozenset({"CAMPAIGN_NOT_FOUND", "CAMPAIGN_NOT_SEALED"})
 
-
-class Told(NamedTuple):
-    """What the status service has of a campaign; ``state`` None: it does not know it."""
+class Standing(NamedTuple):
+    """How a campaign stands at the status service; ``state`` None: unknown there."""
 
     state: State | None
+    revision: int
     processed: int
-    revision: int = 0
 
     @property
     def is_sealed(self) -> bool:
-        """True where results are taken. Here every campaign at work was sealed once."""
+        """True where results are accepted: every campaign at work was sealed once."""
         return self.state not in {None, State.DRAFT}
 
-    def lacks(self, *, acknowledged: int, finished: bool) -> bool:
+    def lacks(self, *, acknowledged: int, ended: bool) -> bool:
         """Return whether something is lost that the status service once had.
 
         Args:
-            acknowledged: how many outcomes it acknowledged before it told this.
-            finished: true if it acknowledged one for every message.
+            acknowledged: how many outcomes it acknowledged before it had this standing.
+            ended: true if it acknowledged one for every message.
         """
         if self.state is None or not self.is_sealed:
             return True
-        return self.processed < acknowledged or (finished and not self.state.is_terminal)
+        return self.processed < acknowledged or (ended and not self.state.is_terminal)
 
 
-class Recovery:
+_UNKNOWN = Standing(None, 0, 0)
+#: Why a frame is rejected whose campaign, or the seal of it, the status service lost.
+_LOST = frozenset({"CAMPAIGN_NOT_FOUND", "CAMPAIGN_NOT_SEALED"})
+
+
+class Reconciliation:
     """Compares what the status service has with what it acknowledged, stream by stream.
 
     Args:
         store: the sender's.
-        backlog: what is to be reported; a campaign's pages are admitted here.
+        queue: what is to be reported.
         acknowledgements: written down as they come.
-        replay_days: how long after its end a campaign is asked for.
-
-    Attributes:
-        take_up: works on what is open in the store and not worked on.
-        seal: registers and seals a campaign, then calls :meth:`sealing_ended`.
+        rejections: what went wrong with a campaign so far.
+        directory: takes the decisions.
+        replay_days: how long after its end the state of a campaign is asked for.
     """
 
     def __init__(
         self,
         store: Store,
-        backlog: Backlog,
+        queue: RelayQueue,
         acknowledgements: Acknowledgements,
+        rejections: Rejections,
+        directory: Directory,
         *,
         replay_days: int,
     ) -> None:
         self._store = store
-        self._backlog = backlog
+        self._queue = queue
         self._acknowledgements = acknowledgements
+        self._rejections = rejections
+        self._directory = directory
         self._replay_days = replay_days
-        self.take_up: Callable[[], Awaitable[None]] | None = None
-        self.seal: Callable[[ActiveCampaign], None] | None = None
-        self._finished: dict[int, sa.Row[Any]] = {}
-        self._told: dict[str, Told] = {}
-        self._lost: set[int] = set()
-        self._sealing: set[int] = set()
-        self._seal_tried: set[int] = set()
+        self._standings: dict[str, Standing] = {}
+        #: Campaigns whose first answer on this stream was compared.
+        self._compared: set[int] = set()
+        #: Ended campaigns whose first answer on this stream is awaited.
+        self._awaited: set[int] = set()
+        self._reopened = False
 
-    async def begin(self, at_work: Container[int]) -> None:
-        """Begin a new stream: ask for what ended lately beside the campaigns ``at_work``."""
-        self._told.clear()
-        rows = await self._store.read(partial(campaigns.finished_lately, days=self._replay_days))
-        for number in self._finished:
-            if number not in at_work:
-                self._backlog.remove(number)
-        self._finished = {row.campaign: row for row in rows if row.campaign not in at_work}
-        for number in self._finished:
-            self._backlog.add(number, [])
+    async def begin_stream(self) -> None:
+        """Ask for the state of campaigns that ended lately, beside those at work.
 
-    def campaign_id(self, campaign: int) -> str:
-        """Return the id of a campaign that ended lately."""
-        return str(self._finished[campaign].campaign_id)
-
-    def note_told(self, response: pb.ReportResultsResponse) -> None:
-        """Note what is new to the stream; it stays true of what was before its pages."""
-        for told in response.campaign_states:
-            self._told[told.campaign_id] = Told(
-                wire.state_of(told.state), told.processed, told.revision
-            )
-
-    async def subscribed(self, campaign: int, active: ActiveCampaign | None) -> None:
-        """Judge a campaign whose subscription was answered; ``active`` None: it ended.
-
-        No page of it went out on this stream before, so none is counted in the answer.
+        Raises:
+            StoreUnavailableError: the store does not answer.
         """
-        row = self._finished.get(campaign) if active is None else active.row
-        if row is None:
-            return
-        told = self._told.get(row.campaign_id)
-        if told is None:
-            self._backlog.admit(campaign)  # no answer to judge by
-            return
-        # The number holds for the first answer only: afterwards it lacks what this
-        # stream brought.
-        self._told[row.campaign_id] = told._replace(processed=row.total)
-        if active is not None and told.state is not None:
-            active.receive(told.state, told.revision)
-        await self._judge(row, active, told)
+        ended = await self._store.read(partial(campaigns.finished_lately, days=self._replay_days))
+        self._standings.clear()
+        self._compared.clear()
+        self._queue.remove_ended()
+        rows = [row for row in ended if self._queue.find(row.campaign) is None]
+        for row in rows:
+            self._queue.add_ended(row.campaign, row.campaign_id, row.total)
+        self._awaited = {row.campaign for row in rows}
+        self._reopen()
 
-    def is_missing(self, campaign: int, active: ActiveCampaign | None) -> bool:
-        """Return whether a campaign was last told to be unknown or without its seal."""
-        row = self._finished.get(campaign) if active is None else active.row
-        told = None if row is None else self._told.get(row.campaign_id)
-        return told is not None and not told.is_sealed
+    def receive(self, received: pb.CampaignState) -> None:
+        """Take what a stream brought of a campaign; what is not newer changes nothing."""
+        state, revision = wire.state_of(received.state), received.revision
+        known = self._standings.get(received.campaign_id)
+        if known is None or revision > known.revision:
+            standing = Standing(state, revision, received.processed)
+            self._standings[received.campaign_id] = standing
+        changed = self._directory.receive(received.campaign_id, state, revision)
+        if changed is not None:
+            self._acknowledgements.add_state(changed.number, state)
 
-    async def not_there(self, campaign: int, active: ActiveCampaign | None) -> bool:
-        """Note that frames are rejected for a reason of :data:`NOT_THERE`.
+    async def compare(self, campaign: RelayedCampaign) -> None:
+        """Compare a campaign whose state was asked for with the answer.
 
-        True: it is brought back by that, or is being brought back. False: it was sealed
-        again, or that was tried, and they are rejected still.
+        Raises:
+            StoreUnavailableError: the store does not answer.
         """
-        row = self._finished.get(campaign) if active is None else active.row
-        if row is None:
-            return False
-        if campaign in self._sealing:
-            return True
-        tried = campaign in self._seal_tried
-        await self._judge(row, active, Told(None, 0))
-        return not tried
+        standing = self._standings.get(campaign.campaign_id)
+        if standing is not None and standing.state is not None:
+            # It may have come when the campaign was not at work yet.
+            self._directory.receive(campaign.campaign_id, standing.state, standing.revision)
+        ended = campaign.ended_total is not None
+        # Only the first answer counts what was acknowledged before this stream and no
+        # more; a later one may be older than results of this stream.
+        is_first = ended or campaign.number not in self._compared
+        acknowledged = campaign.acknowledged if is_first else 0
+        self._compared.add(campaign.number)
+        if standing is not None and standing.lacks(acknowledged=acknowledged, ended=ended):
+            await self._bring_back(campaign, standing, acknowledged=acknowledged)
+        elif ended:
+            self._rejections.forget(campaign.number)
+            self._leave(campaign)
+        else:
+            self._queue.apply(campaign, Event.ANSWERED)
+            if not campaign.unreported:
+                await self._rejections.accepted(campaign)
+        self._note_answer(campaign)
 
-    async def _judge(self, row: sa.Row[Any], active: ActiveCampaign | None, told: Told) -> None:
-        campaign: int = row.campaign
-        finished = active is None
-        acknowledged = row.total if finished else self._backlog.acknowledged(campaign)
-        if not told.lacks(acknowledged=acknowledged, finished=finished):
-            if finished:
-                self._leave(campaign)
-            else:
-                self._backlog.admit(campaign)
-            return
-        if campaign not in self._lost:
-            self._lost.add(campaign)
+    async def rejected(self, campaign: RelayedCampaign, rejection: pb.Rejection) -> None:
+        """Bring a campaign back if it is rejected as lost, otherwise hold it back.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        explained = False
+        if rejection.reason == "CAMPAIGN_NOT_FOUND":
+            # One that is registered again begins with revision 1.
+            self._standings.pop(campaign.campaign_id, None)
+            self._directory.forget_revision(campaign.campaign_id)
+        if rejection.reason in _LOST:
+            explained = not self._rejections.is_new_seal_in_vain(campaign)
+            await self._bring_back(campaign, _UNKNOWN, acknowledged=campaign.acknowledged)
+        else:
+            self._rejections.hold(campaign, Event.REJECTED)
+        self._note_answer(campaign)
+        if not explained:
+            await self._rejections.show(campaign, rejection)
+
+    async def _bring_back(
+        self, campaign: RelayedCampaign, standing: Standing, *, acknowledged: int
+    ) -> None:
+        """Report all results of a campaign again, and have it sealed where that is lost."""
+        self._queue.apply(campaign, Event.LOSS_FOUND)
+        if self._rejections.is_first_loss(campaign):
             log.warning(
                 "status_store_lost_results",
-                campaign_id=row.campaign_id,
+                campaign_id=campaign.campaign_id,
                 acknowledged=acknowledged,
-                processed=told.processed,
+                processed=standing.processed,
             )
-        await self._acknowledgements.bring_back(campaign)
-        if active is None or campaign not in self._backlog:
+        await self._acknowledgements.bring_back(campaign.number)
+        active = self._directory.find(campaign.number)
+        if active is None or self._queue.find(campaign.number) is not campaign:
+            # It ended, perhaps just now: it is open again in the store.
             self._leave(campaign)
-            await self.take_up_open()
+            self._reopened = True
             return
-        self._backlog.report_again(campaign)
-        if told.is_sealed:
-            self._backlog.admit(campaign)
-        elif campaign not in self._sealing and self.seal is not None:
-            self._sealing.add(campaign)
-            self._seal_tried.add(campaign)
-            self.seal(active)
+        self._queue.report_again(campaign)
+        if standing.is_sealed:
+            self._queue.apply(campaign, Event.BROUGHT_BACK)
+        else:
+            self._queue.apply(campaign, Event.SEAL_REQUESTED)
+            self._rejections.seal_requested(campaign)
+            self._directory.decide(Decision.RESEAL, active)
 
-    def _leave(self, campaign: int) -> None:
-        """Ask no more for a campaign that ended, on this stream."""
-        self._finished.pop(campaign, None)
-        self._backlog.remove(campaign)
+    def _note_answer(self, campaign: RelayedCampaign) -> None:
+        """Note that an ended campaign is not waited for any more on this stream.
 
-    async def take_up_open(self) -> None:
-        """Have what was brought back worked on."""
-        if self.take_up is not None:
-            await self.take_up()
+        Delivery looks once for all that were brought back, when the last answer is in:
+        a look reads every open campaign.
+        """
+        self._awaited.discard(campaign.number)
+        if not self._awaited:
+            self._reopen()
 
-    def sealing_ended(self, campaign: int) -> None:
-        """Note that the try to seal a campaign again is over, however it ended."""
-        self._sealing.discard(campaign)
+    def reopen_all(self) -> None:
+        """Have every campaign worked on that the store has as open."""
+        self._reopened = True
+        self._reopen()
 
-    def regained(self, campaign: int) -> None:
-        """Note that the status service takes the results of a campaign."""
-        self._lost.discard(campaign)
-        self._seal_tried.discard(campaign)
+    def _reopen(self) -> None:
+        if self._reopened:
+            self._reopened = False
+            self._directory.decide(Decision.REOPEN)
+
+    def _leave(self, campaign: RelayedCampaign) -> None:
+        """Report a campaign no more, unless it was begun again meanwhile."""
+        if self._queue.find(campaign.number) is campaign:
+            self._queue.remove(campaign.number)

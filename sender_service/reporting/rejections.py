@@ -1,131 +1,129 @@
-"""What the status service refuses of a campaign: held back, told once, and sent again."""
+"""Back off and retry what the status service rejects; log each rejection once."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 
-from sender_service.domain import Backoff
-from sender_service.reporting.reconciliation import NOT_THERE
+from sender_service.campaigns.directory import Source
+from sender_service.domain import MAX_DETAIL, Backoff, Problem, ProblemKind
+from sender_service.reporting.subscription import Event, Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from closeout.status.v1 import status_pb2 as pb
-    from sender_service.campaigns.directory import ActiveCampaign
-    from sender_service.reporting.reconciliation import Recovery
-    from sender_service.reporting.relay_queue import Acknowledged, Backlog
-    from service_runtime.database import Store
+    from sender_service.campaigns.directory import Directory
+    from sender_service.reporting.relay_queue import RelayQueue
+    from sender_service.reporting.relayed_campaign import RelayedCampaign
 
 log = structlog.get_logger()
 
-_SOURCE = "report"
-#: Between two tries to report what was refused.
+#: Between two tries to report what was rejected, seconds.
 _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 1.0, 60.0
 
 
-class Refusals:
-    """The campaigns whose results are refused, and how long each of them waits.
+def _backoff() -> Backoff:
+    return Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
 
-    A refusal is logged as an error once, shown to the operator by GetDelivery, and
-    cleared when results of the campaign are taken again.
+
+@dataclass(slots=True)
+class _Trouble:
+    """What went wrong with a campaign since results of it were last accepted."""
+
+    waits: Backoff = field(default_factory=_backoff)
+    loss_logged: bool = False
+    seals_requested: int = 0
+
+
+class Rejections:
+    """The campaigns of which something is rejected, and how long each of them waits.
+
+    A rejection is shown to the operator by GetDelivery, logged once, as a warning where
+    it may pass by itself and as an error where it does not, and cleared when results of
+    the campaign are accepted again.
 
     Args:
-        store: the sender's.
-        backlog: what is to be reported.
-        recovery: brings back what is refused because the status service lost it.
+        queue: what is to be reported.
+        directory: the campaigns at work.
     """
 
-    def __init__(self, store: Store, backlog: Backlog, recovery: Recovery) -> None:
-        self._store = store
-        self._backlog = backlog
-        self._recovery = recovery
-        self._waits: dict[int, Backoff] = {}
-        #: Sealed again since their results were last taken.
-        self._sealed: set[int] = set()
+    def __init__(self, queue: RelayQueue, directory: Directory) -> None:
+        self._queue = queue
+        self._directory = directory
+        self._troubles: dict[int, _Trouble] = {}
 
-    async def note(
-        self,
-        acknowledged: Acknowledged,
-        rejections: Mapping[int, pb.ReportResultsResponse.FrameRejection],
-        campaigns: Mapping[int, ActiveCampaign],
-    ) -> None:
-        """Note what an answer refuses, and what it takes.
+    def _trouble(self, campaign: int) -> _Trouble:
+        return self._troubles.setdefault(campaign, _Trouble())
 
-        Args:
-            acknowledged: the frames it answers.
-            rejections: its rejections, by frame.
-            campaigns: those at work.
+    def is_first_loss(self, campaign: RelayedCampaign) -> bool:
+        """Note a loss of results; False if one was noted since results were accepted."""
+        trouble = self._trouble(campaign.number)
+        before, trouble.loss_logged = trouble.loss_logged, True
+        return not before
+
+    def is_new_seal_in_vain(self, campaign: RelayedCampaign) -> bool:
+        """Return whether a new seal was asked for since results were last accepted."""
+        return self._trouble(campaign.number).seals_requested > 0
+
+    def seal_requested(self, campaign: RelayedCampaign) -> None:
+        """Note that delivery is to seal a campaign again."""
+        self._trouble(campaign.number).seals_requested += 1
+
+    def hold(self, campaign: RelayedCampaign, event: Event) -> None:
+        """Send nothing of a campaign for a while, each time for longer."""
+        wait = self._trouble(campaign.number).waits.next_seconds()
+        self._queue.apply(campaign, event, until=time.monotonic() + wait)
+
+    async def show(self, campaign: RelayedCampaign, rejection: pb.Rejection) -> None:
+        """Log a rejection and show it to the operator, once.
 
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        refused: dict[int, pb.ReportResultsResponse.FrameRejection] = {}
-        for number, campaign in acknowledged.rejected.items():
-            refused.setdefault(campaign, rejections[number])
-        for campaign, rejection in refused.items():
-            await self._refused(campaign, rejection, campaigns.get(campaign))
-        for campaign in acknowledged.accepted - refused.keys():
-            if not self._recovery.is_missing(campaign, campaigns.get(campaign)):
-                await self._taken(campaign, campaigns.get(campaign))
-
-    async def _refused(
-        self,
-        campaign: int,
-        rejection: pb.ReportResultsResponse.FrameRejection,
-        active: ActiveCampaign | None,
-    ) -> None:
-        self.hold(campaign)
-        lost = rejection.rejection.reason in NOT_THERE
-        if (lost and await self._recovery.not_there(campaign, active)) or active is None:
+        active = self._directory.find(campaign.number)
+        if active is None:
             return
-        problem = f"the status service refuses results: {rejection.rejection.message}"
-        if await active.tell(self._store, _SOURCE, problem):
-            log.error(
-                "results_refused",
-                campaign_id=rejection.campaign_id,
-                reason=rejection.rejection.reason,
-                error=rejection.rejection.message,
-                action="they are kept and sent again; see the status service",
+        problem = Problem(
+            ProblemKind.RESULTS_REJECTED,
+            "the status service rejects results",
+            detail=f"{rejection.reason}: {rejection.message}"[:MAX_DETAIL],
+            needs_attention=not rejection.retryable,
+        )
+        if await self._directory.set_problem(active, Source.RESULTS, problem):
+            (log.warning if rejection.retryable else log.error)(
+                "results_rejected",
+                campaign_id=campaign.campaign_id,
+                reason=rejection.reason,
+                error=rejection.message,
+                action="they are kept and reported again; see the status service",
             )
 
-    async def _taken(self, campaign: int, active: ActiveCampaign | None) -> None:
-        self._recovery.regained(campaign)
-        self.forget(campaign)
-        if active is not None and await active.tell(self._store, _SOURCE, ""):
-            log.info("results_taken_again", campaign_id=active.campaign_id)
+    async def accepted(self, campaign: RelayedCampaign) -> None:
+        """Note that results of a campaign are accepted, or that none is left to accept.
 
-    def sealing_ended(self, campaign: int, *, sealed: bool) -> None:
-        """Ask for a campaign again after a try to seal it: at once if it was ``sealed``.
-
-        That is so once. Where results are refused after it, or the seal is missing
-        still, another seal does not help, and each further try waits as well.
+        Raises:
+            StoreUnavailableError: the store does not answer.
         """
-        self._recovery.sealing_ended(campaign)
-        if sealed and campaign not in self._sealed:
-            self._sealed.add(campaign)
-            self._backlog.hold(campaign, 0.0)
+        if campaign.state is not Subscription.ADMITTED:
+            return  # these were sent before the last rejection
+        self.forget(campaign.number)
+        active = self._directory.find(campaign.number)
+        if active is not None and await self._directory.set_problem(active, Source.RESULTS, None):
+            log.info("results_accepted_again", campaign_id=campaign.campaign_id)
+
+    def resealed(self, campaign: RelayedCampaign, *, sealed: bool) -> None:
+        """Ask for the state of a campaign after a try to seal it: at once if that helps.
+
+        Where the first try failed, or results are rejected after it, each further try
+        waits.
+        """
+        if sealed and self._trouble(campaign.number).seals_requested <= 1:
+            self._queue.apply(campaign, Event.SEALED)
         else:
-            self.hold(campaign)
-        self._backlog.subscribe_again(campaign)
-
-    def hold(self, campaign: int) -> None:
-        """Send nothing of a campaign for a while, each time for longer.
-
-        Frames that were in flight when it began are refused as well: that is no new
-        refusal, and makes the wait no longer.
-        """
-        wait = self._waits.setdefault(
-            campaign,
-            Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS),
-        )
-        now = time.monotonic()
-        if not self._backlog.is_held(campaign, now):
-            self._backlog.hold(campaign, now + wait.next_seconds())
+            self.hold(campaign, Event.SEAL_DID_NOT_HELP)
 
     def forget(self, campaign: int) -> None:
-        """Forget a campaign of which nothing is left to report."""
-        self._waits.pop(campaign, None)
-        self._sealed.discard(campaign)
+        """Forget what went wrong with a campaign."""
+        self._troubles.pop(campaign, None)

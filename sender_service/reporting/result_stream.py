@@ -1,8 +1,8 @@
-"""Report the journal to the status service over one stream, whatever breaks.
+"""Relay the outbox to the status service over one stream, whatever breaks.
 
-Frames are read from the journal page by page, so memory is bounded whatever is
-unreported. Writing and reading run in separate tasks. What was not acknowledged
-is sent again on the next stream; the status service merges repeats.
+Frames are read from the outbox page by page, so memory is bounded however much is
+unreported. Writing and reading run in separate tasks. What was not acknowledged is sent
+again on the next stream; the status service merges repeats.
 """
 
 from __future__ import annotations
@@ -16,23 +16,20 @@ import grpc
 import structlog
 
 from closeout.status.v1 import status_pb2 as pb
+from sender_service.campaigns.directory import Decision, Journaled, Opened, Resealed
 from sender_service.domain import Backoff
 from sender_service.reporting import wire
 from sender_service.reporting.acknowledgements import Acknowledgements
-from sender_service.reporting.reach import Reach
-from sender_service.reporting.reconciliation import Recovery
-from sender_service.reporting.rejections import Refusals
-from sender_service.reporting.relay_queue import Backlog
-from sender_service.store import campaigns, outbox
+from sender_service.reporting.reconciliation import Reconciliation
+from sender_service.reporting.rejections import Rejections
+from sender_service.reporting.relay_queue import RelayQueue
+from sender_service.store import outbox
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from closeout.aio import StatusClient
-    from sender_service.campaigns.directory import ActiveCampaign
+    from sender_service.campaigns.directory import Announcement, Directory
     from sender_service.reporting.relay_queue import Frame
-    from sender_service.store.outbox import ShardKey, ShardProgress
     from service_runtime.database import Store
 
 log = structlog.get_logger()
@@ -45,108 +42,132 @@ _FRAMES_IN_FLIGHT = 16
 #: Without an acknowledgement for so long, a stream is given up, seconds.
 _ACKNOWLEDGE_SECONDS = 30.0
 _WATCH_SECONDS = 1.0
-#: How long a broken stream may take to say why, seconds.
+#: How long a broken stream may take to give its reason, seconds.
 _REASON_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 
 
 class _StreamBrokenError(Exception):
-    """The stream can't be used any more; the text says why."""
+    """The stream can't be used any more; the text gives the reason."""
 
 
-class Reporter:
-    """Reports outcomes, and learns the states of campaigns on the way.
+class ResultStream:
+    """Reports outcomes, and receives the states of campaigns on the way.
 
     Args:
         store: the sender's.
         client: reaches the status service.
+        directory: announces what to report; receives states and decisions.
         instance: the name of this process, for "who reported last".
         replay_days: how long after its end a campaign may be reported again.
-
-    Attributes:
-        recovery: notices what the status service lost.
-        finished: told when every outcome of a campaign is acknowledged.
-        reach: whether the status service can be reported to.
     """
 
     def __init__(
         self,
         store: Store,
         client: StatusClient,
+        directory: Directory,
         *,
         instance: str,
         replay_days: int,
     ) -> None:
         self._store = store
         self._client = client
+        self._directory = directory
         self._instance = instance
-        self.finished: Callable[[ActiveCampaign], None] | None = None
-        self._backlog = Backlog(_RESULTS_A_FRAME)
-        self._campaigns: dict[int, ActiveCampaign] = {}
+        self._queue = RelayQueue(_RESULTS_A_FRAME)
         self._more = asyncio.Event()
         self._room = asyncio.Event()
         self._acknowledgements = Acknowledgements(store, replay_days=replay_days)
-        self.recovery = Recovery(
-            store, self._backlog, self._acknowledgements, replay_days=replay_days
+        self._rejections = Rejections(self._queue, directory)
+        self._reconciliation = Reconciliation(
+            store,
+            self._queue,
+            self._acknowledgements,
+            self._rejections,
+            directory,
+            replay_days=replay_days,
         )
-        self._refusals = Refusals(store, self._backlog, self.recovery)
         self._progress_time = 0.0
-        self.reach = Reach()
-
-    def add(self, active: ActiveCampaign, progress: Iterable[ShardProgress]) -> None:
-        """Report a campaign, from where its shards are, and follow its state."""
-        self._campaigns[active.number] = active
-        self._backlog.add(active.number, progress)
-        self._more.set()
-
-    def journaled(self, key: ShardKey, through: int) -> None:
-        """Note that the journal of a shard has ``through`` entries now."""
-        self._backlog.journaled(key, through)
-        self._more.set()
-
-    def sealing_ended(self, campaign: int, *, sealed: bool) -> None:
-        """Ask for a campaign again after a try to seal it."""
-        self._refusals.sealing_ended(campaign, sealed=sealed)
-        self._more.set()
+        self._answered = False
 
     async def run(self) -> None:
         """Keep a stream open until cancelled."""
         backoff = Backoff(first_seconds=0.2, max_seconds=10)
         while True:
-            self.reach.begin()
+            self._answered = False
             try:
                 await self._stream()
             except (_StreamBrokenError, StoreUnavailableError) as error:
-                self.reach.lost(str(error), self._backlog.unreported)
+                self._disconnected(str(error))
             except Exception as error:
-                log.exception("reporter_failed")  # a defect; reporting must go on
-                self.reach.lost(f"{type(error).__name__}: {error}", self._backlog.unreported)
-            if self.reach.answered:
+                log.exception("reporting_failed")  # a defect; reporting must go on
+                self._disconnected(f"{type(error).__name__}: {error}")
+            if self._answered:
                 backoff.reset()
             await asyncio.sleep(backoff.next_seconds())
 
+    async def follow_deliveries(self) -> None:
+        """Take what delivery announces, until cancelled."""
+        while True:
+            self._take(await self._directory.announcements.get())
+            self._more.set()
+
     async def store_acknowledgements(self) -> None:
-        """Write down what is acknowledged until cancelled."""
-        await self._acknowledgements.run(self.finish)
+        """Write down what is acknowledged, and let finished campaigns go, until cancelled."""
+        while True:
+            for campaign in await self._acknowledgements.store():
+                self._queue.remove(campaign)
+                self._rejections.forget(campaign)
+                active = self._directory.find(campaign)
+                if active is not None:
+                    self._directory.decide(Decision.FINISHED, active)
 
     async def drain(self, seconds: float) -> None:
-        """Wait until all is acknowledged and stored, at most ``seconds``."""
+        """Wait until everything is acknowledged and stored, at most ``seconds``."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not self.reach.trouble:
-            if not self._backlog.unreported and self._acknowledgements.all_stored:
+        while time.monotonic() < deadline and self._directory.status_problem is None:
+            announced = self._directory.announcements.empty()
+            if announced and not self._queue.unreported and self._acknowledgements.all_stored:
                 return
             await asyncio.sleep(_POLL_SECONDS)
+
+    def _take(self, announcement: Announcement) -> None:
+        match announcement:
+            case Opened(active, progress):
+                self._queue.add(active.number, active.campaign_id, progress)
+                # It may have nothing to report: one without messages, for example.
+                self._acknowledgements.add_complete(active.number)
+            case Journaled(key, through):
+                self._queue.journaled(key, through)
+            case Resealed(number, sealed):
+                campaign = self._queue.find(number)
+                if campaign is not None:
+                    self._rejections.resealed(campaign, sealed=sealed)
+
+    def _connected(self) -> None:
+        self._answered = True
+        if self._directory.regained_status_service():
+            log.info("status_stream_restored", unreported_results=self._queue.unreported)
+
+    def _disconnected(self, reason: str) -> None:
+        if self._directory.lost_status_service(reason):
+            log.warning(
+                "status_stream_disconnected",
+                reason=reason,
+                unreported_results=self._queue.unreported,
+            )
 
     async def _stream(self) -> None:
         """Report on one stream until it breaks.
 
         Raises:
             _StreamBrokenError: always, in the end.
+            StoreUnavailableError: the store does not answer.
         """
-        await self.recovery.begin(self._campaigns)
-        self._backlog.restart()
-        for active in self._campaigns.values():
-            active.begin_stream()
+        await self._reconciliation.begin_stream()
+        self._queue.begin_stream()
+        self._directory.begin_stream()
         self._room.set()
         call: _Call = self._client.report_results()
         reader = asyncio.create_task(self._read(call))
@@ -156,7 +177,7 @@ class Reporter:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if writer.done():
-                # The server's reason comes to the reader, a moment later.
+                # The server's reason reaches the reader, a moment later.
                 await asyncio.wait([reader], timeout=_REASON_SECONDS)
             for task in tasks:
                 if task.done():
@@ -181,69 +202,65 @@ class Reporter:
         number = 0
         while True:
             self._room.clear()
-            if self._backlog.in_flight >= _FRAMES_IN_FLIGHT:
+            if self._queue.in_flight >= _FRAMES_IN_FLIGHT:
                 await self._room.wait()
                 continue
             self._more.clear()
             now = time.monotonic()
-            frame = self._backlog.next_frame(now)
+            frame = self._queue.next_frame(now)
             if frame is None:
                 await self._wait_for_more(now)
                 continue
             number += 1
             request = await self._request(number, frame)
-            if not self._backlog.in_flight:
+            if not self._queue.in_flight:
                 self._progress_time = time.monotonic()
-            self._backlog.sent(number, frame)
+            self._queue.sent(number, frame)
             await call.write(request)
 
     async def _wait_for_more(self, now: float) -> None:
-        held_until = self._backlog.held_until(now)
+        hold_over = self._queue.next_hold_over(now)
         try:
-            async with asyncio.timeout(None if held_until is None else held_until - now):
+            async with asyncio.timeout(None if hold_over is None else hold_over - now):
                 await self._more.wait()
         except TimeoutError:
             return
 
     async def _request(self, number: int, frame: Frame) -> pb.ReportResultsRequest:
+        page = frame.page
         request = pb.ReportResultsRequest(
-            frame=number,
-            campaign_id=self._campaign_id(frame.campaign),
-            reporter=self._instance,
+            frame=number, campaign_id=frame.campaign.campaign_id, reporter=self._instance
         )
-        if frame.page is not None:
-            page = frame.page
-            entries = await self._store.read(
-                partial(
-                    outbox.read, key=page.key, after=page.after, limit=page.through - page.after
-                )
-            )
-            request.results.extend(wire.result(entry) for entry in entries)
+        if page is not None:
+            read = partial(outbox.read, key=page.key, after=page.after, limit=page.size)
+            request.results.extend(map(wire.result, await self._store.read(read)))
         return request
-
-    def _campaign_id(self, campaign: int) -> str:
-        active = self._campaigns.get(campaign)
-        return self.recovery.campaign_id(campaign) if active is None else active.campaign_id
 
     async def _read(self, call: _Call) -> None:
         while True:
             response = await call.read()
             if not isinstance(response, pb.ReportResultsResponse):
                 return  # the end of the stream
-            self.reach.regained(self._backlog.unreported)
+            self._connected()
             await self._check_generation(response.store_generation)
-            self.recovery.note_told(response)
-            await self._note_states(response)
-            rejections = {rejection.frame: rejection for rejection in response.rejections}
-            acknowledged = self._backlog.acknowledge(response.acked_through, rejections)
-            if acknowledged.settled:
-                self._progress_time = time.monotonic()
-                self._room.set()
-            self._acknowledgements.add(acknowledged.reported)
-            await self._refusals.note(acknowledged, rejections, self._campaigns)
-            for campaign in acknowledged.subscribed:
-                await self.recovery.subscribed(campaign, self._campaigns.get(campaign))
+            for state in response.campaign_states:
+                self._reconciliation.receive(state)
+            await self._settle(response)
             self._more.set()
+
+    async def _settle(self, response: pb.ReportResultsResponse) -> None:
+        rejections = {rejection.frame: rejection for rejection in response.rejections}
+        settled = self._queue.acknowledge(response.acked_through, rejections)
+        if settled.frames:
+            self._progress_time = time.monotonic()
+            self._room.set()
+        self._acknowledgements.add(settled.reported)
+        for campaign, frame in settled.rejected.items():
+            await self._reconciliation.rejected(campaign, rejections[frame].rejection)
+        for campaign in settled.accepted:
+            await self._rejections.accepted(campaign)
+        for campaign in settled.answered:
+            await self._reconciliation.compare(campaign)
 
     async def _watch(self) -> None:
         """End when frames in flight were not acknowledged for too long.
@@ -254,7 +271,7 @@ class Reporter:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             silent = time.monotonic() - self._progress_time
-            if self._backlog.in_flight and silent > _ACKNOWLEDGE_SECONDS:
+            if self._queue.in_flight and silent > _ACKNOWLEDGE_SECONDS:
                 raise _StreamBrokenError(f"no acknowledgement for {silent:.0f} s")
 
     async def _check_generation(self, generation: str) -> None:
@@ -262,36 +279,17 @@ class Reporter:
 
         Raises:
             _StreamBrokenError: they are; the next stream begins from the start.
+            StoreUnavailableError: the store does not answer.
         """
         if await self._acknowledgements.adopt(generation):
-            self._backlog.report_all_again()
-            await self.recovery.take_up_open()
+            self._queue.report_all_again()
+            self._reconciliation.reopen_all()
             log.warning(
                 "status_store_replaced",
                 generation=generation,
-                unreported_results=self._backlog.unreported,
+                unreported_results=self._queue.unreported,
             )
             raise _StreamBrokenError("the store of the status service was replaced")
-
-    async def _note_states(self, response: pb.ReportResultsResponse) -> None:
-        if not response.campaign_states:
-            return
-        by_id = {active.campaign_id: active for active in self._campaigns.values()}
-        for told in response.campaign_states:
-            active = by_id.get(told.campaign_id)
-            state = wire.state_of(told.state)
-            if active is not None and active.receive(state, told.revision):
-                await self._store.write(
-                    partial(campaigns.store_state, campaign=active.number, state=state)
-                )
-
-    def finish(self, campaign: int) -> None:
-        """Stop following a campaign of which everything is acknowledged."""
-        self._backlog.remove(campaign)
-        self._refusals.forget(campaign)
-        active = self._campaigns.pop(campaign, None)
-        if active is not None and self.finished is not None:
-            self.finished(active)
 
 
 def _is_cancelled() -> bool:

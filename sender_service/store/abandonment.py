@@ -8,27 +8,13 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from sender_service.domain import Outcome
-from sender_service.store import retries
-from sender_service.store.schema import deferrals, outcomes, recipients, shards
-from service_runtime.database import read_clock
+from sender_service.store import outbox, retries, shards
+from sender_service.store.schema import deferrals, outcomes, recipients
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sender_service.store.leases import Claim
-
-_COLUMNS = [
-    "campaign",
-    "shard",
-    "entry",
-    "sequence",
-    "outcome",
-    "attempt",
-    "code",
-    "detail",
-    "provider_message_id",
-    "finish_time",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +22,8 @@ class Ending:
     """How messages end that were not sent.
 
     Attributes:
-        outcome: SKIPPED or FAILED. A message of which an earlier try may have
-            reached the recipient ends as UNKNOWN all the same.
+        outcome: SKIPPED or FAILED; UNKNOWN replaces it for a message of which an
+            earlier try may have reached the recipient.
         code: the reason, short.
         detail: the reason, for people.
     """
@@ -56,26 +42,23 @@ def close_shard(connection: sa.Connection, claim: Claim, ending: Ending) -> int:
     Raises:
         LeaseLostError: the shard belongs to another claim; nothing was changed.
     """
-    size = claim.last_sequence - claim.first_sequence + 1
-    closed = connection.execute(
-        sa.update(shards)
-        .where(*claim.lease.guard(), shards.c.revision == claim.revision)
-        .values(
-            revision=claim.revision + 1,
-            journaled=size,
-            intent_through=claim.last_sequence,
-            lease_expire_time=None,
-        )
-    )
-    if closed.rowcount == 0:
-        raise claim.lease.lost()
-    now = read_clock(connection)
-    never_taken = claim.last_sequence - claim.intent_through
-    for query in (_never_taken(claim, ending, now), _waiting(claim, ending, now, never_taken)):
-        connection.execute(sa.insert(outcomes).from_select(_COLUMNS, query))
     lease = claim.lease
+    without_outcome = claim.size - claim.journaled
+    closed = shards.settle(
+        connection,
+        lease,
+        revision=claim.revision,
+        outcomes=without_outcome,
+        intent_through=claim.last_sequence,
+        lease_expire_time=None,
+    )
+    if closed is None:
+        raise lease.lost()
+    never_taken = claim.last_sequence - claim.intent_through
+    outbox.append_selected(connection, _never_taken(claim, ending, closed.now))
+    outbox.append_selected(connection, _waiting(claim, ending, closed.now, never_taken))
     connection.execute(sa.delete(deferrals).where(retries.of_shard(lease.campaign, lease.shard)))
-    return size - claim.journaled
+    return without_outcome
 
 
 def _never_taken(claim: Claim, ending: Ending, now: datetime) -> sa.Select[*tuple[object, ...]]:

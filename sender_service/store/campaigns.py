@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from sender_service.domain import Phase, Problem, ProblemKind, State, cut_shards
+from sender_service.domain import Phase, Problem, State, cut_shards
 from sender_service.errors import CampaignAlreadyExistsError, CampaignNotFoundError
 from sender_service.store.problems import NO_PROBLEMS, problems_to_json
 from sender_service.store.schema import campaigns, shards
 from service_runtime.database import database_now, read_clock
+from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sender_service.domain import Guarantee
+    from sender_service.domain import Guarantee, Problem
 
+#: How far past a start time may be when its campaign is started.
+_PAST_ALLOWED = timedelta(minutes=1)
 #: Shards written by one statement.
 _SHARDS_A_STATEMENT = 1_000
 
@@ -145,17 +148,22 @@ def freeze(
     campaign_id: str,
     *,
     shard_size: int,
-    schedule_time: datetime | None,
+    start_time: datetime | None,
+    start_now: bool = False,
 ) -> sa.Row[Any]:
     """Freeze the audience and cut it into shards; return the campaign afterwards.
 
-    A campaign frozen before keeps its shards; one that is not sealed yet takes the
-    new ``schedule_time``.
+    A campaign that was frozen before keeps its shards. Until it is sealed it takes a
+    new ``start_time``; without one it keeps its time, but for ``start_now``.
 
     Raises:
         CampaignNotFoundError: there is none.
+        InvalidRequestError: it is not sealed, and ``start_time`` is past and new.
     """
     row = get(connection, organisation, campaign_id, lock=True)
+    is_sealed = row.phase not in {Phase.COLLECTING, Phase.FROZEN}
+    if not is_sealed and start_time not in {None, row.schedule_time}:
+        _check_not_past(connection, start_time)
     if row.phase == Phase.COLLECTING:
         ranges = list(enumerate(cut_shards(row.total, shard_size), start=1))
         for start in range(0, len(ranges), _SHARDS_A_STATEMENT):
@@ -172,18 +180,39 @@ def freeze(
                     for shard, (first, last) in ranges[start : start + _SHARDS_A_STATEMENT]
                 ],
             )
-    if row.phase in {Phase.COLLECTING, Phase.FROZEN}:
-        return connection.execute(
-            sa.update(campaigns)
-            .where(campaigns.c.campaign == row.campaign)
-            .values(phase=Phase.FROZEN.value, schedule_time=schedule_time)
-            .returning(campaigns)
-        ).one()
-    return row
+    if is_sealed:
+        return row
+    keeps_time = start_time is None and not start_now
+    return connection.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.campaign == row.campaign)
+        .values(
+            phase=Phase.FROZEN.value,
+            schedule_time=row.schedule_time if keeps_time else start_time,
+        )
+        .returning(campaigns)
+    ).one()
 
 
-def mark_started(connection: sa.Connection, campaign: int) -> None:
-    """Bring a FROZEN campaign to STARTED; nothing happens in another phase."""
+def _check_not_past(connection: sa.Connection, start_time: datetime | None) -> None:
+    if start_time is not None and start_time < read_clock(connection) - _PAST_ALLOWED:
+        raise InvalidRequestError.of(
+            {"start_time": "more than a minute past; leave it out to start now"}
+        )
+
+
+def mark_started(
+    connection: sa.Connection, campaign: int, *, schedule_time: datetime | None = None
+) -> None:
+    """Note that the status service sealed a campaign, for ``schedule_time`` if it has one.
+
+    FROZEN becomes STARTED; a campaign in a later phase only takes the time.
+    """
+    connection.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.campaign == campaign)
+        .values(schedule_time=schedule_time)
+    )
     connection.execute(
         sa.update(campaigns)
         .where(campaigns.c.campaign == campaign, campaigns.c.phase == Phase.FROZEN.value)
@@ -191,7 +220,7 @@ def mark_started(connection: sa.Connection, campaign: int) -> None:
     )
 
 
-def drop_unstarted(connection: sa.Connection, campaign: int, problem: str) -> None:
+def drop_unstarted(connection: sa.Connection, campaign: int, problem: Problem) -> None:
     """End a FROZEN campaign that was cancelled before it was sealed.
 
     None of its messages has an outcome, since the status service counts none.
@@ -203,9 +232,7 @@ def drop_unstarted(connection: sa.Connection, campaign: int, problem: str) -> No
             phase=Phase.FINISHED.value,
             state=State.CANCELLED.value,
             finish_time=database_now(),
-            problems=problems_to_json(
-                [Problem(ProblemKind.START_REFUSED, problem, since_time=read_clock(connection))]
-            ),
+            problems=problems_to_json([problem]),
         )
     )
     if ended.rowcount:
@@ -213,30 +240,35 @@ def drop_unstarted(connection: sa.Connection, campaign: int, problem: str) -> No
 
 
 def open_campaigns(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
-    """Return the campaigns with something left to do, oldest first."""
+    """Return the campaigns with something left to do, without content, oldest first."""
+    query: sa.Select[Any] = sa.select(*(c for c in campaigns.c if c is not campaigns.c.content))
     return connection.execute(
-        sa.select(campaigns)
-        .where(campaigns.c.phase.in_([Phase.FROZEN.value, Phase.STARTED.value]))
-        .order_by(campaigns.c.campaign)
+        query.where(campaigns.c.phase.in_([Phase.FROZEN.value, Phase.STARTED.value])).order_by(
+            campaigns.c.campaign
+        )
     ).all()
 
 
 def finished_lately(connection: sa.Connection, days: int) -> Sequence[sa.Row[Any]]:
-    """Return the campaigns that were sent and ended within so many days, oldest first."""
+    """Return number, id and total of the campaigns that ended within so many days.
+
+    Oldest first; those that were never started are left out.
+    """
     since = read_clock(connection) - timedelta(days=days)
+    query: sa.Select[Any] = sa.select(
+        campaigns.c.campaign, campaigns.c.campaign_id, campaigns.c.total
+    )
     return connection.execute(
-        sa.select(campaigns)
-        .where(
+        query.where(
             campaigns.c.phase == Phase.FINISHED.value,
             campaigns.c.start_time.is_not(None),
             campaigns.c.finish_time > since,
-        )
-        .order_by(campaigns.c.campaign)
+        ).order_by(campaigns.c.campaign)
     ).all()
 
 
 def store_state(connection: sa.Connection, campaign: int, state: State) -> None:
-    """Remember the state the status service told last, for people who read the store."""
+    """Store the last known state of a campaign, for people only; code never reads it."""
     connection.execute(
         sa.update(campaigns).where(campaigns.c.campaign == campaign).values(state=state.value)
     )

@@ -1,7 +1,7 @@
-"""Who works on a shard: claim, takeover, renewal, and the guard of every write.
+"""Who works on a shard: claim, takeover and renewal of its lease.
 
-A claim raises the shard's epoch. Whoever holds an older one changes nothing from
-then on: each statement of :mod:`sender_service.store.shards` carries the guard made here.
+A claim raises the shard's epoch, the fencing token of its owner. A claim also settles
+the doubt that the owner before left behind.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sender_service.domain import Guarantee, Outcome
-from sender_service.errors import LeaseLostError
 from sender_service.store import bulk, outbox, retries
 from sender_service.store.schema import deferrals, outcomes, recipients, shards
+from sender_service.store.shards import Lease, settle
 from service_runtime.database import database_now, read_clock
 
 if TYPE_CHECKING:
@@ -25,30 +25,6 @@ _SIZE = shards.c.last_sequence - shards.c.first_sequence + 1
 _UNFINISHED = shards.c.journaled < _SIZE
 _DOUBT_CODE = "in_doubt"
 _DOUBT_DETAIL = "the sender was stopped while the provider had the message"
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to work on one shard, as long as its epoch is the shard's."""
-
-    campaign: int
-    shard: int
-    owner: str
-    epoch: int
-
-    def guard(self) -> list[sa.ColumnElement[bool]]:
-        """Return the conditions under which this lease is the valid one."""
-        return [
-            shards.c.campaign == self.campaign,
-            shards.c.shard == self.shard,
-            shards.c.owner == self.owner,
-            shards.c.epoch == self.epoch,
-            shards.c.lease_expire_time.is_not(None),
-        ]
-
-    def lost(self) -> LeaseLostError:
-        """Return the error for a guard that matched nothing."""
-        return LeaseLostError(campaign=self.campaign, shard=self.shard, epoch=self.epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +48,11 @@ class Claim:
     journaled: int
     revision: int
     taken_over: int
+
+    @property
+    def size(self) -> int:
+        """How many messages the shard has."""
+        return self.last_sequence - self.first_sequence + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +106,15 @@ def claim(
         )
         .returning(shards)
     ).one()
-    taken_over, journaled = _settle_doubt(connection, claimed, guarantee, now)
+    lease = Lease(campaign, row.shard, owner, claimed.epoch)
+    taken_over, settled = _settle_doubt(connection, lease, claimed, guarantee, now)
     return Claim(
-        lease=Lease(campaign, row.shard, owner, claimed.epoch),
+        lease=lease,
         first_sequence=row.first_sequence,
         last_sequence=row.last_sequence,
         intent_through=row.intent_through,
-        journaled=journaled,
-        revision=row.revision,
+        journaled=settled.journaled,
+        revision=settled.revision,
         taken_over=taken_over,
     )
 
@@ -178,9 +160,13 @@ def _nothing(connection: sa.Connection, campaign: int) -> NothingToClaim:
 
 
 def _settle_doubt(
-    connection: sa.Connection, shard: sa.Row[Any], guarantee: Guarantee, now: datetime
-) -> tuple[int, int]:
-    """Return how many messages were in doubt, and how many are journaled now."""
+    connection: sa.Connection,
+    lease: Lease,
+    shard: sa.Row[Any],
+    guarantee: Guarantee,
+    now: datetime,
+) -> tuple[int, sa.Row[Any]]:
+    """Return how many messages were in doubt, and the shard's row afterwards."""
     not_tried = connection.execute(
         sa.select(sa.func.count()).where(
             retries.of_shard(shard.campaign, shard.shard), deferrals.c.attempting.is_(False)
@@ -188,7 +174,7 @@ def _settle_doubt(
     ).scalar_one()
     below_intent = shard.intent_through - shard.first_sequence + 1
     if below_intent - shard.journaled - not_tried == 0:
-        return 0, shard.journaled
+        return 0, shard
     retried = connection.execute(
         sa.select(deferrals.c.sequence, deferrals.c.attempts).where(
             retries.of_shard(shard.campaign, shard.shard), deferrals.c.attempting
@@ -199,9 +185,8 @@ def _settle_doubt(
     doubt += [(sequence, 1) for sequence in first_tries]
     if guarantee is Guarantee.AT_LEAST_ONCE:
         _try_again(connection, shard, first_tries, now)
-        return len(doubt), shard.journaled
-    _give_up(connection, shard, sorted(doubt), now)
-    return len(doubt), shard.journaled + len(doubt)
+        return len(doubt), shard
+    return len(doubt), _give_up(connection, lease, shard, sorted(doubt), now)
 
 
 def _without_trace(shard: sa.Row[Any]) -> sa.Select[int]:
@@ -248,36 +233,35 @@ def _try_again(
 
 
 def _give_up(
-    connection: sa.Connection, shard: sa.Row[Any], doubt: list[tuple[int, int]], now: datetime
-) -> None:
+    connection: sa.Connection,
+    lease: Lease,
+    shard: sa.Row[Any],
+    doubt: list[tuple[int, int]],
+    now: datetime,
+) -> sa.Row[Any]:
+    settled = settle(connection, lease, revision=shard.revision, outcomes=len(doubt))
+    if settled is None:
+        raise lease.lost()
     finish_time = bulk.microseconds(now)
-    outbox.append(
-        connection,
-        shard.campaign,
-        shard.shard,
-        [
-            (
-                sequence,
-                Outcome.UNKNOWN.value,
-                attempt,
-                _DOUBT_CODE,
-                _DOUBT_DETAIL,
-                "",
-                finish_time,
-            )
-            for sequence, attempt in doubt
-        ],
-        first_entry=shard.journaled + 1,
-    )
+    rows = [
+        (sequence, Outcome.UNKNOWN.value, attempt, _DOUBT_CODE, _DOUBT_DETAIL, "", finish_time)
+        for sequence, attempt in doubt
+    ]
+    outbox.append(connection, lease.campaign, lease.shard, rows, first_entry=shard.journaled + 1)
     connection.execute(
         sa.delete(deferrals).where(
-            retries.of_shard(shard.campaign, shard.shard), deferrals.c.attempting
+            retries.of_shard(lease.campaign, lease.shard), deferrals.c.attempting
         )
     )
-    connection.execute(
-        sa.update(shards)
-        .where(shards.c.campaign == shard.campaign, shards.c.shard == shard.shard)
-        .values(journaled=shard.journaled + len(doubt))
+    return settled
+
+
+def was_claimed(connection: sa.Connection, campaign: int) -> bool:
+    """Return whether a shard of the campaign was ever claimed: its sending has begun."""
+    return bool(
+        connection.execute(
+            sa.select(sa.exists().where(shards.c.campaign == campaign, shards.c.epoch > 0))
+        ).scalar_one()
     )
 
 

@@ -1,7 +1,8 @@
-"""The journal of outcomes: appended to by deliveries, read page by page by the reporter.
+"""The transactional outbox of outcomes: deliveries append, the relay reads page by page.
 
-An entry is never changed. What the status service acknowledged is a number in the
-shard's row, so to report again is to set that number back.
+An entry is never changed. How far the status service acknowledged a shard is a number
+in its row, so reporting again means setting that number back. All rows of ``outcomes``
+are written here, by :func:`append` and :func:`append_selected`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import sqlalchemy as sa
 from sender_service.domain import Outcome, Phase
 from sender_service.store import bulk
 from sender_service.store.campaigns import finished_lately, open_campaigns
+from sender_service.store.problems import NO_PROBLEMS
 from sender_service.store.schema import campaigns, meta, outcomes, shards
 from service_runtime.database import database_now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 #: sequence, outcome, attempt, code, detail, provider_message_id, finish_time (µs)
 OutcomeRow: TypeAlias = tuple[int, int, int, str, str, str, int]
@@ -60,7 +62,7 @@ def append(
     *,
     first_entry: int,
 ) -> None:
-    """Append outcomes to the journal of a shard; the caller raises ``journaled`` with it."""
+    """Append outcomes to the outbox of a shard; :func:`.shards.settle` counts them."""
     bulk.insert(
         connection,
         outcomes,
@@ -69,13 +71,21 @@ def append(
     )
 
 
+def append_selected(connection: sa.Connection, query: sa.Select[*tuple[object, ...]]) -> None:
+    """Append what ``query`` selects: the columns of ``outcomes`` in the order of a row.
+
+    :func:`.shards.settle` counts these too.
+    """
+    connection.execute(sa.insert(outcomes).from_select(_COLUMNS, query))
+
+
 def read(
     connection: sa.Connection, key: ShardKey, *, after: int, limit: int
 ) -> Sequence[sa.Row[Any]]:
     """Return up to ``limit`` entries of a shard above number ``after``, in order.
 
-    ``finish_time`` is in microseconds since 1970: a ``datetime`` for each of a
-    million entries would only be taken apart again.
+    ``finish_time`` is in microseconds since 1970, since a ``datetime`` for each of a
+    million entries costs more than it helps.
     """
     return connection.execute(
         sa.select(
@@ -108,11 +118,18 @@ def progress(connection: sa.Connection, campaign: int) -> list[ShardProgress]:
     return [ShardProgress(ShardKey(campaign, row.shard), row[1], row[2]) for row in rows]
 
 
-def acknowledge(connection: sa.Connection, reported: Mapping[ShardKey, int]) -> list[int]:
-    """Raise ``reported`` of shards; return the campaigns that this finished.
+def acknowledge(
+    connection: sa.Connection, reported: Mapping[ShardKey, int], *, also: Iterable[int] = ()
+) -> list[int]:
+    """Raise ``reported`` of shards; return which of their campaigns are finished now.
 
     A campaign is finished when every message has an outcome and every outcome is
     acknowledged.
+
+    Args:
+        connection: in a write transaction.
+        reported: how many entries of each shard are acknowledged.
+        also: campaigns to look at although nothing new of them is acknowledged.
     """
     for key, through in reported.items():
         connection.execute(
@@ -124,7 +141,7 @@ def acknowledge(connection: sa.Connection, reported: Mapping[ShardKey, int]) -> 
             )
             .values(reported=through)
         )
-    touched = {key.campaign for key in reported}
+    touched = {*also, *(key.campaign for key in reported)}
     return [campaign for campaign in sorted(touched) if finish_if_reported(connection, campaign)]
 
 
@@ -148,7 +165,7 @@ def finish_if_reported(connection: sa.Connection, campaign: int) -> bool:
         .values(
             phase=Phase.FINISHED.value,
             finish_time=database_now(),
-            problems="[]",
+            problems=NO_PROBLEMS,
             unreachable_time=None,
         )
     )

@@ -1,103 +1,50 @@
-"""The one write path of a delivery: settle what is finished, take what comes next.
+"""The write path of a delivery: settle what is finished, take what comes next.
 
 :func:`advance` does both in one transaction, so that at every committed moment at
 most a window of messages is in doubt: taken, and without a written outcome.
+:func:`settle` is the only function that counts outcomes, whoever records them.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from sender_service.errors import LeaseLostError
 from sender_service.store import bulk, outbox, retries
+from sender_service.store.batch import Batch, PendingMessage
 from sender_service.store.schema import deferrals, recipients, shards
 from service_runtime.database import database_now
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from sender_service.domain import Finished, Retry
-    from sender_service.store.leases import Lease
-    from sender_service.store.outbox import OutcomeRow
-    from sender_service.store.retries import DeferralRow
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on one shard, as long as its epoch, a fencing token, is the shard's."""
 
-class Launch(NamedTuple):
-    """A message to hand over next.
+    campaign: int
+    shard: int
+    owner: str
+    epoch: int
 
-    ``attempts`` tries were made before, the first of them at ``first_attempt_time``
-    (µs since 1970); ``lost`` if one of those may have reached the recipient;
-    ``deferred`` if it has a row in ``deferrals``.
-    """
+    def guard(self) -> list[sa.ColumnElement[bool]]:
+        """Return the conditions under which this lease is the valid one."""
+        return [
+            shards.c.campaign == self.campaign,
+            shards.c.shard == self.shard,
+            shards.c.owner == self.owner,
+            shards.c.epoch == self.epoch,
+            shards.c.lease_expire_time.is_not(None),
+        ]
 
-    sequence: int
-    address: str
-    recipient_key: str
-    fields: str
-    attempts: int = 0
-    lost: bool = False
-    first_attempt_time: int | None = None
-    deferred: bool = False
-
-
-@dataclass(slots=True)
-class Batch:
-    """What was finished since the last commit.
-
-    Attributes:
-        outcomes: messages that ended.
-        deferrals: messages that wait for another try, or were never tried.
-        ended_deferrals: those of ``outcomes`` that have a row in ``deferrals``.
-    """
-
-    outcomes: list[OutcomeRow] = field(default_factory=list)
-    deferrals: list[DeferralRow] = field(default_factory=list)
-    ended_deferrals: list[int] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.outcomes) + len(self.deferrals)
-
-    def end(self, launch: Launch, finished: Finished) -> None:
-        """Add a message that was tried and has its outcome, now."""
-        self.outcomes.append(
-            (
-                launch.sequence,
-                finished.outcome.value,
-                launch.attempts + 1,
-                finished.code,
-                finished.detail,
-                finished.provider_message_id,
-                time.time_ns() // 1000,
-            )
-        )
-        if launch.deferred:
-            self.ended_deferrals.append(launch.sequence)
-
-    def retry(self, launch: Launch, retry: Retry, *, begin_time: int) -> None:
-        """Add a message that waits for another try; the last began at ``begin_time`` (µs)."""
-        first_time = launch.first_attempt_time
-        self.deferrals.append(
-            (
-                launch.sequence,
-                launch.attempts + 1,
-                # Never 0, which tells that a message was not tried.
-                max(round(retry.delay_seconds * 1_000_000), 1),
-                retry.lost,
-                begin_time if first_time is None else first_time,
-                retry.code,
-                retry.detail,
-            )
-        )
-
-    def give_back(self, launch: Launch) -> None:
-        """Add a message that was taken and not tried."""
-        self.deferrals.append(
-            (launch.sequence, launch.attempts, 0, launch.lost, launch.first_attempt_time, "", "")
-        )
+    def lost(self) -> LeaseLostError:
+        """Return the error for a guard that matched nothing."""
+        return LeaseLostError(campaign=self.campaign, shard=self.shard, epoch=self.epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +63,43 @@ class Advance:
     Attributes:
         position: where the shard is now.
         journaled: how many of its messages have an outcome.
-        launches: the messages taken, to be handed over now.
+        messages: the messages taken, to be handed over now.
         due_seconds: when the next waiting message may be tried; None: none waits.
         released: nothing is in doubt and nothing was taken: the lease is given up.
     """
 
     position: Position
     journaled: int
-    launches: list[Launch]
+    messages: list[PendingMessage]
     due_seconds: float | None
     released: bool
+
+
+def settle(
+    connection: sa.Connection, lease: Lease, *, revision: int, outcomes: int, **changes: Any
+) -> sa.Row[Any] | None:
+    """Count ``outcomes`` that the caller appends to the outbox in this transaction.
+
+    Returns the shard's row afterwards, with the time of the database as ``now``. None:
+    the lease is not valid, or the shard has another ``revision``; nothing was changed.
+
+    Args:
+        connection: in a write transaction.
+        lease: the right to the shard.
+        revision: of the shard's row, which goes up by one.
+        outcomes: how many messages have an outcome now that had none.
+        changes: further columns to set.
+    """
+    return connection.execute(
+        sa.update(shards)
+        .where(*lease.guard(), shards.c.revision == revision)
+        .values(
+            revision=shards.c.revision + 1,
+            journaled=shards.c.journaled + outcomes,
+            **changes,
+        )
+        .returning(shards, database_now().label("now"))
+    ).one_or_none()
 
 
 def advance(
@@ -156,24 +130,16 @@ def advance(
     Raises:
         LeaseLostError: the shard belongs to another claim; nothing was changed.
     """
-    row = connection.execute(
-        sa.update(shards)
-        .where(*lease.guard(), shards.c.revision == position.revision)
-        .values(
-            revision=shards.c.revision + 1,
-            journaled=shards.c.journaled + len(batch.outcomes),
-        )
-        .returning(shards, database_now().label("now"))
-    ).one_or_none()
+    row = settle(connection, lease, revision=position.revision, outcomes=len(batch.outcomes))
     if row is None:
         return _advanced_before(connection, lease, position, batch, retrying)
     _write(
         connection, lease, batch, now=row.now, first_entry=row.journaled - len(batch.outcomes) + 1
     )
-    launches = _take_due(connection, lease, row.now, take)
-    intent_through = min(position.intent_through + take - len(launches), row.last_sequence)
-    launches += _new(connection, lease, position.intent_through, intent_through)
-    in_doubt = position.in_doubt - len(batch) + len(launches)
+    messages = _take_due(connection, lease, row.now, take)
+    intent_through = min(position.intent_through + take - len(messages), row.last_sequence)
+    messages += _new(connection, lease, position.intent_through, intent_through)
+    in_doubt = position.in_doubt - len(batch) + len(messages)
     released = release or in_doubt == 0
     if released or intent_through > position.intent_through:
         connection.execute(
@@ -187,7 +153,7 @@ def advance(
     return Advance(
         position=Position(row.revision, intent_through, in_doubt),
         journaled=row.journaled,
-        launches=launches,
+        messages=messages,
         due_seconds=_due_seconds(connection, lease, row.now),
         released=released,
     )
@@ -218,13 +184,13 @@ def _advanced_before(
     taken = connection.execute(
         _deferred(lease).where(deferrals.c.attempting, deferrals.c.sequence.not_in(retrying))
     )
-    launches = [_deferred_launch(found) for found in taken]
-    launches += _new(connection, lease, position.intent_through, row.intent_through)
-    in_doubt = position.in_doubt - len(batch) + len(launches)
+    messages = [_deferred_message(found) for found in taken]
+    messages += _new(connection, lease, position.intent_through, row.intent_through)
+    in_doubt = position.in_doubt - len(batch) + len(messages)
     return Advance(
         position=Position(row.revision, row.intent_through, in_doubt),
         journaled=row.journaled,
-        launches=launches,
+        messages=messages,
         due_seconds=_due_seconds(connection, lease, row.now),
         released=row.lease_expire_time is None,
     )
@@ -260,9 +226,9 @@ def _deferred(lease: Lease) -> sa.Select[Any]:
     )
 
 
-def _deferred_launch(row: sa.Row[Any]) -> Launch:
+def _deferred_message(row: sa.Row[Any]) -> PendingMessage:
     first = row.first_attempt_time
-    return Launch(
+    return PendingMessage(
         row.sequence,
         row.address,
         row.recipient_key,
@@ -274,7 +240,9 @@ def _deferred_launch(row: sa.Row[Any]) -> Launch:
     )
 
 
-def _take_due(connection: sa.Connection, lease: Lease, now: datetime, take: int) -> list[Launch]:
+def _take_due(
+    connection: sa.Connection, lease: Lease, now: datetime, take: int
+) -> list[PendingMessage]:
     if take == 0:
         return []
     due = connection.execute(
@@ -283,8 +251,8 @@ def _take_due(connection: sa.Connection, lease: Lease, now: datetime, take: int)
         .order_by(deferrals.c.next_attempt_time, deferrals.c.sequence)
         .limit(take)
     )
-    launches = [_deferred_launch(row) for row in due]
-    for part in bulk.chunks(launches):
+    messages = [_deferred_message(row) for row in due]
+    for part in bulk.chunks(messages):
         connection.execute(
             sa.update(deferrals)
             .where(
@@ -293,12 +261,12 @@ def _take_due(connection: sa.Connection, lease: Lease, now: datetime, take: int)
             )
             .values(attempting=True)
         )
-    return launches
+    return messages
 
 
 def _new(
     connection: sa.Connection, lease: Lease, intent_through: int, raised_to: int
-) -> list[Launch]:
+) -> list[PendingMessage]:
     if raised_to == intent_through:
         return []
     rows = connection.execute(
@@ -314,7 +282,7 @@ def _new(
         )
         .order_by(recipients.c.sequence)
     )
-    return [Launch(*row) for row in rows]
+    return [PendingMessage(*row) for row in rows]
 
 
 def _due_seconds(connection: sa.Connection, lease: Lease, now: datetime) -> float | None:

@@ -174,7 +174,7 @@ async def test_a_second_signal_ends_it_at_once(status: Service) -> None:
         assert await asyncio.to_thread(status.wait) == 3
 
 
-async def test_s7_s15_a_full_disk_loses_nothing_and_is_told(status: Service) -> None:
+async def test_s7_s15_a_full_disk_loses_nothing_and_is_reported(status: Service) -> None:
     """While no write succeeds nothing is acknowledged; health, calls and log report it."""
     status.start()
     async with open_channel(status.address) as channel:

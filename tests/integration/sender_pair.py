@@ -161,8 +161,8 @@ class Pair:
 
 
 def problem_text(delivery: sender_pb2.GetDeliveryResponse) -> str:
-    """Return the summaries of what holds a delivery up."""
-    return "; ".join(problem.summary for problem in delivery.problems)
+    """Return what holds a delivery up, each with the other side's words."""
+    return "; ".join(f"{problem.summary}: {problem.detail}" for problem in delivery.problems)
 
 
 @asynccontextmanager

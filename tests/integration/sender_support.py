@@ -180,7 +180,7 @@ async def add_campaign(
             rows=rows_of(f"p{number}@example.com" for number in range(messages)),
         )
         row = campaigns.freeze(
-            connection, ORGANISATION, new.campaign_id, shard_size=shard_size, schedule_time=None
+            connection, ORGANISATION, new.campaign_id, shard_size=shard_size, start_time=None
         )
         if started:
             campaigns.mark_started(connection, row.campaign)

@@ -155,7 +155,7 @@ async def test_a_late_upload_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_paused_campaign_stops_and_goes_on(tmp_path: Path) -> None:
-    """Pause: calls in flight end, nothing new is sent. Resume: the rest is sent, once."""
+    """S17, L6: calls in flight end, nothing new is sent; after a resume the rest is, once."""
     async with pair(tmp_path) as both:
         both.channel.hold.clear()
         await both.begin("c1", 60)

@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from integration import sender_support as support
+from sender_service.campaigns.directory import Directory
 from sender_service.channels.contract import Answer, EmailContent, Message, Reply
-from sender_service.delivery.dispatch import Job
+from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
+from sender_service.delivery.dispatch import DeliveryPlan
 from sender_service.delivery.shard_delivery import ShardDelivery
 from sender_service.delivery.shard_report import Ended
 from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy, RetryPolicy
@@ -40,10 +42,11 @@ class Bench:
         self.guarantee = guarantee
         self.channel = support.ScriptedChannel()
         self.allowed = True
-        self.answered = 0
         self.lease_seconds = 30.0
         self.heartbeat_seconds = 10.0
-        self.run: ShardDelivery | None = None
+        self.directory = Directory(store)
+        self.active = self.directory.add(row)
+        self.breaker = CircuitBreaker(store, self.directory, self.active, deadline_seconds=3600)
 
     @property
     def campaign(self) -> int:
@@ -51,9 +54,9 @@ class Bench:
         number: int = self.row.campaign
         return number
 
-    def job(self) -> Job:
+    def plan(self) -> DeliveryPlan:
         """Return what is the same for all messages."""
-        return Job(
+        return DeliveryPlan(
             campaign_id="c1",
             channel=self.channel,
             limit=asyncio.Semaphore(self.channel.concurrency),
@@ -68,7 +71,7 @@ class Bench:
             heartbeat_seconds=self.heartbeat_seconds,
         )
 
-    async def begin(self, *, probe: bool = False) -> ShardDelivery:
+    async def begin(self) -> ShardDelivery:
         """Claim the shard and make a run over it."""
         claimed_at = time.monotonic()
         claim = await self.store.write(
@@ -81,25 +84,29 @@ class Bench:
             )
         )
         assert isinstance(claim, Claim), claim
-        self.run = ShardDelivery(
+        return ShardDelivery(
             self.store,
-            self.job(),
+            self.directory,
+            self.active,
+            self.plan(),
             claim,
             claimed_at=claimed_at,
-            may_send=lambda: self.allowed,
-            journaled=lambda shard, through: None,  # noqa: ARG005 - not looked at here
-            answered=self.note_answered,
-            probe=probe,
+            breaker=self.breaker,
+            may_send=self.may_send,
         )
-        return self.run
 
-    def note_answered(self) -> None:
-        """Count what the run tells."""
-        self.answered += 1
+    def may_send(self) -> bool:
+        """Return whether sending is allowed."""
+        return self.allowed
 
-    async def run_once(self, *, probe: bool = False) -> ShardReport:
+    def forbid(self) -> None:
+        """Allow no sending any more, as a pause does."""
+        self.allowed = False
+        self.active.wake()
+
+    async def run_once(self) -> ShardReport:
         """Claim the shard and run over it to the end."""
-        return await (await self.begin(probe=probe)).run()
+        return await (await self.begin()).run()
 
     async def until_done(self) -> Counter[str]:
         """Run the shard again and again until every message has an outcome."""
@@ -265,11 +272,16 @@ async def test_a_probe_sends_one_message_until_the_provider_answers(tmp_path: Pa
     """While nobody answers one message is at stake; after the first answer the window is."""
     async with bench(tmp_path, 30) as b:
         b.channel.script = lambda _: support.UNREACHABLE
-        await b.run_once(probe=True)
-        assert len(b.channel.calls) == 1
+        report = await b.run_once()
+        assert await b.breaker.open(report.unreachable)
+        b.breaker.state = Breaker.HALF_OPEN
+        calls = len(b.channel.calls)
+        await b.run_once()
+        assert len(b.channel.calls) == calls + 1
         b.channel.script = lambda _: support.ACCEPTED
-        await b.run_once(probe=True)
-        assert b.answered == 1
+        await b.run_once()
+        assert b.breaker.state is Breaker.CLOSED
+        assert b.active.problems == ()
         assert b.channel.accepted() == list(range(1, 31))
         assert b.channel.most_flying > 1
 
@@ -281,8 +293,7 @@ async def test_a_stop_lets_calls_end_and_hands_the_rest_back(tmp_path: Path) -> 
         run = await b.begin()
         running = asyncio.create_task(run.run())
         await support.eventually(lambda: b.channel.flying == 4)
-        b.allowed = False
-        run.wake()
+        b.forbid()
         b.channel.hold.set()
         report = await running
         assert report.ended is Ended.STOPPED
@@ -352,8 +363,7 @@ async def test_nothing_is_launched_on_a_lease_that_is_too_short(tmp_path: Path) 
             return bool(shard.intent_through == 8)
 
         await support.eventually(taken)
-        b.allowed = False
-        run.wake()
+        b.forbid()
         await running
         assert b.channel.calls == []
         assert await support.in_doubt(b.store, b.campaign) == 0
@@ -374,6 +384,21 @@ async def test_a_lease_is_renewed_while_calls_take_long(tmp_path: Path) -> None:
         await support.eventually(renewed)
         b.channel.hold.set()
         assert (await running).ended is Ended.IDLE
+
+
+async def test_l6_workers_that_were_refused_for_a_moment_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A "no" that is over before the run looks leaves no worker asleep till the heartbeat."""
+    async with bench(tmp_path, 40) as b:
+        b.heartbeat_seconds = 3600.0
+        run = await b.begin()
+        answers = iter([False] * b.channel.concurrency)
+        may_dispatch = run._may_dispatch
+        monkeypatch.setattr(run, "_may_dispatch", lambda: next(answers, True) and may_dispatch())
+        async with asyncio.timeout(60):
+            report = await run.run()
+        assert report.counts["sent"] == 40
 
 
 async def test_the_window_holds_at_every_commit_of_a_run(

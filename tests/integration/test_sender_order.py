@@ -6,15 +6,19 @@ import asyncio
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pysqlite3 import dbapi2
 from structlog.testing import capture_logs
 
+from closeout.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from integration import sender_support as support
+from integration.sender_faults import FakeStatusService, beside
 from integration.sender_pair import Pair, State, pair
-from integration.test_sender_restores import back_up, restore
+from integration.test_sender_restores import back_up, ended, restore
 from sender_service import domain
 from sender_service.store import campaigns
 
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+
+    from closeout.status.v1 import status_pb2
 
 _MESSAGES = 200
 #: The longest time between two calls that race, seconds.
@@ -204,3 +210,144 @@ async def test_s16_a_restored_database_begins_with_lower_revisions(tmp_path: Pat
             await both.status.resume_campaign(campaign_id="c1")
             assert (await both.ended("c1")).sent == _MESSAGES
         assert both.channel.accepted() == list(range(1, _MESSAGES + 1))
+
+
+class Disordered(FakeStatusService):
+    """Sends a pause of a newer revision before the older state, once there are results."""
+
+    def stored_answer(self, request: Any) -> status_pb2.ReportResultsResponse:
+        """Answer with both states, the older one last."""
+        response = super().stored_answer(request)
+        if request.results:
+            self.revision += 1
+            older = response.campaign_states.pop()
+            response.campaign_states.add(
+                campaign_id=request.campaign_id,
+                state=State.PAUSED,
+                revision=self.revision,
+                processed=older.processed,
+            )
+            response.campaign_states.append(older)
+        return response
+
+
+async def test_s16_an_older_state_on_a_stream_changes_nothing(tmp_path: Path) -> None:
+    """The newer revision counts, in whatever order the states come."""
+    async with beside(Disordered(), tmp_path) as both:
+        with capture_logs() as logged:
+            await begin_and_hold(both)
+            both.channel.hold.set()
+            await last_received(logged, domain.State.PAUSED, after=0)
+            await at_rest(both)
+        assert received(logged) == [domain.State.SENDING, domain.State.PAUSED]
+        assert len(both.channel.calls) < _MESSAGES
+
+
+def stored_time(folder: Path) -> datetime | None:
+    """Return the time that the sender has stored for its one campaign."""
+    with closing(dbapi2.connect(folder / "sender.db")) as connection:
+        ((microseconds,),) = connection.execute("SELECT schedule_time FROM campaigns")
+    if microseconds is None:
+        return None
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
+
+
+async def scheduled_for(both: Pair) -> datetime | None:
+    """Return what a campaign at the status service waits for."""
+    try:
+        campaign = await both.status.get_campaign(campaign_id="c1")
+    except (NotFoundError, UnavailableError):
+        return None
+    if campaign.state != State.SCHEDULED:
+        return None
+    return campaign.schedule_time.ToDatetime(tzinfo=UTC)
+
+
+async def test_a_rescheduled_campaign_keeps_its_last_time_over_a_restore(tmp_path: Path) -> None:
+    """The database put back has a draft: it is sealed again for the time it was moved to."""
+    first = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    last = first + timedelta(hours=8)
+    async with pair(tmp_path) as both:
+        await both.create("c1", 3)
+        back_up(tmp_path)
+        for time in (first, last):
+            await both.sender.start_campaign(campaign_id="c1", start_time=time)
+        assert await scheduled_for(both) == last
+        await restore(both)
+        assert await support.eventually(lambda: scheduled_for(both)) == last
+        assert both.channel.calls == []
+
+
+async def test_a_campaign_that_was_started_early_is_not_scheduled_by_a_restore(
+    tmp_path: Path,
+) -> None:
+    """It had begun to be sent, so it goes on at once, whatever time it waited for before."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    async with pair(tmp_path) as both:
+        await both.create("c1", _MESSAGES)
+        back_up(tmp_path)
+        await both.sender.start_campaign(campaign_id="c1", start_time=later)
+        both.channel.hold.clear()
+        await both.status.start_campaign(campaign_id="c1", total=_MESSAGES, start_now=True)
+        await support.eventually(lambda: both.channel.flying == both.channel.concurrency)
+        await restore(both)
+        both.channel.hold.set()
+        assert (await ended(both, "c1")).sent == _MESSAGES
+        assert both.channel.accepted() == list(range(1, _MESSAGES + 1))
+
+
+class Starts(FakeStatusService):
+    """Keeps what StartCampaign was asked for, and schedules accordingly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts: list[tuple[datetime | None, bool]] = []
+        self.time: datetime | None = None
+
+    async def StartCampaign(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Take the time, keep it, or begin."""
+        response = await super().StartCampaign(request, context)
+        time = None
+        if request.HasField("start_time"):
+            time = request.start_time.ToDatetime(tzinfo=UTC)
+        self.starts.append((time, request.start_now))
+        self.time = None if request.start_now else time or self.time
+        if self.time is not None:
+            response.campaign.state = State.SCHEDULED
+            response.campaign.schedule_time.FromDatetime(self.time)
+        return response
+
+
+async def test_the_rule_of_a_scheduled_start_is_that_of_the_status_service(
+    tmp_path: Path,
+) -> None:
+    """start_time and start_now go on as they are given; the answered time is stored."""
+    first = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    last = first + timedelta(hours=8)
+    fake = Starts()
+    async with beside(fake, tmp_path) as both:
+        both.channel.hold.clear()
+        await both.create("c1", 3)
+        for arguments, passed, time in (
+            ({"start_time": first}, (first, False), first),
+            ({}, (None, False), first),
+            ({"start_time": last}, (last, False), last),
+            ({}, (None, False), last),
+            ({"start_now": True}, (None, True), None),
+        ):
+            await both.sender.start_campaign(campaign_id="c1", **arguments)
+            assert fake.starts[-1] == passed
+            assert stored_time(tmp_path) == time
+
+
+async def test_a_time_that_is_past_freezes_nothing(tmp_path: Path) -> None:
+    """A mistaken time is refused before anything is done, and does not start the campaign."""
+    async with pair(tmp_path) as both:
+        await both.create("c1", 3)
+        past = datetime.now(UTC) - timedelta(hours=1)
+        with pytest.raises(InvalidArgumentError) as refused:
+            await both.sender.start_campaign(campaign_id="c1", start_time=past)
+        assert "start_time" in refused.value.field_violations
+        delivery = await both.sender.get_delivery(campaign_id="c1")
+        assert delivery.phase == delivery.COLLECTING
+        assert (await both.status.get_campaign(campaign_id="c1")).state == State.DRAFT

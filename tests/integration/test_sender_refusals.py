@@ -86,8 +86,8 @@ async def test_l4_frames_refused_together_are_soon_reported(
             delivery = await both.finished("c1")
         assert (delivery.unreported, len(delivery.problems)) == (0, 0)
     assert set(fake.stored) == set(range(1, _MESSAGES + 1))
-    told = events(logged, "results_refused", "results_taken_again")
-    assert told == ["results_refused", "results_taken_again"]
+    told = events(logged, "results_rejected", "results_accepted_again")
+    assert told == ["results_rejected", "results_accepted_again"]
 
 
 async def test_what_was_in_flight_at_a_new_seal_is_no_refusal(
@@ -103,7 +103,7 @@ async def test_what_was_in_flight_at_a_new_seal_is_no_refusal(
             await both.finished("c1")
     assert set(fake.stored) == set(range(1, _MESSAGES + 1))
     assert fake.seals == {"c1": 2}
-    assert events(logged, "results_refused", "results_taken_again") == []
+    assert events(logged, "results_rejected", "results_accepted_again") == []
 
 
 async def test_a_seal_that_does_not_help_is_waited_after(

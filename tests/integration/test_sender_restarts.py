@@ -132,8 +132,8 @@ async def test_l4_results_are_kept_while_the_status_service_is_away(tmp_path: Pa
             await both.start_status()
             campaign = await both.ended("c1")
         assert (campaign.state, campaign.sent) == (State.COMPLETED, 120)
-        lost = [line for line in logged if line["event"] == "reporter_lost"]
-        regained = [line for line in logged if line["event"] == "reporter_regained"]
+        lost = [line for line in logged if line["event"] == "status_stream_disconnected"]
+        regained = [line for line in logged if line["event"] == "status_stream_restored"]
         assert len(lost) <= 1
         assert len(regained) == 1
         assert problem_text(await both.finished("c1")) == ""
@@ -230,7 +230,7 @@ async def test_rejected_results_are_kept_and_shown(faults: Faults) -> None:
         await faults.begin("c1", 30)
         problem = await support.eventually(lambda: faults.problem("c1"))
     assert "CAMPAIGN_NOT_SEALED, says the test" in problem
-    refused = [line for line in logged if line["event"] == "results_refused"]
+    refused = [line for line in logged if line["event"] == "results_rejected"]
     assert [line["reason"] for line in refused] == ["CAMPAIGN_NOT_SEALED"]
     await faults.begin("c2", 10)
     await faults.finished("c2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from closeout.errors import NotFoundError, UnavailableError
 from integration import sender_support as support
 from integration.sender_pair import TERMINAL, Pair, State, pair
 from integration.status_support import by_hand, check_invariants
+from sender_service.store import campaigns, outbox
 from status_service.recording import ledger
 from status_service.recording.types import Frame, Recorded
 
@@ -193,7 +195,7 @@ async def test_s7_a_campaign_younger_than_the_backup_comes_back(
             release_provider(both)
             await check_complete(both)
         assert losses(logged) == [("c1", True)]
-        assert not [line for line in logged if line["event"] == "results_refused"]
+        assert not [line for line in logged if line["event"] == "results_rejected"]
 
 
 async def test_s7_a_campaign_without_messages_comes_back(tmp_path: Path) -> None:
@@ -207,6 +209,44 @@ async def test_s7_a_campaign_without_messages_comes_back(tmp_path: Path) -> None
             assert (await ended(both, "c1")).state == State.COMPLETED
             await both.finished("c1")
         assert losses(logged) == [("c1", False)]
+
+
+async def test_delivery_looks_once_for_all_that_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many ended campaigns come back, the open ones are read after the last answer."""
+    looks = 0
+    read = campaigns.open_campaigns
+
+    def counted(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+        nonlocal looks
+        looks += 1
+        return read(connection)
+
+    names = [f"c{number}" for number in range(20)]
+    async with pair(tmp_path) as both:
+        back_up(tmp_path)
+        for name in names:
+            await both.begin(name, 2)
+        for name in names:
+            await both.finished(name)
+        monkeypatch.setattr(campaigns, "open_campaigns", counted)
+        await restore(both)
+        for name in names:
+            assert (await ended(both, name)).sent == 2
+        assert looks == 1
+
+
+async def test_what_is_asked_for_again_is_read_without_content(tmp_path: Path) -> None:
+    """B3: neither ended nor open campaigns bring their content into memory."""
+    async with support.open_store(tmp_path) as store:
+        await support.add_campaign(store, messages=1)
+        finished = await support.add_campaign(store, messages=0, campaign_id="c2")
+        await store.write(partial(outbox.finish_if_reported, campaign=finished.campaign))
+        (row,) = await store.read(partial(campaigns.finished_lately, days=7))
+        assert row == (finished.campaign, "c2", 0)
+        (row,) = await store.read(campaigns.open_campaigns)
+        assert "content" not in row._fields
 
 
 async def test_a_new_store_gets_finished_campaigns_too(tmp_path: Path) -> None:

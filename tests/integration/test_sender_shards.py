@@ -14,8 +14,9 @@ from sender_service.domain import Finished, Guarantee, Outcome, Retry
 from sender_service.errors import LeaseLostError
 from sender_service.store import abandonment, campaigns, leases, outbox, schema, shards
 from sender_service.store.abandonment import Ending
+from sender_service.store.batch import Batch, PendingMessage
 from sender_service.store.leases import Claim, NothingToClaim
-from sender_service.store.shards import Advance, Batch, Launch, Position
+from sender_service.store.shards import Advance, Position
 from service_runtime.database import database_now
 
 if TYPE_CHECKING:
@@ -84,10 +85,10 @@ def start_of(claimed: Claim) -> Position:
     return Position(claimed.revision, claimed.intent_through, 0)
 
 
-def sent(*launches: Launch) -> Batch:
+def sent(*messages: PendingMessage) -> Batch:
     batch = Batch()
-    for launch in launches:
-        batch.end(launch, SENT)
+    for message in messages:
+        batch.end(message, SENT)
     return batch
 
 
@@ -127,7 +128,7 @@ async def test_s9_an_old_epoch_changes_nothing(tmp_path: Path, next_owner: str) 
         await claim(store, row.campaign, next_owner)
         before = await snapshot(store)
         with pytest.raises(LeaseLostError):
-            await advance(store, old, taken.position, sent(*taken.launches), take=4)
+            await advance(store, old, taken.position, sent(*taken.messages), take=4)
         with pytest.raises(LeaseLostError):
             await store.write(partial(leases.renew, lease=old.lease, lease_seconds=30))
         with pytest.raises(LeaseLostError):
@@ -149,7 +150,7 @@ async def test_s9_a_released_lease_is_no_lease(tmp_path: Path) -> None:
         taken = await advance(store, old, start_of(old), take=4)
         assert await store.write(leases.release_all) == 1
         with pytest.raises(LeaseLostError):
-            await advance(store, old, taken.position, sent(*taken.launches))
+            await advance(store, old, taken.position, sent(*taken.messages))
 
 
 async def test_a_held_shard_is_not_claimed_again(tmp_path: Path) -> None:
@@ -185,26 +186,26 @@ async def test_the_window_bounds_doubt_at_every_commit(tmp_path: Path) -> None:
         row = await support.add_campaign(store, messages=50)
         claimed = await claim(store, row.campaign)
         step = await advance(store, claimed, start_of(claimed), take=window)
-        open_launches = list(step.launches)
+        open_messages = list(step.messages)
         rounds = 0
         while not step.released:
             rounds += 1
-            done, open_launches = open_launches[: 1 + rounds % 5], open_launches[1 + rounds % 5 :]
+            done, open_messages = open_messages[: 1 + rounds % 5], open_messages[1 + rounds % 5 :]
             batch = Batch()
             retried = set()
-            for launch in done:
-                if launch.sequence % 7 == 0 and launch.attempts == 0:
-                    batch.retry(launch, Retry(0.0, lost=False, code="451"), begin_time=1)
-                elif launch.sequence % 11 == 0 and not launch.deferred:
-                    batch.give_back(launch)
+            for message in done:
+                if message.sequence % 7 == 0 and message.attempts == 0:
+                    batch.retry(message, Retry(0.0, lost=False, code="451"), begin_time=1)
+                elif message.sequence % 11 == 0 and not message.deferred:
+                    batch.requeue(message)
                 else:
-                    batch.end(launch, SENT)
-                retried.add(launch.sequence)
+                    batch.end(message, SENT)
+                retried.add(message.sequence)
             take = window - (step.position.in_doubt - len(batch))
             step = await advance(store, claimed, step.position, batch, take=take)
-            open_launches += step.launches
+            open_messages += step.messages
             doubt = await support.in_doubt(store, row.campaign)
-            assert doubt == step.position.in_doubt == len(open_launches) <= window
+            assert doubt == step.position.in_doubt == len(open_messages) <= window
         outcomes = await support.outcomes_of(store, row.campaign)
         assert {sequence for sequence, _ in outcomes.items()} == set(range(1, 51))
         assert all(outcomes[n][2] == 2 for n in range(7, 51, 7) if n % 11)
@@ -216,7 +217,7 @@ async def test_the_journal_is_numbered_without_a_gap(tmp_path: Path) -> None:
         row = await support.add_campaign(store, messages=10)
         claimed = await claim(store, row.campaign)
         step = await advance(store, claimed, start_of(claimed), take=10)
-        by_number = {launch.sequence: launch for launch in step.launches}
+        by_number = {message.sequence: message for message in step.messages}
         step = await advance(store, claimed, step.position, sent(by_number[7], by_number[2]))
         await advance(store, claimed, step.position, sent(by_number[9]))
         key = outbox.ShardKey(row.campaign, 1)
@@ -230,13 +231,13 @@ async def test_a_repeated_commit_does_what_the_first_did(tmp_path: Path) -> None
         row = await support.add_campaign(store, messages=30)
         claimed = await claim(store, row.campaign)
         step = await advance(store, claimed, start_of(claimed), take=6)
-        batch = sent(*step.launches[:2])
-        batch.retry(step.launches[2], Retry(0.0, lost=False), begin_time=1)
+        batch = sent(*step.messages[:2])
+        batch.retry(step.messages[2], Retry(0.0, lost=False), begin_time=1)
         first = await advance(store, claimed, step.position, batch, take=3)
         before = await snapshot(store)
         again = await advance(store, claimed, step.position, batch, take=3)
         assert again.position == first.position
-        assert sorted(again.launches) == sorted(first.launches)
+        assert sorted(again.messages) == sorted(first.messages)
         assert await snapshot(store) == before
 
 
@@ -246,8 +247,8 @@ async def test_takeover_at_most_once_gives_up_what_is_in_doubt(tmp_path: Path) -
         row = await support.add_campaign(store, messages=20)
         claimed = await claim(store, row.campaign)
         step = await advance(store, claimed, start_of(claimed), take=6)
-        batch = sent(*step.launches[:2])
-        batch.retry(step.launches[2], Retry(3600.0, lost=False, code="451"), begin_time=1)
+        batch = sent(*step.messages[:2])
+        batch.retry(step.messages[2], Retry(3600.0, lost=False, code="451"), begin_time=1)
         await advance(store, claimed, step.position, batch, take=0)
         await store.write(leases.release_all)
         taken_over = await claim(store, row.campaign, "two")
@@ -271,20 +272,20 @@ async def test_takeover_at_least_once_tries_again(tmp_path: Path) -> None:
         claimed = await claim(store, row.campaign, guarantee=least)
         step = await advance(store, claimed, start_of(claimed), take=3)
         batch = Batch()
-        batch.retry(step.launches[0], Retry(0.0, lost=False, code="451"), begin_time=1)
+        batch.retry(step.messages[0], Retry(0.0, lost=False, code="451"), begin_time=1)
         step = await advance(store, claimed, step.position, batch)
 
         async def taken_again() -> Advance | None:
             nonlocal step
             step = await advance(store, claimed, step.position, take=1)
-            return step if step.launches else None
+            return step if step.messages else None
 
-        assert (await support.eventually(taken_again)).launches[0].attempts == 1
+        assert (await support.eventually(taken_again)).messages[0].attempts == 1
         await store.write(leases.release_all)
         taken_over = await claim(store, row.campaign, "two", least)
         assert taken_over.taken_over == step.position.in_doubt == 3
         step = await advance(store, taken_over, start_of(taken_over), take=20)
-        tries = {launch.sequence: (launch.attempts, launch.lost) for launch in step.launches}
+        tries = {message.sequence: (message.attempts, message.lost) for message in step.messages}
         assert tries == {1: (2, True), 2: (1, True), 3: (1, True)}
 
 
@@ -295,10 +296,10 @@ async def test_a_retry_that_is_due_comes_before_new_messages(tmp_path: Path) -> 
         claimed = await claim(store, row.campaign)
         step = await advance(store, claimed, start_of(claimed), take=2)
         batch = Batch()
-        batch.give_back(step.launches[0])
-        batch.retry(step.launches[1], Retry(3600.0, lost=False), begin_time=1)
+        batch.requeue(step.messages[0])
+        batch.retry(step.messages[1], Retry(3600.0, lost=False), begin_time=1)
         step = await advance(store, claimed, step.position, batch, take=3)
-        assert [launch.sequence for launch in step.launches] == [1, 3, 4]
+        assert [message.sequence for message in step.messages] == [1, 3, 4]
         assert step.due_seconds is not None
         assert step.due_seconds > 3000
 
@@ -310,8 +311,8 @@ async def test_a_shard_that_only_waits_is_not_claimed_before_it_is_due(tmp_path:
         first = await claim(store, row.campaign)
         step = await advance(store, first, start_of(first), take=2)
         batch = Batch()
-        for launch in step.launches:
-            batch.retry(launch, Retry(3600.0, lost=False), begin_time=1)
+        for message in step.messages:
+            batch.retry(message, Retry(3600.0, lost=False), begin_time=1)
         assert (await advance(store, first, step.position, batch)).released
         second = await claim(store, row.campaign)
         assert second.lease.shard == 2
@@ -328,7 +329,7 @@ async def test_closing_ends_everything_that_has_no_outcome(
         row = await support.add_campaign(store, messages=10, shard_size=10)
         claimed = await claim(store, row.campaign, guarantee=guarantee)
         step = await advance(store, claimed, start_of(claimed), take=5)
-        one, two, three, *_ = step.launches
+        one, two, three, *_ = step.messages
         batch = sent(one)
         batch.retry(two, Retry(3600.0, lost=False, code="451"), begin_time=1)
         batch.retry(three, Retry(3600.0, lost=True, code="timeout"), begin_time=1)
@@ -362,7 +363,7 @@ async def test_a_campaign_is_finished_once_all_is_acknowledged(tmp_path: Path) -
         for _ in range(2):
             claimed = await claim(store, row.campaign)
             step = await advance(store, claimed, start_of(claimed), take=2)
-            await advance(store, claimed, step.position, sent(*step.launches))
+            await advance(store, claimed, step.position, sent(*step.messages))
         first, second = outbox.ShardKey(row.campaign, 1), outbox.ShardKey(row.campaign, 2)
         for reported in ({first: 2}, {second: 1}, {second: 0}):
             assert await store.write(partial(outbox.acknowledge, reported=reported)) == []
@@ -382,7 +383,7 @@ async def test_a_replaced_store_of_the_status_service_is_noticed_once(tmp_path: 
         row = await support.add_campaign(store, messages=2)
         claimed = await claim(store, row.campaign)
         step = await advance(store, claimed, start_of(claimed), take=2)
-        await advance(store, claimed, step.position, sent(step.launches[0]))
+        await advance(store, claimed, step.position, sent(step.messages[0]))
         key = outbox.ShardKey(row.campaign, 1)
         await store.write(partial(outbox.acknowledge, reported={key: 1}))
         adopted = [
@@ -405,7 +406,7 @@ async def test_another_store_brings_finished_campaigns_back(
         row = await support.add_campaign(store, messages=1)
         claimed = await claim(store, row.campaign)
         step = await advance(store, claimed, start_of(claimed), take=1)
-        await advance(store, claimed, step.position, sent(step.launches[0]))
+        await advance(store, claimed, step.position, sent(step.messages[0]))
         key = outbox.ShardKey(row.campaign, 1)
         assert await store.write(partial(outbox.acknowledge, reported={key: 1}))
         for generation in ("g1", "g2"):

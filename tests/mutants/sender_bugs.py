@@ -1,18 +1,21 @@
-"""Bugs of the sender service: sent twice, never sent, forgotten."""
+"""Bugs of the sender service: sent twice, never sent, forgotten, disobedient."""
 
 from __future__ import annotations
 
 from mutants.mutant import Edit, Mutant
 
 _LEASES = "sender_service/store/leases.py"
+_SHARDS = "sender_service/store/shards.py"
 _HANDOVER = "sender_service/delivery/dispatch.py"
 _REPORTER = "sender_service/reporting/result_stream.py"
+_GATEWAY = "sender_service/campaigns/status_gateway.py"
 _INTAKE = "sender_service/store/recipients.py"
 _TRANSACTION = "sender_service/channels/email/transaction.py"
 
 _SHARDS_TESTS = "tests/integration/test_sender_shards.py"
 _DELIVERY_TESTS = "tests/integration/test_sender_delivery.py"
 _RESTART_TESTS = "tests/integration/test_sender_restarts.py"
+_ORDER_TESTS = "tests/integration/test_sender_order.py"
 _INTAKE_TESTS = "tests/integration/test_sender_intake.py"
 _SMTP_TESTS = "tests/integration/test_channel_smtp.py"
 
@@ -24,7 +27,7 @@ TWICE_BUGS = (
         seen="chatwoot/chatwoot #15451",
         edits=(
             Edit(
-                "sender_service/store/shards.py",
+                _SHARDS,
                 "                intent_through=intent_through,\n"
                 "                lease_expire_time=None if released",
                 "                intent_through=position.intent_through,\n"
@@ -38,7 +41,7 @@ TWICE_BUGS = (
         invariant="S9",
         bug="Who lost a shard to a later claim goes on writing to it.",
         seen="mautic/mautic #1737",
-        edits=(Edit(_LEASES, "            shards.c.epoch == self.epoch,\n", ""),),
+        edits=(Edit(_SHARDS, "            shards.c.epoch == self.epoch,\n", ""),),
         test=f"{_SHARDS_TESTS}::test_s9_an_old_epoch_changes_nothing",
     ),
     Mutant(
@@ -77,8 +80,8 @@ TWICE_BUGS = (
         edits=(
             Edit(
                 _HANDOVER,
-                "        job.keys.key(launch.sequence),\n",
-                '        f"{job.keys.key(launch.sequence)}-{launch.attempts + 1}",\n',
+                "        plan.keys.key(message.sequence),\n",
+                '        f"{plan.keys.key(message.sequence)}-{message.attempts + 1}",\n',
             ),
         ),
         test=f"{_DELIVERY_TESTS}::test_s11_a_lost_answer_is_tried_again_with_the_same_key",
@@ -149,10 +152,10 @@ NEVER_BUGS = (
         edits=(
             Edit(
                 _REPORTER,
-                "        self._backlog.restart()\n",
-                "        ended = self._backlog.acknowledge(2**62, ())\n"
+                "        self._queue.begin_stream()\n",
+                "        ended = self._queue.acknowledge(2**62, ())\n"
                 "        self._acknowledgements.add(ended.reported)\n"
-                "        self._backlog.restart()\n",
+                "        self._queue.begin_stream()\n",
             ),
         ),
         test=f"{_RESTART_TESTS}::test_a_broken_stream_is_replayed",
@@ -165,7 +168,7 @@ NEVER_BUGS = (
         edits=(
             Edit(
                 "sender_service/reporting/acknowledgements.py",
-                "            if replaced:\n                self._waiting.clear()\n",
+                "            if replaced:\n                self._reported.clear()\n",
                 "            replaced = False\n",
             ),
         ),
@@ -223,4 +226,45 @@ NEVER_BUGS = (
     ),
 )
 
-SENDER_BUGS = TWICE_BUGS + NEVER_BUGS
+ORDER_BUGS = (
+    Mutant(
+        name="answer-sets-the-state",
+        invariant="S17",
+        bug="The answer of StartCampaign sets a state that the stream has renewed meanwhile.",
+        seen="Closeout itself, before only the stream set states",
+        edits=(
+            Edit(_GATEWAY, "_TIMEOUT_SECONDS = 10.0\n", "_TIMEOUT_SECONDS = 10.0\nANSWERS = {}\n"),
+            Edit(
+                _GATEWAY,
+                "    return response.transitioned\n",
+                "    name = status_pb2.Campaign.State.Name(response.campaign.state)\n"
+                "    ANSWERS[row.campaign] = State(name)\n"
+                "    return response.transitioned\n",
+            ),
+            Edit(
+                "sender_service/campaigns/service.py",
+                "        return Started(row.total, transitioned=started)\n",
+                "        active.state = status_gateway.ANSWERS[row.campaign]\n"
+                "        active.wake()\n"
+                "        return Started(row.total, transitioned=started)\n",
+            ),
+        ),
+        test=f"{_ORDER_TESTS}::test_s17_a_cancel_is_not_undone_by_an_older_answer",
+    ),
+    Mutant(
+        name="revision-is-not-compared",
+        invariant="S16",
+        bug="The state that came last counts, although a newer one came before.",
+        seen="Closeout itself, before states had a revision",
+        edits=(
+            Edit(
+                "sender_service/campaigns/directory.py",
+                "        if self._on_stream and revision <= self.revision:\n",
+                "        if self._on_stream and revision == self.revision:\n",
+            ),
+        ),
+        test=f"{_ORDER_TESTS}::test_s16_an_older_state_on_a_stream_changes_nothing",
+    ),
+)
+
+SENDER_BUGS = TWICE_BUGS + NEVER_BUGS + ORDER_BUGS

@@ -19,12 +19,12 @@ from sender_service.domain import (
     Backoff,
     Finished,
     Guarantee,
-    HandBack,
     MessageKeys,
     Outcome,
     Phase,
     Policy,
     ProblemKind,
+    Requeue,
     Retry,
     RetryPolicy,
     State,
@@ -89,7 +89,7 @@ def test_every_answer_has_an_effect(
     elif answer is Answer.REFUSED:
         assert effect == Finished(Outcome.FAILED, "c", "d")
     elif answer is Answer.UNREACHABLE:
-        assert effect == HandBack()
+        assert effect == Requeue()
     elif answer is Answer.LOST and at_most_once:
         assert effect == Finished(Outcome.UNKNOWN, "c", "d")
     elif attempt >= 3 or late:

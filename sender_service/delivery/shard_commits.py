@@ -1,0 +1,130 @@
+"""Write down what became of the messages of one shard, and take more of them."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sender_service.campaigns.directory import Journaled
+from sender_service.domain import Backoff, Finished
+from sender_service.errors import LeaseLostError
+from sender_service.store import shards
+from sender_service.store.batch import Batch
+from sender_service.store.outbox import ShardKey
+from sender_service.store.shards import Position
+from service_runtime.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from sender_service.campaigns.directory import Directory
+    from sender_service.delivery.shard_report import ShardReport
+    from sender_service.domain import Retry
+    from sender_service.store.batch import PendingMessage
+    from sender_service.store.leases import Claim
+    from sender_service.store.shards import Advance
+    from service_runtime.database import Store
+
+
+class ShardCommits:
+    """What a claim of a shard has written down, and what it has not yet.
+
+    Args:
+        store: the sender's.
+        directory: announces how far the outbox of the shard goes.
+        claim: the shard.
+        report: counts what is written down.
+
+    Attributes:
+        is_released: True once the lease is given up.
+    """
+
+    def __init__(
+        self, store: Store, directory: Directory, claim: Claim, report: ShardReport
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._claim = claim
+        self._report = report
+        self._position = Position(claim.revision, claim.intent_through, 0)
+        self._journaled = claim.journaled
+        self._retrying: set[int] = set()
+        self._batch = Batch()
+        self.is_released = False
+
+    @property
+    def in_doubt(self) -> int:
+        """How many messages are taken and not settled, by the last commit."""
+        return self._position.in_doubt
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be written down."""
+        return len(self._batch)
+
+    @property
+    def is_finished(self) -> bool:
+        """True once every message of the shard has an outcome."""
+        return self._journaled == self._claim.size
+
+    def settle(self, message: PendingMessage, effect: Finished | Retry, begin_time: int) -> None:
+        """Note what a try did to a message; the try began at ``begin_time`` (µs)."""
+        self._retrying.discard(message.sequence)
+        if isinstance(effect, Finished):
+            self._batch.end(message, effect)
+        else:
+            self._batch.retry(message, effect, begin_time=begin_time)
+
+    def requeue(self, message: PendingMessage) -> None:
+        """Note that a message was taken and not tried: it is not in doubt."""
+        self._retrying.discard(message.sequence)
+        self._batch.requeue(message)
+
+    async def commit(self, *, take: int, release: bool = False) -> Advance:
+        """Write down what waits, and take up to ``take`` messages.
+
+        A commit that has begun is brought to its end even if its caller is cancelled, so
+        that this object knows what is stored.
+
+        Raises:
+            LeaseLostError: nothing was written; the shard belongs to another claim.
+        """
+        commit = asyncio.create_task(self._commit_once(take=take, release=release))
+        try:
+            return await asyncio.shield(commit)
+        except asyncio.CancelledError:
+            await asyncio.gather(commit, return_exceptions=True)
+            raise
+
+    async def _commit_once(self, *, take: int, release: bool) -> Advance:
+        batch, self._batch = self._batch, Batch()
+        work = partial(
+            shards.advance,
+            lease=self._claim.lease,
+            position=self._position,
+            batch=batch,
+            take=take,
+            retrying=frozenset(self._retrying),
+            release=release,
+        )
+        backoff = Backoff(first_seconds=0.1, max_seconds=5)
+        while True:
+            try:
+                advance = await self._store.write(work)
+                break
+            except StoreUnavailableError:
+                # The answer may be lost, or nothing written: repeating the call is
+                # right in either case.
+                await asyncio.sleep(backoff.next_seconds())
+            except LeaseLostError:
+                self._batch = batch
+                raise
+        self._position = advance.position
+        self.is_released = advance.released
+        self._retrying.update(taken.sequence for taken in advance.messages if taken.deferred)
+        self._report.note(batch)
+        if batch.outcomes:
+            self._journaled = advance.journaled
+            lease = self._claim.lease
+            key = ShardKey(lease.campaign, lease.shard)
+            self._directory.announce(Journaled(key, advance.journaled))
+        return advance

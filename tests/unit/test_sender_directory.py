@@ -1,0 +1,153 @@
+"""The campaigns at work: which state counts, and what holds a campaign up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from sender_service.campaigns.directory import ActiveCampaign, Decision, Directory, Source
+from sender_service.domain import Problem, ProblemKind, State
+
+
+class Row:
+    """A row of ``campaigns``."""
+
+    campaign = 1
+    campaign_id = "c1"
+    organisation = "default"
+
+
+class Store:
+    """Counts what is written."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+
+    async def write(self, work: Any) -> None:  # noqa: ARG002 - what is written is not looked at
+        """Count a write."""
+        self.writes += 1
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def directory(store: Store) -> Directory:
+    return Directory(cast("Any", store))
+
+
+@pytest.fixture
+def active(directory: Directory) -> ActiveCampaign:
+    return directory.add(cast("Any", Row()))
+
+
+def test_s16_an_older_state_changes_nothing(directory: Directory, active: ActiveCampaign) -> None:
+    """Within a stream only a higher revision counts, whichever answer brings it."""
+    assert directory.receive("c1", State.SENDING, 3) is active
+    assert directory.receive("c1", State.PAUSED, 5) is active
+    assert directory.receive("c1", State.SENDING, 4) is None
+    assert directory.receive("c1", State.SENDING, 5) is None
+    assert (active.state, active.revision) == (State.PAUSED, 5)
+
+
+def test_s16_a_higher_revision_of_the_same_state_counts(
+    directory: Directory, active: ActiveCampaign
+) -> None:
+    """It changes nothing, but what is older than it is known to be."""
+    directory.receive("c1", State.PAUSED, 3)
+    assert directory.receive("c1", State.PAUSED, 7) is None
+    assert directory.receive("c1", State.SENDING, 6) is None
+    assert (active.state, active.revision) == (State.PAUSED, 7)
+
+
+def test_s16_a_new_stream_begins_with_any_revision(
+    directory: Directory, active: ActiveCampaign
+) -> None:
+    """A restored database has lower ones; what it holds counts, and the old state till then."""
+    directory.receive("c1", State.PAUSED, 9)
+    directory.begin_stream()
+    assert active.state is State.PAUSED
+    assert directory.receive("c1", State.SENDING, 2) is active
+    assert directory.receive("c1", State.PAUSED, 1) is None
+    assert (active.state, active.revision) == (State.SENDING, 2)
+
+
+def test_a_campaign_that_is_registered_again_begins_with_any_revision(
+    directory: Directory, active: ActiveCampaign
+) -> None:
+    """The status service had lost it within the stream."""
+    directory.receive("c1", State.PAUSED, 9)
+    directory.forget_revision("c1")
+    assert directory.receive("c1", State.SENDING, 2) is active
+
+
+def test_a_campaign_that_is_not_at_work_has_no_state(
+    directory: Directory, active: ActiveCampaign
+) -> None:
+    """One that was let go is not found, and one begun again knows no state."""
+    directory.receive("c1", State.SENDING, 3)
+    directory.remove(active)
+    assert directory.receive("c1", State.PAUSED, 4) is None
+    assert active.state is State.SENDING
+    assert directory.add(cast("Any", Row())).state is None
+    directory.remove(active)  # it is another one that is at work
+    assert directory.find(1) is not None
+
+
+def test_a_campaign_is_given_to_delivery_once(directory: Directory, active: ActiveCampaign) -> None:
+    """Adding it again only has it looked at."""
+    assert directory.add(cast("Any", Row())) is active
+    assert directory.decisions.get_nowait() == (Decision.DELIVER, active)
+    assert directory.decisions.empty()
+
+
+async def test_a_change_of_state_wakes_who_waits(
+    directory: Directory, active: ActiveCampaign
+) -> None:
+    """Also one that came before the wait began."""
+    await active.wait(60)  # it was added
+    directory.receive("c1", State.SENDING, 1)
+    async with asyncio.timeout(60):
+        await active.wait(None)
+    waiting = asyncio.create_task(active.wait(None))
+    directory.receive("c1", State.PAUSED, 2)
+    async with asyncio.timeout(60):
+        await waiting
+
+
+async def test_a_problem_is_stored_when_it_is_new(
+    directory: Directory, active: ActiveCampaign, store: Store
+) -> None:
+    """It keeps its time until it is over, and hides no problem of another source."""
+    problem = Problem(ProblemKind.PROVIDER_UNREACHABLE, "away")
+    other = Problem(ProblemKind.RESULTS_REJECTED, "rejected")
+    assert await directory.set_problem(active, Source.PROVIDER, problem)
+    (first,) = active.problems
+    assert not await directory.set_problem(active, Source.PROVIDER, problem)
+    assert await directory.set_problem(active, Source.RESULTS, other)
+    changed = Problem(ProblemKind.PROVIDER_UNREACHABLE, "still away")
+    assert await directory.set_problem(active, Source.PROVIDER, changed)
+    assert [shown.summary for shown in active.problems] == ["still away", "rejected"]
+    assert active.problems[0].since_time == first.since_time is not None
+    assert await directory.set_problem(active, Source.PROVIDER, None)
+    assert not await directory.set_problem(active, Source.PROVIDER, None)
+    assert [shown.summary for shown in active.problems] == ["rejected"]
+    assert store.writes == 4
+
+
+def test_a_loss_of_the_status_service_is_noted_once(directory: Directory) -> None:
+    """It keeps the time when it began, and takes the newest reason."""
+    assert directory.lost_status_service("refused")
+    first = directory.status_problem
+    assert not directory.lost_status_service("timeout")
+    second = directory.status_problem
+    assert first is not None
+    assert second is not None
+    assert (second.detail, second.since_time) == ("timeout", first.since_time)
+    assert directory.regained_status_service()
+    assert not directory.regained_status_service()
+    assert directory.status_problem is None
