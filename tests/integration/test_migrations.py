@@ -264,8 +264,7 @@ def test_of_stores_that_open_at_once_one_migrates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The others wait, longer than for any other lock, say so, and find it done."""
-    options = "-c lock_timeout=100ms"
-    monkeypatch.setattr(postgresql, "_CONNECT", postgresql._CONNECT | {"options": options})
+    monkeypatch.setattr(postgresql, "_OPTIONS", "-c lock_timeout=100ms")
     url = postgresql_server.create_database()
     stores = [_Opening(url, first) for _ in range(3)]
     with (
@@ -324,8 +323,7 @@ def test_a_lock_that_others_hold_ends_a_migration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A table in use is waited for briefly, so that those who use it are not held up behind it."""
-    options = "-c lock_timeout=100ms"
-    monkeypatch.setattr(postgresql, "_CONNECT", postgresql._CONNECT | {"options": options})
+    monkeypatch.setattr(postgresql, "_OPTIONS", "-c lock_timeout=100ms")
     url = postgresql_server.create_database()
     migrate(url, first)
     second = written(tmp_path, THINGS, COLOURS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +12,7 @@ from structlog.testing import capture_logs
 from closeout.errors import FailedPreconditionError, InvalidArgumentError
 from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database, PostgresqlDatabase
-from integration.status_support import Status, eventually, serving
+from integration.status_support import PATIENCE_SECONDS, Status, eventually, serving
 from service_runtime.database import Store
 from status_service.campaigns import lifecycle
 from status_service.migrations import MIGRATIONS
@@ -68,12 +70,21 @@ async def test_s17_a_repeated_start_never_sends_a_scheduled_campaign_early(
         assert (again.campaign, again.transitioned) == (now.campaign, False)
 
 
-async def test_another_time_moves_a_scheduled_campaign(status: Status) -> None:
+async def test_another_time_moves_a_scheduled_campaign(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It stays SCHEDULED, says no transition, and its revision grows: watchers see it."""
+    monkeypatch.setattr("status_service.live.watch._POLL", 3_600.0)
     first, second = (datetime.now(UTC) + timedelta(days=days) for days in (1, 2))
     await status.client.create_campaign(campaign_id="a")
     before = await status.client.start_campaign(campaign_id="a", total=2, start_time=first)
-    moved = await status.client.start_campaign(campaign_id="a", total=2, start_time=second)
+    async with (
+        aclosing(status.client.watch_campaign(campaign_id="a")) as watch,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
+        assert await anext(watch) == before.campaign
+        moved = await status.client.start_campaign(campaign_id="a", total=2, start_time=second)
+        assert await anext(watch) == moved.campaign
     assert (moved.campaign.state, moved.transitioned) == (SCHEDULED, False)
     assert moved.campaign.schedule_time.ToDatetime(UTC) == second
     assert moved.campaign.revision == before.campaign.revision + 1
