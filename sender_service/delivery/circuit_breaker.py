@@ -41,7 +41,7 @@ class CircuitBreaker:
         store: the sender's.
         directory: shows the problem.
         active: the campaign.
-        deadline_seconds: after so long without an answer, the provider is given up.
+        deadline_seconds: without an answer for longer, delivery to the provider ends.
 
     Attributes:
         state: what is let through.
@@ -65,7 +65,7 @@ class CircuitBreaker:
         self.problem = ""
 
     async def open(self, reply: Reply | None) -> bool:
-        """Let nothing through: the provider can't be reached. False: for too long, give up.
+        """Let nothing through: the provider can't be reached. False: for too long.
 
         Raises:
             StoreUnavailableError: the store does not answer.
@@ -84,7 +84,7 @@ class CircuitBreaker:
                 campaign_id=self._active.campaign_id,
                 channel=channel,
                 hours=round(seconds / 3600, 1),
-                action="what was not sent fails; send it again in a campaign of its own",
+                action="what was not sent fails; send it again in a new campaign",
             )
             return False
         problem = Problem(
@@ -109,7 +109,7 @@ class CircuitBreaker:
             self.state = Breaker.HALF_OPEN
 
     async def answered(self) -> None:
-        """Let everything through: the provider answers."""
+        """Let everything through, since the provider answers."""
         if self.state is Breaker.CLOSED:
             return
         log.info(
@@ -127,7 +127,7 @@ class CircuitBreaker:
             )
 
     async def close(self) -> None:
-        """Begin to count with the next failure: a pause is no part of an outage.
+        """Count from the next failure on, since a pause is no part of an outage.
 
         Raises:
             StoreUnavailableError: the store does not answer.

@@ -35,7 +35,7 @@ class ShardCommits:
         report: counts what is written down.
 
     Attributes:
-        is_released: True once the lease is given up.
+        is_released: True once the lease is released.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class ShardDelivery:
         claimed_at: on the monotonic clock, before the claim was made.
         breaker: whether the provider can be reached; half open, it lets one message at
             a time through.
-        may_send: asked before each message; once it says no, the run ends.
+        may_send: called before each message; once it returns false, the run ends.
 
     Attributes:
         report: what the run did.

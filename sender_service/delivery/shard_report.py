@@ -42,7 +42,7 @@ class ShardReport:
     Attributes:
         ended: why it ended.
         counts: how many messages have each outcome, by name, and are ``deferred``.
-        answered: the provider gave an answer other than UNREACHABLE.
+        answered: the provider replied with something other than UNREACHABLE.
         unreachable: the last answer UNREACHABLE.
 
     Args:

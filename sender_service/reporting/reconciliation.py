@@ -1,13 +1,13 @@
 """Notice that the status service lost results it had acknowledged, and bring them back.
 
 A status database that was restored from a backup has the identity of that backup. So
-each new stream asks for the state of every campaign that may be concerned, and compares
+each new stream requests the state of every campaign that may be concerned, and compares
 it with what was acknowledged before. Lost results are in the outbox and are reported
 again; no message is sent again for that.
 
 Results of other reporters count at the status service as well and can hide a loss from
 the comparison of counts. A campaign that ended here shows the loss nevertheless: it had
-a result for every message, so it must have ended there.
+a result for every message, so it must have ended at the status service.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class Standing(NamedTuple):
-    """How a campaign stands at the status service; ``state`` None: unknown there."""
+    """How a campaign stands at the status service; ``state`` None: it is unknown."""
 
     state: State | None
     revision: int
@@ -73,7 +73,7 @@ class Reconciliation:
         acknowledgements: written down as they come.
         rejections: what went wrong with a campaign so far.
         directory: takes the decisions.
-        replay_days: how long after its end the state of a campaign is asked for.
+        replay_days: how long after its end the state of a campaign is requested.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Reconciliation:
         self._reopened = False
 
     async def begin_stream(self) -> None:
-        """Ask for the state of campaigns that ended lately, beside those at work.
+        """Request the state of campaigns that ended lately, beside those at work.
 
         Raises:
             StoreUnavailableError: the store does not answer.
@@ -127,14 +127,14 @@ class Reconciliation:
             self._acknowledgements.add_state(changed.number, state)
 
     async def compare(self, campaign: RelayedCampaign) -> None:
-        """Compare a campaign whose state was asked for with the answer.
+        """Compare the answer to a request with what was acknowledged before.
 
         Raises:
             StoreUnavailableError: the store does not answer.
         """
         standing = self._standings.get(campaign.campaign_id)
         if standing is not None and standing.state is not None:
-            # It may have come when the campaign was not at work yet.
+            # The state may have come before the campaign was at work.
             self._directory.receive(campaign.campaign_id, standing.state, standing.revision)
         ended = campaign.ended_total is not None
         # Only the first answer counts what was acknowledged before this stream and no
@@ -188,7 +188,7 @@ class Reconciliation:
         await self._acknowledgements.bring_back(campaign.number)
         active = self._directory.find(campaign.number)
         if active is None or self._queue.find(campaign.number) is not campaign:
-            # It ended, perhaps just now: it is open again in the store.
+            # The campaign has ended, perhaps just now, and is open again in the store.
             self._leave(campaign)
             self._reopened = True
             return

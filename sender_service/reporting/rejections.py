@@ -64,7 +64,7 @@ class Rejections:
         return not before
 
     def is_new_seal_in_vain(self, campaign: RelayedCampaign) -> bool:
-        """Return whether a new seal was asked for since results were last accepted."""
+        """Return whether a new seal was requested since results were last accepted."""
         return self._trouble(campaign.number).seals_requested > 0
 
     def seal_requested(self, campaign: RelayedCampaign) -> None:
@@ -107,14 +107,14 @@ class Rejections:
             StoreUnavailableError: the store does not answer.
         """
         if campaign.state is not Subscription.ADMITTED:
-            return  # these were sent before the last rejection
+            return  # these results were sent before the last rejection
         self.forget(campaign.number)
         active = self._directory.find(campaign.number)
         if active is not None and await self._directory.set_problem(active, Source.RESULTS, None):
             log.info("results_accepted_again", campaign_id=campaign.campaign_id)
 
     def resealed(self, campaign: RelayedCampaign, *, sealed: bool) -> None:
-        """Ask for the state of a campaign after a try to seal it: at once if that helps.
+        """Request the state of a campaign after a try to seal it: at once if that helps.
 
         Where the first try failed, or results are rejected after it, each further try
         waits.

@@ -2,7 +2,7 @@
 
 For each shard: how many entries its outbox has, how far they were sent on the present
 stream, and how far they are acknowledged. A broken stream sets "sent" back to
-"acknowledged"; a rejected page does so for its shard. Nothing else is sent twice.
+"acknowledged", and a rejected page does so for its shard. Nothing else is sent twice.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Page(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What a frame carries: a page of a campaign, or nothing, to ask for its state."""
+    """What a frame carries: a page of a campaign, or nothing, to request its state."""
 
     campaign: RelayedCampaign
     page: Page | None
@@ -47,7 +47,7 @@ class Settled:
         frames: how many frames.
         reported: how many entries of each shard are acknowledged now.
         accepted: campaigns of which a page was accepted.
-        answered: campaigns of which the state was asked for and answered.
+        answered: campaigns whose state was requested and is answered.
         rejected: campaigns of which a frame was rejected while that is news, each with
             the number of the first such frame.
     """
@@ -90,7 +90,7 @@ class RelayQueue:
     def add(self, campaign: int, campaign_id: str, progress: Iterable[ShardProgress]) -> None:
         """Report a campaign whose shards are so far.
 
-        One that is reported already keeps what is known of its pages in flight.
+        A campaign that is reported already keeps its pages in flight.
         """
         added = self._campaigns.get(campaign)
         if added is None or added.ended_total is not None:
@@ -105,7 +105,7 @@ class RelayQueue:
         self._turns[added] = None
 
     def add_ended(self, campaign: int, campaign_id: str, total: int) -> None:
-        """Ask for the state of a campaign that ended lately with ``total`` messages."""
+        """Request the state of a campaign that ended lately with ``total`` messages."""
         added = RelayedCampaign(campaign, campaign_id, ended_total=total)
         self._campaigns[campaign] = added
         self._turns[added] = None
@@ -141,7 +141,7 @@ class RelayQueue:
             self._turns[campaign] = None
 
     def next_frame(self, now: float) -> Frame | None:
-        """Return what to send next; None if there is nothing now.
+        """Return what to send next; None if nothing is due.
 
         Campaigns take turns, so that a large one does not hold up the others.
         """
@@ -186,7 +186,7 @@ class RelayQueue:
         while self._in_flight and self._in_flight[0][0] <= through:
             number, (campaign, page) = self._in_flight.popleft()
             if self._campaigns.get(campaign.number) is not campaign:
-                continue  # it was finished, and perhaps begun again
+                continue  # the campaign was finished, and perhaps begun again
             rejected = number in rejections
             if page is not None:
                 self._settle(campaign, page, settled, rejected=rejected)
@@ -223,7 +223,7 @@ class RelayQueue:
         return min(waiting, default=None)
 
     def begin_stream(self) -> None:
-        """Begin a new stream: every state is to be asked for, then unacknowledged entries sent."""
+        """Begin a new stream: request every state, then send what is not acknowledged."""
         self._in_flight.clear()
         self._turns.clear()
         for campaign in self._campaigns.values():

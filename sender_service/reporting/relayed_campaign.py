@@ -28,7 +28,7 @@ class RelayedShard:
 
 @dataclass(slots=True, eq=False)
 class RelayedCampaign:
-    """A campaign that is reported, or of which only the state is asked for.
+    """A campaign that is reported, or of which only the state is requested.
 
     Attributes:
         number: its number within the store.
@@ -57,12 +57,12 @@ class RelayedCampaign:
 
     @property
     def unreported(self) -> int:
-        """How many entries are not."""
+        """How many entries are not acknowledged."""
         return sum(shard.journaled - shard.reported for shard in self.shards.values())
 
     @property
     def has_frame(self) -> bool:
-        """True where a frame of it may go out."""
+        """True where a frame of the campaign may go out."""
         if self.state is Subscription.ADMITTED:
             return bool(self.unsent)
         return self.state is Subscription.UNSUBSCRIBED

@@ -39,7 +39,7 @@ _Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.ReportResultsRequest, pb.Report
 #: Results of a frame: about where the measured rate stops growing.
 _RESULTS_A_FRAME = 500
 _FRAMES_IN_FLIGHT = 16
-#: Without an acknowledgement for so long, a stream is given up, seconds.
+#: A stream without an acknowledgement for so long is abandoned, seconds.
 _ACKNOWLEDGE_SECONDS = 30.0
 _WATCH_SECONDS = 1.0
 #: How long a broken stream may take to give its reason, seconds.
@@ -136,7 +136,7 @@ class ResultStream:
         match announcement:
             case Opened(active, progress):
                 self._queue.add(active.number, active.campaign_id, progress)
-                # It may have nothing to report: one without messages, for example.
+                # A campaign may have nothing to report, as one without messages.
                 self._acknowledgements.add_complete(active.number)
             case Journaled(key, through):
                 self._queue.journaled(key, through)

@@ -22,10 +22,10 @@ from typing import Final
 class Subscription(enum.Enum):
     """Where a campaign is on the present stream."""
 
-    #: A frame without results is to ask for the campaign's state. Left when that frame
-    #: is taken to be sent.
+    #: The campaign's state is to be requested. Left when the frame for that is taken to
+    #: be sent.
     UNSUBSCRIBED = "unsubscribed"
-    #: The answer to that frame is awaited; no results go out. Left when it comes.
+    #: The answer to that frame is awaited, and nothing goes out. Left when it comes.
     REQUESTED = "requested"
     #: Results go out.
     ADMITTED = "admitted"
@@ -43,11 +43,11 @@ class Event(enum.Enum):
 
     #: A new stream begins.
     STREAM_BEGAN = "stream_began"
-    #: The frame that asks for the state is taken to be sent.
+    #: The frame that requests the state is taken to be sent.
     REQUESTED = "requested"
     #: The answer shows that nothing is lost.
     ANSWERED = "answered"
-    #: The frame that asks for the state is rejected, or one with results.
+    #: The frame that requests the state is rejected, or one with results.
     REJECTED = "rejected"
     #: The wait after a rejection is over.
     HOLD_OVER = "hold_over"
@@ -55,7 +55,7 @@ class Event(enum.Enum):
     LOSS_FOUND = "loss_found"
     #: The outbox counts as unreported, and the campaign has its seal.
     BROUGHT_BACK = "brought_back"
-    #: The outbox counts as unreported, and delivery is asked for a new seal.
+    #: The outbox counts as unreported, and a new seal is requested from delivery.
     SEAL_REQUESTED = "seal_requested"
     #: The campaign has a new seal.
     SEALED = "sealed"
@@ -92,7 +92,7 @@ TRANSITIONS: Final[dict[Event, dict[Subscription, Subscription]]] = {
 
 #: The states that an event leaves as they are.
 IGNORED: Final[dict[Event, frozenset[Subscription]]] = {
-    # The stream of the request is gone, and the new one asks for the state anyway.
+    # The stream of the request is gone, and the new one requests the state anyway.
     Event.SEALED: _ALL - {Subscription.RESEALING},
     Event.SEAL_DID_NOT_HELP: _ALL - {Subscription.RESEALING},
 }

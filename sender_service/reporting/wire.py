@@ -1,4 +1,4 @@
-"""Between the stream of the status service and the sender's own types."""
+"""Convert between the stream of the status service and the sender's values."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 
-def state_of(told: status_pb2.Campaign.State.ValueType) -> State:
-    """Return the state of a campaign as the status service told it."""
-    return State(status_pb2.Campaign.State.Name(told))
+def state_of(state: status_pb2.Campaign.State.ValueType) -> State:
+    """Return the state of a campaign from its number in the contract."""
+    return State(status_pb2.Campaign.State.Name(state))
 
 
 def result(entry: sa.Row[Any]) -> status_pb2.Result:
-    """Return an entry of the journal as it is reported."""
+    """Return an entry of the outbox as it is reported."""
     reported = status_pb2.Result(
         sequence=entry.sequence,
         outcome=entry.outcome,

@@ -70,7 +70,7 @@ class Batch:
             (
                 message.sequence,
                 message.attempts + 1,
-                # Never 0, which tells that a message was not tried.
+                # Never 0, which marks a message that was not tried.
                 max(round(retry.delay_seconds * 1_000_000), 1),
                 retry.lost,
                 begin_time if first_time is None else first_time,

@@ -280,10 +280,9 @@ def renew(connection: sa.Connection, lease: Lease, lease_seconds: float) -> None
 
 
 def release_all(connection: sa.Connection) -> int:
-    """Release every lease; return how many there were.
+    """Release every lease; return how many were held.
 
-    Only for a store that one process holds alone, at its start: whoever held
-    them is gone.
+    Only for a store that one process holds alone, at its start: their owners are gone.
     """
     released = connection.execute(
         sa.update(shards)

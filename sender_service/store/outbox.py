@@ -40,7 +40,7 @@ _GENERATION = "store_generation"
 
 
 class ShardKey(NamedTuple):
-    """A shard, by the numbers of its campaign and its own."""
+    """A shard, by the number of its campaign and its number within that."""
 
     campaign: int
     shard: int
@@ -109,7 +109,7 @@ def read(
 
 
 def progress(connection: sa.Connection, campaign: int) -> list[ShardProgress]:
-    """Return how far each shard of a campaign is journaled and reported."""
+    """Return how many entries each shard of a campaign has, and how many are reported."""
     rows = connection.execute(
         sa.select(shards.c.shard, shards.c.journaled, shards.c.reported)
         .where(shards.c.campaign == campaign)
@@ -187,7 +187,7 @@ def bring_back(connection: sa.Connection, campaign: int) -> None:
     """Count all outcomes of a campaign as unreported; FINISHED, it is STARTED again.
 
     Nothing is sent by that: each message keeps the outcome it has. A campaign without
-    messages has nothing to report, so it is FROZEN and its seal is all there is to do.
+    messages has nothing to report, so it is FROZEN: only its seal is left to do.
     """
     phase = sa.case((campaigns.c.total == 0, Phase.FROZEN.value), else_=Phase.STARTED.value)
     connection.execute(

@@ -65,7 +65,7 @@ class Advance:
         journaled: how many of its messages have an outcome.
         messages: the messages taken, to be handed over now.
         due_seconds: when the next waiting message may be tried; None: none waits.
-        released: nothing is in doubt and nothing was taken: the lease is given up.
+        released: nothing is in doubt and nothing was taken: the lease is released.
     """
 
     position: Position
@@ -122,10 +122,10 @@ def advance(
         lease: the right to do so.
         position: where the shard was after the last commit.
         batch: what was finished since.
-        take: how many messages there is room for in the window.
+        take: for how many messages the window has room.
         retrying: messages with a row in ``deferrals`` that were taken earlier and
             are not in ``batch``.
-        release: give up the lease whatever is still in doubt.
+        release: release the lease whatever is still in doubt.
 
     Raises:
         LeaseLostError: the shard belongs to another claim; nothing was changed.
@@ -170,7 +170,7 @@ def _advanced_before(
     row = connection.execute(
         sa.select(shards, database_now().label("now"))
         .where(
-            # A commit that gave up the lease is recognised too.
+            # A commit that released the lease is recognised too.
             shards.c.campaign == lease.campaign,
             shards.c.shard == lease.shard,
             shards.c.owner == lease.owner,

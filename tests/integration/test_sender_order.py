@@ -14,7 +14,12 @@ import pytest
 from pysqlite3 import dbapi2
 from structlog.testing import capture_logs
 
-from closeout.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from closeout.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
 from integration import sender_support as support
 from integration.sender_faults import FakeStatusService, beside
 from integration.sender_pair import Pair, State, pair
@@ -176,7 +181,16 @@ async def test_s16_states_stay_in_order_beside_repeated_starts(
             rounds = [domain.State.PAUSED, domain.State.SENDING] * order_rounds
             for state in [*rounds, domain.State.CANCELLED]:
                 before = len(received(logged))
-                await asyncio.gather(both.sender.start_campaign(campaign_id="c1"), changed(state))
+                started, change = await asyncio.gather(
+                    both.sender.start_campaign(campaign_id="c1"),
+                    changed(state),
+                    return_exceptions=True,
+                )
+                assert change is None
+                if state is domain.State.CANCELLED and isinstance(started, Exception):
+                    assert isinstance(started, FailedPreconditionError)  # the cancel was first
+                else:
+                    assert not started.transitioned
                 await last_received(logged, state, after=before)
                 assert received(logged)[before:] == [state]
             both.channel.hold.set()
