@@ -207,7 +207,9 @@ class Races:
 
         async def believed() -> bool:
             delivery = await self.sender.get_delivery(campaign_id=name)
-            return delivery.state == truth
+            # A cancelled campaign may have ended here: the sender acts on nothing then.
+            ended = delivery.phase == sender_pb2.GetDeliveryResponse.FINISHED
+            return delivery.state == truth or (ended and truth == State.CANCELLED)
 
         await self._agrees(name, truth, "is known to the sender", believed)
         for seen in watched:
