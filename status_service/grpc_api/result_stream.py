@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from status_service.recording.notifier import Notifier
     from status_service.recording.writer_pool import WriterPool
 
+#: Frames of one stream that are not settled, or refused and not answered yet; further
+#: ones are left unread. A refused frame waits for no writer, so nothing else bounds it.
+_MOST_FRAMES = 1_000
+#: As much of a campaign id is kept, characters; a valid one is no longer.
+_LONGEST_ID = 128
+
 
 class ResultStream:
     """The server's side of one ReportResults call.
@@ -75,6 +81,7 @@ class ResultStream:
         self._went_back: StoreWentBackError | None = None
         self._reading = True
         self._wake = asyncio.Event()
+        self._room = asyncio.Event()
 
     async def run(self, requests: Any) -> None:
         """Serve the stream to its end.
@@ -110,9 +117,13 @@ class ResultStream:
                     self._wake.set()
                     continue
                 raise FrameOutOfOrderError(frame=request.frame, expected=self._received + 1)
+            while len(self._waiting) + len(self._next.rejections) >= _MOST_FRAMES:
+                self._room.clear()
+                await self._room.wait()
             receipt = await self._submit(request)
             self._received = request.frame
-            self._waiting.append((request.frame, request.campaign_id, receipt))
+            campaign_id = request.campaign_id[:_LONGEST_ID]
+            self._waiting.append((request.frame, campaign_id, receipt))
             receipt.add_done_callback(lambda _: self._gather())
 
     async def _submit(
@@ -157,6 +168,7 @@ class ResultStream:
             self._fold(self._next, frame, campaign_id, receipt.result())
             self._acked = frame
             self._news = True
+        self._room.set()
         self._wake.set()
 
     def _next_response(self) -> status_pb2.ReportResultsResponse | None:
@@ -185,6 +197,7 @@ class ResultStream:
             self._wake.set()  # come back for it
         self._news = False
         self._next = status_pb2.ReportResultsResponse()
+        self._room.set()
         response.acked_through = self._acked
         response.store_generation = self._generation
         return response

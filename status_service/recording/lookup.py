@@ -32,6 +32,6 @@ def get(connection: sa.Connection, organisation: str, campaign_id: str) -> sa.Ro
 
 
 def get_many(connection: sa.Connection, keys: Sequence[CampaignKey]) -> Sequence[sa.Row[Any]]:
-    """Return the rows of those of ``keys`` that are there, in no order."""
-    wanted = sa.tuple_(campaigns.c.organisation, campaigns.c.campaign_id).in_(keys)
-    return connection.execute(sa.select(campaigns).where(wanted)).all()
+    """Return the rows of those of ``keys`` that exist, in no order."""
+    requested = sa.tuple_(campaigns.c.organisation, campaigns.c.campaign_id).in_(keys)
+    return connection.execute(sa.select(campaigns).where(requested)).all()

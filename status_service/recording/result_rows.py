@@ -60,17 +60,17 @@ _STORED_AMONG = _STORED.where(
 
 
 def stored_outcomes(
-    connection: sa.Connection, wanted: Mapping[int, Sequence[int]]
+    connection: sa.Connection, requested: Mapping[int, Sequence[int]]
 ) -> dict[int, dict[int, int]]:
     """Return the stored outcomes of messages, by campaign and sequence.
 
     Args:
         connection: in a transaction that holds the campaigns locked.
-        wanted: sequences by campaign. There may be outcomes of others between them.
+        requested: sequences by campaign. There may be outcomes of others between them.
     """
-    found: dict[int, dict[int, int]] = {campaign: {} for campaign in wanted}
+    found: dict[int, dict[int, int]] = {campaign: {} for campaign in requested}
     ranges = []
-    for campaign, sequences in wanted.items():
+    for campaign, sequences in requested.items():
         if not sequences:
             continue
         first, last = min(sequences), max(sequences)
@@ -84,13 +84,13 @@ def stored_outcomes(
             ):
                 found[campaign][sequence] = outcome
     for start in range(0, len(ranges), _RANGES_A_STATEMENT):
-        some = ranges[start : start + _RANGES_A_STATEMENT]
+        group = ranges[start : start + _RANGES_A_STATEMENT]
         values = {
             f"{name}_{number}": value
-            for number, asked in enumerate(some)
-            for name, value in zip(("campaign", "first", "last"), asked, strict=True)
+            for number, bounds in enumerate(group)
+            for name, value in zip(("campaign", "first", "last"), bounds, strict=True)
         }
-        for campaign, sequence, outcome in connection.execute(_stored_between(len(some)), values):
+        for campaign, sequence, outcome in connection.execute(_stored_between(len(group)), values):
             found[campaign][sequence] = outcome
     return found
 

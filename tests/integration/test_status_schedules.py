@@ -92,6 +92,18 @@ async def test_another_time_moves_a_scheduled_campaign(
     assert [step.to_state for step in trail] == [DRAFT, SCHEDULED]
 
 
+async def test_times_are_compared_as_the_database_keeps_them(status: Status) -> None:
+    """A time with nanoseconds is kept to the microsecond, and is the same when it comes again."""
+    await status.client.create_campaign(campaign_id="a")
+    request = pb.StartCampaignRequest(campaign_id="a", total=1)
+    request.start_time.FromDatetime(datetime.now(UTC) + timedelta(days=1))
+    request.start_time.nanos = 123_456_789
+    first = await status.stub.StartCampaign(request)
+    assert first.campaign.schedule_time.nanos == 123_456_000
+    again = await status.stub.StartCampaign(request)
+    assert (again.campaign, again.transitioned) == (first.campaign, False)
+
+
 @pytest.mark.parametrize("scheduled", [False, True])
 async def test_a_time_up_to_a_minute_past_is_now(status: Status, *, scheduled: bool) -> None:
     """It starts at once; the time is kept, so that the same call again is no other one."""

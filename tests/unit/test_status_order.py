@@ -44,7 +44,10 @@ class PlayedStream:
         self.receipts: list[asyncio.Future[FrameReceipt]] = []
         self.announced: list[tuple[str, int]] = []
         self.acked_through = 0
-        self._requests: asyncio.Queue[pb.ReportResultsRequest] = asyncio.Queue()
+        self.rejections: list[pb.ReportResultsResponse.FrameRejection] = []
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self._requests: asyncio.Queue[pb.ReportResultsRequest] = asyncio.Queue(100)
         pool: Any = self
         context: Any = self
         self._stream = ResultStream(
@@ -69,17 +72,26 @@ class PlayedStream:
 
     async def write(self, response: pb.ReportResultsResponse) -> None:
         """Take an answer as the client does."""
+        await self.reads.wait()
+        self.rejections += response.rejections
         self.acked_through = response.acked_through
         self.announced += [
             (pb.Campaign.State.Name(state.state), state.revision)
             for state in response.campaign_states
         ]
 
+    async def send_wrong(self, frames: int) -> None:
+        """Send frames that name no campaign, which are refused without a writer."""
+        for number in range(1, frames + 1):
+            await self._requests.put(
+                pb.ReportResultsRequest(frame=number, campaign_id="-" * 10_000)
+            )
+
     async def send(self, frames: int) -> None:
         """Send frames of the campaign, and wait until the writers have them."""
         for _ in range(frames):
             number = len(self.receipts) + 1
-            self._requests.put_nowait(pb.ReportResultsRequest(frame=number, campaign_id="a"))
+            await self._requests.put(pb.ReportResultsRequest(frame=number, campaign_id="a"))
             await until(lambda: len(self.receipts) == number)  # noqa: B023
 
     async def stored(self, frame: int, result: FrameReceipt) -> None:
@@ -180,6 +192,25 @@ async def test_a_campaign_that_is_not_found_is_still_listened_to_for_frames_that
         await until(lambda: stream.announced)
         await stream.stored(2, receipt(2, State.SENDING))
     assert stream.announced == [("PAUSED", 3)]
+
+
+async def test_b2_refused_frames_of_a_client_that_does_not_read_fill_no_memory() -> None:
+    """So many wait for it, and further ones are left unread; what it named is kept in part."""
+    frames = 5_000
+    async with played() as stream:
+        stream.reads.clear()
+        sending = asyncio.create_task(stream.send_wrong(frames))
+        for _ in range(frames):
+            await asyncio.sleep(0)
+        waiting = stream._stream._next.rejections
+        assert 0 < len(waiting) <= 1_000
+        assert not sending.done()
+        assert max(rejection.ByteSize() for rejection in waiting) < 1_000
+        stream.reads.set()
+        await sending
+        await until(lambda: stream.acked_through == frames)
+    assert [rejection.frame for rejection in stream.rejections] == list(range(1, frames + 1))
+    assert {rejection.rejection.reason for rejection in stream.rejections} == {"INVALID_REQUEST"}
 
 
 def test_s16_each_listener_compares_for_itself() -> None:
