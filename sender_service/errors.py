@@ -135,14 +135,8 @@ class CampaignSealedError(ServiceError):
     reason = "CAMPAIGN_SEALED"
 
 
-class LeaseLostError(ServiceError):
-    """A shard belongs to another claim now; nothing was written."""
+class LeaseLostError(Exception):
+    """A shard belongs to another claim now; nothing was written. No caller ever gets it."""
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "LEASE_LOST"
-
-    def __init__(self, *, campaign: int, shard: int, epoch: int) -> None:
-        super().__init__(
-            f"the lease of shard {shard} of campaign number {campaign} with epoch {epoch} is lost",
-            metadata={"campaign": str(campaign), "shard": str(shard), "epoch": str(epoch)},
-        )
+    def __init__(self, *, shard: int, epoch: int) -> None:
+        super().__init__(f"the lease of shard {shard} with epoch {epoch} is lost")

@@ -208,7 +208,7 @@ class ShardDelivery:
             shard=self._lease.shard,
             epoch=self._lease.epoch,
             unwritten=self._commits.waiting,
-            error=error.message,
+            error=str(error),
         )
 
     async def _commit(self, *, take: int, release: bool = False) -> Advance:
