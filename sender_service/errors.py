@@ -136,7 +136,16 @@ class CampaignSealedError(ServiceError):
 
 
 class LeaseLostError(Exception):
-    """A shard belongs to another claim now; nothing was written. No caller ever gets it."""
+    """A shard belongs to another claim now; nothing was written. No caller ever sees it.
 
-    def __init__(self, *, shard: int, epoch: int) -> None:
-        super().__init__(f"the lease of shard {shard} with epoch {epoch} is lost")
+    Args:
+        campaign: the number of the campaign.
+        shard: the number of the shard.
+        epoch: the fencing token of the claim that lost it.
+    """
+
+    def __init__(self, *, campaign: int, shard: int, epoch: int) -> None:
+        self.message = (
+            f"the lease of shard {shard} of campaign number {campaign} with epoch {epoch} is lost"
+        )
+        super().__init__(self.message)

@@ -208,7 +208,7 @@ class ShardDelivery:
             shard=self._lease.shard,
             epoch=self._lease.epoch,
             unwritten=self._commits.waiting,
-            error=str(error),
+            error=error.message,
         )
 
     async def _commit(self, *, take: int, release: bool = False) -> Advance:

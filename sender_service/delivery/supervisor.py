@@ -145,7 +145,9 @@ class Supervisor:
                     return
                 await delivery.run()
             except (StoreUnavailableError, LeaseLostError) as error:
-                log.warning("delivery_retrying", campaign_id=active.campaign_id, error=str(error))
+                log.warning(
+                    "delivery_retrying", campaign_id=active.campaign_id, error=error.message
+                )
             except Exception:
                 log.exception(
                     "delivery_crashed",

@@ -44,7 +44,7 @@ class Lease:
 
     def lost(self) -> LeaseLostError:
         """Return the error for a guard that matched nothing."""
-        return LeaseLostError(shard=self.shard, epoch=self.epoch)
+        return LeaseLostError(campaign=self.campaign, shard=self.shard, epoch=self.epoch)
 
 
 @dataclass(frozen=True, slots=True)
