@@ -274,15 +274,15 @@ def clean(text: str, limit: int) -> str:
     return readable[:limit]
 
 
-def room(*, window: int, in_doubt: int, settled: int) -> int:
+def room(*, window: int, in_doubt: int, finished: int) -> int:
     """Return how many messages may be taken, so that at most ``window`` are in doubt.
 
     Args:
         window: the most that may be in doubt at any committed moment.
         in_doubt: how many are, by the last commit.
-        settled: how many of those the coming commit takes out of doubt.
+        finished: how many of those the coming commit takes out of doubt.
     """
-    return max(0, window - (in_doubt - settled))
+    return max(0, window - (in_doubt - finished))
 
 
 def cut_shards(total: int, size: int) -> list[tuple[int, int]]:

@@ -206,6 +206,7 @@ class Directory:
         """Let a campaign go; nothing happens if it is gone."""
         if self._campaigns.get(active.number) is active:
             del self._campaigns[active.number]
+        if self._by_id.get(active.campaign_id) is active:
             del self._by_id[active.campaign_id]
 
     def decide(self, decision: Decision, active: ActiveCampaign | None = None) -> None:
@@ -246,8 +247,13 @@ class Directory:
         before = self.status_problem
         since = datetime.now(UTC) if before is None else before.since_time
         summary = "the status service does not answer"
-        kind = ProblemKind.STATUS_SERVICE_UNREACHABLE
-        self.status_problem = Problem(kind, summary, detail=why, since_time=since)
+        self.status_problem = Problem(
+            ProblemKind.STATUS_SERVICE_UNREACHABLE,
+            summary,
+            detail=why,
+            setting="[sender] status_address",
+            since_time=since,
+        )
         return before is None
 
     def regained_status_service(self) -> bool:

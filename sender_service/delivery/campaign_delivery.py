@@ -94,6 +94,7 @@ class CampaignDelivery:
 
         Raises:
             StoreUnavailableError: the store does not answer.
+            LeaseLostError: another instance took over a shard that was to be closed.
         """
         progress = await self._store.read(partial(outbox.progress, campaign=self._active.number))
         self._directory.announce(Opened(self._active, tuple(progress)))

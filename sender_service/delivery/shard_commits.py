@@ -53,7 +53,7 @@ class ShardCommits:
 
     @property
     def in_doubt(self) -> int:
-        """How many messages are taken and not settled, by the last commit."""
+        """How many messages are taken and not written down, by the last commit."""
         return self._position.in_doubt
 
     @property
@@ -66,7 +66,7 @@ class ShardCommits:
         """True once every message of the shard has an outcome."""
         return self._journaled == self._claim.size
 
-    def settle(self, message: PendingMessage, effect: Finished | Retry, begin_time: int) -> None:
+    def finish(self, message: PendingMessage, effect: Finished | Retry, begin_time: int) -> None:
         """Note what a try did to a message; the try began at ``begin_time`` (µs)."""
         self._retrying.discard(message.sequence)
         if isinstance(effect, Finished):

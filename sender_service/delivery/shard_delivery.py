@@ -134,7 +134,7 @@ class ShardDelivery:
             if stopping:
                 self._requeue_all()
             free = room(
-                window=self._window, in_doubt=self._commits.in_doubt, settled=self._commits.waiting
+                window=self._window, in_doubt=self._commits.in_doubt, finished=self._commits.waiting
             )
             advance = await self._commit(take=0 if stopping else free)
             if self.report.answered:
@@ -189,7 +189,7 @@ class ShardDelivery:
     async def _let_go(self) -> None:
         """Write down what is finished and release the lease, if the run broke off.
 
-        Calls that still run stay in doubt; the next claim settles them.
+        Calls that still run stay in doubt; the next claim resolves the doubt.
         """
         if self._keeper.lost or self._commits.is_released:
             return
@@ -260,4 +260,4 @@ class ShardDelivery:
         if not self.report.answered:
             self.report.answered = True
             self._window = self._plan.window
-        self._commits.settle(message, effect, begin_time)
+        self._commits.finish(message, effect, begin_time)

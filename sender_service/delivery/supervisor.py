@@ -13,6 +13,7 @@ from sender_service.delivery.activation import activate, seal_again
 from sender_service.delivery.campaign_delivery import CampaignDelivery
 from sender_service.delivery.fair_scheduler import FairScheduler
 from sender_service.domain import Backoff
+from sender_service.errors import LeaseLostError
 from sender_service.store import campaigns, outbox
 from service_runtime.errors import StoreUnavailableError
 
@@ -143,7 +144,7 @@ class Supervisor:
                         self._directory.remove(active)
                     return
                 await delivery.run()
-            except StoreUnavailableError as error:
+            except (StoreUnavailableError, LeaseLostError) as error:
                 log.warning(
                     "delivery_retrying", campaign_id=active.campaign_id, error=error.message
                 )

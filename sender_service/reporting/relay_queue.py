@@ -40,8 +40,8 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What an acknowledgement settles.
+class Acknowledged:
+    """What an answer of the status service acknowledges.
 
     Attributes:
         frames: how many frames.
@@ -180,34 +180,34 @@ class RelayQueue:
         """Note that ``frame`` goes out with this number."""
         self._in_flight.append((number, frame))
 
-    def acknowledge(self, through: int, rejections: Collection[int]) -> Settled:
+    def acknowledge(self, through: int, rejections: Collection[int]) -> Acknowledged:
         """Note that every frame up to ``through`` is stored, or in ``rejections``."""
-        settled = Settled(sum(number <= through for number, _ in self._in_flight))
+        acknowledged = Acknowledged(sum(number <= through for number, _ in self._in_flight))
         while self._in_flight and self._in_flight[0][0] <= through:
             number, (campaign, page) = self._in_flight.popleft()
             if self._campaigns.get(campaign.number) is not campaign:
                 continue  # the campaign was finished, and perhaps begun again
             rejected = number in rejections
             if page is not None:
-                self._settle(campaign, page, settled, rejected=rejected)
+                self._acknowledge_page(campaign, page, acknowledged, rejected=rejected)
             elif not rejected:
-                settled.answered.append(campaign)
+                acknowledged.answered.append(campaign)
             awaited = Subscription.REQUESTED if page is None else Subscription.ADMITTED
             if rejected and campaign.state is awaited:
-                settled.rejected.setdefault(campaign, number)
-        return settled
+                acknowledged.rejected.setdefault(campaign, number)
+        return acknowledged
 
-    def _settle(
-        self, campaign: RelayedCampaign, page: Page, settled: Settled, *, rejected: bool
+    def _acknowledge_page(
+        self, campaign: RelayedCampaign, page: Page, acknowledged: Acknowledged, *, rejected: bool
     ) -> None:
         shard = campaign.shards[page.key.shard]
         shard.in_flight -= 1
         shard.broken = shard.broken or rejected
         if not rejected:
-            settled.accepted[campaign] = None
+            acknowledged.accepted[campaign] = None
         if not shard.broken:
             shard.reported = page.through
-            settled.reported[page.key] = page.through
+            acknowledged.reported[page.key] = page.through
         elif shard.in_flight == 0:
             shard.broken = False
             shard.sent = shard.reported

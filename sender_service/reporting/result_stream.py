@@ -245,21 +245,21 @@ class ResultStream:
             await self._check_generation(response.store_generation)
             for state in response.campaign_states:
                 self._reconciliation.receive(state)
-            await self._settle(response)
+            await self._take_acknowledgements(response)
             self._more.set()
 
-    async def _settle(self, response: pb.ReportResultsResponse) -> None:
+    async def _take_acknowledgements(self, response: pb.ReportResultsResponse) -> None:
         rejections = {rejection.frame: rejection for rejection in response.rejections}
-        settled = self._queue.acknowledge(response.acked_through, rejections)
-        if settled.frames:
+        acknowledged = self._queue.acknowledge(response.acked_through, rejections)
+        if acknowledged.frames:
             self._progress_time = time.monotonic()
             self._room.set()
-        self._acknowledgements.add(settled.reported)
-        for campaign, frame in settled.rejected.items():
+        self._acknowledgements.add(acknowledged.reported)
+        for campaign, frame in acknowledged.rejected.items():
             await self._reconciliation.rejected(campaign, rejections[frame].rejection)
-        for campaign in settled.accepted:
+        for campaign in acknowledged.accepted:
             await self._rejections.accepted(campaign)
-        for campaign in settled.answered:
+        for campaign in acknowledged.answered:
             await self._reconciliation.compare(campaign)
 
     async def _watch(self) -> None:

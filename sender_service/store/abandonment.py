@@ -36,7 +36,7 @@ class Ending:
 def close_shard(connection: sa.Connection, claim: Claim, ending: Ending) -> int:
     """End every message of a claimed shard that has no outcome; release the shard.
 
-    Returns how many messages that were. The claim has settled what was in doubt, and
+    Returns how many messages that were. The claim has resolved what was in doubt, and
     nothing of the shard is in a provider's hands.
 
     Raises:

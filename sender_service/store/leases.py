@@ -1,7 +1,7 @@
 """Who works on a shard: claim, takeover and renewal of its lease.
 
-A claim raises the shard's epoch, the fencing token of its owner. A claim also settles
-the doubt that the owner before left behind.
+A claim raises the shard's epoch, the fencing token of its owner. A claim also
+resolves the doubt that the owner before left behind.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Claim:
         intent_through: no message above was ever handed over.
         journaled: how many of its messages have an outcome.
         revision: of the shard's row.
-        taken_over: how many messages the owner before left in doubt, now settled.
+        taken_over: how many messages the owner before left in doubt, now resolved.
     """
 
     lease: Lease
@@ -77,7 +77,7 @@ def claim(
     guarantee: Guarantee,
     whole: bool = False,
 ) -> Claim | NothingToClaim:
-    """Claim the first shard that has something to do, and settle what is in doubt.
+    """Claim the first shard that has something to do, and resolve what is in doubt.
 
     What the owner before may have handed over without writing down the outcome is
     tried again (at least once) or ends as UNKNOWN (at most once).
@@ -107,14 +107,14 @@ def claim(
         .returning(shards)
     ).one()
     lease = Lease(campaign, row.shard, owner, claimed.epoch)
-    taken_over, settled = _settle_doubt(connection, lease, claimed, guarantee, now)
+    taken_over, resolved = _resolve_doubt(connection, lease, claimed, guarantee, now)
     return Claim(
         lease=lease,
         first_sequence=row.first_sequence,
         last_sequence=row.last_sequence,
         intent_through=row.intent_through,
-        journaled=settled.journaled,
-        revision=settled.revision,
+        journaled=resolved.journaled,
+        revision=resolved.revision,
         taken_over=taken_over,
     )
 
@@ -159,7 +159,7 @@ def _nothing(connection: sa.Connection, campaign: int) -> NothingToClaim:
     return NothingToClaim(unfinished, max(wait, 0.0))
 
 
-def _settle_doubt(
+def _resolve_doubt(
     connection: sa.Connection,
     lease: Lease,
     shard: sa.Row[Any],
@@ -239,8 +239,8 @@ def _give_up(
     doubt: list[tuple[int, int]],
     now: datetime,
 ) -> sa.Row[Any]:
-    settled = settle(connection, lease, revision=shard.revision, outcomes=len(doubt))
-    if settled is None:
+    resolved = settle(connection, lease, revision=shard.revision, outcomes=len(doubt))
+    if resolved is None:
         raise lease.lost()
     finish_time = bulk.microseconds(now)
     rows = [
@@ -253,7 +253,7 @@ def _give_up(
             retries.of_shard(lease.campaign, lease.shard), deferrals.c.attempting
         )
     )
-    return settled
+    return resolved
 
 
 def was_claimed(connection: sa.Connection, campaign: int) -> bool:

@@ -230,14 +230,15 @@ async def test_a_draft_cancelled_before_the_start_sends_nothing(tmp_path: Path) 
 
 
 async def test_a_scheduled_campaign_waits_for_its_time(tmp_path: Path) -> None:
-    """Nothing goes out before; a start without a time begins at once."""
+    """Nothing goes out before; start_now begins at once."""
     async with pair(tmp_path) as both:
         await both.create("c1", 5)
         later = datetime.now(UTC) + timedelta(hours=1)
         await both.sender.start_campaign(campaign_id="c1", start_time=later)
         assert (await both.status.get_campaign(campaign_id="c1")).state == State.SCHEDULED
         assert both.channel.calls == []
-        assert (await both.sender.start_campaign(campaign_id="c1")).transitioned
+        started = await both.sender.start_campaign(campaign_id="c1", start_now=True)
+        assert started.transitioned
         assert (await both.ended("c1")).sent == 5
 
 

@@ -67,7 +67,7 @@ class SlowStart:
 
 def received(logged: Sequence[Any]) -> list[domain.State]:
     """Return the states that the sender took, in order."""
-    return [line["state"] for line in logged if "state_before" in line]
+    return [line["state"] for line in logged if line["event"] == "campaign_state_received"]
 
 
 async def last_received(logged: Sequence[Any], state: domain.State, *, after: int) -> None:

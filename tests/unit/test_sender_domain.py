@@ -200,7 +200,7 @@ def test_room_never_lets_doubt_exceed_the_window(
 ) -> None:
     """What is taken fills the window and goes no further."""
     settled = data.draw(st.integers(0, in_doubt))
-    take = room(window=window, in_doubt=in_doubt, settled=settled)
+    take = room(window=window, in_doubt=in_doubt, finished=settled)
     assert take >= 0
     assert in_doubt - settled + take <= max(window, in_doubt - settled)
     if in_doubt - settled <= window:

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sender_service.reporting.relay_queue import Frame, Page, RelayQueue, Settled
+from sender_service.reporting.relay_queue import Acknowledged, Frame, Page, RelayQueue
 from sender_service.reporting.relayed_campaign import RelayedCampaign
 from sender_service.reporting.subscription import Event, Subscription
 from sender_service.store.outbox import ShardKey, ShardProgress
@@ -50,9 +50,9 @@ def drain(queue: RelayQueue, first_number: int = 1) -> list[tuple[int, Page | No
     return frames
 
 
-def rejected(settled: Settled) -> dict[int, int]:
+def rejected(acknowledged: Acknowledged) -> dict[int, int]:
     """Return the first rejected frame of each campaign."""
-    return {campaign.number: number for campaign, number in settled.rejected.items()}
+    return {campaign.number: number for campaign, number in acknowledged.rejected.items()}
 
 
 def hold(queue: RelayQueue, until: float = 0.0) -> None:
@@ -78,9 +78,9 @@ def test_pages_after_a_rejected_one_do_not_count() -> None:
     """What follows a rejected page is sent again with it, so that nothing is left out."""
     queue = queue_with(25)
     drain(queue)
-    settled = queue.acknowledge(4, {3})
-    assert settled.reported == {KEY: 10}
-    assert rejected(settled) == {1: 3}
+    acknowledged = queue.acknowledge(4, {3})
+    assert acknowledged.reported == {KEY: 10}
+    assert rejected(acknowledged) == {1: 3}
     assert drain(queue, 5) == [(1, Page(KEY, 10, 20)), (1, Page(KEY, 20, 25))]
 
 
@@ -115,8 +115,8 @@ def test_a_held_campaign_is_asked_for_again_before_its_results() -> None:
     assert request.page is None
     queue.sent(4, request)
     assert take(queue, 5.0) is None
-    settled = queue.acknowledge(4, {4})
-    assert (rejected(settled), settled.answered) == ({1: 4}, [])
+    acknowledged = queue.acknowledge(4, {4})
+    assert (rejected(acknowledged), acknowledged.answered) == ({1: 4}, [])
     hold(queue)
     assert drain(queue, 5) == [(1, None), (1, Page(KEY, 0, 10)), (1, Page(KEY, 10, 20))]
 
@@ -130,9 +130,9 @@ def test_rejections_before_an_answer_are_no_news() -> None:
     request = queue.next_frame(0.0)
     assert request is not None
     queue.sent(5, request)
-    settled = queue.acknowledge(5, {3, 4})
-    assert rejected(settled) == {}
-    assert settled.answered == [first_of(queue)]
+    acknowledged = queue.acknowledge(5, {3, 4})
+    assert rejected(acknowledged) == {}
+    assert acknowledged.answered == [first_of(queue)]
 
 
 def test_answers_to_a_campaign_that_was_begun_again_do_not_count() -> None:
@@ -294,15 +294,15 @@ class Streams(RuleBasedStateMachine):
                 self.stored[frame.page.key].update(
                     range(frame.page.after + 1, frame.page.through + 1)
                 )
-        self.settle(answered[-1][0], refused)
+        self.take_answer(answered[-1][0], refused)
 
-    def settle(self, through: int, refused: Collection[int]) -> None:
+    def take_answer(self, through: int, refused: Collection[int]) -> None:
         """Take an acknowledgement as the stream does."""
-        settled = self.queue.acknowledge(through, refused)
-        self.reported |= settled.reported
-        for campaign in settled.rejected:
+        acknowledged = self.queue.acknowledge(through, refused)
+        self.reported |= acknowledged.reported
+        for campaign in acknowledged.rejected:
             self.queue.apply(campaign, Event.REJECTED)
-        for campaign in settled.answered:
+        for campaign in acknowledged.answered:
             self.queue.apply(campaign, Event.ANSWERED)
 
     @rule(campaign=st.integers(1, 2))
@@ -354,7 +354,7 @@ class Streams(RuleBasedStateMachine):
                 self.stored[frame.page.key].update(
                     range(frame.page.after + 1, frame.page.through + 1)
                 )
-            self.settle(number, ())
+            self.take_answer(number, ())
         assert self.reported == self.journaled
         assert self.queue.unreported == 0
 
