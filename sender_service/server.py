@@ -22,11 +22,10 @@ from sender_service.delivery.supervisor import Supervisor
 from sender_service.migrations import MIGRATIONS
 from sender_service.reporting.result_stream import ResultStream
 from sender_service.store import campaigns, leases
-from service_runtime.background import background
+from service_runtime.background import background, follow_store
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
 from service_runtime.grpc_server import Server
-from service_runtime.readiness import follow_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from service_runtime.errors import StoreUnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
+
+    from service_runtime.database import Store
+    from service_runtime.grpc_server import Server
 
 log = structlog.get_logger()
 
 #: Exit code of a process whose background work failed by a defect.
 EXIT_DEFECT = 70
+#: Seconds between two probes while the database does not answer.
+_PROBE_SECONDS = 0.5
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run ``work`` while the block runs, and cancel it at the end.
 
@@ -39,3 +46,18 @@ def _end_on_defect(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         log.critical("background_work_failed", work=task.get_name(), exc_info=task.exception())
         os._exit(EXIT_DEFECT)
+
+
+async def follow_store(store: Store, server: Server) -> None:
+    """Set ``server`` to serving while ``store`` answers. Runs until cancelled."""
+    serving = None
+    while True:
+        if serving is not store.answering:
+            serving = store.answering
+            await server.set_serving(serving=serving)
+            log.info("readiness_changed", serving=serving)
+        if not serving:
+            with contextlib.suppress(StoreUnavailableError):  # logged by the store
+                await store.probe()
+                continue
+        await asyncio.sleep(_PROBE_SECONDS)

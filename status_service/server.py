@@ -14,10 +14,9 @@ import structlog
 from sqlalchemy.dialects.postgresql import insert
 
 from closeout.status.v1 import status_pb2, status_pb2_grpc
-from service_runtime.background import background
+from service_runtime.background import background, follow_store
 from service_runtime.database import Store, read_clock
 from service_runtime.grpc_server import Server
-from service_runtime.readiness import follow_store
 from status_service import schema
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService

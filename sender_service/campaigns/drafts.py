@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sender_service.channels.contract import NoContent, content_to_json
 from sender_service.domain import Guarantee, RetryPolicy
-from sender_service.store.campaigns import NewCampaign
+from sender_service.store.values import NewCampaign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

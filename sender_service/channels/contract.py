@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from sender_service.channels.errors import InvalidContentError
-from sender_service.domain import Answer, Reply
+from sender_service.verdicts import Answer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

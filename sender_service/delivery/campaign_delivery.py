@@ -29,7 +29,7 @@ from sender_service.store import campaigns, leases, outbox
 from sender_service.store.abandonment import Ending, close_shard
 from sender_service.store.leases import Claim, NothingToClaim
 from sender_service.store.outbox import ShardKey
-from sender_service.store.policies import policy_of
+from sender_service.store.values import policy_of
 from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:

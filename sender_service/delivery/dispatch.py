@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from sender_service.channels.contract import Answer, Message, Reply
-from sender_service.domain import Effect, MessageKeys, Policy, effect_of
+from sender_service.verdicts import Effect, effect_of
 
 if TYPE_CHECKING:
     from sender_service.channels.contract import Channel, Template
+    from sender_service.domain import MessageKeys, Policy
     from sender_service.store.batch import PendingMessage
 
 log = structlog.get_logger()

@@ -7,21 +7,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sender_service.campaigns.directory import Journaled
-from sender_service.domain import Backoff, Finished
+from sender_service.domain import Backoff
 from sender_service.errors import LeaseLostError
 from sender_service.store import shards
 from sender_service.store.batch import Batch
 from sender_service.store.outbox import ShardKey
 from sender_service.store.shards import Position
+from sender_service.verdicts import Finished
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from sender_service.campaigns.directory import Directory
     from sender_service.delivery.shard_report import ShardReport
-    from sender_service.domain import Retry
     from sender_service.store.batch import PendingMessage
     from sender_service.store.leases import Claim
     from sender_service.store.shards import Advance
+    from sender_service.verdicts import Retry
     from service_runtime.database import Store
 
 

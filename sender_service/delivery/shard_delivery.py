@@ -19,8 +19,9 @@ from sender_service.delivery.dispatch import dispatch
 from sender_service.delivery.lease_keeper import LeaseKeeper
 from sender_service.delivery.shard_commits import ShardCommits
 from sender_service.delivery.shard_report import Ended, ShardReport
-from sender_service.domain import Requeue, room
+from sender_service.domain import room
 from sender_service.errors import LeaseLostError
+from sender_service.verdicts import Requeue
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from sender_service.domain import Finished, Retry
     from sender_service.store.outbox import OutcomeRow
     from sender_service.store.retries import DeferralRow
+    from sender_service.verdicts import Finished, Retry
 
 
 class PendingMessage(NamedTuple):

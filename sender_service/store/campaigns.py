@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,61 +10,20 @@ import sqlalchemy as sa
 
 from sender_service.domain import Phase, Problem, State, cut_shards
 from sender_service.errors import CampaignAlreadyExistsError, CampaignNotFoundError
-from sender_service.store.problems import NO_PROBLEMS, problems_to_json
 from sender_service.store.schema import campaigns, shards
+from sender_service.store.values import NO_PROBLEMS, problems_to_json
 from service_runtime.database import database_now, read_clock
 from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from sender_service.domain import Guarantee, Problem
+    from sender_service.store.values import NewCampaign
 
 #: How far past a start time may be when its campaign is started.
 _PAST_ALLOWED = timedelta(minutes=1)
 #: Shards written by one statement.
 _SHARDS_A_STATEMENT = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class NewCampaign:
-    """A campaign as CreateCampaign takes it, all defaults resolved.
-
-    Attributes:
-        organisation: whose it is.
-        campaign_id: the id; never empty.
-        request_id: of the call that asked for it; empty if it gave none.
-        display_name: for people.
-        channel: the name of the channel.
-        content: JSON, as ``content_to_json`` of :mod:`sender_service.channels.contract`
-            writes it.
-        content_digest: over channel, kind and content.
-        request_digest: over all that the caller chose.
-        guarantee: what a lost answer allows.
-        max_in_flight: how many messages may be in the provider's hands at once.
-        max_attempts: tries of one message; 0: no limit.
-        initial_backoff_ms: the wait before the second try.
-        max_backoff_ms: the longest wait.
-        retry_deadline_ms: no try begins later than this after the first; None: the
-            sender's setting.
-        labels: of the campaign at the status service.
-    """
-
-    organisation: str
-    campaign_id: str
-    request_id: str
-    display_name: str
-    channel: str
-    content: str
-    content_digest: str
-    request_digest: str
-    guarantee: Guarantee
-    max_in_flight: int
-    max_attempts: int
-    initial_backoff_ms: int
-    max_backoff_ms: int
-    retry_deadline_ms: int | None
-    labels: Mapping[str, str]
 
 
 def find(

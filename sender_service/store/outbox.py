@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sender_service.domain import Outcome, Phase
 from sender_service.store import bulk
 from sender_service.store.campaigns import finished_lately, open_campaigns
-from sender_service.store.problems import NO_PROBLEMS
 from sender_service.store.schema import campaigns, meta, outcomes, shards
+from sender_service.store.values import NO_PROBLEMS
 from service_runtime.database import database_now
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from sender_service.domain import Phase, Problem
 from sender_service.errors import CampaignNotFoundError
-from sender_service.store.problems import problems_from_json
 from sender_service.store.schema import campaigns, deferrals, shards
+from sender_service.store.values import problems_from_json
 from service_runtime.pages import Page
 
 if TYPE_CHECKING:

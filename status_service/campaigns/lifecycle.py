@@ -13,14 +13,14 @@ import sqlalchemy as sa
 
 from service_runtime.database import database_now, read_clock
 from service_runtime.errors import InvalidRequestError
-from status_service.campaigns.conditions import lock_at
 from status_service.campaigns.types import Changed
 from status_service.domain import Cause, Start, State, decide_start, sources
 from status_service.errors import CampaignSealedError, TransitionNotAllowedError
 from status_service.recording import result_rows
 from status_service.recording.completion import settle
+from status_service.recording.ledger import lock_one
 from status_service.recording.transitions import write_transition
-from status_service.recording.types import counters_of
+from status_service.recording.types import CampaignKey, counters_of
 from status_service.schema import campaigns
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def start(
         CampaignSealedError: it was sealed with another total.
         TransitionNotAllowedError: it is CANCELLED, or started by another time.
     """
-    campaign = lock_at(connection, caller, campaign_id, order.revision)
+    campaign = lock_one(
+        connection, CampaignKey(caller.organisation, campaign_id), revision=order.revision
+    )
     state = State(campaign.state)
     decision = decide_start(
         state=state,
@@ -154,7 +156,9 @@ def change_state(
         RevisionMismatchError: it changed since the caller read it.
         TransitionNotAllowedError: its state does not allow it.
     """
-    campaign = lock_at(connection, caller, campaign_id, revision)
+    campaign = lock_one(
+        connection, CampaignKey(caller.organisation, campaign_id), revision=revision
+    )
     state = State(campaign.state)
     if state is target:
         return Changed(campaign, transitioned=False, before=campaign)

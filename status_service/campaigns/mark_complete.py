@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from service_runtime.database import read_clock
-from status_service.campaigns.conditions import check_revision, lock_at
 from status_service.campaigns.types import Changed
 from status_service.domain import OPEN, Cause, Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, CampaignNotSendingError
 from status_service.recording import lookup, result_rows
 from status_service.recording.completion import settle
+from status_service.recording.ledger import check_revision, lock_one
 from status_service.recording.result_columns import ResultColumns
-from status_service.recording.types import counters_of
+from status_service.recording.types import CampaignKey, counters_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -57,11 +57,12 @@ def mark_complete(
         CampaignNotSendingError: it is neither SENDING nor PAUSED nor COMPLETED.
         CampaignNotFullyProcessedError: messages have no result, and no force.
     """
+    key = CampaignKey(caller.organisation, campaign_id)
     if dry_run:
-        campaign = lookup.get(connection, caller.organisation, campaign_id)
+        campaign = lookup.get(connection, *key)
         check_revision(campaign, revision)
     else:
-        campaign = lock_at(connection, caller, campaign_id, revision)
+        campaign = lock_one(connection, key, revision=revision)
     state = State(campaign.state)
     if state is State.COMPLETED:
         return Changed(campaign, transitioned=False, before=campaign)

@@ -20,7 +20,7 @@ from status_service.campaigns import lifecycle, mark_complete, registration, rep
 from status_service.domain import Cause, State
 from status_service.errors import CampaignBusyError, CampaignNotFoundError
 from status_service.recording import lookup
-from status_service.recording.change_log import log_state_change
+from status_service.recording.transitions import log_state_change
 from status_service.recording.types import CampaignKey, change_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import structlog
 from service_runtime.errors import ShuttingDownError, StoreBusyError, StoreUnavailableError
 from status_service.domain import Cause
 from status_service.recording import ledger
-from status_service.recording.change_log import log_state_change
+from status_service.recording.transitions import log_state_change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,6 +17,7 @@ from status_service.errors import (
     CampaignBusyError,
     CampaignNotFoundError,
     CampaignNotSealedError,
+    RevisionMismatchError,
     SequenceOutOfRangeError,
 )
 from status_service.recording import lookup
@@ -71,16 +72,33 @@ _LOCK = _locking(skip_locked=False)
 _LOCK_FREE = _locking(skip_locked=True)
 
 
-def lock_one(connection: sa.Connection, key: CampaignKey) -> sa.Row[Any]:
+def lock_one(connection: sa.Connection, key: CampaignKey, *, revision: int = 0) -> sa.Row[Any]:
     """Lock one campaign and return its row.
+
+    Args:
+        connection: in a write transaction.
+        key: the campaign.
+        revision: the revision it must have; 0: any.
 
     Raises:
         CampaignNotFoundError: there is none in this organisation.
+        RevisionMismatchError: it changed since the caller read it.
     """
     found = lock(connection, [key])
     if key not in found:
         raise CampaignNotFoundError(key.campaign_id)
+    check_revision(found[key], revision)
     return found[key]
+
+
+def check_revision(campaign: sa.Row[Any], revision: int) -> None:
+    """Check that a campaign has a revision; 0: any.
+
+    Raises:
+        RevisionMismatchError: it has another one.
+    """
+    if revision not in {0, campaign.revision}:
+        raise RevisionMismatchError(campaign.campaign_id, current=campaign.revision, given=revision)
 
 
 def record(

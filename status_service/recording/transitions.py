@@ -1,4 +1,4 @@
-"""The audit trail and the outbox: one transition and one event for each change of state."""
+"""What is written of a change of state: the audit trail, the outbox, and the log."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+import structlog
 
 # SQLite has the same clause and compiles this form of it; PostgreSQL does not compile
 # SQLite's.
 from sqlalchemy.dialects.postgresql import insert
 
+from status_service.domain import State
 from status_service.schema import events, transitions
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from status_service.domain import Cause
+    from status_service.recording.types import Change
+
+log = structlog.get_logger()
 
 _ONCE = insert(transitions).on_conflict_do_nothing().returning(transitions.c.transition)
 
@@ -59,3 +64,36 @@ def write_transition(
                 "create_time": now,
             },
         )
+
+
+def log_state_change(
+    change: Change, *, before: State | None, cause: Cause, actor: str, reason: str = ""
+) -> None:
+    """Log the old and the new state; of a campaign that is COMPLETED also its counts.
+
+    Args:
+        change: the campaign afterwards.
+        before: its state before; None if it was registered.
+        cause: what caused the change.
+        actor: who caused it.
+        reason: why, if anybody said.
+    """
+    bound = log.bind(campaign_id=change.key.campaign_id, organisation=change.key.organisation)
+    if change.state is State.COMPLETED:
+        counters = change.counters
+        bound.info(
+            "campaign_fully_processed",
+            total=change.total,
+            sent=counters.sent,
+            failed=counters.failed,
+            skipped=counters.skipped,
+            unknown=counters.unknown,
+        )
+    bound.info(
+        "campaign_state_changed",
+        state_before=before,
+        state=change.state,
+        cause=cause,
+        actor=actor,
+        reason=reason,
+    )

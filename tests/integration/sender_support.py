@@ -15,7 +15,7 @@ from sender_service.channels.errors import InvalidAddressError
 from sender_service.domain import Guarantee
 from sender_service.migrations import MIGRATIONS
 from sender_service.store import campaigns, recipients, schema
-from sender_service.store.campaigns import NewCampaign
+from sender_service.store.values import NewCampaign
 from service_runtime.database import Store
 from service_runtime.settings import Section
 

@@ -22,7 +22,7 @@ from integration.sender_pair import Pair, pair
 from sender_service.domain import Guarantee, Phase, Policy, Problem, ProblemKind, RetryPolicy
 from sender_service.errors import CampaignNotFoundError
 from sender_service.store import campaigns, progress, schema
-from sender_service.store.policies import policy_of
+from sender_service.store.values import policy_of
 from service_runtime.errors import InvalidRequestError
 from service_runtime.pages import PageRequest
 

@@ -10,13 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from integration import sender_support as support
-from sender_service.domain import Finished, Guarantee, Outcome, Retry
+from sender_service.domain import Guarantee, Outcome
 from sender_service.errors import LeaseLostError
 from sender_service.store import abandonment, campaigns, leases, outbox, schema, shards
 from sender_service.store.abandonment import Ending
 from sender_service.store.batch import Batch, PendingMessage
 from sender_service.store.leases import Claim, NothingToClaim
 from sender_service.store.shards import Advance, Position
+from sender_service.verdicts import Finished, Retry
 from service_runtime.database import database_now
 
 if TYPE_CHECKING:

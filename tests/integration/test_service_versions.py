@@ -22,7 +22,7 @@ from providers.postgresql_server import PostgresqlServer
 from providers.written_versions import make_first_version
 from sender_service.channels.contract import EmailContent, content_from_json
 from sender_service.domain import ProblemKind
-from sender_service.store.problems import problems_from_json
+from sender_service.store.values import problems_from_json
 from service_runtime.caller import Caller
 from service_runtime.database import open_engines
 from service_runtime.migrations import UNVERSIONED, Migrations, Step

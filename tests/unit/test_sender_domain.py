@@ -17,23 +17,19 @@ from sender_service.domain import (
     MAX_CODE,
     MAX_DETAIL,
     Backoff,
-    Finished,
     Guarantee,
     MessageKeys,
     Outcome,
     Phase,
     Policy,
     ProblemKind,
-    Requeue,
-    Retry,
     RetryPolicy,
     State,
     clean,
     cut_shards,
-    effect_of,
-    retry_delay,
     room,
 )
+from sender_service.verdicts import Finished, Requeue, Retry, effect_of, retry_delay
 
 
 def policy(guarantee: Guarantee = Guarantee.AT_MOST_ONCE, **changes: float) -> Policy:

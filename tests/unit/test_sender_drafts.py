@@ -18,7 +18,7 @@ from sender_service.channels.errors import InvalidContentError
 from sender_service.channels.null import NullChannel
 from sender_service.domain import Guarantee
 from sender_service.errors import TemplateInvalidError
-from sender_service.store.campaigns import NewCampaign
+from sender_service.store.values import NewCampaign
 from service_runtime.errors import InvalidRequestError
 
 
