@@ -60,7 +60,7 @@ mutants: $(INSTALLED) ## Put known bugs back one at a time, and check that a tes
 	@cd tests && ../$(BIN)/python -m mutants
 
 .PHONY: soak
-soak: $(INSTALLED) ## Kill status services and PostgreSQL under load for 20 minutes, then race 20,000 times
+soak: $(INSTALLED) ## Kill status services and PostgreSQL under load for 20 minutes, then race campaigns and callers
 	@cd tests && ../$(BIN)/python -m soak
 
 .PHONY: lint
@@ -71,10 +71,15 @@ lint: $(INSTALLED) ## Check style, types, import contracts, and that the generat
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python clients/python/generate.py --check
 	@$(BIN)/buf lint protos
+	@$(BIN)/buf breaking protos --against protos/released.binpb
 
 .PHONY: protos
 protos: $(INSTALLED) ## Generate the code of the contract, and the blocking clients from the asyncio ones
 	@$(BIN)/python clients/python/generate.py
+
+.PHONY: released
+released: $(INSTALLED) ## With a release only: make today's contract the one that lint compares with
+	@$(BIN)/buf build protos --exclude-source-info -o protos/released.binpb
 
 # The numbers of stored results with which growth is measured; empty: the small ones.
 SIZES ?=
