@@ -86,14 +86,14 @@ async def test_l4_frames_refused_together_are_soon_reported(
             delivery = await both.finished("c1")
         assert (delivery.unreported, len(delivery.problems)) == (0, 0)
     assert set(fake.stored) == set(range(1, _MESSAGES + 1))
-    told = events(logged, "results_rejected", "results_accepted_again")
-    assert told == ["results_rejected", "results_accepted_again"]
+    logs = events(logged, "results_rejected", "results_accepted_again")
+    assert logs == ["results_rejected", "results_accepted_again"]
 
 
 async def test_what_was_in_flight_at_a_new_seal_is_no_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Frames rejected before the seal was back, told of after it: no error, no second seal."""
+    """Frames rejected before the seal was back, and answered after it: no error, no second seal."""
     monkeypatch.setattr(reporter_module, "_RESULTS_A_FRAME", 5)
     set_waits(monkeypatch, first=_HOUR)
     fake = RejectingTogether("CAMPAIGN_NOT_SEALED", late=_TOGETHER // 2)
@@ -109,7 +109,7 @@ async def test_what_was_in_flight_at_a_new_seal_is_no_refusal(
 async def test_a_seal_that_does_not_help_is_waited_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Results refused for want of a seal although it was made anew: no tries without a pause."""
+    """Results rejected for want of a seal although there is a new one: each try waits."""
     set_waits(monkeypatch, first=_HOUR)
     fake = FakeStatusService()
     fake.reject = {"c1"}
@@ -126,7 +126,7 @@ async def test_a_seal_that_does_not_help_is_waited_after(
 async def test_a_seal_that_is_not_seen_is_waited_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A campaign with nothing to report that stays a DRAFT, however often it is sealed."""
+    """A campaign with nothing to report that stays a DRAFT after every seal."""
     set_waits(monkeypatch, first=_HOUR)
     fake = FakeStatusService()
     async with beside(fake, tmp_path) as both:

@@ -255,7 +255,7 @@ async def test_what_is_asked_for_again_is_read_without_content(tmp_path: Path) -
 
 
 async def test_a_new_store_gets_finished_campaigns_too(tmp_path: Path) -> None:
-    """A store with another identity is told every campaign that ended lately."""
+    """A store with another identity receives every campaign that ended lately."""
     async with pair(tmp_path) as both:
         await both.begin("c1", MESSAGES)
         await check_complete(both)
