@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -69,21 +70,25 @@ class _Started:
         self._process = process
         assert process.pid is not None
         self.pid = process.pid
+        #: The exit code comes through a pipe once: of two threads that read it at the
+        #: same time, one would get 255.
+        self._lock = threading.Lock()
 
     def poll(self) -> int | None:
         """Return its exit code, or None while it runs."""
-        return self._process.exitcode
+        with self._lock:
+            return self._process.exitcode
 
     def wait(self, timeout: float = PATIENCE_SECONDS) -> int:
         """Wait until it has ended and return its exit code."""
-        self._process.join(timeout)
-        code = self._process.exitcode
+        wait([self._process.sentinel], timeout)
+        code = self.poll()
         assert code is not None, f"process {self.pid} does not end"
         return code
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
-        if self._process.exitcode is None:
+        if self.poll() is None:
             os.kill(self.pid, number)
 
 
