@@ -1,6 +1,6 @@
 """The databases that a service runs on, by hand: what a person with a tool sees and does.
 
-The same SQL, with question marks, goes to both kinds; rows come back alike.
+The same SQL, with question marks, goes to both kinds; both return the same rows.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Restartable:
         self._again = asyncio.Event()
 
     async def serve(self) -> None:
-        """Serve for ever, anew whenever :meth:`restart` asks for it."""
+        """Serve for ever; :meth:`restart` stops the service and starts it again."""
         while True:
             async with serving(self._database) as self.status:
                 self._up.set()

@@ -350,6 +350,6 @@ async def test_ledger_is_in_its_file_before_the_answer(tmp_path: Path) -> None:
 
 
 def test_channel_without_a_host_is_not_configured() -> None:
-    """A sender starts without an SMTP server; a campaign is told which setting is missing."""
+    """A sender starts without an SMTP server; a campaign is refused with the missing setting."""
     with pytest.raises(ChannelNotConfiguredError, match="CLOSEOUT_SMTP_HOST"):
         SmtpChannel.from_settings(SmtpSettings())

@@ -64,7 +64,7 @@ async def test_tls_from_the_start(authority: Path) -> None:
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 async def test_certificate_nobody_vouches_for_is_not_trusted(security: str) -> None:
-    """Without trust nothing is sent, and the reason is told."""
+    """Without trust nothing is sent, and the reply has the reason."""
     async with scripted(tls=server_tls(), tls_from_start=security == "tls") as provider:
         reply = await send_through(provider, security=security)
         assert not provider.ledger.accepted
@@ -141,13 +141,13 @@ async def test_missing_login_is_unreachable(authority: Path) -> None:
 def test_security_and_port_by_default(
     settings: dict[str, Any], security: Security, port: int
 ) -> None:
-    """Unless told otherwise, only this machine itself is talked to in the clear."""
+    """By default only a server on this machine gets an unencrypted connection."""
     chosen = SmtpSettings(**settings)
     assert (chosen.effective_security, chosen.effective_port) == (security, port)
 
 
 def test_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """A wrong path is told when the channel is built."""
+    """A wrong path is an error when the channel is built."""
     settings = SmtpSettings(host="mail.shop.example", ca_file=tmp_path / "none.pem")
     with pytest.raises(ChannelNotConfiguredError, match=r"smtp\.ca_file"):
         SmtpChannel.from_settings(settings)

@@ -352,7 +352,7 @@ async def test_field_that_json_cannot_hold_fails_its_message(fields: dict[str, A
     ],
 )
 def test_settings_that_cannot_work_are_named(settings: dict[str, Any], text: str) -> None:
-    """What is missing or wrong is told when the channel is built, without its secret."""
+    """A missing or wrong setting is an error when the channel is built; the text has no secret."""
     with pytest.raises(ChannelNotConfiguredError, match=text) as caught:
         WebhookChannel.from_settings(WebhookSettings(**settings))
     assert "secret@" not in str(caught.value)

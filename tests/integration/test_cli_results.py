@@ -88,13 +88,13 @@ async def test_each_result_says_whose_it_is(both: Pair) -> None:
     assert (row["sequence"], row["outcome"], row["code"]) == ("2", "FAILED", "550")
 
     _, out, _ = await closeout(both, "results", "c", "--json")
-    told = [json.loads(line) for line in out.splitlines()]
-    assert [(one["recipient_key"], one["address"]) for one in told] == [
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [(one["recipient_key"], one["address"]) for one in lines] == [
         ("K1", "zoe@example.com"),
         ("-2\n\x1b[2J", "=cmd@example.com"),
         ("", "sam@example.com"),
     ]
-    assert list(told[0])[:4] == ["sequence", "recipient_key", "address", "outcome"]
+    assert list(lines[0])[:4] == ["sequence", "recipient_key", "address", "outcome"]
 
 
 async def test_without_recipients_the_sender_is_not_asked(both: Pair) -> None:

@@ -102,7 +102,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
 
 
 async def test_a_campaign_goes_out_and_completes(system: System) -> None:
-    """Every valid address once; what was not accepted is told with its line."""
+    """Every valid address once; the output names the line of each rejected row."""
     campaign = system.write("c.toml", CAMPAIGN)
     recipients = system.write(
         "r.csv",

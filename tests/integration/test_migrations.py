@@ -292,7 +292,7 @@ def test_of_stores_that_open_at_once_one_migrates(
 def test_who_waits_too_long_for_a_migration_says_so(
     postgresql_server: PostgresqlServer, first: Migrations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A migration that hangs elsewhere is told of in one line, and can be tried again."""
+    """A migration that hangs elsewhere is an error of one line, and can be tried again."""
     monkeypatch.setattr(postgresql, "_LONGEST_MIGRATION_SECONDS", 1)
     url = postgresql_server.create_database()
     with postgresql_server.connect(url.rpartition("/")[2]) as by_hand:

@@ -88,7 +88,7 @@ def alter(server: PostgresqlServer, whose: str, change: str) -> None:
 def test_s7_a_server_that_forgets_commits_is_refused(
     server: PostgresqlServer, whose: str, setting: str, why: str
 ) -> None:
-    """Whoever switched durability off, for all or for this role or database, is told of it."""
+    """The error names the setting that switches durability off, for everybody or for one role."""
     alter(server, whose, f"SET {setting} = off")
     assert why in refusal(url_of(server))
     alter(server, whose, f"RESET {setting}")
@@ -167,7 +167,7 @@ def test_a_role_that_may_not_create_tables_is_told(server: PostgresqlServer) -> 
 async def test_the_first_server_of_several_that_answers_is_used(
     postgresql_server: PostgresqlServer,
 ) -> None:
-    """A URL may name several, for transactions and for what listens alike."""
+    """A URL may name several, for transactions and for the connection that listens."""
     given = sa.make_url(postgresql_server.create_database())
     servers = f"host=127.0.0.1:1&host={given.host}:{given.port}&target_session_attrs=read-write"
     url = f"postgresql://{given.username}@/{given.database}?{servers}"
@@ -233,7 +233,7 @@ async def test_a_connection_that_fails_takes_no_other_with_it(server: Postgresql
 async def test_a_connection_lost_while_idle_is_replaced_unseen(
     server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever writes next after a pause is not told of what happened in it."""
+    """The next write after a pause does not fail for what happened in it."""
     monkeypatch.setattr("service_runtime.postgresql._IDLE_SECONDS", 0.0)
     store = Store(url_of(server), MIGRATIONS, holder="test")
     try:

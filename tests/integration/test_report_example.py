@@ -72,7 +72,7 @@ async def test_reporting_again_changes_nothing(address: str, example: dict[str, 
 
 
 async def test_a_refused_frame_says_why(address: str, example: dict[str, Any]) -> None:
-    """A sender that numbers its messages wrongly is told so."""
+    """A sender that numbers its messages wrongly gets an error."""
     async with StatusClient(address) as status:
         await status.create_campaign(campaign_id="refused", channel="mine")
         await status.start_campaign(campaign_id="refused", total=3)

@@ -65,7 +65,7 @@ async def test_accepted_rows_are_numbered_without_a_gap(tmp_path: Path) -> None:
 
 
 async def test_a_repeated_upload_goes_on_where_it_was(tmp_path: Path) -> None:
-    """Rows taken before are passed over, whole batches and parts of one alike."""
+    """Rows taken before are passed over, in whole batches and in parts of one."""
     async with support.open_store(tmp_path) as store:
         await collecting(store)
         rows = support.rows_of(f"p{n}@x" for n in range(10))

@@ -248,7 +248,7 @@ class StatusMachine(RuleBasedStateMachine):
 
     @rule(name=names, drift=st.tuples(*[st.integers(0, _LARGEST)] * 4))
     def drift_by_hand(self, name: str, drift: tuple[int, ...]) -> None:
-        """Write wrong counters into an open campaign by hand: repair counts anew."""
+        """Write wrong counters into an open campaign by hand: repair counts again."""
         model = self.models[name]
         if model.state not in OPEN:
             return

@@ -1,4 +1,4 @@
-"""S13: a campaign of another organisation and one that does not exist are answered alike."""
+"""S13: a campaign of another organisation and one that does not exist get the same answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CALLS: list[tuple[str, Callable[[str], Any]]] = [
     ("ExplainCampaign", lambda name: pb.ExplainCampaignRequest(campaign_id=name)),
     ("ListTransitions", lambda name: pb.ListTransitionsRequest(campaign_id=name)),
 ]
-_ABSENT, _FOREIGN = "other-1", "other-2"  # alike in length, so that answers can be compared
+_ABSENT, _FOREIGN = "other-1", "other-2"  # of the same length, so that answers can be compared
 
 
 @pytest.fixture

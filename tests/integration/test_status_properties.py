@@ -1,4 +1,4 @@
-"""S2: whatever is reported in whatever order, the ledger ends alike; S1 to S6 after each commit."""
+"""S2: results in any order end in the same rows; S1 to S6 hold after each commit."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_email_is_normalised(given: str, kept: str) -> None:
     ],
 )
 def test_what_is_no_email_address_is_refused(address: str) -> None:
-    """An address that no server would take is told before anything is sent."""
+    """An address that no server would take is an error before anything is sent."""
     with pytest.raises(InvalidAddressError):
         check_email(address)
 

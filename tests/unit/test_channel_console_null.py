@@ -70,7 +70,7 @@ async def test_console_that_is_closed_is_unreachable(
 
 
 def test_console_checks_templates() -> None:
-    """The console is told of a broken template as e-mail is."""
+    """A broken template is the same error for the console as for e-mail."""
     with pytest.raises(TemplateError, match="line 1"):
         ConsoleChannel().compile(EmailContent(text="{% if x %}"))
 

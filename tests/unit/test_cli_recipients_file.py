@@ -110,9 +110,9 @@ def test_batches_fit_a_message(tmp_path: Path) -> None:
     """A batch has at most 1,000 recipients and weighs about 1 MiB at most."""
     many = "".join(f"{n}@example.com,{'x' * 10}\n" for n in range(2500))
     file = read_recipients_file(written(tmp_path, "email,n\n" + many))
-    told: list[int] = []
-    assert [len(batch) for batch in file.batches(told.append)] == [1000, 1000, 500]
-    assert told == [1000, 1000, 500]
+    progress: list[int] = []
+    assert [len(batch) for batch in file.batches(progress.append)] == [1000, 1000, 500]
+    assert progress == [1000, 1000, 500]
     assert file.rows == 2500
     heavy = "".join(f"{n}@example.com,{'x' * 20_000}\n" for n in range(100))
     file = read_recipients_file(written(tmp_path, "email,n\n" + heavy))

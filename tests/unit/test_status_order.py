@@ -146,7 +146,7 @@ async def test_s16_a_late_notification_does_not_bring_an_older_state_back() -> N
 
 
 async def test_s16_a_new_stream_takes_what_the_database_has() -> None:
-    """Revisions begin anew with a stream, as after a restore: listeners of others don't matter."""
+    """Revisions begin again with each stream, as after a restore; older listeners don't matter."""
     async with played() as old, played() as new:
         new.notifier.publish([change(50, State.COMPLETED)])
         await old.send(1)
