@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,18 @@ COMMANDS = {
 ENVIRONMENT = os.environ | {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 }
+#: Makes calls with the requests in some files, one after the other, each until it is answered.
+REPEATING = """
+set -eu
+address=$1
+shift
+for request; do
+    until grpcurl -plaintext -connect-timeout 2 -max-time 10 -d @ "$address" \\
+        closeout.status.v1.StatusService/BatchReportResults <"$request"
+    do sleep 0.1; done
+done
+"""
+TOTAL, RESULTS_A_CALL, KILLS = 2_000, 100, 10
 
 
 @pytest.fixture
@@ -121,3 +135,68 @@ def test_the_shell_script_stops_at_a_refusal(status: Service) -> None:
     )
     assert done.returncode == 64 + 3  # INVALID_ARGUMENT
     assert "INVALID_REQUEST" in done.stderr
+
+
+def grpcurl(address: str, method: str, **request: object) -> dict[str, Any]:
+    """Call the status service once and return its answer."""
+    done = subprocess.run(  # noqa: S603 - our own tool
+        [
+            *("grpcurl", "-plaintext", "-emit-defaults", "-d", json.dumps(request)),
+            *(address, f"closeout.status.v1.StatusService/{method}"),
+        ],
+        env=ENVIRONMENT,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def calls(folder: Path, chance: random.Random) -> list[str]:
+    """Write the requests that report a campaign; return each one to three times, in any order."""
+    files = []
+    for first in range(1, TOTAL + 1, RESULTS_A_CALL):
+        results = [
+            {"sequence": sequence, "outcome": "SENT" if sequence % 50 else "FAILED"}
+            for sequence in range(first, first + RESULTS_A_CALL)
+        ]
+        request = {"campaigns": [{"campaign_id": "a", "results": results}]}
+        (folder / f"{first}.json").write_text(json.dumps(request))
+        files += [str(folder / f"{first}.json")] * chance.randint(1, 3)
+    chance.shuffle(files)
+    return files
+
+
+def test_s2_s7_calls_of_a_shell_script_are_exact_across_kills(
+    status: Service, tmp_path: Path
+) -> None:
+    """Calls by grpcurl, repeated and in any order, count once though the service is killed."""
+    chance = random.Random(TOTAL)  # noqa: S311 - an order, no secret
+    grpcurl(status.address, "CreateCampaign", campaign_id="a")
+    grpcurl(status.address, "StartCampaign", campaign_id="a", total=TOTAL)
+    files = calls(tmp_path, chance)
+    output = tmp_path / "answers"
+    with output.open("wb") as answers, (tmp_path / "errors").open("wb") as errors:
+        script = subprocess.Popen(  # noqa: S603 - our own script
+            ["/bin/sh", "-c", REPEATING, "sh", status.address, *files],
+            env=ENVIRONMENT,
+            stdout=answers,
+            stderr=errors,
+        )
+        try:
+            for count in sorted(chance.sample(range(1, len(files)), KILLS)):
+                wait_until(
+                    lambda count=count: output.read_text().count('"receipts"') >= count,  # type: ignore[misc]
+                    what=f"{count} answers",
+                )
+                status.kill()
+                status.start()
+            assert script.wait(PATIENCE_SECONDS) == 0
+        finally:
+            script.kill()
+            script.wait()
+    assert "rejection" not in output.read_text()
+    campaign = grpcurl(status.address, "GetCampaign", campaign_id="a")["campaign"]
+    counts = [campaign[name] for name in ("total", "sent", "failed", "skipped", "unknown")]
+    assert (campaign["state"], counts) == ("COMPLETED", ["2000", "1960", "40", "0", "0"])

@@ -73,6 +73,19 @@ def test_imports_keep_the_contracts(capsys: pytest.CaptureFixture[str]) -> None:
     assert not broken, capsys.readouterr().out
 
 
+@pytest.mark.parametrize("service", ["status_service", "sender_service"])
+def test_a_service_has_few_layers_and_all_of_it_is_in_them(service: str) -> None:
+    """Nobody has to pass more than ten levels, and no module stands outside of them."""
+    (contract,) = (
+        contract
+        for contract in SERVER["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers" and contract.get("containers") == [service]
+    )
+    assert len(contract["layers"]) <= 10
+    assert contract["exhaustive"]
+    assert "ignore_imports" not in contract
+
+
 @pytest.mark.parametrize("name", ["dev.txt", "uv.txt"])
 def test_every_pin_has_a_version_and_hashes(name: str) -> None:
     """An installation uses exactly the locked files."""
