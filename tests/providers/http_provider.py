@@ -27,7 +27,8 @@ from aiohttp import web
 if __name__ == "__main__":  # as pytest's pythonpath does it
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from closeout_cli.demo.provider import Ledger, parse_arguments
+from closeout_cli.demo.ledger import Ledger
+from closeout_cli.demo.provider import parse_arguments
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -14,7 +14,8 @@ from typing import Any
 if __name__ == "__main__":  # as pytest's pythonpath does it
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from closeout_cli.demo.provider import Ledger, SmtpProvider, parse_arguments, serve
+from closeout_cli.demo.ledger import Ledger
+from closeout_cli.demo.provider import SmtpProvider, parse_arguments, serve
 from providers.scripts import Script
 
 __all__ = ["Ledger", "SmtpProvider", "scripted"]

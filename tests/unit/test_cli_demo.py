@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from closeout.status.v1 import status_pb2 as pb
+from closeout_cli.demo.ledger import Accepted
 from closeout_cli.demo.ledger_check import differences
-from closeout_cli.demo.provider import Accepted
 
 
 def sent(*numbers: str) -> list[pb.Result]:

@@ -10,7 +10,7 @@ from closeout.status.v1 import status_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from closeout_cli.demo.provider import Accepted
+    from closeout_cli.demo.ledger import Accepted
 
 #: Differences of one kind that are named.
 _NAMED = 5

@@ -15,8 +15,8 @@ from closeout.aio import SenderClient, StatusClient
 from closeout.errors import ClientError
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
+from closeout_cli.demo.ledger import Ledger
 from closeout_cli.demo.ledger_check import differences
-from closeout_cli.demo.provider import Ledger
 from closeout_cli.demo.reports import report_sent
 from closeout_cli.demo.stage import Stage, stage
 from closeout_cli.demo.stuck_by_hand import take_completion_away
