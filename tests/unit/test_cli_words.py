@@ -200,7 +200,7 @@ LATER = datetime(2099, 1, 1, tzinfo=UTC)
         (StartRequest(now=True), None, True, "started"),
         (StartRequest(LATER), None, True, "to be started at "),
         (StartRequest(), pb.Campaign.SCHEDULED, False, "is scheduled already and keeps its time, "),
-        (StartRequest(LATER), pb.Campaign.SCHEDULED, False, "is scheduled already and keeps"),
+        (StartRequest(LATER), pb.Campaign.SCHEDULED, False, "is scheduled for 2"),
         (StartRequest(), pb.Campaign.SENDING, False, "was started before"),
         (StartRequest(), None, False, "was started before"),
     ],

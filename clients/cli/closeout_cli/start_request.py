@@ -75,5 +75,7 @@ def described(request: StartRequest, campaign: pb.Campaign | None, *, transition
         return "started"
     if campaign is not None and campaign.state == pb.Campaign.SCHEDULED:
         time = clock(campaign.schedule_time)
+        if request.time is not None:
+            return f"is scheduled for {time} (--now starts it at once)"
         return f"is scheduled already and keeps its time, {time} (--now starts it at once)"
     return "was started before"
