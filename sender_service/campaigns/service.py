@@ -207,21 +207,22 @@ class SenderCampaigns:
                 start_now=start_now,
             )
         )
+        if row.phase == Phase.FINISHED and row.start_time is None:
+            raise TransitionNotAllowedError(
+                "the campaign was cancelled before it was started",
+                metadata={"campaign_id": campaign_id, "state": row.state},
+            )
+        if row.phase == Phase.FINISHED and start_time is None:
+            return Started(row.total, transitioned=False)
         if row.phase == Phase.FINISHED:
-            if row.start_time is None:
-                raise TransitionNotAllowedError(
-                    "the campaign was cancelled before it was started",
-                    metadata={"campaign_id": campaign_id, "state": row.state},
-                )
+            # Whether the time is the one it was started with, the status service knows.
+            await status_gateway.check_started(self._client, row, start_time)
             return Started(row.total, transitioned=False)
         active = self._directory.add(row)
         async with active.sealing:
-            if row.phase == Phase.FROZEN:
-                started = await status_gateway.seal_for_its_time(self._store, self._client, row)
-            else:
-                started = await status_gateway.seal(
-                    self._store, self._client, row, start_time=start_time, start_now=start_now
-                )
+            started = await status_gateway.seal_as_requested(
+                self._store, self._client, active, start_time=start_time, start_now=start_now
+            )
         return Started(row.total, transitioned=started)
 
     async def delivery(self, organisation: str, campaign_id: str) -> Delivery:

@@ -133,6 +133,47 @@ async def seal(
     return response.transitioned
 
 
+async def seal_as_requested(
+    store: Store,
+    client: StatusClient,
+    active: ActiveCampaign,
+    *,
+    start_time: datetime | None,
+    start_now: bool,
+) -> bool:
+    """Seal a campaign at work as its caller requests; the caller holds ``active.sealing``.
+
+    One that is FROZEN has its time in the store already. Returns whether this call
+    scheduled or started the campaign.
+
+    Raises:
+        ServiceError: as :func:`seal`.
+    """
+    row = await _read(store, active)
+    if row.phase == Phase.FROZEN and not start_now:
+        return await seal_for_its_time(store, client, row)
+    return await seal(store, client, row, start_time=start_time, start_now=start_now)
+
+
+async def check_started(
+    client: StatusClient, row: sa.Row[Any], start_time: datetime | None
+) -> None:
+    """Check that a campaign that has ended was started with ``start_time``.
+
+    Raises:
+        ServiceError: it was not, or the status service does not answer.
+    """
+    try:
+        await client.start_campaign(
+            campaign_id=row.campaign_id,
+            total=row.total,
+            start_time=start_time,
+            timeout_seconds=_TIMEOUT_SECONDS,
+        )
+    except ClientError as error:
+        raise _translated(error) from error
+
+
 async def seal_frozen(store: Store, client: StatusClient, active: ActiveCampaign) -> Phase:
     """Seal a campaign at work if it is FROZEN still; return its phase afterwards.
 
@@ -140,13 +181,7 @@ async def seal_frozen(store: Store, client: StatusClient, active: ActiveCampaign
         ServiceError: as :func:`seal`.
     """
     async with active.sealing:
-        row = await store.read(
-            partial(
-                campaigns.get,
-                organisation=active.row.organisation,
-                campaign_id=active.campaign_id,
-            )
-        )
+        row = await _read(store, active)
         if row.phase != Phase.FROZEN:
             return Phase(row.phase)
         await seal_for_its_time(store, client, row)
@@ -160,29 +195,25 @@ async def seal_again(store: Store, client: StatusClient, active: ActiveCampaign)
         ServiceError: as :func:`seal`.
     """
     async with active.sealing:
-        row = await store.read(
-            partial(
-                campaigns.get,
-                organisation=active.row.organisation,
-                campaign_id=active.campaign_id,
-            )
-        )
-        await seal_for_its_time(store, client, row)
+        await seal_for_its_time(store, client, await _read(store, active))
 
 
 async def seal_for_its_time(store: Store, client: StatusClient, row: sa.Row[Any]) -> bool:
-    """Seal a campaign for the time it was scheduled for last, at once where that is past.
+    """Seal a campaign for the time it was scheduled for last.
 
-    Returns whether this call scheduled or started the campaign.
+    Where that time is past it starts at once, unless the status service has it SCHEDULED
+    for another one, which somebody gave it there. One whose sending had begun starts at
+    once in any case. Returns whether this call scheduled or started the campaign.
 
     Raises:
         ServiceError: as :func:`seal`.
     """
     start_time = row.schedule_time
     if start_time is not None:
-        is_late = start_time < datetime.now(UTC) - _LATE
-        if is_late or await store.read(partial(leases.was_claimed, campaign=row.campaign)):
+        if await store.read(partial(leases.was_claimed, campaign=row.campaign)):
             return await seal(store, client, row, start_time=None, start_now=True)
+        if start_time < datetime.now(UTC) - _LATE:
+            start_time = None
     try:
         return await seal(store, client, row, start_time=start_time, start_now=False)
     except CampaignCancelledError:
@@ -192,6 +223,12 @@ async def seal_for_its_time(store: Store, client: StatusClient, row: sa.Row[Any]
             raise
         # A call whose answer was lost has started it at another time.
         return await seal(store, client, row, start_time=None, start_now=False)
+
+
+async def _read(store: Store, active: ActiveCampaign) -> sa.Row[Any]:
+    return await store.read(
+        partial(campaigns.get, organisation=active.row.organisation, campaign_id=active.campaign_id)
+    )
 
 
 async def _refused(store: Store, row: sa.Row[Any], error: ServiceError) -> ServiceError:

@@ -647,11 +647,11 @@ class GetDeliveryResponse(_message.Message):
     phase: Global___GetDeliveryResponse.Phase.ValueType
     """How far the delivery is."""
     state: _status_pb2.Campaign.State.ValueType
-    """The state that the sender received last and acts on;
-    STATE_UNSPECIFIED until the status service has answered it.
+    """The state that the sender received last and acts on; STATE_UNSPECIFIED until
+    the status service has answered it, and once the delivery is FINISHED.
     """
     revision: _builtins.int
-    """The revision of state; 0 until the status service has answered."""
+    """The revision of state; 0 where that is STATE_UNSPECIFIED."""
     total: _builtins.int
     """Messages in the audience."""
     finished: _builtins.int
