@@ -9,6 +9,9 @@ set -eu
 address=${1:-127.0.0.1:50051}
 total=${2:-2000}
 results_a_call=500
+case $total in
+    *[!0-9]*) echo "the total is a whole number, not $total" >&2; exit 2 ;;
+esac
 campaign="example-$(date +%s)-$$"
 
 # Make the call $1 with the request $2, and print its answer.

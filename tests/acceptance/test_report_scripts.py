@@ -123,10 +123,23 @@ def test_the_shell_script_waits_for_a_service_that_is_away(status: Service, tmp_
     assert outcome("grpcurl", output).startswith("COMPLETED total=1200 sent=1188 failed=12 ")
 
 
+def test_the_shell_script_refuses_a_total_that_is_no_number(status: Service) -> None:
+    """A typing mistake ends at once, with a line that says so."""
+    done = subprocess.run(  # noqa: S603 - our own script
+        [*COMMANDS["grpcurl"], status.address, "2k"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, "the total is a whole number, not 2k\n")
+
+
 def test_the_shell_script_stops_at_a_refusal(status: Service) -> None:
     """What the service refuses is not repeated: the exit code is grpcurl's, with the reason."""
     done = subprocess.run(  # noqa: S603 - our own script
-        [*COMMANDS["grpcurl"], status.address, "-1"],
+        [*COMMANDS["grpcurl"], status.address, str(2**60)],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,

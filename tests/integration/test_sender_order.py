@@ -20,6 +20,7 @@ from closeout.errors import (
     NotFoundError,
     UnavailableError,
 )
+from closeout.sender.v1 import sender_pb2
 from integration import sender_support as support
 from integration.sender_faults import FakeStatusService, beside
 from integration.sender_pair import Pair, State, pair
@@ -308,6 +309,57 @@ async def test_a_campaign_that_was_started_early_is_not_scheduled_by_a_restore(
         both.channel.hold.set()
         assert (await ended(both, "c1")).sent == _MESSAGES
         assert both.channel.accepted() == list(range(1, _MESSAGES + 1))
+
+
+async def test_start_now_starts_what_only_the_status_service_has_scheduled(
+    tmp_path: Path,
+) -> None:
+    """The answer to an earlier start was lost: the sender does not know the time, and obeys."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    async with pair(tmp_path) as both:
+        await both.create("c1", 5)
+        await both.status.start_campaign(campaign_id="c1", total=5, start_time=later)
+        started = await both.sender.start_campaign(campaign_id="c1", start_now=True)
+        assert started.transitioned
+        assert (await ended(both, "c1")).sent == 5
+
+
+async def test_a_time_set_at_the_status_service_outlives_a_late_sender(tmp_path: Path) -> None:
+    """The sender's own time is past when it comes back; the campaign was moved meanwhile."""
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    async with pair(tmp_path) as both:
+        await both.create("c1", 5)
+        await both.stop_status()
+        with pytest.raises(UnavailableError):
+            await both.sender.start_campaign(campaign_id="c1", start_time=later)
+        await both.stop_sender()
+        past = round((later - timedelta(days=1)).timestamp() * 1_000_000)
+        with closing(dbapi2.connect(tmp_path / "sender.db")) as hand, hand:
+            hand.execute("UPDATE campaigns SET schedule_time = ?", (past,))
+        await both.start_status()
+        await both.status.start_campaign(campaign_id="c1", total=5, start_time=later)
+        await both.start_sender()
+
+        async def phase() -> Any:
+            delivery = await both.sender.get_delivery(campaign_id="c1")
+            return delivery.phase == sender_pb2.GetDeliveryResponse.STARTED
+
+        await support.eventually(phase)
+        assert await scheduled_for(both) == later
+        assert both.channel.calls == []
+
+
+async def test_another_time_for_a_campaign_that_has_ended_is_refused(tmp_path: Path) -> None:
+    """A start without a time is repeated at will; one with a new time is not passed over."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    async with pair(tmp_path) as both:
+        await both.begin("c1", 2)
+        await both.finished("c1")
+        again = await both.sender.start_campaign(campaign_id="c1")
+        assert (again.total, again.transitioned) == (2, False)
+        with pytest.raises(FailedPreconditionError) as refused:
+            await both.sender.start_campaign(campaign_id="c1", start_time=later)
+        assert refused.value.reason == "TRANSITION_NOT_ALLOWED"
 
 
 class Starts(FakeStatusService):

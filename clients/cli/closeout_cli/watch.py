@@ -50,7 +50,7 @@ def watch(
     Exit code 0 when it is COMPLETED, 1 when it is CANCELLED.
     """
     return run(
-        follow(campaign_id, status_address, sender_address, view=_view(as_json=as_json)),
+        follow(campaign_id, status_address, sender_address, view=view_of(as_json=as_json)),
     )
 
 
@@ -73,7 +73,8 @@ class View(Protocol):
         """Show the last snapshot."""
 
 
-def _view(*, as_json: bool) -> View:
+def view_of(*, as_json: bool) -> View:
+    """Return how to show a campaign: as JSON, as a bar on a terminal, or line by line."""
     if as_json:
         return JsonView()
     return BarView() if screen.on_terminal() else LineView()
@@ -87,7 +88,7 @@ async def follow(
     Raises:
         ClientError: there is no such campaign, or its service refuses.
     """
-    shown = view or _view(as_json=False)
+    shown = view or view_of(as_json=False)
     campaign = pb.Campaign()
     async with StatusClient(status_address) as status, SenderClient(sender_address) as sender:
         problems = asyncio.create_task(_report_problems(sender, campaign_id))
@@ -162,12 +163,14 @@ class LineView:
 
     def show(self, campaign: pb.Campaign) -> None:
         """Print what is new."""
-        text = (
-            f"{state_name(campaign)} {campaign.processed}/{campaign.total}"
-            f" ({percent(campaign.processed, campaign.total)})"
-            f" sent={campaign.sent} failed={campaign.failed}"
-            f" skipped={campaign.skipped} unknown={campaign.unknown}"
-        )
+        text = state_name(campaign)
+        if campaign.sealed:
+            text += (
+                f" {campaign.processed}/{campaign.total}"
+                f" ({percent(campaign.processed, campaign.total)})"
+                f" sent={campaign.sent} failed={campaign.failed}"
+                f" skipped={campaign.skipped} unknown={campaign.unknown}"
+            )
         now = time.monotonic()
         if campaign.state in TERMINAL or text == self._last or now < self._next:
             return

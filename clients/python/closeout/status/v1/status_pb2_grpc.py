@@ -41,6 +41,8 @@ class StatusServiceStub:
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other value must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    A conditional call that is repeated because its answer was lost can be refused
+    for that reason, since the first one has changed the revision: read the campaign.
 
     Enums are open: keep a value that you do not know, and show its number.
     """
@@ -149,6 +151,8 @@ class StatusServiceServicer:
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other value must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    A conditional call that is repeated because its answer was lost can be refused
+    for that reason, since the first one has changed the revision: read the campaign.
 
     Enums are open: keep a value that you do not know, and show its number.
     """
@@ -432,6 +436,8 @@ class StatusService:
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other value must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    A conditional call that is repeated because its answer was lost can be refused
+    for that reason, since the first one has changed the revision: read the campaign.
 
     Enums are open: keep a value that you do not know, and show its number.
     """

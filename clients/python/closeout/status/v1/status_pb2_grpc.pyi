@@ -42,6 +42,8 @@ class StatusServiceStub:
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other value must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    A conditional call that is repeated because its answer was lost can be refused
+    for that reason, since the first one has changed the revision: read the campaign.
 
     Enums are open: keep a value that you do not know, and show its number.
     """
@@ -173,6 +175,8 @@ class StatusServiceAsyncStub(StatusServiceStub):
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other value must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    A conditional call that is repeated because its answer was lost can be refused
+    for that reason, since the first one has changed the revision: read the campaign.
 
     Enums are open: keep a value that you do not know, and show its number.
     """
@@ -300,6 +304,8 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other value must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    A conditional call that is repeated because its answer was lost can be refused
+    for that reason, since the first one has changed the revision: read the campaign.
 
     Enums are open: keep a value that you do not know, and show its number.
     """
