@@ -64,6 +64,8 @@ class ActiveCampaign:
         self._on_stream = False
         self._changed = asyncio.Event()
         self._problems: dict[Source, Problem] = {}
+        #: Sources whose last change may not be in the store.
+        self._unstored: set[Source] = set()
 
     def begin_stream(self) -> None:
         """Accept the next state whatever its revision: a restored database has lower ones."""
@@ -102,17 +104,26 @@ class ActiveCampaign:
         self._changed.clear()
 
     def note_problem(self, source: Source, problem: Problem | None) -> bool:
-        """Replace the problem that ``source`` sees; False if nothing is new."""
+        """Replace the problem that ``source`` sees; False if nothing is to be stored.
+
+        A change stays to be stored until :meth:`problem_stored`.
+        """
         before = self._problems.get(source)
+        if problem is not None and before is not None:
+            problem = replace(problem, since_time=before.since_time)
+        if problem == before:
+            return source in self._unstored
         if problem is None:
-            return self._problems.pop(source, None) is not None
-        since = datetime.now(UTC)
-        if before is not None:
-            if replace(before, since_time=None) == replace(problem, since_time=None):
-                return False
-            since = before.since_time or since
-        self._problems[source] = replace(problem, since_time=since)
+            del self._problems[source]
+        else:
+            since = problem.since_time or datetime.now(UTC)
+            self._problems[source] = replace(problem, since_time=since)
+        self._unstored.add(source)
         return True
+
+    def problem_stored(self, source: Source) -> None:
+        """Note that what ``source`` sees is in the store."""
+        self._unstored.discard(source)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -266,6 +277,8 @@ class Directory:
     ) -> bool:
         """Store what holds a campaign up, as ``source`` sees it; False if nothing is new.
 
+        After a failure the same call stores it, and returns True.
+
         Raises:
             StoreUnavailableError: the store does not answer.
         """
@@ -274,4 +287,5 @@ class Directory:
         await self._store.write(
             partial(campaigns.store_problems, campaign=active.number, problems=active.problems)
         )
+        active.problem_stored(source)
         return True
