@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,18 @@ class Row:
     organisation = "default"
 
 
+class Connection:
+    """Keeps the problems of the last statement."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def execute(self, statement: Any) -> None:
+        """Keep the problems that an UPDATE writes."""
+        stored = json.loads(statement.compile().params["problems"])
+        self.problems = [problem["summary"] for problem in stored]
+
+
 class Store:
     """Keeps the problems that are written; does not answer while ``fails``."""
 
@@ -33,7 +46,9 @@ class Store:
         if self.fails:
             raise StoreUnavailableError("the test says so")
         self.writes += 1
-        self.problems = [problem.summary for problem in work.keywords["problems"]]
+        connection = Connection()
+        work(connection)
+        self.problems = connection.problems
 
 
 @pytest.fixture
