@@ -62,7 +62,7 @@ class ActiveCampaign:
         self._on_stream = False
         self._changed = asyncio.Event()
         self._problems: dict[Source, Problem] = {}
-        #: Sources whose last change may not be in the store.
+        #: Sources whose last change is to be stored.
         self._unstored: set[Source] = set()
 
     def begin_stream(self) -> None:
@@ -102,10 +102,7 @@ class ActiveCampaign:
         self._changed.clear()
 
     def note_problem(self, source: Source, problem: Problem | None) -> bool:
-        """Replace the problem that ``source`` sees; False if nothing is to be stored.
-
-        A change stays to be stored until :meth:`problem_stored`.
-        """
+        """Replace the problem that ``source`` sees; False if nothing is to be stored."""
         before = self._problems.get(source)
         if problem is not None:
             since = datetime.now(UTC) if before is None else before.since_time
