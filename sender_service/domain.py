@@ -110,7 +110,8 @@ class RetryPolicy:
     """When a message that its provider defers is tried again.
 
     Attributes:
-        deadline_seconds: no try begins later than this after the first.
+        deadline_seconds: no try is planned later than this after the first; a longer
+            wait is cut to what is left.
         initial_backoff_seconds: the wait before the second try; doubled for each more.
         max_backoff_seconds: the longest wait, but for one that the provider asks for.
         max_attempts: how often a message is tried; 0: no limit but the deadline.
@@ -122,9 +123,9 @@ class RetryPolicy:
     max_attempts: int = 5
 
     def allows(self, *, attempts: int, elapsed_seconds: float) -> bool:
-        """Return whether another try may begin after so many, so long after the first."""
+        """Return whether another try may be planned after so many, so long after the first."""
         in_number = not self.max_attempts or attempts < self.max_attempts
-        return in_number and elapsed_seconds <= self.deadline_seconds
+        return in_number and elapsed_seconds < self.deadline_seconds
 
 
 @dataclass(frozen=True, slots=True)
