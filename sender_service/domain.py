@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -111,13 +112,14 @@ class RetryPolicy:
 
     Attributes:
         deadline_seconds: no try is planned later than this after the first; a longer
-            wait is cut to what is left.
+            wait is cut to what is left. Infinite where it is not known yet: the schedule
+            of a channel has no deadline.
         initial_backoff_seconds: the wait before the second try; doubled for each more.
         max_backoff_seconds: the longest wait, but for one that the provider asks for.
         max_attempts: how often a message is tried; 0: no limit but the deadline.
     """
 
-    deadline_seconds: float
+    deadline_seconds: float = math.inf
     initial_backoff_seconds: float = 2.0
     max_backoff_seconds: float = 3600.0
     max_attempts: int = 5
