@@ -98,7 +98,9 @@ class ResultStream:
             self._answered = False
             try:
                 await self._stream()
-            except (_StreamBrokenError, StoreUnavailableError) as error:
+            except StoreUnavailableError as error:
+                log.warning("reporting_retrying", error=error.message)
+            except _StreamBrokenError as error:
                 self._disconnected(str(error))
             except Exception as error:
                 log.exception("reporting_failed")  # a defect; reporting must go on
