@@ -119,8 +119,7 @@ class ResultStream:
         """Write down what is acknowledged, and let finished campaigns go, until cancelled."""
         while True:
             for campaign in await self._acknowledgements.store():
-                self._queue.remove(campaign)
-                self._rejections.forget(campaign)
+                self._reconciliation.finish(campaign)
                 active = self._directory.find(campaign)
                 if active is not None:
                     self._directory.decide(Decision.FINISHED, active)
