@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -110,21 +111,23 @@ class RetryPolicy:
     """When a message that its provider defers is tried again.
 
     Attributes:
-        deadline_seconds: no try begins later than this after the first.
+        deadline_seconds: no try is planned later than this after the first; a longer
+            wait is cut to what is left. Infinite where it is not known yet: the schedule
+            of a channel has no deadline.
         initial_backoff_seconds: the wait before the second try; doubled for each more.
         max_backoff_seconds: the longest wait, but for one that the provider asks for.
         max_attempts: how often a message is tried; 0: no limit but the deadline.
     """
 
-    deadline_seconds: float
+    deadline_seconds: float = math.inf
     initial_backoff_seconds: float = 2.0
     max_backoff_seconds: float = 3600.0
     max_attempts: int = 5
 
     def allows(self, *, attempts: int, elapsed_seconds: float) -> bool:
-        """Return whether another try may begin after so many, so long after the first."""
+        """Return whether another try may be planned after so many, so long after the first."""
         in_number = not self.max_attempts or attempts < self.max_attempts
-        return in_number and elapsed_seconds <= self.deadline_seconds
+        return in_number and elapsed_seconds < self.deadline_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,9 +121,11 @@ def effect_of(
             return Finished(Outcome.UNKNOWN, code or "in_doubt", detail)
         case Answer.LOST | Answer.DEFERRED:
             lost = lost_before or reply.answer is Answer.LOST
-            delay = retry_delay(attempt, reply.retry_after_seconds, policy.retry, jitter)
-            if policy.retry.allows(attempts=attempt, elapsed_seconds=elapsed_seconds + delay):
-                return Retry(delay, lost, code, detail)
+            if policy.retry.allows(attempts=attempt, elapsed_seconds=elapsed_seconds):
+                delay = retry_delay(attempt, reply.retry_after_seconds, policy.retry, jitter)
+                # A wait beyond the deadline ends there, so that a last try is left.
+                left = policy.retry.deadline_seconds - elapsed_seconds
+                return Retry(min(delay, left), lost, code, detail)
             # A message that may have arrived must not be called one that did not.
             return Finished(Outcome.UNKNOWN if lost else Outcome.FAILED, code, detail)
 

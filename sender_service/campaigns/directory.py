@@ -11,7 +11,6 @@ import asyncio
 import enum
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import structlog
@@ -20,7 +19,7 @@ from sender_service.domain import Problem, ProblemKind, State
 from sender_service.store import campaigns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import sqlalchemy as sa
 
@@ -58,12 +57,13 @@ class ActiveCampaign:
         self.number: int = row.campaign
         self.campaign_id: str = row.campaign_id
         self.state: State | None = None
-        #: The revision of ``state``; 0 until there is one.
         self.revision = 0
         self.sealing = asyncio.Lock()
         self._on_stream = False
         self._changed = asyncio.Event()
         self._problems: dict[Source, Problem] = {}
+        #: Sources whose last change is to be stored.
+        self._unstored: set[Source] = set()
 
     def begin_stream(self) -> None:
         """Accept the next state whatever its revision: a restored database has lower ones."""
@@ -102,17 +102,23 @@ class ActiveCampaign:
         self._changed.clear()
 
     def note_problem(self, source: Source, problem: Problem | None) -> bool:
-        """Replace the problem that ``source`` sees; False if nothing is new."""
+        """Replace the problem that ``source`` sees; False if nothing is to be stored."""
         before = self._problems.get(source)
+        if problem is not None:
+            since = datetime.now(UTC) if before is None else before.since_time
+            problem = replace(problem, since_time=since)
+        if problem == before:
+            return source in self._unstored
         if problem is None:
-            return self._problems.pop(source, None) is not None
-        since = datetime.now(UTC)
-        if before is not None:
-            if replace(before, since_time=None) == replace(problem, since_time=None):
-                return False
-            since = before.since_time or since
-        self._problems[source] = replace(problem, since_time=since)
+            del self._problems[source]
+        else:
+            self._problems[source] = problem
+        self._unstored.add(source)
         return True
+
+    def problem_stored(self, source: Source) -> None:
+        """Note that what ``source`` sees is in the store."""
+        self._unstored.discard(source)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -262,16 +268,31 @@ class Directory:
         return before is not None
 
     async def set_problem(
-        self, active: ActiveCampaign, source: Source, problem: Problem | None
+        self,
+        active: ActiveCampaign,
+        source: Source,
+        problem: Problem | None,
+        *,
+        also: Callable[[sa.Connection], None] | None = None,
     ) -> bool:
         """Store what holds a campaign up, as ``source`` sees it; False if nothing is new.
+
+        After a failure the same call stores it, and returns True. ``also`` writes more in
+        the same transaction, even where nothing is new.
 
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        if not active.note_problem(source, problem):
+        is_new = active.note_problem(source, problem)
+        if not is_new and also is None:
             return False
-        await self._store.write(
-            partial(campaigns.store_problems, campaign=active.number, problems=active.problems)
-        )
-        return True
+        problems = active.problems
+
+        def work(connection: sa.Connection) -> None:
+            campaigns.store_problems(connection, active.number, problems)
+            if also is not None:
+                also(connection)
+
+        await self._store.write(work)
+        active.problem_stored(source)
+        return is_new

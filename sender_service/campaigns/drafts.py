@@ -10,20 +10,24 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sender_service.channels.contract import NoContent, content_to_json
-from sender_service.domain import Guarantee, RetryPolicy
+from sender_service.domain import Guarantee
 from sender_service.store.values import NewCampaign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sender_service.channels.contract import Channel, Content
+    from sender_service.domain import RetryPolicy
 
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryInput:
-    """``RetryPolicy`` of the contract; None stands for what was left out."""
+    """``RetryPolicy`` of the contract; None stands for what was left out.
+
+    ``max_attempts`` 0 is no limit, whatever the channel's is.
+    """
 
     initial_backoff: timedelta | None = None
     max_backoff: timedelta | None = None
@@ -62,7 +66,7 @@ class CampaignDraft:
 def new_campaign(draft: CampaignDraft, organisation: str, channel: Channel) -> NewCampaign:
     """Return the campaign that a draft asks for, with the defaults of its channel."""
     content = content_to_json(draft.content)
-    retry = _schedule(draft.retry)
+    retry = _schedule(draft.retry, channel.retry)
     return NewCampaign(
         organisation=organisation,
         campaign_id=draft.campaign_id,
@@ -85,9 +89,11 @@ def new_campaign(draft: CampaignDraft, organisation: str, channel: Channel) -> N
     )
 
 
-def _schedule(retry: RetryInput | None) -> RetryPolicy:
-    """Return the requested schedule, where nothing is requested the default one."""
-    default = RetryPolicy(deadline_seconds=0)  # the deadline is resolved when messages are sent
+def _schedule(retry: RetryInput | None, default: RetryPolicy) -> RetryPolicy:
+    """Return the requested schedule, where nothing is requested the channel's.
+
+    The deadline is resolved when messages are sent.
+    """
     if retry is None:
         return default
     initial, longest = default.initial_backoff_seconds, default.max_backoff_seconds
@@ -97,8 +103,8 @@ def _schedule(retry: RetryInput | None) -> RetryPolicy:
         longest = retry.max_backoff.total_seconds()
     if retry.initial_backoff is None:
         initial = min(initial, longest)
-    return RetryPolicy(
-        deadline_seconds=0,
+    return dataclasses.replace(
+        default,
         initial_backoff_seconds=initial,
         max_backoff_seconds=max(initial, longest),
         max_attempts=retry.max_attempts,

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender_service.channels.contract import Answer, JsonContent, NoContent, Reply
+from sender_service.channels.contract import Answer, JsonContent, NoContent, Reply, RetryPolicy
 from sender_service.channels.email.addresses import check_printable
 from sender_service.channels.errors import InvalidContentError, TemplateError
 from sender_service.channels.rendering.content import CompiledContent
@@ -33,6 +33,7 @@ class ConsoleChannel:
     settings_model: ClassVar[type[Section]] = ConsoleSettings
     at_least_once: ClassVar[bool] = False
     max_in_flight: ClassVar[int] = 64
+    retry: ClassVar[RetryPolicy] = RetryPolicy()
 
     def __init__(self) -> None:
         self.concurrency = 1

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from sender_service.channels.errors import InvalidContentError
+from sender_service.domain import RetryPolicy
 from sender_service.verdicts import Answer, Reply
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "Message",
     "NoContent",
     "Reply",
+    "RetryPolicy",
     "Template",
     "TextContent",
     "content_from_json",
@@ -156,6 +158,9 @@ class Channel(Protocol):
     #: How many messages of one campaign may be in the provider's hands at once, and
     #: so in doubt after a crash, where the campaign does not say.
     max_in_flight: ClassVar[int]
+    #: When a message that the provider defers is tried again, where the campaign does
+    #: not say. Its deadline does not count: that is the campaign's or the sender's.
+    retry: ClassVar[RetryPolicy]
     #: How many calls run at once, over all campaigns.
     concurrency: int
     #: After this long, seconds, ``send`` has returned.

@@ -10,6 +10,7 @@ from sender_service.channels.contract import (
     EmailContent,
     JsonContent,
     Reply,
+    RetryPolicy,
     TextContent,
 )
 from sender_service.channels.errors import InvalidAddressError
@@ -50,6 +51,7 @@ class NullChannel:
     settings_model: ClassVar[type[Section]] = NullSettings
     at_least_once: ClassVar[bool] = False
     max_in_flight: ClassVar[int] = 1000
+    retry: ClassVar[RetryPolicy] = RetryPolicy()
 
     def __init__(self) -> None:
         self.concurrency = 1000

@@ -14,6 +14,8 @@ from sender_service.store import campaigns
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from sender_service.campaigns.directory import ActiveCampaign, Directory
     from sender_service.channels.contract import Reply
     from service_runtime.database import Store
@@ -63,6 +65,8 @@ class CircuitBreaker:
         self._backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
         self.state = Breaker.CLOSED
         self.problem = ""
+        #: True while the store may have an outage; only a write that ends it clears this.
+        self._outage_stored = False
 
     async def open(self, reply: Reply | None) -> bool:
         """Let nothing through: the provider can't be reached. False: for too long.
@@ -74,10 +78,10 @@ class CircuitBreaker:
         answer = " ".join(filter(None, (reply.code, reply.detail))) if reply else ""
         summary = f"channel {channel} can't reach its provider"
         self.problem = f"{summary}: {answer}"[:MAX_DETAIL]
+        begins = self.state is Breaker.CLOSED
+        self._outage_stored = True
+        seconds = await self._store.write(partial(self._note_unreachable, begins=begins))
         self.state = Breaker.OPEN
-        seconds = await self._store.write(
-            partial(campaigns.note_unreachable, campaign=self._active.number)
-        )
         if seconds > self._deadline_seconds:
             log.error(
                 "provider_given_up",
@@ -102,6 +106,15 @@ class CircuitBreaker:
             )
         return True
 
+    def _note_unreachable(self, connection: sa.Connection, *, begins: bool) -> float:
+        """Return for how many seconds the present outage lasts.
+
+        One that begins now has nothing of an earlier one whose end was not stored.
+        """
+        if begins:
+            campaigns.note_reachable(connection, self._active.number)
+        return campaigns.note_unreachable(connection, self._active.number)
+
     async def half_open(self) -> None:
         """Wait a while, each time for longer, then let one message through."""
         await self._active.wait(self._backoff.next_seconds())
@@ -109,14 +122,16 @@ class CircuitBreaker:
             self.state = Breaker.HALF_OPEN
 
     async def answered(self) -> None:
-        """Let everything through, since the provider answers."""
-        if self.state is Breaker.CLOSED:
-            return
-        log.info(
-            "provider_recovered",
-            campaign_id=self._active.campaign_id,
-            channel=self._active.row.channel,
-        )
+        """Let everything through, since the provider answers.
+
+        What the store does not take, the next answer stores.
+        """
+        if self.state is not Breaker.CLOSED:
+            log.info(
+                "provider_recovered",
+                campaign_id=self._active.campaign_id,
+                channel=self._active.row.channel,
+            )
         try:
             await self.close()
         except StoreUnavailableError as error:
@@ -130,11 +145,16 @@ class CircuitBreaker:
         """Count from the next failure on, since a pause is no part of an outage.
 
         Raises:
-            StoreUnavailableError: the store does not answer.
+            StoreUnavailableError: the store does not answer; the next call tries again.
         """
-        if self.state is Breaker.CLOSED:
-            return
         self.state = Breaker.CLOSED
         self._backoff.reset()
-        await self._directory.set_problem(self._active, Source.PROVIDER, None)
-        await self._store.write(partial(campaigns.note_reachable, campaign=self._active.number))
+        if not self._outage_stored:
+            return
+        await self._directory.set_problem(
+            self._active,
+            Source.PROVIDER,
+            None,
+            also=partial(campaigns.note_reachable, campaign=self._active.number),
+        )
+        self._outage_stored = False

@@ -145,8 +145,8 @@ class Reconciliation:
         if standing is not None and standing.lacks(acknowledged=acknowledged, ended=ended):
             await self._bring_back(campaign, standing, acknowledged=acknowledged)
         elif ended:
-            self._rejections.forget(campaign.number)
-            self._leave(campaign)
+            if self._queue.find(campaign.number) is campaign:
+                self.finish(campaign.number)
         else:
             self._queue.apply(campaign, Event.ANSWERED)
             if not campaign.unreported:
@@ -172,6 +172,15 @@ class Reconciliation:
         self._note_answer(campaign)
         if not explained:
             await self._rejections.show(campaign, rejection)
+
+    def finish(self, campaign: int) -> None:
+        """Report a campaign no more, and forget what this stream brought of it."""
+        reported = self._queue.find(campaign)
+        if reported is not None:
+            self._standings.pop(reported.campaign_id, None)
+            self._queue.remove(campaign)
+        self._compared.discard(campaign)
+        self._rejections.forget(campaign)
 
     async def _bring_back(
         self, campaign: RelayedCampaign, standing: Standing, *, acknowledged: int

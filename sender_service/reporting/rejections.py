@@ -35,6 +35,8 @@ class _Trouble:
     waits: Backoff = field(default_factory=_backoff)
     loss_logged: bool = False
     seals_requested: int = 0
+    #: The reasons that were logged while the campaign was not at work.
+    logged: set[str] = field(default_factory=set)
 
 
 class Rejections:
@@ -79,11 +81,17 @@ class Rejections:
     async def show(self, campaign: RelayedCampaign, rejection: pb.Rejection) -> None:
         """Log a rejection and show it to the operator, once.
 
+        That of a campaign that is not at work, since it ended lately, is only logged.
+
         Raises:
             StoreUnavailableError: the store does not answer.
         """
         active = self._directory.find(campaign.number)
         if active is None:
+            logged = self._trouble(campaign.number).logged
+            if rejection.reason not in logged:
+                logged.add(rejection.reason)
+                _log(campaign, rejection, "its state is requested again")
             return
         problem = Problem(
             ProblemKind.RESULTS_REJECTED,
@@ -92,13 +100,7 @@ class Rejections:
             needs_attention=not rejection.retryable,
         )
         if await self._directory.set_problem(active, Source.RESULTS, problem):
-            (log.warning if rejection.retryable else log.error)(
-                "results_rejected",
-                campaign_id=campaign.campaign_id,
-                reason=rejection.reason,
-                error=rejection.message,
-                action="they are kept and reported again; see the status service",
-            )
+            _log(campaign, rejection, "they are kept and reported again")
 
     async def accepted(self, campaign: RelayedCampaign) -> None:
         """Note that results of a campaign are accepted, or that none is left to accept.
@@ -127,3 +129,13 @@ class Rejections:
     def forget(self, campaign: int) -> None:
         """Forget what went wrong with a campaign."""
         self._troubles.pop(campaign, None)
+
+
+def _log(campaign: RelayedCampaign, rejection: pb.Rejection, action: str) -> None:
+    (log.warning if rejection.retryable else log.error)(
+        "results_rejected",
+        campaign_id=campaign.campaign_id,
+        reason=rejection.reason,
+        error=rejection.message,
+        action=f"{action}; see the status service",
+    )

@@ -98,7 +98,9 @@ class ResultStream:
             self._answered = False
             try:
                 await self._stream()
-            except (_StreamBrokenError, StoreUnavailableError) as error:
+            except StoreUnavailableError as error:
+                log.warning("reporting_retrying", error=error.message)
+            except _StreamBrokenError as error:
                 self._disconnected(str(error))
             except Exception as error:
                 log.exception("reporting_failed")  # a defect; reporting must go on
@@ -117,8 +119,7 @@ class ResultStream:
         """Write down what is acknowledged, and let finished campaigns go, until cancelled."""
         while True:
             for campaign in await self._acknowledgements.store():
-                self._queue.remove(campaign)
-                self._rejections.forget(campaign)
+                self._reconciliation.finish(campaign)
                 active = self._directory.find(campaign)
                 if active is not None:
                     self._directory.decide(Decision.FINISHED, active)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from sender_service.channels.contract import Answer, Content, EmailContent, Reply
 from sender_service.channels.errors import InvalidAddressError
-from sender_service.domain import Guarantee
+from sender_service.domain import Guarantee, RetryPolicy
 from sender_service.migrations import MIGRATIONS
 from sender_service.store import campaigns, recipients, schema
 from sender_service.store.values import NewCampaign
@@ -59,6 +59,7 @@ class ScriptedChannel:
     settings_model: ClassVar[type[Section]] = ScriptedSettings
     at_least_once: ClassVar[bool] = False
     max_in_flight: ClassVar[int] = 8
+    retry: ClassVar[RetryPolicy] = RetryPolicy()
 
     def __init__(self) -> None:
         self.concurrency = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from sender_service.channels.contract import (
     Message,
     NoContent,
     Reply,
+    RetryPolicy,
     TextContent,
 )
 from sender_service.channels.errors import InvalidAddressError, InvalidContentError, TemplateError
@@ -138,12 +140,13 @@ def test_every_installed_channel_has_the_shape_of_one() -> None:
         assert channel.name == entry.name
         assert issubclass(channel.settings_model, Section)
         assert channel.settings_model() == channel.settings_model()
-        defaults[channel.name] = (channel.max_in_flight, channel.at_least_once)
+        defaults[channel.name] = (channel.max_in_flight, channel.at_least_once, channel.retry)
+    minute, hour = 60.0, 3600.0
     assert defaults == {
-        "smtp": (64, False),
-        "webhook": (256, True),
-        "console": (64, False),
-        "null": (1000, False),
+        "smtp": (64, False, RetryPolicy(math.inf, minute, 4 * hour, 0)),
+        "webhook": (256, True, RetryPolicy(math.inf, 5.0, hour, 0)),
+        "console": (64, False, RetryPolicy(math.inf, 2.0, hour, 5)),
+        "null": (1000, False, RetryPolicy(math.inf, 2.0, hour, 5)),
     }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, cast
 
 import pytest
 
 from sender_service.campaigns.directory import ActiveCampaign, Decision, Directory, Source
 from sender_service.domain import Problem, ProblemKind, State
+from service_runtime.errors import StoreUnavailableError
 
 
 class Row:
@@ -19,15 +21,34 @@ class Row:
     organisation = "default"
 
 
+class Connection:
+    """Keeps the problems of the last statement."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def execute(self, statement: Any) -> None:
+        """Keep the problems that an UPDATE writes."""
+        stored = json.loads(statement.compile().params["problems"])
+        self.problems = [problem["summary"] for problem in stored]
+
+
 class Store:
-    """Counts what is written."""
+    """Keeps the problems that are written; does not answer while ``fails``."""
 
     def __init__(self) -> None:
         self.writes = 0
+        self.fails = False
+        self.problems: list[str] = []
 
-    async def write(self, work: Any) -> None:  # noqa: ARG002 - what is written is not looked at
-        """Count a write."""
+    async def write(self, work: Any) -> None:
+        """Count a write and keep the problems."""
+        if self.fails:
+            raise StoreUnavailableError("the test says so")
         self.writes += 1
+        connection = Connection()
+        work(connection)
+        self.problems = connection.problems
 
 
 @pytest.fixture
@@ -137,6 +158,23 @@ async def test_a_problem_is_stored_when_it_is_new(
     assert not await directory.set_problem(active, Source.PROVIDER, None)
     assert [shown.summary for shown in active.problems] == ["rejected"]
     assert store.writes == 4
+
+
+async def test_a_problem_that_was_not_stored_is_stored_by_the_next_call(
+    directory: Directory, active: ActiveCampaign, store: Store
+) -> None:
+    """Whether it began or ended: the call that stores it is the one that finds it new."""
+    problem = Problem(ProblemKind.PROVIDER_UNREACHABLE, "away")
+    for change, stored in ((problem, ["away"]), (None, [])):
+        store.fails = True
+        for _ in range(2):
+            with pytest.raises(StoreUnavailableError):
+                await directory.set_problem(active, Source.PROVIDER, change)
+        store.fails = False
+        assert await directory.set_problem(active, Source.PROVIDER, change)
+        assert store.problems == stored
+        assert not await directory.set_problem(active, Source.PROVIDER, change)
+    assert store.writes == 2
 
 
 def test_a_loss_of_the_status_service_is_noted_once(directory: Directory) -> None:

@@ -75,7 +75,7 @@ def test_every_answer_has_an_effect(
         Reply(answer, code="c", detail="d", provider_message_id="p"),
         attempt=attempt,
         lost_before=lost_before,
-        elapsed_seconds=999.0 if late else 0.0,
+        elapsed_seconds=1000.0 if late else 0.0,
         policy=policy(guarantee),
         jitter=0.5,
     )
@@ -143,20 +143,29 @@ def test_without_a_number_of_tries_only_the_deadline_ends_them(attempt: int) -> 
         )
 
     assert isinstance(effect(900.0), Retry)
-    assert effect(999.5) == Finished(Outcome.FAILED, "451", "")
+    assert effect(1000.0) == Finished(Outcome.FAILED, "451", "")
 
 
-def test_retry_after_beyond_the_deadline_ends_the_message() -> None:
-    """A provider that asks for more time than there is has refused (L3)."""
-    effect = effect_of(
-        Reply(Answer.DEFERRED, code="429", retry_after_seconds=2000),
-        attempt=1,
-        lost_before=False,
-        elapsed_seconds=0,
-        policy=policy(),
-        jitter=0,
-    )
-    assert effect == Finished(Outcome.FAILED, "429", "")
+@pytest.mark.parametrize("retry_after", [None, 2000.0])
+@pytest.mark.parametrize("guarantee", Guarantee)
+def test_a_wait_beyond_the_deadline_is_cut_to_the_time_left(
+    retry_after: float | None, guarantee: Guarantee
+) -> None:
+    """Neither backoff nor Retry-After ends a message while time is left (L3)."""
+
+    def effect(elapsed_seconds: float) -> Any:
+        return effect_of(
+            Reply(Answer.DEFERRED, code="429", retry_after_seconds=retry_after),
+            attempt=2,
+            lost_before=False,
+            elapsed_seconds=elapsed_seconds,
+            policy=policy(guarantee, initial_backoff_seconds=700.0),
+            jitter=0.5,
+        )
+
+    assert effect(0.0) == Retry(1000.0, lost=False, code="429")
+    assert effect(990.0) == Retry(10.0, lost=False, code="429")
+    assert effect(1000.0) == Finished(Outcome.FAILED, "429", "")
 
 
 @given(

@@ -11,11 +11,13 @@ from sender_service.api import requests
 from sender_service.campaigns.content import compiled
 from sender_service.campaigns.drafts import new_campaign
 from sender_service.channels.console import ConsoleChannel
-from sender_service.channels.contract import content_from_json
+from sender_service.channels.contract import Channel, content_from_json
 from sender_service.channels.email.settings import SmtpSettings
 from sender_service.channels.email.smtp import SmtpChannel
 from sender_service.channels.errors import InvalidContentError
 from sender_service.channels.null import NullChannel
+from sender_service.channels.webhook.channel import WebhookChannel
+from sender_service.channels.webhook.settings import WebhookSettings
 from sender_service.domain import Guarantee
 from sender_service.errors import TemplateInvalidError
 from sender_service.store.values import NewCampaign
@@ -26,9 +28,9 @@ def request(**fields: Any) -> pb.CreateCampaignRequest:
     return pb.CreateCampaignRequest(**({"channel": "null"} | fields))
 
 
-def created(message: pb.CreateCampaignRequest) -> NewCampaign:
-    """Return the campaign that a request makes on the channel null."""
-    return new_campaign(requests.create(message), "default", NullChannel())
+def created(message: pb.CreateCampaignRequest, channel: Channel | None = None) -> NewCampaign:
+    """Return the campaign that a request makes, on the channel null where none is given."""
+    return new_campaign(requests.create(message), "default", channel or NullChannel())
 
 
 def options(**fields: Any) -> dict[str, Any]:
@@ -45,6 +47,23 @@ def test_options_left_out_are_the_channels() -> None:
     assert (new.max_in_flight, new.guarantee) == (1000, Guarantee.AT_MOST_ONCE)
     assert (new.max_attempts, new.initial_backoff_ms, new.max_backoff_ms) == (5, 2000, 3_600_000)
     assert new.retry_deadline_ms is None
+
+
+def test_a_schedule_left_out_is_the_channels() -> None:
+    """As a whole or wait by wait; a policy that is given has its own limit of tries."""
+
+    def schedule(channel: Channel, **fields: Any) -> tuple[int, int, int, int | None]:
+        new = created(request(**fields), channel)
+        waits = (new.initial_backoff_ms, new.max_backoff_ms)
+        return (*waits, new.max_attempts, new.retry_deadline_ms)
+
+    smtp = SmtpChannel(SmtpSettings(host="x.example"))
+    webhook = WebhookChannel(WebhookSettings(url="https://x.example"))
+    assert schedule(smtp) == (60_000, 14_400_000, 0, None)
+    assert schedule(webhook) == (5_000, 3_600_000, 0, None)
+    assert schedule(smtp, **retry(max_attempts=7)) == (60_000, 14_400_000, 7, None)
+    assert schedule(webhook, **retry(deadline={"seconds": 9})) == (5_000, 3_600_000, 0, 9_000)
+    assert schedule(smtp, **retry(max_backoff={"seconds": 9})) == (9_000, 9_000, 0, None)
 
 
 def test_options_given_are_kept() -> None:

@@ -21,10 +21,11 @@ class ShowingDirectory:
 
     def __init__(self) -> None:
         self.problem: Any = None
+        self.at_work = True
 
-    def find(self, campaign: int) -> int:
-        """Return the campaign."""
-        return campaign
+    def find(self, campaign: int) -> int | None:
+        """Return the campaign if it is at work."""
+        return campaign if self.at_work else None
 
     async def set_problem(self, active: int, source: object, problem: Any) -> bool:  # noqa: ARG002
         """Note the problem."""
@@ -80,6 +81,27 @@ async def test_a_rejection_is_shown_once(queue: RelayQueue, level: str, *, retry
     assert [(line["event"], line["log_level"]) for line in logged] == [
         ("results_rejected", level),
         ("results_accepted_again", "info"),
+    ]
+    assert directory.problem is None
+
+
+async def test_a_rejection_of_an_ended_campaign_is_logged_once(queue: RelayQueue) -> None:
+    """Each reason once, until the campaign is forgotten; nothing is shown of it."""
+    directory = ShowingDirectory()
+    directory.at_work = False
+    rejections = Rejections(queue, cast("Any", directory))
+    locked = status_pb2.Rejection(reason="CAMPAIGN_BUSY", message="locked", retryable=True)
+    wrong = status_pb2.Rejection(reason="SEQUENCE_OUT_OF_RANGE", message="out of range")
+    with capture_logs() as logged:
+        for rejection in (locked, wrong, locked, wrong):
+            await rejections.show(campaign_of(queue), rejection)
+        rejections.forget(1)
+        await rejections.show(campaign_of(queue), locked)
+    assert {line["event"] for line in logged} == {"results_rejected"}
+    assert [(line["reason"], line["log_level"]) for line in logged] == [
+        ("CAMPAIGN_BUSY", "warning"),
+        ("SEQUENCE_OUT_OF_RANGE", "error"),
+        ("CAMPAIGN_BUSY", "warning"),
     ]
     assert directory.problem is None
 

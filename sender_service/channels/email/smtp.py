@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import aiosmtplib
 
-from sender_service.channels.contract import Answer, EmailContent, Reply
+from sender_service.channels.contract import Answer, EmailContent, Reply, RetryPolicy
 from sender_service.channels.email.addresses import check_email, wire_address
 from sender_service.channels.email.headers import UnsafeHeaderError
 from sender_service.channels.email.mime import MimeTemplate
@@ -53,6 +53,11 @@ class SmtpChannel:
     settings_model: ClassVar[type[Section]] = SmtpSettings
     at_least_once: ClassVar[bool] = False
     max_in_flight: ClassVar[int] = 64
+    #: A server that greylists takes a message after minutes; a full mailbox, or a limit
+    #: of the server, lasts for hours.
+    retry: ClassVar[RetryPolicy] = RetryPolicy(
+        initial_backoff_seconds=60, max_backoff_seconds=4 * 3600, max_attempts=0
+    )
 
     def __init__(self, settings: SmtpSettings) -> None:
         if not settings.host:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import aiohttp
 
-from sender_service.channels.contract import Answer, Reply
+from sender_service.channels.contract import Answer, Reply, RetryPolicy
 from sender_service.channels.email.addresses import check_printable
 from sender_service.channels.errors import TemplateError
 from sender_service.channels.replies import detail, render_error
@@ -68,6 +68,10 @@ class WebhookChannel:
     settings_model: ClassVar[type[Section]] = WebhookSettings
     at_least_once: ClassVar[bool] = True
     max_in_flight: ClassVar[int] = 256
+    #: A server that is overloaded, or restarts, is back after seconds or minutes.
+    retry: ClassVar[RetryPolicy] = RetryPolicy(
+        initial_backoff_seconds=5, max_backoff_seconds=3600, max_attempts=0
+    )
 
     def __init__(self, settings: WebhookSettings) -> None:
         self.concurrency = settings.connections

@@ -1,0 +1,133 @@
+"""What the stream of results shows and keeps, beside what goes over it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from closeout.status.v1 import status_pb2
+from sender_service.campaigns.directory import Decision, Directory, Opened
+from sender_service.reporting.result_stream import ResultStream
+from sender_service.store.outbox import ShardKey, ShardProgress
+from service_runtime.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+
+class Row(NamedTuple):
+    """A row of ``campaigns``."""
+
+    campaign: int
+    campaign_id: str
+    total: int = 10
+    organisation: str = "default"
+
+
+class Store:
+    """Answers what a test says; without an answer, it does not."""
+
+    def __init__(self) -> None:
+        self.answer: Any = None
+
+    async def read(self, work: Any) -> Any:  # noqa: ARG002 - whatever it is
+        """Give the answer."""
+        if self.answer is None:
+            raise StoreUnavailableError("the database does not answer")
+        return self.answer
+
+    write = read
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def directory(store: Store) -> Directory:
+    return Directory(cast("Any", store))
+
+
+@pytest.fixture
+def stream(store: Store, directory: Directory) -> ResultStream:
+    """A stream that never reaches the status service."""
+    nobody = cast("Any", None)
+    return ResultStream(cast("Any", store), nobody, directory, instance="one", replay_days=7)
+
+
+async def logged_lines(logged: list[MutableMapping[str, Any]], number: int) -> None:
+    """Wait until so many lines are logged."""
+    deadline = time.monotonic() + 60
+    while len(logged) < number:
+        assert time.monotonic() < deadline, logged
+        await asyncio.sleep(0.01)
+
+
+async def test_a_failure_of_the_store_is_none_of_the_status_service(
+    directory: Directory, stream: ResultStream
+) -> None:
+    """It is logged as what it is, and the stream is tried again."""
+    with capture_logs() as logged:
+        running = asyncio.create_task(stream.run())
+        await logged_lines(logged, 2)
+        running.cancel()
+    assert {line["event"] for line in logged} == {"reporting_retrying"}
+    assert {line["error"] for line in logged} == {"the database does not answer"}
+    assert directory.status_problem is None
+
+
+async def answered(stream: ResultStream, number: int, campaign_id: str) -> None:
+    """Take the answer to the request of a campaign's state."""
+    stream._reconciliation.receive(
+        status_pb2.CampaignState(
+            campaign_id=campaign_id,
+            state=status_pb2.Campaign.COMPLETED,
+            revision=3,
+            processed=10,
+        )
+    )
+    while (frame := stream._queue.next_frame(0.0)) is not None:
+        assert frame.page is None
+    campaign = stream._queue.find(number)
+    assert campaign is not None
+    await stream._reconciliation.compare(campaign)
+
+
+def kept(stream: ResultStream) -> tuple[set[str], set[int]]:
+    """Return the campaigns that a stream keeps something of."""
+    reconciliation = stream._reconciliation
+    return set(reconciliation._standings), set(reconciliation._compared)
+
+
+async def test_a_campaign_that_finishes_is_forgotten(
+    store: Store, directory: Directory, stream: ResultStream
+) -> None:
+    """A stream that lives for months keeps nothing of the campaigns it has reported."""
+    active = directory.add(cast("Any", Row(1, "c1")))
+    directory.decisions.get_nowait()
+    stream._take(Opened(active, (ShardProgress(ShardKey(1, 1), 10, 10),)))
+    await answered(stream, 1, "c1")
+    assert kept(stream) == ({"c1"}, {1})
+    store.answer = [1]
+    storing = asyncio.create_task(stream.store_acknowledgements())
+    async with asyncio.timeout(60):
+        assert await directory.decisions.get() == (Decision.FINISHED, active)
+    storing.cancel()
+    assert stream._queue.find(1) is None
+    assert kept(stream) == (set(), set())
+
+
+async def test_a_campaign_that_ended_lately_is_forgotten_once_compared(
+    store: Store, stream: ResultStream
+) -> None:
+    """Its state was requested only to see whether something is lost."""
+    store.answer = [Row(2, "c2")]
+    await stream._reconciliation.begin_stream()
+    await answered(stream, 2, "c2")
+    assert stream._queue.find(2) is None
+    assert kept(stream) == (set(), set())
