@@ -242,11 +242,15 @@ class ResultStream:
 
     def _on_change(self, change: Change) -> None:
         known = self._known.get(change.key)
-        if change.store_went_back and known is not None and change.revision < known.revision:
+        found = change.went_back_to
+        if found is not None and known is not None and found < known.revision:
             self._went_back = StoreWentBackError(
-                change.key.campaign_id, announced=known.revision, current=change.revision
+                change.key.campaign_id, announced=known.revision, current=found
             )
-        self._learn(change.key, _Known(change.state, change.revision, change.counters.processed))
+        if change.revision:  # 0: there is no such campaign
+            self._learn(
+                change.key, _Known(change.state, change.revision, change.counters.processed)
+            )
         self._wake.set()
 
     def _learn(self, key: CampaignKey, known: _Known) -> None:
