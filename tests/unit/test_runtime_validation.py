@@ -146,6 +146,19 @@ def test_pages_go_by_key() -> None:
     assert PageRequest(2, "").after(question) is None
 
 
+def test_a_page_ends_before_it_is_too_large_for_a_message() -> None:
+    """Its token says where to go on; a row that is too large by itself is a page."""
+    rows = [(number, "𝄞" * 250_000) for number in range(1, 6)]
+    page = Page.of(rows, PageRequest(10, ""), ["q"], key_of=lambda row: [row[0]])
+    assert page.rows == rows[:3]
+    assert PageRequest(10, page.next_page_token).after(["q"]) == [3]
+    large = [(1, "x" * 5_000_000), (2, "x")]
+    page = Page.of(large, PageRequest(10, ""), ["q"], key_of=lambda row: [row[0]])
+    assert (page.rows, bool(page.next_page_token)) == (large[:1], True)
+    last = Page.of(large[:1], PageRequest(10, ""), ["q"], key_of=lambda row: [row[0]])
+    assert last.next_page_token == ""
+
+
 @pytest.mark.parametrize("token", ["x", "!!!", "bnVsbA==", "W10=", "é", "W1td" * 1_000])
 def test_a_token_that_is_none_is_refused(token: str) -> None:
     """A token is whatever the caller sent."""
