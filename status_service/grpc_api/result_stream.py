@@ -20,7 +20,7 @@ from status_service.errors import (
 )
 from status_service.grpc_api import validation
 from status_service.grpc_api.messages import campaign_state, rejection
-from status_service.recording.types import CampaignKey, Change, Frame, FrameReceipt
+from status_service.recording.types import CampaignKey, Change, Frame, FrameReceipt, retrieved
 
 if TYPE_CHECKING:
     import grpc
@@ -107,7 +107,7 @@ class ResultStream:
             for key in self._listening:
                 self._notifier.remove(key, self._on_change)
             for _, _, receipt in self._waiting:
-                receipt.add_done_callback(_retrieved)
+                receipt.add_done_callback(retrieved)
 
     async def _read(self, requests: Any) -> None:
         async for request in requests:
@@ -271,9 +271,3 @@ class _Known(NamedTuple):
     state: State
     revision: int
     processed: int
-
-
-def _retrieved(receipt: asyncio.Future[FrameReceipt]) -> None:
-    """Mark the exception as retrieved: the stream is gone and the writer has logged it."""
-    if not receipt.cancelled():
-        receipt.exception()

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from service_runtime.errors import ShuttingDownError, StoreUnavailableError
+from status_service.recording.types import retrieved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,15 @@ class BatchRecorder:
         return receipts
 
     async def _record(self, frame: Frame) -> FrameReceipt:
-        return await (await self._writer_pool.submit(frame))
+        receipt = await self._writer_pool.submit(frame)
+        try:
+            await asyncio.wait([receipt])
+        except asyncio.CancelledError:
+            # The writer still has the frame, and its receipt: to cancel that would look as
+            # if the frame was done.
+            receipt.add_done_callback(retrieved)
+            raise
+        return receipt.result()
 
     async def _stored(self, recording: Sequence[asyncio.Task[FrameReceipt]]) -> None:
         """Wait until all is stored, as long as that can be expected.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from status_service.domain import Counters, State
 
 if TYPE_CHECKING:
+    import asyncio
+
     import sqlalchemy as sa
 
     from service_runtime.errors import ServiceError
@@ -141,3 +143,9 @@ def change_of(campaign: sa.Row[Any]) -> Change:
 def vanished_campaign(key: CampaignKey) -> Change:
     """Return that a campaign is not in the database: its revision is 0."""
     return Change(key, State.DRAFT, None, Counters(), 0)
+
+
+def retrieved(receipt: asyncio.Future[FrameReceipt]) -> None:
+    """Mark the exception as retrieved: nobody waits any more, and the writer has logged it."""
+    if not receipt.cancelled():
+        receipt.exception()
