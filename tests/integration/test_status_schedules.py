@@ -123,6 +123,27 @@ async def test_a_time_up_to_a_minute_past_is_now(status: Status, *, scheduled: b
     assert caught.value.reason == "TRANSITION_NOT_ALLOWED"
 
 
+async def test_the_advice_for_a_time_that_is_past_starts_the_campaign(status: Status) -> None:
+    """A draft starts without the time; a scheduled campaign needs start_now as well."""
+    past = datetime.now(UTC) - timedelta(hours=1)
+
+    async def advice(campaign_id: str) -> str:
+        with pytest.raises(InvalidArgumentError) as caught:
+            await status.client.start_campaign(campaign_id=campaign_id, total=2, start_time=past)
+        return caught.value.field_violations["start_time"].partition("; ")[2]
+
+    for name in ("draft", "scheduled"):
+        await status.client.create_campaign(campaign_id=name)
+    later = datetime.now(UTC) + timedelta(days=1)
+    await status.client.start_campaign(campaign_id="scheduled", total=2, start_time=later)
+    assert await advice("draft") == "leave it out to start now"
+    assert await advice("scheduled") == "leave it out and set start_now to start now"
+    first = await status.client.start_campaign(campaign_id="draft", total=2)
+    second = await status.client.start_campaign(campaign_id="scheduled", total=2, start_now=True)
+    assert [answer.campaign.state for answer in (first, second)] == [SENDING, SENDING]
+    assert await advice("scheduled") == ""
+
+
 async def test_a_time_more_than_a_minute_past_is_refused(status: Status) -> None:
     """Unless it is the one the campaign was started with, however long ago that was."""
     time = datetime.now(UTC) - timedelta(seconds=90)
