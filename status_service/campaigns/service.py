@@ -267,6 +267,15 @@ class CampaignService:
                 actor=actor,
                 reason=reason,
             )
+        elif changed.before and changed.before.schedule_time != changed.campaign.schedule_time:
+            log.info(
+                "campaign_rescheduled",
+                campaign_id=change.key.campaign_id,
+                organisation=change.key.organisation,
+                schedule_time_before=changed.before.schedule_time.isoformat(),
+                schedule_time=changed.campaign.schedule_time.isoformat(),
+                actor=actor,
+            )
 
 
 async def _outcome(work: Coroutine[Any, Any, T]) -> T | ServiceError:
