@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 #: ones are left unread. A refused frame waits for no writer, so nothing else bounds it.
 _MOST_FRAMES = 1_000
 #: As much of a campaign id is kept, characters; a valid one is no longer.
-_LONGEST_ID = 128
+LONGEST_ID = 128
 
 
 class ResultStream:
@@ -122,7 +122,7 @@ class ResultStream:
                 await self._room.wait()
             receipt = await self._submit(request)
             self._received = request.frame
-            campaign_id = request.campaign_id[:_LONGEST_ID]
+            campaign_id = request.campaign_id[:LONGEST_ID]
             self._waiting.append((request.frame, campaign_id, receipt))
             receipt.add_done_callback(lambda _: self._gather())
 

@@ -40,7 +40,6 @@ class BatchRecorder:
         is not known, and the same frames can be recorded again.
 
         Raises:
-            ServiceError: every frame was refused; it is the error of the first.
             StoreUnavailableError: the database does not answer.
             ShuttingDownError: the service stops.
         """
@@ -51,11 +50,7 @@ class BatchRecorder:
             for task in recording:
                 task.cancel()
             await asyncio.gather(*recording, return_exceptions=True)
-        receipts = [task.result() for task in recording]
-        errors = [receipt.error for receipt in receipts if receipt.error is not None]
-        if len(errors) == len(receipts):
-            raise errors[0]
-        return receipts
+        return [task.result() for task in recording]
 
     async def _record(self, frame: Frame) -> FrameReceipt:
         receipt = await self._writer_pool.submit(frame)
