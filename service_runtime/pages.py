@@ -24,8 +24,8 @@ _LONGEST_TOKEN = 1_024
 _PAGE_BYTES = 7 * 512 * 1024
 #: A number, a time, or what comes with a text takes fewer bytes in a message.
 _FIELD_BYTES = 16
-#: Keys are signed 64-bit integers.
-_KEY_BOUND = 2**63
+#: Keys are not negative, and signed 64-bit integers, also one further.
+_KEY_BOUND = 2**63 - 1
 
 #: What a list was asked for, as JSON has it: the list, the organisation, every filter.
 Question: TypeAlias = "list[Any]"
@@ -92,7 +92,7 @@ class Page(NamedTuple):
 
 
 def _is_key(part: object) -> bool:
-    return type(part) is int and abs(part) < _KEY_BOUND
+    return type(part) is int and 0 <= part < _KEY_BOUND
 
 
 def _fitting(rows: Sequence[Any]) -> int:

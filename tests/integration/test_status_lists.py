@@ -155,6 +155,21 @@ async def test_no_token_that_is_made_up_does_harm(filled: Status) -> None:
             assert isinstance(error, InvalidArgumentError), (method, token[:80], error)
 
 
+async def test_a_token_beyond_the_largest_key_is_refused(filled: Status) -> None:
+    """It names this very list, and is still no failure of ours."""
+    for method, question, request_of in (
+        ("ListResults", ["results", "default", "a", []], pb.ListResultsRequest),
+        ("ListMissingRanges", ["missing", "default", "a"], pb.ListMissingRangesRequest),
+        ("ListTransitions", ["transitions", "default", "a"], pb.ListTransitionsRequest),
+    ):
+        for key in (-1, -(2**63) + 1, 2**63 - 1):
+            request = request_of(campaign_id="a", page_token=_forged([_digest(question), [key]]))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await getattr(filled.stub, method)(request)
+            error = from_rpc_error(caught.value)
+            assert isinstance(error, InvalidArgumentError), (method, key, error)
+
+
 async def test_the_newest_campaign_comes_first_and_states_filter(filled: Status) -> None:
     """Campaigns come newest first; with states only those in them."""
     names = [row.campaign_id async for row in filled.client.list_campaigns(page_size=2)]

@@ -40,7 +40,7 @@ class StatusServiceStub:
     what the database holds then, which after a restore may be older.
 
     Conditional writes: each call that changes one campaign takes a revision. 0
-    means no condition; any other value must be the campaign's current revision,
+    means no condition; any other, never negative, must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
 
     Enums are open: keep a value that you do not know, and show its number.
@@ -171,7 +171,7 @@ class StatusServiceAsyncStub(StatusServiceStub):
     what the database holds then, which after a restore may be older.
 
     Conditional writes: each call that changes one campaign takes a revision. 0
-    means no condition; any other value must be the campaign's current revision,
+    means no condition; any other, never negative, must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
 
     Enums are open: keep a value that you do not know, and show its number.
@@ -298,7 +298,7 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     what the database holds then, which after a restore may be older.
 
     Conditional writes: each call that changes one campaign takes a revision. 0
-    means no condition; any other value must be the campaign's current revision,
+    means no condition; any other, never negative, must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
 
     Enums are open: keep a value that you do not know, and show its number.
