@@ -9,17 +9,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 #: Longest page token there is, with room to spare.
 _LONGEST_TOKEN = 1_024
-#: Keys are signed 64-bit integers.
-_KEY_BOUND = 2**63
+#: A page ends before it has more bytes, though never before its first row. The rest of a
+#: message, which may have 4 MiB, is room to spare.
+_PAGE_BYTES = 7 * 512 * 1024
+#: A number, a time, or what comes with a text takes fewer bytes in a message.
+_FIELD_BYTES = 16
+#: Keys are not negative, and signed 64-bit integers, also one further.
+_KEY_BOUND = 2**63 - 1
 
 #: What a list was asked for, as JSON has it: the list, the organisation, every filter.
 Question: TypeAlias = "list[Any]"
@@ -75,17 +81,36 @@ class Page(NamedTuple):
     ) -> Page:
         """Return a page of ``rows``, which were read with a limit of ``request.size + 1``.
 
-        The extra row shows that there is a next page, and is dropped.
+        The extra row shows that there is a next page, and is dropped. So are rows that
+        would not fit into a message: then the page ends early.
         """
-        if len(rows) <= request.size:
+        shown = rows[: _fitting(rows[: request.size])]
+        if len(shown) == len(rows):
             return cls(rows, "")
-        shown = rows[: request.size]
         token = json.dumps([_digest(question), key_of(shown[-1])]).encode()
         return cls(shown, base64.urlsafe_b64encode(token).decode())
 
 
 def _is_key(part: object) -> bool:
-    return type(part) is int and abs(part) < _KEY_BOUND
+    return type(part) is int and 0 <= part < _KEY_BOUND
+
+
+def _fitting(rows: Sequence[Any]) -> int:
+    """Return how many of the first rows fit into a page; 1 at least, if there is any."""
+    fitting = bytes_so_far = 0
+    for row in rows:
+        bytes_so_far += _size(row)
+        if fitting and bytes_so_far > _PAGE_BYTES:
+            break
+        fitting += 1
+    return fitting
+
+
+def _size(row: Any) -> int:
+    """Return how many bytes a row takes in a message, at most."""
+    fields = row if isinstance(row, Sequence) else [row]
+    texts = sum(len(field.encode()) for field in fields if isinstance(field, str))
+    return texts + _FIELD_BYTES * len(fields)
 
 
 def _digest(question: Question) -> str:

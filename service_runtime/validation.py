@@ -42,6 +42,8 @@ REPORTER = 128
 #: Labels of a campaign, and the longest key and value of one, characters.
 LABELS = 32
 LABEL = 63
+#: The largest number a signed field of 64 bits has.
+_LARGEST_INTEGER = 2**63 - 1
 #: Pages of a list never have more rows.
 LARGEST_PAGE = 1_000
 NO_TIME = "not a time of the years 1 to 9999"
@@ -132,6 +134,10 @@ class Validation:
         if not least <= value <= most:
             self.refuse(field, f"{value} is not within {least:,} to {most:,}")
         return value
+
+    def revision(self, value: int) -> int:
+        """Return a revision that is expected; 0: any."""
+        return self.number("revision", value, least=0, most=_LARGEST_INTEGER)
 
     def enum(self, field: str, value: int, known: Mapping[int, T], *, default: T) -> T:
         """Return what ``known`` has for the number of an enum."""

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from service_runtime.caller import Caller
     from status_service.campaigns.types import StartOrder
 
-_TOO_LATE = "more than a minute past; leave it out to start now"
+_TOO_LATE = "more than a minute past"
+#: What starts a campaign now that has not started yet: a scheduled one keeps its time
+#: where none is given.
+_TO_START_NOW = {
+    State.DRAFT: "; leave it out to start now",
+    State.SCHEDULED: "; leave it out and set start_now to start now",
+}
 
 
 def start(
@@ -84,7 +90,8 @@ def start(
             ).one()
             return Changed(after, transitioned=False, before=campaign)
         case Start.TOO_LATE:
-            raise InvalidRequestError.of({"start_time": _TOO_LATE})
+            advice = _TO_START_NOW.get(state, "")
+            raise InvalidRequestError.of({"start_time": _TOO_LATE + advice})
         case Start.OTHER_TOTAL:
             raise CampaignSealedError(campaign_id, sealed=campaign.total, given=order.total)
         case Start.CANCELLED:

@@ -230,13 +230,14 @@ class CampaignService:
         campaign_id: str,
         reason: str,
     ) -> Changed:
+        known = self._notifier.revision(CampaignKey(caller.organisation, campaign_id))
         try:
             changed = await self._store.write(work)
         except StoreBusyError as error:
             if not campaign_id:
                 raise
             raise CampaignBusyError(campaign_id) from error
-        self._publish(changed, caller.actor, reason)
+        self._publish(changed, caller.actor, reason, known=known)
         return changed
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
@@ -252,10 +253,11 @@ class CampaignService:
             raise done
         return done
 
-    def _publish(self, changed: Changed, actor: str, reason: str = "") -> None:
+    def _publish(self, changed: Changed, actor: str, reason: str = "", *, known: int = 0) -> None:
         if not changed.is_news:
             return
-        change = change_of(changed.campaign)
+        found = 0 if changed.before is None else changed.before.revision
+        change = change_of(changed.campaign).based_on(found, known=known)
         self._notifier.publish([change])
         if change.state is not changed.state_before:
             log_state_change(
@@ -264,6 +266,15 @@ class CampaignService:
                 cause=changed.cause,
                 actor=actor,
                 reason=reason,
+            )
+        elif changed.before and changed.before.schedule_time != changed.campaign.schedule_time:
+            log.info(
+                "campaign_rescheduled",
+                campaign_id=change.key.campaign_id,
+                organisation=change.key.organisation,
+                schedule_time_before=changed.before.schedule_time.isoformat(),
+                schedule_time=changed.campaign.schedule_time.isoformat(),
+                actor=actor,
             )
 
 

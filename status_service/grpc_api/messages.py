@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from status_service.domain import State
     from status_service.recording.types import FrameReceipt
 
-#: Diagnoses in one answer, at most: each takes up to about 1,500 bytes.
+#: Diagnoses in one answer, at most, and their bytes: one with all its labels takes up to
+#: 20,000. The rest of a message, which may have 4 MiB, is room to spare.
 _MOST_DIAGNOSES = 2_000
+_DIAGNOSES_BYTES = 7 * 512 * 1024
+
+#: What announces a message within another takes fewer bytes.
+_LENGTH_BYTES = 6
 
 
 def to_campaign(row: sa.Row[Any]) -> status_pb2.Campaign:
@@ -145,12 +150,18 @@ def to_repairs(findings: Sequence[Finding]) -> status_pb2.RepairCampaignsRespons
     """Return findings as an answer that fits into a message, the important ones first."""
     important = [found for found in findings if found.repaired or found.needs_attention]
     others = [found for found in findings if not (found.repaired or found.needs_attention)]
-    return status_pb2.RepairCampaignsResponse(
-        diagnoses=map(to_diagnosis, (important + others)[:_MOST_DIAGNOSES]),
+    response = status_pb2.RepairCampaignsResponse(
         open_campaigns=sum(found.is_open for found in findings),
         repaired_campaigns=sum(found.repaired for found in findings),
         attention_campaigns=sum(found.needs_attention for found in findings),
     )
+    room = _DIAGNOSES_BYTES
+    for diagnosis in map(to_diagnosis, (important + others)[:_MOST_DIAGNOSES]):
+        room -= diagnosis.ByteSize() + _LENGTH_BYTES
+        if room < 0:
+            break
+        response.diagnoses.append(diagnosis)
+    return response
 
 
 def to_timestamp(moment: datetime | None) -> Timestamp | None:

@@ -20,7 +20,7 @@ from status_service.errors import (
 )
 from status_service.grpc_api import validation
 from status_service.grpc_api.messages import campaign_state, rejection
-from status_service.recording.types import CampaignKey, Change, Frame, FrameReceipt
+from status_service.recording.types import CampaignKey, Change, Frame, FrameReceipt, retrieved
 
 if TYPE_CHECKING:
     import grpc
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 #: ones are left unread. A refused frame waits for no writer, so nothing else bounds it.
 _MOST_FRAMES = 1_000
 #: As much of a campaign id is kept, characters; a valid one is no longer.
-_LONGEST_ID = 128
+LONGEST_ID = 128
 
 
 class ResultStream:
@@ -107,7 +107,7 @@ class ResultStream:
             for key in self._listening:
                 self._notifier.remove(key, self._on_change)
             for _, _, receipt in self._waiting:
-                receipt.add_done_callback(_retrieved)
+                receipt.add_done_callback(retrieved)
 
     async def _read(self, requests: Any) -> None:
         async for request in requests:
@@ -122,7 +122,7 @@ class ResultStream:
                 await self._room.wait()
             receipt = await self._submit(request)
             self._received = request.frame
-            campaign_id = request.campaign_id[:_LONGEST_ID]
+            campaign_id = request.campaign_id[:LONGEST_ID]
             self._waiting.append((request.frame, campaign_id, receipt))
             receipt.add_done_callback(lambda _: self._gather())
 
@@ -242,11 +242,15 @@ class ResultStream:
 
     def _on_change(self, change: Change) -> None:
         known = self._known.get(change.key)
-        if change.store_went_back and known is not None and change.revision < known.revision:
+        found = change.went_back_to
+        if found is not None and known is not None and found < known.revision:
             self._went_back = StoreWentBackError(
-                change.key.campaign_id, announced=known.revision, current=change.revision
+                change.key.campaign_id, announced=known.revision, current=found
             )
-        self._learn(change.key, _Known(change.state, change.revision, change.counters.processed))
+        if change.revision:  # 0: there is no such campaign
+            self._learn(
+                change.key, _Known(change.state, change.revision, change.counters.processed)
+            )
         self._wake.set()
 
     def _learn(self, key: CampaignKey, known: _Known) -> None:
@@ -267,9 +271,3 @@ class _Known(NamedTuple):
     state: State
     revision: int
     processed: int
-
-
-def _retrieved(receipt: asyncio.Future[FrameReceipt]) -> None:
-    """Mark the exception as retrieved: the stream is gone and the writer has logged it."""
-    if not receipt.cancelled():
-        receipt.exception()

@@ -9,11 +9,12 @@ import grpc
 
 from closeout.status.v1 import status_pb2, status_pb2_grpc
 from service_runtime.caller import caller_of
+from service_runtime.errors import InvalidRequestError
 from status_service.campaigns import repair
 from status_service.domain import State
 from status_service.grpc_api import messages, validation
 from status_service.grpc_api.rejection_log import RejectionLog
-from status_service.grpc_api.result_stream import ResultStream
+from status_service.grpc_api.result_stream import LONGEST_ID, ResultStream
 from status_service.live.watch import watch
 from status_service.recording.types import CampaignKey, Frame
 
@@ -100,7 +101,13 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.BatchReportResultsRequest, context: _Context
     ) -> status_pb2.BatchReportResultsResponse:
         caller = caller_of(context)
-        reporter, reported = validation.batch(request)
+        try:
+            reporter, reported = validation.batch(request)
+        except InvalidRequestError as error:
+            # As of a frame of a stream: nothing else logs what is refused.
+            named = [campaign.campaign_id for campaign in request.campaigns[:1]]
+            self._rejection_log.add(caller.organisation, "".join(named)[:LONGEST_ID], error)
+            raise
         frames = [
             Frame(CampaignKey(caller.organisation, name), reporter or caller.actor, results)
             for name, results in reported
@@ -109,6 +116,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         for frame, receipt in zip(frames, receipts, strict=True):
             if receipt.error is not None:
                 self._rejection_log.add(*frame.key, receipt.error)
+        if receipts[0].error is not None and all(receipt.error for receipt in receipts):
+            raise receipts[0].error
         return status_pb2.BatchReportResultsResponse(
             receipts=[
                 messages.to_receipt(frame.key.campaign_id, receipt)

@@ -122,7 +122,7 @@ def start_order(request: status_pb2.StartCampaignRequest) -> tuple[str, StartOrd
             total=check.number("total", request.total, least=0, most=LARGEST_TOTAL),
             start_time=check.timestamp("start_time", request.start_time) if timed else None,
             start_now=request.start_now,
-            revision=request.revision,
+            revision=check.revision(request.revision),
         )
         check.only_one({"start_time": timed, "start_now": request.start_now})
     return name, order
@@ -134,7 +134,7 @@ def change(request: _ChangeOfCampaign, *, needs_reason: bool = False) -> ChangeR
         return ChangeRequest(
             check.campaign_id(request.campaign_id),
             check.text("reason", request.reason, longest=REASON, required=needs_reason),
-            request.revision,
+            check.revision(request.revision),
         )
 
 

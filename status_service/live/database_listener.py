@@ -16,7 +16,7 @@ import structlog
 
 from service_runtime.errors import StoreUnavailableError
 from status_service.recording import lookup
-from status_service.recording.types import CampaignKey, change_of
+from status_service.recording.types import CampaignKey, change_of, vanished_campaign
 from status_service.schema import CHANGED_CHANNEL
 
 if TYPE_CHECKING:
@@ -101,9 +101,14 @@ class _Listener:
                 part = keys[start : start + _CAMPAIGNS_A_READ]
                 known = {key: self._notifier.revision(key) for key in part}
                 rows = await self._store.read(partial(lookup.get_many, keys=part))
-                for change in map(change_of, rows):
-                    # What was known was committed before this read began.
-                    went_back = change.revision < known[change.key]
-                    self._notifier.publish([change._replace(store_went_back=went_back)])
+                # What was known was committed before this read began.
+                changes = [change_of(row) for row in rows]
+                vanished = set(part).difference(change.key for change in changes)
+                changes += [
+                    vanished_campaign(key) for key in part if key in vanished and known[key]
+                ]
+                self._notifier.publish(
+                    change.based_on(change.revision, known=known[change.key]) for change in changes
+                )
         except StoreUnavailableError as error:
             log.warning("change_poll_failed", error=error.message)

@@ -50,9 +50,12 @@ async def watch(
     campaign = await views.get(caller, campaign_id)
     changed = asyncio.Event()
     urgent = asyncio.Event()  # it ended, or the service stops
+    went_back_to: list[int] = []  # since the snapshot before
 
     def on_change(change: Change) -> None:
         changed.set()
+        if change.went_back_to is not None:
+            went_back_to.append(change.went_back_to)
         if change.state.is_terminal:
             urgent.set()
 
@@ -65,6 +68,7 @@ async def watch(
     try:
         with notifier.listening(key_of(campaign), on_change):
             campaign = await views.get(caller, campaign_id)
+            notifier.note(key_of(campaign), campaign.revision)
             yield campaign
             while not State(campaign.state).is_terminal:
                 await _within(_BETWEEN_SNAPSHOTS, urgent)
@@ -75,10 +79,11 @@ async def watch(
                 urgent.clear()
                 seen = campaign
                 campaign = await views.get(caller, campaign_id)
-                if campaign.revision < seen.revision:
-                    raise StoreWentBackError(
-                        campaign_id, announced=seen.revision, current=campaign.revision
-                    )
+                found = min([campaign.revision, *went_back_to])
+                if found < seen.revision:
+                    raise StoreWentBackError(campaign_id, announced=seen.revision, current=found)
+                went_back_to.clear()
+                notifier.note(key_of(campaign), campaign.revision)
                 # The whole row: a change by hand need not have moved its revision.
                 if campaign != seen:
                     yield campaign

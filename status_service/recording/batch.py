@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from service_runtime.errors import ShuttingDownError, StoreUnavailableError
+from status_service.recording.types import retrieved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,6 @@ class BatchRecorder:
         is not known, and the same frames can be recorded again.
 
         Raises:
-            ServiceError: every frame was refused; it is the error of the first.
             StoreUnavailableError: the database does not answer.
             ShuttingDownError: the service stops.
         """
@@ -50,14 +50,18 @@ class BatchRecorder:
             for task in recording:
                 task.cancel()
             await asyncio.gather(*recording, return_exceptions=True)
-        receipts = [task.result() for task in recording]
-        errors = [receipt.error for receipt in receipts if receipt.error is not None]
-        if len(errors) == len(receipts):
-            raise errors[0]
-        return receipts
+        return [task.result() for task in recording]
 
     async def _record(self, frame: Frame) -> FrameReceipt:
-        return await (await self._writer_pool.submit(frame))
+        receipt = await self._writer_pool.submit(frame)
+        try:
+            await asyncio.wait([receipt])
+        except asyncio.CancelledError:
+            # The writer still has the frame, and its receipt: to cancel that would look as
+            # if the frame was done.
+            receipt.add_done_callback(retrieved)
+            raise
+        return receipt.result()
 
     async def _stored(self, recording: Sequence[asyncio.Task[FrameReceipt]]) -> None:
         """Wait until all is stored, as long as that can be expected.

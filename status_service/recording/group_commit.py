@@ -158,6 +158,7 @@ class GroupCommitter:
         busy = False
         while True:
             self._refuse_when_stopping()
+            known = {frame.key: self._notifier.revision(frame.key) for frame in frames}
             try:
                 recorded = await self._store.write(
                     partial(ledger.record, frames=frames, skip_busy=busy)
@@ -181,6 +182,10 @@ class GroupCommitter:
             else:
                 if failures:
                     log.info("store_write_recovered", failures=failures)
+                recorded.changes = [
+                    change.based_on(change.revision - 1, known=known[change.key])
+                    for change in recorded.changes
+                ]
                 return recorded
 
     async def _wait(self, seconds: float) -> None:

@@ -27,7 +27,11 @@ class Notifier:
         """Call the listeners of each changed campaign. Listeners must not block or raise."""
         for change in changes:
             if change.key in self._listeners:
-                self._revisions[change.key] = change.revision
+                # A late change is no news; only a store that went back lowers what is known.
+                if change.went_back_to is not None:
+                    self._revisions[change.key] = change.revision
+                else:
+                    self.note(change.key, change.revision)
                 for listener in tuple(self._listeners[change.key]):
                     listener(change)
 
@@ -37,7 +41,11 @@ class Notifier:
             self._revisions[key] = max(revision, self.revision(key))
 
     def revision(self, key: CampaignKey) -> int:
-        """Return the last revision of a campaign that is known here; 0 if none is."""
+        """Return the highest revision of a campaign that is known to be committed; 0 if none is.
+
+        Read before a transaction begins, it is what the transaction must find, or a later
+        one: see :meth:`.types.Change.based_on`.
+        """
         return self._revisions.get(key, 0)
 
     def is_watched(self, key: CampaignKey) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from status_service.domain import Counters, State
 
 if TYPE_CHECKING:
+    import asyncio
+
     import sqlalchemy as sa
 
     from service_runtime.errors import ServiceError
@@ -56,8 +58,9 @@ class Change(NamedTuple):
         total: how many messages it has; None until it is sealed.
         counters: how many of them have each outcome.
         revision: the revision at which it was so.
-        store_went_back: true if the database had a later revision before: it was
-            restored, or a failover lost what it had committed.
+        went_back_to: the revision that the database had although a later one was known
+            to be committed: it was restored, or a failover lost what it had committed.
+            None: nothing shows that.
     """
 
     key: CampaignKey
@@ -65,7 +68,17 @@ class Change(NamedTuple):
     total: int | None
     counters: Counters
     revision: int
-    store_went_back: bool = False
+    went_back_to: int | None = None
+
+    def based_on(self, found: int, *, known: int) -> Change:
+        """Return the change with ``went_back_to``, if the database went back before it.
+
+        Args:
+            found: the revision that the transaction found; 0: no campaign.
+            known: a revision that was known to be committed when the transaction began;
+                it holds the row locked, so without a loss it found that one or a later one.
+        """
+        return self._replace(went_back_to=found) if found < known else self
 
 
 class Completion(NamedTuple):
@@ -86,7 +99,8 @@ class Completion(NamedTuple):
 class Recorded:
     """What a batch of frames did: a receipt for each, and the campaigns changed.
 
-    Of those, ``completed`` were completed by this batch, and ``late`` had been completed
+    Each change is one revision later than what the batch found of its campaign.
+    Of them, ``completed`` were completed by this batch, and ``late`` had been completed
     before it: a better result corrected their counters.
     """
 
@@ -124,3 +138,14 @@ def change_of(campaign: sa.Row[Any]) -> Change:
         counters_of(campaign),
         campaign.revision,
     )
+
+
+def vanished_campaign(key: CampaignKey) -> Change:
+    """Return that a campaign is not in the database: its revision is 0."""
+    return Change(key, State.DRAFT, None, Counters(), 0)
+
+
+def retrieved(receipt: asyncio.Future[FrameReceipt]) -> None:
+    """Mark the exception as retrieved: nobody waits any more, and the writer has logged it."""
+    if not receipt.cancelled():
+        receipt.exception()

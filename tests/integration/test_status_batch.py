@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from closeout.aio import StatusClient
 from closeout.errors import (
+    ClientError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
@@ -133,6 +134,25 @@ async def test_a_call_of_which_everything_is_refused_fails(status: Status) -> No
     with pytest.raises(FailedPreconditionError) as unsealed:
         await status.client.batch_report_results([of("draft", *results([1])), of("nowhere")])
     assert unsealed.value.reason == "CAMPAIGN_NOT_SEALED"
+
+
+async def test_a_call_that_is_refused_as_a_whole_is_logged(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a refused frame of a stream is: whatever reason the caller received."""
+    monkeypatch.setattr("status_service.grpc_api.rejection_log._BETWEEN_LINES", 0.0)
+    await status.client.create_campaign(campaign_id="draft")
+    for call, expected in (
+        ([of("draft", *results([1]))], ("draft", "CAMPAIGN_NOT_SEALED")),
+        ([of("nowhere"), of("draft", *results([1]))], ("nowhere", "CAMPAIGN_NOT_FOUND")),
+        ([of("a", *results([1], 0))], ("a", "INVALID_REQUEST")),
+        ([of("-" * 1_000)], ("-" * 128, "INVALID_REQUEST")),
+        ([], ("", "INVALID_REQUEST")),
+    ):
+        with capture_logs() as logs, pytest.raises(ClientError):
+            await status.client.batch_report_results(call)
+        lines = [line for line in logs if line["event"] == "results_rejected"]
+        assert (lines[0]["campaign_id"], lines[0]["reason"]) == expected
 
 
 async def test_a_wrong_field_refuses_the_call_and_nothing_is_stored(status: Status) -> None:

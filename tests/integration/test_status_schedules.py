@@ -123,6 +123,46 @@ async def test_a_time_up_to_a_minute_past_is_now(status: Status, *, scheduled: b
     assert caught.value.reason == "TRANSITION_NOT_ALLOWED"
 
 
+async def test_a_move_is_logged_with_both_times(status: Status) -> None:
+    """Who moved it from when to when; a call that changes nothing logs nothing."""
+    first, second = (datetime.now(UTC) + timedelta(days=days) for days in (1, 2))
+    await status.client.create_campaign(campaign_id="a")
+    with capture_logs() as logs:
+        for time in (first, first, second, second):
+            await status.client.start_campaign(campaign_id="a", total=2, start_time=time)
+    (line,) = (line for line in logs if line["event"] == "campaign_rescheduled")
+    assert line.pop("actor").startswith("ipv4:127.0.0.1:")
+    assert line == {
+        "event": "campaign_rescheduled",
+        "log_level": "info",
+        "campaign_id": "a",
+        "organisation": "default",
+        "schedule_time_before": first.isoformat(),
+        "schedule_time": second.isoformat(),
+    }
+
+
+async def test_the_advice_for_a_time_that_is_past_starts_the_campaign(status: Status) -> None:
+    """A draft starts without the time; a scheduled campaign needs start_now as well."""
+    past = datetime.now(UTC) - timedelta(hours=1)
+
+    async def advice(campaign_id: str) -> str:
+        with pytest.raises(InvalidArgumentError) as caught:
+            await status.client.start_campaign(campaign_id=campaign_id, total=2, start_time=past)
+        return caught.value.field_violations["start_time"].partition("; ")[2]
+
+    for name in ("draft", "scheduled"):
+        await status.client.create_campaign(campaign_id=name)
+    later = datetime.now(UTC) + timedelta(days=1)
+    await status.client.start_campaign(campaign_id="scheduled", total=2, start_time=later)
+    assert await advice("draft") == "leave it out to start now"
+    assert await advice("scheduled") == "leave it out and set start_now to start now"
+    first = await status.client.start_campaign(campaign_id="draft", total=2)
+    second = await status.client.start_campaign(campaign_id="scheduled", total=2, start_now=True)
+    assert [answer.campaign.state for answer in (first, second)] == [SENDING, SENDING]
+    assert await advice("scheduled") == ""
+
+
 async def test_a_time_more_than_a_minute_past_is_refused(status: Status) -> None:
     """Unless it is the one the campaign was started with, however long ago that was."""
     time = datetime.now(UTC) - timedelta(seconds=90)

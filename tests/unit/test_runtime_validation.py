@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -10,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from service_runtime.errors import InvalidRequestError
-from service_runtime.pages import Page, PageRequest
+from service_runtime.pages import Page, PageRequest, _digest
 from service_runtime.validation import LABELS, Validation
 
 
@@ -146,9 +148,30 @@ def test_pages_go_by_key() -> None:
     assert PageRequest(2, "").after(question) is None
 
 
+def test_a_page_ends_before_it_is_too_large_for_a_message() -> None:
+    """Its token says where to go on; a row that is too large by itself is a page."""
+    rows = [(number, "𝄞" * 250_000) for number in range(1, 6)]
+    page = Page.of(rows, PageRequest(10, ""), ["q"], key_of=lambda row: [row[0]])
+    assert page.rows == rows[:3]
+    assert PageRequest(10, page.next_page_token).after(["q"]) == [3]
+    large = [(1, "x" * 5_000_000), (2, "x")]
+    page = Page.of(large, PageRequest(10, ""), ["q"], key_of=lambda row: [row[0]])
+    assert (page.rows, bool(page.next_page_token)) == (large[:1], True)
+    last = Page.of(large[:1], PageRequest(10, ""), ["q"], key_of=lambda row: [row[0]])
+    assert last.next_page_token == ""
+
+
 @pytest.mark.parametrize("token", ["x", "!!!", "bnVsbA==", "W10=", "é", "W1td" * 1_000])
 def test_a_token_that_is_none_is_refused(token: str) -> None:
     """A token is whatever the caller sent."""
+    with pytest.raises(InvalidRequestError, match="not a token of this service"):
+        PageRequest(1, token).after(["q"])
+
+
+@pytest.mark.parametrize("key", [-1, 2**63 - 1, 2**63, True, 1.0, "1", None])
+def test_a_token_with_a_key_that_no_row_has_is_refused(key: object) -> None:
+    """Keys are not negative, and a database can count one further."""
+    token = base64.urlsafe_b64encode(json.dumps([_digest(["q"]), [key]]).encode()).decode()
     with pytest.raises(InvalidRequestError, match="not a token of this service"):
         PageRequest(1, token).after(["q"])
 

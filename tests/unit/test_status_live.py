@@ -86,7 +86,7 @@ class _Store:
     async def read(self, work: Any) -> list[Any]:
         keys = work.keywords["keys"]
         self.reads.append(len(keys))
-        return [self.rows[key.campaign_id] for key in keys]
+        return [self.rows[key.campaign_id] for key in keys if key.campaign_id in self.rows]
 
 
 def listened(names: list[str]) -> tuple[Notifier, list[Change]]:
@@ -117,7 +117,7 @@ async def test_s16_a_read_that_finds_an_older_revision_says_that_the_store_went_
     listener = _Listener(store, notifier)
     notifier.publish([change_of(row(revision=5))])
     await listener._publish([key])
-    assert [(change.revision, change.store_went_back) for change in heard[1:]] == [(3, True)]
+    assert [(change.revision, change.went_back_to) for change in heard[1:]] == [(3, 3)]
 
     class Late(_Store):
         async def read(self, work: Any) -> list[Any]:
@@ -127,10 +127,52 @@ async def test_s16_a_read_that_finds_an_older_revision_says_that_the_store_went_
 
     late: Any = Late({"a": row(revision=8)})
     await _Listener(late, notifier)._publish([key])
-    assert [(change.revision, change.store_went_back) for change in heard[2:]] == [
-        (9, False),
-        (8, False),
+    assert [(change.revision, change.went_back_to) for change in heard[2:]] == [
+        (9, None),
+        (8, None),
     ]
+
+
+async def test_s16_a_watch_ends_where_the_store_went_back_and_came_further_since() -> None:
+    """Its next snapshot has a later revision; what the writer found before does not."""
+    views: Any = _Views()
+    notifier = Notifier()
+    watching = watch(views, notifier, _CALLER, "a", asyncio.Event())
+    assert (await anext(watching)).revision == 5
+    assert notifier.revision(CampaignKey("default", "a")) == 5
+    views.row = row(revision=6)
+    notifier.publish([change_of(row(revision=5)).based_on(4, known=5)])
+    with pytest.raises(StoreWentBackError) as caught:
+        await anext(watching)
+    assert (caught.value.metadata["revision"], caught.value.metadata["announced"]) == ("4", "5")
+
+
+async def test_s16_a_campaign_that_vanished_counts_as_gone_back() -> None:
+    """Announced once, as revision 0; one that was never known is no news."""
+    notifier, heard = listened(["a", "b"])
+    store: Any = _Store({})
+    listener = _Listener(store, notifier)
+    notifier.publish([change_of(row(revision=5))])
+    for _ in range(2):
+        await listener._publish(notifier.keys())
+    assert [(change.key.campaign_id, change.revision, change.went_back_to) for change in heard] == [
+        ("a", 5, None),
+        ("a", 0, 0),
+    ]
+
+
+async def test_s16_a_poll_still_finds_what_a_change_before_it_did_not_show() -> None:
+    """A lower revision, of whatever origin, does not replace the one that is known."""
+    notifier, heard = listened(["a"])
+    store: Any = _Store({"a": row(revision=4)})
+    notifier.publish([change_of(row(revision=50)), change_of(row(revision=4))])
+    await _Listener(store, notifier)._publish(notifier.keys())
+    assert [(change.revision, change.went_back_to) for change in heard] == [
+        (50, None),
+        (4, None),
+        (4, 4),
+    ]
+    assert notifier.revision(CampaignKey("default", "a")) == 4
 
 
 async def test_what_this_instance_has_published_is_not_read_again() -> None:

@@ -20,7 +20,13 @@ from status_service.errors import CampaignNotFoundError, StoreWentBackError
 from status_service.grpc_api.rejection_log import RejectionLog
 from status_service.grpc_api.result_stream import ResultStream
 from status_service.recording.notifier import Notifier
-from status_service.recording.types import CampaignKey, Change, Frame, FrameReceipt
+from status_service.recording.types import (
+    CampaignKey,
+    Change,
+    Frame,
+    FrameReceipt,
+    vanished_campaign,
+)
 
 _KEY = CampaignKey("default", "a")
 _PATIENCE_SECONDS = 20.0
@@ -28,7 +34,8 @@ _PATIENCE_SECONDS = 20.0
 
 def change(revision: int, state: State, *, went_back: bool = False) -> Change:
     """Return the campaign at a revision; as many messages have a result."""
-    return Change(_KEY, state, 100, Counters(sent=revision), revision, went_back)
+    found = revision if went_back else None
+    return Change(_KEY, state, 100, Counters(sent=revision), revision, found)
 
 
 def receipt(revision: int, state: State) -> FrameReceipt:
@@ -173,6 +180,20 @@ async def test_s16_a_store_that_went_back_ends_the_stream() -> None:
     assert stream.announced == [("COMPLETED", 50)]
 
 
+async def test_s16_a_campaign_that_vanished_ends_the_stream_of_who_knew_it() -> None:
+    """Who knew nothing of it hears nothing of it."""
+    async with played() as knows, played() as waits:
+        await knows.send(1)
+        await knows.stored(1, receipt(50, State.SENDING))
+        await waits.send(1)
+        for stream in (knows, waits):
+            stream.notifier.publish([vanished_campaign(_KEY).based_on(0, known=50)])
+        with pytest.raises(StoreWentBackError, match="revision 0"):
+            await asyncio.wait_for(knows.task, _PATIENCE_SECONDS)
+        await waits.stored(1, receipt(1, State.SENDING))
+    assert waits.announced == [("SENDING", 1)]
+
+
 async def test_s16_a_campaign_registered_again_begins_with_its_first_revision() -> None:
     """After CAMPAIGN_NOT_FOUND nothing of the campaign there was before is remembered."""
     async with played() as stream:
@@ -219,7 +240,7 @@ def test_s16_each_listener_compares_for_itself() -> None:
     heard: list[int] = []
     with notifier.listening(_KEY, lambda change: heard.append(change.revision)):
         notifier.publish([change(7, State.SENDING), change(3, State.SENDING)])
-        assert notifier.revision(_KEY) == 3
+        assert notifier.revision(_KEY) == 7
     assert heard == [7, 3]
 
 

@@ -90,6 +90,20 @@ def test_a_total_is_required_and_bounded() -> None:
     assert "required" in violations(start)["total"]
 
 
+def test_an_expected_revision_is_not_negative() -> None:
+    """0 is any; the largest is that of its field."""
+    assert start(total=1, revision=2**63 - 1).revision == 2**63 - 1
+    assert set(violations(lambda: start(total=1, revision=-1))) == {"revision"}
+    for kind in (
+        pb.PauseCampaignRequest,
+        pb.ResumeCampaignRequest,
+        pb.CancelCampaignRequest,
+        pb.MarkCompleteRequest,
+    ):
+        request = kind(campaign_id="a", revision=-1)
+        assert set(violations(lambda: validation.change(request))) == {"revision"}  # noqa: B023
+
+
 def test_a_time_and_now_exclude_each_other() -> None:
     """Both fields are named."""
     stamp = Timestamp(seconds=1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from status_service.domain import Outcome
+from status_service.recording.batch import BatchRecorder
 from status_service.recording.notifier import Notifier
 from status_service.recording.result_columns import ResultColumns
 from status_service.recording.types import CampaignKey, Frame
@@ -33,3 +35,38 @@ async def test_b2_a_frame_that_is_given_up_before_it_is_queued_is_forgotten() ->
         with pytest.raises(asyncio.CancelledError):
             await waiting
     assert {key.campaign_id: entry.frames for key, entry in pool._campaigns.items()} == {"a": 1}
+
+
+async def test_a_frame_whose_caller_went_away_is_its_writer_s_until_it_is_done() -> None:
+    """Its campaign goes to no second writer before that, and what it fails with is no noise."""
+    written, begun = asyncio.Event(), asyncio.Event()
+    noise: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
+
+    async def write(_: Any) -> Any:
+        begun.set()
+        await written.wait()
+        raise ZeroDivisionError
+
+    store: Any = SimpleNamespace(dialect="sqlite", writers=2, answering=True, write=write)
+    pool = WriterPool(store, Notifier(), commit_results=1, queue_frames=1)
+    running = asyncio.create_task(pool.run())
+    recorder = BatchRecorder(store, pool, asyncio.Event())
+    call = asyncio.create_task(recorder.record([frame("a")]))
+    await begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    writer = pool._campaigns[frame("a").key].writer
+    receipt = await pool.submit(frame("a"))
+    assert {key.campaign_id: entry.frames for key, entry in pool._campaigns.items()} == {"a": 2}
+    assert pool._campaigns[frame("a").key].writer is writer
+    written.set()
+    with pytest.raises(ZeroDivisionError):
+        await receipt
+    await asyncio.sleep(0)
+    assert not pool._campaigns
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    gc.collect()
+    assert not noise

@@ -1059,7 +1059,9 @@ class ListCampaignsRequest(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most how many; 0: 50. More than 1,000 counts as 1,000."""
+    """At most how many; 0: 50. More than 1,000 counts as 1,000. A page of campaigns with
+    many labels ends earlier, where the message would be too large.
+    """
     page_token: _builtins.str
     """next_page_token of the page before; the other fields must be the same."""
     order: Global___ListCampaignsRequest.Order.ValueType
@@ -1577,8 +1579,9 @@ class RepairCampaignsResponse(_message.Message):
     """How many need a person."""
     @_builtins.property
     def diagnoses(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignDiagnosis]:
-        """What was found, at most 2,000 campaigns: those repaired and those that need a
-        person first, then the others, oldest first.
+        """What was found, at most 2,000 campaigns and no more than fit into a message:
+        those repaired and those that need a person first, then the others, oldest first.
+        The counts below are of all campaigns.
         """
 
     def __init__(

@@ -40,7 +40,7 @@ class StatusServiceStub:
     what the database holds then, which after a restore may be older.
 
     Conditional writes: each call that changes one campaign takes a revision. 0
-    means no condition; any other value must be the campaign's current revision,
+    means no condition; any other, never negative, must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
     A conditional call that is repeated because its answer was lost can be refused
     for that reason, since the first one has changed the revision: read the campaign.
@@ -173,7 +173,7 @@ class StatusServiceAsyncStub(StatusServiceStub):
     what the database holds then, which after a restore may be older.
 
     Conditional writes: each call that changes one campaign takes a revision. 0
-    means no condition; any other value must be the campaign's current revision,
+    means no condition; any other, never negative, must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
     A conditional call that is repeated because its answer was lost can be refused
     for that reason, since the first one has changed the revision: read the campaign.
@@ -302,7 +302,7 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     what the database holds then, which after a restore may be older.
 
     Conditional writes: each call that changes one campaign takes a revision. 0
-    means no condition; any other value must be the campaign's current revision,
+    means no condition; any other, never negative, must be the campaign's current revision,
     or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
     A conditional call that is repeated because its answer was lost can be refused
     for that reason, since the first one has changed the revision: read the campaign.
