@@ -43,7 +43,7 @@ class SenderSettings(Section):
     grace_seconds: float = Field(default=10, ge=0)
     #: After this long without reaching the provider, what is unsent fails, hours.
     unreachable_deadline_hours: float = Field(default=72, gt=0)
-    #: No try of a message begins later than this after its first, where its campaign has
+    #: No try of a message is planned for later than this after its first, where its campaign has
     #: no deadline, hours.
     retry_deadline_hours: float = Field(default=24, gt=0)
     #: A campaign whose results the status service lost is reported again for so long

@@ -38,7 +38,7 @@ class NewCampaign:
         max_attempts: tries of one message; 0: no limit.
         initial_backoff_ms: the wait before the second try.
         max_backoff_ms: the longest wait.
-        retry_deadline_ms: no try begins later than this after the first; None: the
+        retry_deadline_ms: no try is planned for later than this after the first; None: the
             sender's setting.
         labels: of the campaign at the status service.
     """

@@ -164,7 +164,8 @@ class RetryPolicy(_message.Message):
 
     @_builtins.property
     def deadline(self) -> _duration_pb2.Duration:
-        """No try begins later than this after the first; absent: the sender's setting.
+        """No try is planned for later than this after the first; absent: the sender's
+        setting.
         At most 30 days.
         """
 
