@@ -10,20 +10,26 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from closeout.connection import CHANNEL_OPTIONS
 from service_runtime.grpc_server import KEEPALIVE, Keepalive, Server
 
 _PATIENCE_SECONDS = 30.0
 #: How often the client pings; gRPC takes no shorter time, milliseconds.
 _PING_MILLISECONDS = 1_000
+#: A machine under load answers within this time, and a server that vanished never does,
+#: milliseconds.
+_ANSWER_MILLISECONDS = 5_000
 #: So many pings, each of them too early, would have ended the connection twice over.
 _PINGS = 6
-_CLIENT_OPTIONS = [
-    ("grpc.keepalive_time_ms", _PING_MILLISECONDS),
-    ("grpc.keepalive_permit_without_calls", 1),
-    # By default a client without data soon slows down to a ping a minute.
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-]
+#: The options of our own clients, but for the times.
+_CLIENT_OPTIONS = dict(CHANNEL_OPTIONS) | {
+    "grpc.keepalive_time_ms": _PING_MILLISECONDS,
+    **{
+        name: _ANSWER_MILLISECONDS
+        for name, _ in CHANNEL_OPTIONS
+        if name in {"grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"}
+    },
+}
 _PREFACE_BYTES = 24
 _FRAME_HEADER_BYTES = 9
 _PING_TYPE = 6
@@ -36,6 +42,7 @@ class _Wire:
     Attributes:
         address: what the client connects to.
         pings: how many pings the client sent, answers to the server's apart.
+        silent: nothing goes to the client any more, as if the server had vanished.
     """
 
     def __init__(self, port: int) -> None:
@@ -43,6 +50,7 @@ class _Wire:
         self._tasks: set[asyncio.Task[None]] = set()
         self.address = ""
         self.pings = 0
+        self.silent = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -65,7 +73,7 @@ class _Wire:
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._carry_frames(reader, onward_writer))
-                both.create_task(_carry_bytes(onward, writer))
+                both.create_task(self._carry_bytes(onward, writer))
         finally:
             writer.close()
             onward_writer.close()
@@ -79,10 +87,12 @@ class _Wire:
             writer.write(header + await reader.readexactly(int.from_bytes(header[:3], "big")))
             self.pings += header[3] == _PING_TYPE and not header[4] & _ACK_FLAG
 
-
-async def _carry_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
+    async def _carry_bytes(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while data := await reader.read(65_536):
+            if not self.silent:
+                writer.write(data)
 
 
 @asynccontextmanager
@@ -93,7 +103,9 @@ async def _idle_stream(keepalive: Keepalive) -> AsyncIterator[tuple[_Wire, async
     try:
         async with (
             wire.open(),
-            grpc.aio.insecure_channel(wire.address, options=_CLIENT_OPTIONS) as channel,
+            grpc.aio.insecure_channel(
+                wire.address, options=list(_CLIENT_OPTIONS.items())
+            ) as channel,
             asyncio.timeout(_PATIENCE_SECONDS),
         ):
             call = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
@@ -116,6 +128,18 @@ async def test_an_idle_stream_outlives_any_number_of_pings() -> None:
         while wire.pings < _PINGS and not following.done():
             await asyncio.wait([following], timeout=0.05)
         assert not following.done(), following.result()
+
+
+async def test_an_idle_stream_notices_a_server_that_vanished() -> None:
+    """However long nothing was said: the pings go on, and one without an answer ends it."""
+    allowed = Keepalive(client_interval_seconds=_PING_MILLISECONDS / 10_000)
+    async with _idle_stream(allowed) as (wire, following):
+        while wire.pings < _PINGS and not following.done():
+            await asyncio.wait([following], timeout=0.05)
+        wire.silent = True
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await following
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_a_client_that_pings_too_often_is_cut_off() -> None:

@@ -21,11 +21,13 @@ import closeout.aio
 import closeout.aio.channel
 import closeout.sync.channel
 from closeout.errors import (
+    CallCancelledError,
     DeadlineExceededError,
     FailedPreconditionError,
     NotFoundError,
     UnavailableError,
 )
+from closeout.sender.v1.sender_pb2 import Recipient
 from closeout.status.v1 import status_pb2
 from closeout.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
 from unit.fake_services import Status, connected, serving
@@ -215,3 +217,36 @@ async def test_a_lent_channel_stays_open(kind: str, status_servicer: Status) -> 
             pass
         async with connected(kind, "StatusClient", channel) as client:
             assert (await client.get_campaign(campaign_id="known")).total == 3
+
+
+async def test_a_call_on_a_closed_client_is_cancelled(kind: str, status_servicer: Status) -> None:
+    """As those are that ran when it was closed: unary, a watch, a report; closing again is fine."""
+    register = partial(add_StatusServiceServicer_to_server, status_servicer)
+    async with serving(register) as address, connected(kind, "StatusClient", address) as client:
+        await client.get_campaign(campaign_id="known")
+        await client.close()
+        with pytest.raises(CallCancelledError, match="the client is closed"):
+            await client.get_campaign(campaign_id="known")
+        with pytest.raises(CallCancelledError, match="the client is closed"):
+            await anext(aiter(client.watch_campaign(campaign_id="known")))
+
+
+async def test_a_stream_or_an_upload_of_a_closed_client_is_cancelled() -> None:
+    """Whichever kind of client: the streams that the caller writes begin no other way."""
+    batches = [[Recipient(address="a@example.com")]]
+    status = closeout.aio.StatusClient("127.0.0.1:1")
+    sender = closeout.aio.SenderClient("127.0.0.1:1")
+    await status.close()
+    await sender.close()
+    with pytest.raises(CallCancelledError, match="the client is closed"):
+        status.report_results()
+    with pytest.raises(CallCancelledError, match="the client is closed"):
+        await sender.upload_recipients(campaign_id="a", upload_id="u", batches=batches)
+    with closeout.StatusClient("127.0.0.1:1") as blocking:
+        pass
+    with pytest.raises(CallCancelledError, match="the client is closed"):
+        next(blocking.report_results([]))
+    with closeout.SenderClient("127.0.0.1:1") as uploading:
+        pass
+    with pytest.raises(CallCancelledError, match="the client is closed"):
+        uploading.upload_recipients(campaign_id="a", upload_id="u", batches=batches)

@@ -108,6 +108,22 @@ def test_an_error_without_text_is_named_by_its_code(rpc_error: RpcErrors) -> Non
     assert error.retry_after_seconds is None
 
 
+@pytest.mark.parametrize("at", ["status", "detail"])
+def test_garbled_details_leave_the_error_as_it_is(at: str) -> None:
+    """Its code and its text are there, and what can be read of its details."""
+    garbled = b"\xff" * 9
+    if at == "detail":
+        kept = any_pb2.Any()
+        kept.Pack(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=2**62)))
+        kind = "type.googleapis.com/google.rpc.ErrorInfo"
+        details = [any_pb2.Any(type_url=kind, value=garbled), kept]
+        garbled = status_pb2.Status(details=details).SerializeToString()
+    error = errors.from_rpc_error(BlockingRpcError(grpc.StatusCode.NOT_FOUND, "no", garbled))
+    assert isinstance(error, errors.NotFoundError)
+    assert (error.message, error.reason, error.metadata) == ("no", "", {})
+    assert error.retry_after_seconds == (2.0**62 if at == "detail" else None)
+
+
 def test_an_error_travels_between_processes() -> None:
     """A queue of tasks that pickles the failure of a task keeps what it says."""
     error = errors.FailedPreconditionError(

@@ -7,15 +7,19 @@ text. The gRPC error itself is in ``__cause__``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from google.protobuf import any_pb2
+
+M = TypeVar("M", bound=Message)
 
 #: Trailing metadata that carries ``google.rpc.Status`` with its details.
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -66,7 +70,10 @@ class AlreadyExistsError(ClientError):
 
 
 class CallCancelledError(ClientError):
-    """The server, or something between, cancelled the call."""
+    """The server, or something between, cancelled the call; or the client is closed.
+
+    Closing a client cancels the calls that run, and every later one ends as they do.
+    """
 
     code = grpc.StatusCode.CANCELLED
 
@@ -180,28 +187,38 @@ def from_rpc_error(error: grpc.RpcError) -> ClientError:
         error: what the call raised, ``grpc.aio.AioRpcError`` or its blocking counterpart.
     """
     kind = BY_CODE[error.code()]
-    info = error_details_pb2.ErrorInfo()
-    request = error_details_pb2.BadRequest()
-    retry = error_details_pb2.RetryInfo()
-    retry_after_seconds = None
-    for detail in _details(error):
-        if detail.Unpack(retry):
-            retry_after_seconds = retry.retry_delay.ToTimedelta().total_seconds()
-        elif not detail.Unpack(info):
-            detail.Unpack(request)
+    details = _details(error)
+    info = _unpacked(details, error_details_pb2.ErrorInfo())
+    request = _unpacked(details, error_details_pb2.BadRequest())
+    retry = _unpacked(details, error_details_pb2.RetryInfo())
+    delay = retry.retry_delay
     return kind(
         error.details() or error.code().name.lower().replace("_", " "),
         reason=info.reason,
         metadata=info.metadata,
         field_violations={item.field: item.description for item in request.field_violations},
-        retry_after_seconds=retry_after_seconds,
+        retry_after_seconds=(
+            delay.seconds + delay.nanos / 1e9 if retry.HasField("retry_delay") else None
+        ),
     )
 
 
 def _details(error: grpc.RpcError) -> list[any_pb2.Any]:
+    """Return the details of an error; none if they are garbled, as by something between."""
     # Pairs, whichever of gRPC's two types they come in.
     pairs = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
     for key, value in pairs:
         if key == _DETAILS_KEY and isinstance(value, bytes):
-            return list(status_pb2.Status.FromString(value).details)
+            with suppress(DecodeError):
+                return list(status_pb2.Status.FromString(value).details)
     return []
+
+
+def _unpacked(details: Iterable[any_pb2.Any], message: M) -> M:
+    """Fill ``message`` from the detail of its kind; leave it empty if that is garbled."""
+    for detail in details:
+        try:
+            detail.Unpack(message)
+        except DecodeError:
+            message.Clear()
+    return message

@@ -7,13 +7,13 @@ clients of this package can be turned into blocking ones.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
 
 from closeout.connection import CHANNEL_OPTIONS, DEFAULT_TIMEOUT_SECONDS, grpc_target
-from closeout.errors import from_rpc_error
+from closeout.errors import CallCancelledError, from_rpc_error
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -70,10 +70,15 @@ class ChannelOwner:
         self._owned = isinstance(target, str)
         self._channel = open_channel(target) if isinstance(target, str) else target
         self._timeout_seconds = timeout_seconds
+        self._closed = False
 
     async def close(self) -> None:
-        """Close the channel if it is the client's own; running calls are cancelled."""
+        """Close the channel if it is the client's own; running calls are cancelled.
+
+        Every later call raises CallCancelledError.
+        """
         if self._owned:
+            self._closed = True
             await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -87,6 +92,19 @@ class ChannelOwner:
     ) -> None:
         await self.close()
 
+    def _begin(self, method: Callable[..., C], *arguments: Any, **options: Any) -> C:
+        """Call a method of gRPC, which returns the call that runs.
+
+        Raises:
+            CallCancelledError: the client is closed.
+        """
+        try:
+            return method(*arguments, **options)
+        except grpc.aio.UsageError as error:
+            if self._closed:
+                raise CallCancelledError("the client is closed; use another one") from error
+            raise
+
     async def _call(
         self,
         method: grpc.aio.UnaryUnaryMultiCallable[Any, C],
@@ -99,7 +117,9 @@ class ChannelOwner:
             ClientError: it failed.
         """
         try:
-            return await method(request, timeout=timeout_seconds or self._timeout_seconds)
+            return await self._begin(
+                method, request, timeout=timeout_seconds or self._timeout_seconds
+            )
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
@@ -129,7 +149,7 @@ class ChannelOwner:
         Raises:
             ClientError: the stream failed.
         """
-        call = method(request)
+        call = self._begin(method, request)
         try:
             async for response in call:
                 yield response
@@ -163,7 +183,7 @@ class ChannelOwner:
 
         # An iterator, not write(): when the server refuses the stream half way,
         # write() puts INTERNAL in the place of its answer (grpc/grpc#36066).
-        call = method(guarded(), timeout=timeout_seconds)
+        call = self._begin(method, guarded(), timeout=timeout_seconds)
         try:
             return await call
         except grpc.aio.AioRpcError as error:

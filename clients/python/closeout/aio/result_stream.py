@@ -44,5 +44,8 @@ class ResultReporter(ChannelOwner):
         errors are gRPC's; :func:`closeout.errors.from_rpc_error` translates them.
         Read while writing: a ``write()`` that fails may put INTERNAL in the place
         of the server's status (grpc/grpc#36066).
+
+        Raises:
+            CallCancelledError: the client is closed.
         """
-        return self._stub.ReportResults()
+        return self._begin(self._stub.ReportResults)

@@ -6,13 +6,13 @@ clients of this package can be made from the asyncio ones.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
 
 from closeout.connection import CHANNEL_OPTIONS, DEFAULT_TIMEOUT_SECONDS, grpc_target
-from closeout.errors import from_rpc_error
+from closeout.errors import CallCancelledError, from_rpc_error
 from closeout.sync.feed import Feed
 
 if TYPE_CHECKING:
@@ -66,10 +66,15 @@ class ChannelOwner:
         self._owned = isinstance(target, str)
         self._channel = open_channel(target) if isinstance(target, str) else target
         self._timeout_seconds = timeout_seconds
+        self._closed = False
 
     def close(self) -> None:
-        """Close the channel if it is the client's own; running calls are cancelled."""
+        """Close the channel if it is the client's own; running calls are cancelled.
+
+        Every later call raises CallCancelledError.
+        """
         if self._owned:
+            self._closed = True
             self._channel.close()
 
     def __enter__(self) -> Self:
@@ -83,6 +88,19 @@ class ChannelOwner:
     ) -> None:
         self.close()
 
+    def _begin(self, method: Callable[..., C], *arguments: Any, **options: Any) -> C:
+        """Call a method of gRPC, which returns the answer, or the call of a stream.
+
+        Raises:
+            CallCancelledError: the client is closed.
+        """
+        try:
+            return method(*arguments, **options)
+        except ValueError as error:
+            if self._closed:
+                raise CallCancelledError("the client is closed; use another one") from error
+            raise
+
     def _call(
         self,
         method: grpc.UnaryUnaryMultiCallable[Any, C],
@@ -95,7 +113,7 @@ class ChannelOwner:
             ClientError: it failed.
         """
         try:
-            return method(request, timeout=timeout_seconds or self._timeout_seconds)
+            return self._begin(method, request, timeout=timeout_seconds or self._timeout_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 
@@ -125,7 +143,7 @@ class ChannelOwner:
         Raises:
             ClientError: the stream failed.
         """
-        call = method(request)
+        call = self._begin(method, request)
         try:
             yield from call
         except grpc.RpcError as error:
@@ -148,7 +166,7 @@ class ChannelOwner:
             ClientError: the call failed.
         """
         feed: Feed[R] = Feed()
-        call = method.future(feed, timeout=timeout_seconds)
+        call = self._begin(method.future, feed, timeout=timeout_seconds)
         call.add_done_callback(lambda _: feed.close())
         try:
             for request in requests:

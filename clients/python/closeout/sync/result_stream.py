@@ -63,7 +63,7 @@ class ResultReporter(ChannelOwner):
             except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
                 failure.append(error)
 
-        call = self._stub.ReportResults(guarded())
+        call = self._begin(self._stub.ReportResults, guarded())
         try:
             yield from call
         except grpc.RpcError as error:
