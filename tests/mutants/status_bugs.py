@@ -277,4 +277,21 @@ REPAIR_BUGS = (
     ),
 )
 
-STATUS_BUGS = COMPLETION_BUGS + REPAIR_BUGS
+CONNECTION_BUGS = (
+    Mutant(
+        name="option-that-grpc-does-not-know",
+        invariant="API",
+        bug="The server's limit for pings has a wrong name, so idle streams are cut off.",
+        seen="Closeout itself, before the names were compared with the library",
+        edits=(
+            Edit(
+                "service_runtime/grpc_server.py",
+                "grpc.http2.min_ping_interval_without_data_ms",
+                "grpc.http2.min_recv_ping_interval_without_data_ms",
+            ),
+        ),
+        test="tests/unit/test_runtime_grpc_options.py::test_grpc_knows_each_option_that_is_set",
+    ),
+)
+
+STATUS_BUGS = COMPLETION_BUGS + REPAIR_BUGS + CONNECTION_BUGS
