@@ -64,9 +64,18 @@ class _Wire:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await listener.wait_closed()
 
     def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.add(asyncio.create_task(self._carry(reader, writer)))
+        def ended(task: asyncio.Task[None]) -> None:
+            # Also where it was cancelled before it began, or a connection broke.
+            writer.close()
+            if not task.cancelled():
+                task.exception()
+
+        task = asyncio.create_task(self._carry(reader, writer))
+        task.add_done_callback(ended)
+        self._tasks.add(task)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         onward, onward_writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -75,7 +84,6 @@ class _Wire:
                 both.create_task(self._carry_frames(reader, onward_writer))
                 both.create_task(self._carry_bytes(onward, writer))
         finally:
-            writer.close()
             onward_writer.close()
 
     async def _carry_frames(
