@@ -30,6 +30,8 @@ _CLIENT_OPTIONS = dict(CHANNEL_OPTIONS) | {
         if name in {"grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"}
     },
 }
+#: More steps of the loop than a connection takes from being accepted to its handler.
+_ACCEPTING_STEPS = 10
 _PREFACE_BYTES = 24
 _FRAME_HEADER_BYTES = 9
 _PING_TYPE = 6
@@ -61,10 +63,12 @@ class _Wire:
             yield
         finally:
             listener.close()
+            for _ in range(_ACCEPTING_STEPS):
+                await asyncio.sleep(0)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await listener.wait_closed()
+            await asyncio.sleep(0)  # the connections are closed in the next step
 
     def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def ended(task: asyncio.Task[None]) -> None:
