@@ -45,8 +45,10 @@ class ResultReporter(ChannelOwner):
         gRPC reads ``frames`` in a thread of its own, ahead of the answers; frames that
         other threads produce go through a queue: ``iter(queue.get, None)``. The stream
         ends after the last answer to the last frame. It has no deadline and is never
-        retried: after a break, stream again what was not acknowledged. Close the
-        generator (``closing``) where it is left early; that cancels the call.
+        retried: after a break, stream again what was not acknowledged, from a new queue.
+        Put None into the old one: gRPC's thread may still wait there, and would take a
+        frame of the new stream. Close the generator (``closing``) where it is left
+        early; that cancels the call.
 
         For results that are at hand, :meth:`StatusClient.report` is simpler.
 
