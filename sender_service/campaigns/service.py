@@ -207,16 +207,15 @@ class SenderCampaigns:
                 start_now=start_now,
             )
         )
-        if row.phase == Phase.FINISHED and row.start_time is None:
-            raise TransitionNotAllowedError(
-                "the campaign was cancelled before it was started",
-                metadata={"campaign_id": campaign_id, "state": row.state},
-            )
-        if row.phase == Phase.FINISHED and start_time is None:
-            return Started(row.total, transitioned=False)
         if row.phase == Phase.FINISHED:
-            # Whether the time is the one it was started with, the status service knows.
-            await status_gateway.check_started(self._client, row, start_time)
+            if row.start_time is None:
+                raise TransitionNotAllowedError(
+                    "the campaign was cancelled before it was started",
+                    metadata={"campaign_id": campaign_id, "state": row.state},
+                )
+            if start_time is not None:
+                # Only the status service knows whether it was started with this time.
+                await status_gateway.check_started(self._client, row, start_time)
             return Started(row.total, transitioned=False)
         active = self._directory.add(row)
         async with active.sealing:

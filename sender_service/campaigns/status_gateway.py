@@ -155,9 +155,7 @@ async def seal_as_requested(
     return await seal(store, client, row, start_time=start_time, start_now=start_now)
 
 
-async def check_started(
-    client: StatusClient, row: sa.Row[Any], start_time: datetime | None
-) -> None:
+async def check_started(client: StatusClient, row: sa.Row[Any], start_time: datetime) -> None:
     """Check that a campaign that has ended was started with ``start_time``.
 
     Raises:
