@@ -63,6 +63,8 @@ class ProblemKind(enum.StrEnum):
     START_REFUSED = "START_REFUSED"
     RESULTS_REJECTED = "RESULTS_REJECTED"
     STATUS_SERVICE_UNREACHABLE = "STATUS_SERVICE_UNREACHABLE"
+    PROVIDER_REFUSES = "PROVIDER_REFUSES"
+    PROVIDER_DEFERS = "PROVIDER_DEFERS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Problem:
         provider: the provider concerned; empty if none is.
         since_time: since when.
         needs_attention: true if only a person can solve it.
+        deadline_time: no message fails because of it before; None: never, or not known.
     """
 
     kind: ProblemKind
@@ -86,6 +89,7 @@ class Problem:
     provider: str = ""
     since_time: datetime | None = None
     needs_attention: bool = False
+    deadline_time: datetime | None = None
 
 
 class Outcome(enum.IntEnum):

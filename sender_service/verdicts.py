@@ -16,6 +16,7 @@ from sender_service.domain import (
     Guarantee,
     Outcome,
     Policy,
+    ProblemKind,
     RetryPolicy,
     clean,
 )
@@ -32,9 +33,27 @@ class Answer(enum.Enum):
     DEFERRED = "deferred"
     #: It may have it: the answer was lost after the message was handed over.
     LOST = "lost"
-    #: Nothing was handed over: the provider can't be reached, or refuses to talk
-    #: to us at all (login, TLS, 421). Not a try of this message; try all later.
-    UNREACHABLE = "unreachable"
+    #: Nothing was handed over, and not because of this message: the provider can't be
+    #: reached, refuses this sender as a whole (login, TLS, sender address, path), or asks
+    #: it to wait with everything. Not a try of this message; try all later.
+    PROVIDER_FAULT = "provider_fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a provider as a whole; see ``Problem`` of the contract.
+
+    Attributes:
+        kind: PROVIDER_UNREACHABLE, PROVIDER_REFUSES or PROVIDER_DEFERS.
+        summary: a clause for people, as in "the mail server refuses the sender's login".
+        setting: the setting to correct, as in ``[smtp] password``; empty if none is known.
+        needs_attention: true if only a person can solve it.
+    """
+
+    kind: ProblemKind
+    summary: str
+    setting: str = ""
+    needs_attention: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +67,7 @@ class Reply:
         detail: what it said, for people; at most 500 characters, no secrets.
         provider_message_id: the provider's id of an accepted message, if any.
         retry_after_seconds: how long it asked to be left alone, if it did.
+        fault: what is wrong with the provider; with PROVIDER_FAULT only, and always then.
     """
 
     answer: Answer
@@ -55,6 +75,7 @@ class Reply:
     detail: str = ""
     provider_message_id: str = ""
     retry_after_seconds: float | None = None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +136,7 @@ def effect_of(
             return Finished(Outcome.SENT, code, detail, provider_id)
         case Answer.REFUSED:
             return Finished(Outcome.FAILED, code, detail)
-        case Answer.UNREACHABLE:
+        case Answer.PROVIDER_FAULT:
             return Requeue()
         case Answer.LOST if policy.guarantee is Guarantee.AT_MOST_ONCE:
             return Finished(Outcome.UNKNOWN, code or "in_doubt", detail)

@@ -6,16 +6,24 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender_service.channels.contract import Answer, JsonContent, NoContent, Reply, RetryPolicy
+from sender_service.channels.contract import (
+    Answer,
+    Fault,
+    JsonContent,
+    NoContent,
+    Reply,
+    RetryPolicy,
+)
 from sender_service.channels.email.addresses import check_printable
 from sender_service.channels.errors import InvalidContentError, TemplateError
 from sender_service.channels.rendering.content import CompiledContent
 from sender_service.channels.rendering.json_document import JsonDocument
 from sender_service.channels.replies import render_error
+from sender_service.domain import ProblemKind
 from service_runtime.settings import Section
 
 if TYPE_CHECKING:
-    from sender_service.channels.contract import Content, Message
+    from sender_service.channels.contract import Content, Handover, Message
     from sender_service.channels.rendering.content import Rendered
 
 #: How much of a text is shown.
@@ -38,6 +46,7 @@ class ConsoleChannel:
     def __init__(self) -> None:
         self.concurrency = 1
         self.timeout_seconds = 30.0
+        self.provider = "standard output"
 
     @classmethod
     def from_settings(cls, settings: Any) -> ConsoleChannel:  # noqa: ARG003 - there are none
@@ -68,25 +77,45 @@ class ConsoleChannel:
             case _:
                 return CompiledContent(content)
 
-    async def send(self, template: CompiledContent | JsonDocument, message: Message) -> Reply:
+    async def send(
+        self, template: CompiledContent | JsonDocument, message: Message, handover: Handover
+    ) -> Reply:
         """Print the message; it is ACCEPTED once it is written.
 
-        UNREACHABLE where standard output is closed.
+        PROVIDER_FAULT where standard output is closed.
         """
         try:
             rendered = template.render(message)
         except TemplateError as error:
             return render_error(error)
         line = f"{message.campaign_id} {message.sequence} to {message.address}: {_shown(rendered)}"
+        handover.begin("while it was printed")
         try:
             # A pipe nobody reads must not hold up the loop.
             await asyncio.to_thread(_print, " ".join(line.split()))
         except OSError as error:
-            return Reply(Answer.UNREACHABLE, code="console_closed", detail=str(error))
+            return _closed(error)
+        return Reply(Answer.ACCEPTED)
+
+    async def check(self) -> Reply:
+        """Accept, unless standard output is closed."""
+        try:
+            await asyncio.to_thread(sys.stdout.flush)
+        except (OSError, ValueError) as error:
+            return _closed(error)
         return Reply(Answer.ACCEPTED)
 
     async def close(self) -> None:
         """Close nothing: standard output belongs to the process."""
+
+
+def _closed(error: Exception) -> Reply:
+    fault = Fault(
+        ProblemKind.PROVIDER_UNREACHABLE,
+        "the sender's standard output is closed",
+        needs_attention=True,
+    )
+    return Reply(Answer.PROVIDER_FAULT, code="console_closed", detail=str(error), fault=fault)
 
 
 def _shown(rendered: Rendered | str) -> str:

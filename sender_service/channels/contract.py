@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from sender_service.channels.errors import InvalidContentError
 from sender_service.domain import RetryPolicy
-from sender_service.verdicts import Answer, Reply
+from sender_service.verdicts import Answer, Fault, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,8 @@ __all__ = [
     "Channel",
     "Content",
     "EmailContent",
+    "Fault",
+    "Handover",
     "JsonContent",
     "Message",
     "NoContent",
@@ -134,6 +136,32 @@ class Message:
     attempt: int = 1
 
 
+@dataclass(slots=True)
+class Handover:
+    """Whether a provider could have a message, known also to who cancels the call.
+
+    One for each call of ``send``. A message whose call ends early, by a stop, a broken
+    connection or a timeout, is in doubt only if ``begun``; before that nobody has it.
+
+    Attributes:
+        begun: True from the moment at which the provider could have accepted the message:
+            the end of its data for SMTP, the first byte of the request for HTTP.
+        stage: how far the call has come, a clause for people, as in "before the server
+            greeted".
+    """
+
+    begun: bool = False
+    stage: str = "before there was a connection"
+
+    def begin(self, stage: str) -> None:
+        """Note that the provider could accept the message from now on.
+
+        Call it directly before the bytes go out, with no ``await`` between.
+        """
+        self.begun = True
+        self.stage = stage
+
+
 class Template(Protocol):
     """The content of one campaign, compiled once for all its messages."""
 
@@ -163,8 +191,11 @@ class Channel(Protocol):
     retry: ClassVar[RetryPolicy]
     #: How many calls run at once, over all campaigns.
     concurrency: int
-    #: After this long, seconds, ``send`` has returned.
+    #: After this long, seconds, ``send`` and ``check`` have returned.
     timeout_seconds: float
+    #: Which provider and account, for people: "smtp.example.com:587". Campaigns of one
+    #: channel share it, and so does what is known of it.
+    provider: str
 
     @classmethod
     def from_settings(cls, settings: Any) -> Channel:
@@ -190,13 +221,20 @@ class Channel(Protocol):
                 ``body``, the channel does not take this kind of content.
         """
 
-    async def send(self, template: Any, message: Message) -> Reply:
+    async def send(self, template: Any, message: Message, handover: Handover) -> Reply:
         """Hand one message over. Never raises for what a provider or a template does.
 
         ``template`` is what ``compile`` of this channel returned.
 
-        Bounded by ``timeout_seconds``. When cancelled, the message may have been
-        handed over.
+        Bounded by ``timeout_seconds``. When cancelled, ``handover`` says whether the
+        provider could have the message.
+        """
+
+    async def check(self) -> Reply:
+        """Reach the provider and log in, without sending anything.
+
+        Bounded by ``timeout_seconds``. ACCEPTED: a message may be sent now. Otherwise
+        PROVIDER_FAULT, with what is wrong. Never raises for what a provider does.
         """
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from sender_service.channels.errors import InvalidAddressError
 from service_runtime.settings import Section
 
 if TYPE_CHECKING:
-    from sender_service.channels.contract import Content, Message, Template
+    from sender_service.channels.contract import Content, Handover, Message, Template
 
 _MAX_ADDRESS_CHARACTERS = 320
 _ACCEPTED = Reply(Answer.ACCEPTED, code="250")
@@ -56,6 +56,7 @@ class NullChannel:
     def __init__(self) -> None:
         self.concurrency = 1000
         self.timeout_seconds = 1.0
+        self.provider = "nobody"
 
     @classmethod
     def from_settings(cls, settings: Any) -> NullChannel:  # noqa: ARG003 - there are none
@@ -79,10 +80,20 @@ class NullChannel:
         """Keep the content; nothing in it is checked."""
         return NullTemplate(content)
 
-    async def send(self, template: Template, message: Message) -> Reply:  # noqa: ARG002 - by design
+    async def send(
+        self,
+        template: Template,  # noqa: ARG002 - by design
+        message: Message,  # noqa: ARG002
+        handover: Handover,
+    ) -> Reply:
         """Accept the message."""
+        handover.begin("after it was accepted")
         # A channel that never yields would keep the loop from everything else.
         await asyncio.sleep(0)
+        return _ACCEPTED
+
+    async def check(self) -> Reply:
+        """Accept: there is no provider that could refuse."""
         return _ACCEPTED
 
     async def close(self) -> None:

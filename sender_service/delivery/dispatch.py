@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from sender_service.channels.contract import Answer, Message, Reply
+from sender_service.channels.contract import Answer, Handover, Message, Reply
 from sender_service.verdicts import Effect, effect_of
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ async def _send(plan: DeliveryPlan, message: PendingMessage) -> Reply:
         plan.keys.key(message.sequence),
         message.attempts + 1,
     )
-    return await plan.channel.send(plan.template, handed_over)
+    return await plan.channel.send(plan.template, handed_over, Handover())
 
 
 def _effect(plan: DeliveryPlan, message: PendingMessage, reply: Reply, begin_time: int) -> Effect:

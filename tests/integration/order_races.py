@@ -22,7 +22,7 @@ from closeout.sender.v1 import sender_pb2
 from closeout.status.v1 import status_pb2 as pb
 from integration.sender_support import ACCEPTED, ScriptedChannel, channel_class, eventually
 from sender_service import server as sender_server
-from sender_service.channels.contract import Message, Reply, Template
+from sender_service.channels.contract import Handover, Message, Reply, Template
 from sender_service.settings import SenderSettings
 from sender_service.settings import Settings as SenderServiceSettings
 from service_runtime.database import Store
@@ -56,8 +56,9 @@ class _NotingChannel(ScriptedChannel):
         self.concurrency = 2 * _ROUNDS_AT_ONCE
         self.handed_over: dict[str, list[float]] = defaultdict(list)
 
-    async def send(self, template: Template, message: Message) -> Reply:  # noqa: ARG002
+    async def send(self, template: Template, message: Message, handover: Handover) -> Reply:  # noqa: ARG002
         """Accept the message after a while."""
+        handover.begin("after it was handed over")
         self.handed_over[message.campaign_id].append(_clock())
         await asyncio.sleep(_SEND_SECONDS)
         return ACCEPTED

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
-from sender_service.channels.contract import Answer, Content, EmailContent, Reply
+from sender_service.channels.contract import Answer, Content, EmailContent, Fault, Reply
 from sender_service.channels.errors import InvalidAddressError
-from sender_service.domain import Guarantee, RetryPolicy
+from sender_service.domain import Guarantee, ProblemKind, RetryPolicy
 from sender_service.migrations import MIGRATIONS
 from sender_service.store import campaigns, recipients, schema
 from sender_service.store.values import NewCampaign
@@ -23,14 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
-    from sender_service.channels.contract import Channel, Message, Template
+    from sender_service.channels.contract import Channel, Handover, Message, Template
 
 ORGANISATION = "default"
 ACCEPTED = Reply(Answer.ACCEPTED, code="250", provider_message_id="p-1")
 REFUSED = Reply(Answer.REFUSED, code="550", detail="no such user")
 DEFERRED = Reply(Answer.DEFERRED, code="451", detail="later")
 LOST = Reply(Answer.LOST, code="timeout")
-UNREACHABLE = Reply(Answer.UNREACHABLE, code="connect", detail="connection refused")
+UNREACHABLE = Reply(
+    Answer.PROVIDER_FAULT,
+    code="connect",
+    detail="connection refused",
+    fault=Fault(ProblemKind.PROVIDER_UNREACHABLE, "the provider can't be reached"),
+)
 
 
 class ScriptedSettings(Section):
@@ -64,6 +69,9 @@ class ScriptedChannel:
     def __init__(self) -> None:
         self.concurrency = 4
         self.timeout_seconds = 1.0
+        self.provider = "scripted"
+        self.check_reply = ACCEPTED
+        self.checks = 0
         self.script: Callable[[Message], Reply] = lambda _: ACCEPTED
         self.calls: list[Message] = []
         self.answers: dict[int, list[Answer]] = defaultdict(list)
@@ -88,8 +96,14 @@ class ScriptedChannel:
         """Keep the content."""
         return ScriptedTemplate(content)
 
-    async def send(self, template: Template, message: Message) -> Reply:  # noqa: ARG002
+    async def check(self) -> Reply:
+        """Answer as the test says."""
+        self.checks += 1
+        return self.check_reply
+
+    async def send(self, template: Template, message: Message, handover: Handover) -> Reply:  # noqa: ARG002
         """Answer as the script says."""
+        handover.begin("after it was handed over")
         self.calls.append(message)
         self.flying += 1
         self.most_flying = max(self.most_flying, self.flying)

@@ -11,7 +11,7 @@ import pytest
 from providers.held_port import HeldPort
 from providers.scripts import Script
 from providers.smtp_provider import Ledger, SmtpProvider, scripted
-from sender_service.channels.contract import Answer, EmailContent, Message, Reply
+from sender_service.channels.contract import Answer, EmailContent, Handover, Message, Reply
 from sender_service.channels.email.pool import SmtpPool
 from sender_service.channels.email.settings import SmtpSettings
 from sender_service.channels.email.smtp import SmtpChannel
@@ -43,7 +43,7 @@ async def channel(provider: SmtpProvider, **settings: Any) -> AsyncIterator[Smtp
 async def send(smtp: SmtpChannel, address: str, **fields: object) -> Reply:
     """Send one message of a small campaign."""
     template = smtp.compile(CONTENT)
-    return await smtp.send(template, Message("spring", 1, address, "", fields, KEY))
+    return await smtp.send(template, Message("spring", 1, address, "", fields, KEY), Handover())
 
 
 async def test_accepted_message_arrives_as_rendered() -> None:
@@ -226,7 +226,7 @@ async def test_server_that_is_down_is_unreachable_until_it_returns() -> None:
             assert (await send(smtp, "one@shop.example")).answer is Answer.ACCEPTED
             await provider.__aexit__(None, None, None)
             down = await send(smtp, "two@shop.example")
-            assert (down.answer, down.code) == (Answer.UNREACHABLE, "connect_failed")
+            assert (down.answer, down.code) == (Answer.PROVIDER_FAULT, "connect_failed")
             async with scripted(port=held.port) as again:
                 assert (await send(smtp, "two@shop.example")).answer is Answer.ACCEPTED
                 assert [entry.recipient for entry in again.ledger.accepted] == ["two@shop.example"]
@@ -283,7 +283,7 @@ async def test_message_that_cannot_be_rendered_is_refused() -> None:
     async with scripted() as provider, channel(provider) as smtp:
         content = EmailContent(subject="Hi", text="{{ points | sort }}", from_="news@shop.example")
         message = Message("c", 1, "ann@shop.example", "", {"points": [1, "a"]}, KEY)
-        reply = await smtp.send(smtp.compile(content), message)
+        reply = await smtp.send(smtp.compile(content), message, Handover())
     assert (reply.answer, reply.code) == (Answer.REFUSED, "render_error")
     assert "line 1, column 1" in reply.detail
 
@@ -298,7 +298,7 @@ async def test_unsafe_unsubscribe_address_is_refused() -> None:
             list_unsubscribe="https://shop.example/{{ token }}",
         )
         message = Message("c", 1, "ann@shop.example", "", {"token": "a\r\nBcc: b@c.example"}, KEY)
-        reply = await smtp.send(smtp.compile(content), message)
+        reply = await smtp.send(smtp.compile(content), message, Handover())
     assert (reply.answer, reply.code) == (Answer.REFUSED, "header_injection")
 
 
@@ -338,7 +338,7 @@ async def test_server_that_will_not_talk_is_unreachable(greeting: bytes, code: s
         smtp = SmtpChannel(SmtpSettings(host="127.0.0.1", port=port, timeout_seconds=SECONDS))
         reply = await send(smtp, "ann@shop.example")
         await smtp.close()
-    assert (reply.answer, reply.code) == (Answer.UNREACHABLE, code or "connect_failed")
+    assert (reply.answer, reply.code) == (Answer.PROVIDER_FAULT, code or "connect_failed")
 
 
 async def test_ledger_is_in_its_file_before_the_answer(tmp_path: Path) -> None:

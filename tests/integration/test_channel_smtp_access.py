@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from providers.smtp_provider import SmtpProvider, scripted
-from sender_service.channels.contract import Answer, EmailContent, Message, Reply
+from sender_service.channels.contract import Answer, EmailContent, Handover, Message, Reply
 from sender_service.channels.email.settings import Security, SmtpSettings
 from sender_service.channels.email.smtp import SmtpChannel
 from sender_service.channels.errors import ChannelNotConfiguredError
@@ -43,7 +43,7 @@ async def send_through(provider: SmtpProvider, **settings: Any) -> Reply:
     try:
         template = smtp.compile(EmailContent(subject="Hi", text="x", from_="news@shop.example"))
         message = Message("c", 1, "ann@shop.example", "", {}, "0" * 32)
-        return await smtp.send(template, message)
+        return await smtp.send(template, message, Handover())
     finally:
         await smtp.close()
 
@@ -68,7 +68,7 @@ async def test_certificate_nobody_vouches_for_is_not_trusted(security: str) -> N
     async with scripted(tls=server_tls(), tls_from_start=security == "tls") as provider:
         reply = await send_through(provider, security=security)
         assert not provider.ledger.accepted
-    assert (reply.answer, reply.code) == (Answer.UNREACHABLE, "connect_failed")
+    assert (reply.answer, reply.code) == (Answer.PROVIDER_FAULT, "connect_failed")
     assert "certificate" in reply.detail.lower()
 
 
@@ -84,7 +84,7 @@ async def test_server_without_starttls_gets_nothing() -> None:
     async with scripted() as provider:
         reply = await send_through(provider, security="starttls")
         assert not provider.ledger.accepted
-    assert (reply.answer, reply.code) == (Answer.UNREACHABLE, "no_starttls")
+    assert (reply.answer, reply.code) == (Answer.PROVIDER_FAULT, "no_starttls")
     assert "smtp.security" in reply.detail
 
 
@@ -113,7 +113,7 @@ async def test_refused_login_is_unreachable_and_keeps_the_password(authority: Pa
             username=LOGIN[0],
             password=WRONG,
         )
-    assert (reply.answer, reply.code) == (Answer.UNREACHABLE, "535")
+    assert (reply.answer, reply.code) == (Answer.PROVIDER_FAULT, "535")
     assert "battery" not in reply.detail
 
 
@@ -121,7 +121,7 @@ async def test_missing_login_is_unreachable(authority: Path) -> None:
     """A server that asks for a login at MAIL refuses us, not the message."""
     async with scripted(tls=server_tls(), login=LOGIN) as provider:
         reply = await send_through(provider, security="starttls", ca_file=authority)
-    assert (reply.answer, reply.code) == (Answer.UNREACHABLE, "530")
+    assert (reply.answer, reply.code) == (Answer.PROVIDER_FAULT, "530")
 
 
 @pytest.mark.parametrize(

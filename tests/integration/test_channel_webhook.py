@@ -20,6 +20,7 @@ from providers.http_provider import HttpProvider
 from sender_service.channels.contract import (
     Answer,
     EmailContent,
+    Handover,
     JsonContent,
     Message,
     NoContent,
@@ -54,7 +55,7 @@ async def send(webhook: WebhookChannel, address: str, attempt: int = 1, **fields
         EmailContent(subject="Hi {{ name }}", text="Dear {{ name }}", html="<p>{{ name }}</p>")
     )
     return await webhook.send(
-        template, Message("spring", 7, address, "k-7", fields, KEY, attempt=attempt)
+        template, Message("spring", 7, address, "k-7", fields, KEY, attempt=attempt), Handover()
     )
 
 
@@ -85,7 +86,9 @@ async def test_a_text_is_posted_as_the_envelope_with_text_alone() -> None:
     """Neither a subject nor HTML is there."""
     async with HttpProvider() as provider, channel(provider.url) as webhook:
         template = webhook.compile(TextContent(text="Hi {{ name }}"))
-        await webhook.send(template, Message("spring", 7, "ann", "k-7", {"name": "Zoë"}, KEY))
+        await webhook.send(
+            template, Message("spring", 7, "ann", "k-7", {"name": "Zoë"}, KEY), Handover()
+        )
     (posted,) = provider.posted
     assert posted.json == {
         "campaign_id": "spring",
@@ -107,7 +110,7 @@ async def test_a_document_is_posted_as_it_is() -> None:
         source = '{"address": {{ address | json }}, "to": {{ name | json }}}'
         template = webhook.compile(JsonContent(json=source))
         reply = await webhook.send(
-            template, Message("spring", 7, "ann", "k-7", {"name": 'Zoë "Z"'}, KEY)
+            template, Message("spring", 7, "ann", "k-7", {"name": 'Zoë "Z"'}, KEY), Handover()
         )
     assert reply.answer is Answer.ACCEPTED
     (posted,) = provider.posted
@@ -123,7 +126,9 @@ async def test_a_document_that_is_no_json_once_rendered_is_not_posted() -> None:
     """The message fails; the server never sees a broken body."""
     async with HttpProvider() as provider, channel(provider.url) as webhook:
         template = webhook.compile(JsonContent(json='{"to": {{ name }}}'))
-        reply = await webhook.send(template, Message("spring", 7, "ann", "", {"name": "Zoë"}, KEY))
+        reply = await webhook.send(
+            template, Message("spring", 7, "ann", "", {"name": "Zoë"}, KEY), Handover()
+        )
     assert (reply.answer, reply.code) == (Answer.REFUSED, "render_error")
     assert provider.posted == []
 
@@ -145,7 +150,7 @@ async def test_a_document_that_is_no_json_once_rendered_is_not_posted() -> None:
         ("defer502", Answer.LOST, "502"),
         ("defer504", Answer.LOST, "504"),
         # The settings are wrong, not the message.
-        ("refuse401", Answer.UNREACHABLE, "401"),
+        ("refuse401", Answer.PROVIDER_FAULT, "401"),
         ("cut", Answer.LOST, "connection_lost"),
         ("drop-after-data", Answer.LOST, "connection_lost"),
         # The status was there, only the text was not.
@@ -188,7 +193,7 @@ async def test_server_that_does_not_answer_the_connection_is_unreachable() -> No
         # TLS to a server that says nothing never comes to a connection.
         async with channel(f"https://127.0.0.1:{port}/", timeout_seconds=0.5) as webhook:
             reply = await send(webhook, "ann")
-    assert (reply.answer, reply.code) == (Answer.UNREACHABLE, "timeout")
+    assert (reply.answer, reply.code) == (Answer.PROVIDER_FAULT, "timeout")
 
 
 async def test_server_that_is_down_is_unreachable_until_it_returns() -> None:
@@ -197,7 +202,7 @@ async def test_server_that_is_down_is_unreachable_until_it_returns() -> None:
         async with HttpProvider(port=held.port) as provider:
             url = provider.url
         async with channel(url) as webhook:
-            assert (await send(webhook, "ann")).answer is Answer.UNREACHABLE
+            assert (await send(webhook, "ann")).answer is Answer.PROVIDER_FAULT
             async with HttpProvider(port=held.port):
                 assert (await send(webhook, "ann")).answer is Answer.ACCEPTED
 

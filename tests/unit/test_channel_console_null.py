@@ -14,6 +14,7 @@ from sender_service.channels.contract import (
     Answer,
     Content,
     EmailContent,
+    Handover,
     JsonContent,
     Message,
     NoContent,
@@ -41,7 +42,9 @@ async def test_console_prints_one_line_for_each_message(capsys: pytest.CaptureFi
         EmailContent(subject="Hi {{ name }}", text="Dear\n{{ name }}\x1b[2J\n")
     )
     for name in ("Ann", "Zoë"):
-        assert await console.send(template, message(name=name)) == Reply(Answer.ACCEPTED)
+        assert await console.send(template, message(name=name), Handover()) == Reply(
+            Answer.ACCEPTED
+        )
     await console.close()
     assert capsys.readouterr().out == (
         "spring 7 to ann: Hi Ann | Dear Ann\ufffd[2J\nspring 7 to ann: Hi Zoë | Dear Zoë\ufffd[2J\n"
@@ -52,7 +55,7 @@ async def test_console_refuses_what_cannot_be_rendered() -> None:
     """One recipient's odd field fails one message."""
     console = ConsoleChannel()
     reply = await console.send(
-        console.compile(EmailContent(text="{{ x | sort }}")), message(x=[1, "a"])
+        console.compile(EmailContent(text="{{ x | sort }}")), message(x=[1, "a"]), Handover()
     )
     assert (reply.answer, reply.code) == (Answer.REFUSED, "render_error")
 
@@ -66,9 +69,9 @@ async def test_console_that_is_closed_is_unreachable(
     console = ConsoleChannel()
     with path.open("r", encoding="utf-8") as unwritable:  # as a broken pipe, it takes nothing
         monkeypatch.setattr("sys.stdout", unwritable)
-        reply = await console.send(console.compile(EmailContent(text="x")), message())
+        reply = await console.send(console.compile(EmailContent(text="x")), message(), Handover())
         monkeypatch.undo()
-    assert (reply.answer, reply.code) == (Answer.UNREACHABLE, "console_closed")
+    assert (reply.answer, reply.code) == (Answer.PROVIDER_FAULT, "console_closed")
 
 
 def test_console_checks_templates() -> None:
@@ -81,7 +84,7 @@ async def test_null_accepts_everything_and_renders_nothing() -> None:
     """Benchmarks measure all but the provider and the templates."""
     null = NullChannel.from_settings(NullChannel.settings_model())
     template = null.compile(EmailContent(text="{% never compiled"))
-    assert (await null.send(template, message())).answer is Answer.ACCEPTED
+    assert (await null.send(template, message(), Handover())).answer is Answer.ACCEPTED
     assert "never compiled" in template.preview(message())
     await null.close()
 
@@ -98,7 +101,7 @@ async def test_console_shows_any_kind(
 ) -> None:
     """A text and a document have no subject before them."""
     console = ConsoleChannel()
-    await console.send(console.compile(content), message(name="Ann"))
+    await console.send(console.compile(content), message(name="Ann"), Handover())
     assert capsys.readouterr().out == printed
 
 

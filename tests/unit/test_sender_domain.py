@@ -84,7 +84,7 @@ def test_every_answer_has_an_effect(
         assert effect == Finished(Outcome.SENT, "c", "d", "p")
     elif answer is Answer.REFUSED:
         assert effect == Finished(Outcome.FAILED, "c", "d")
-    elif answer is Answer.UNREACHABLE:
+    elif answer is Answer.PROVIDER_FAULT:
         assert effect == Requeue()
     elif answer is Answer.LOST and at_most_once:
         assert effect == Finished(Outcome.UNKNOWN, "c", "d")

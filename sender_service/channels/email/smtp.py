@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import aiosmtplib
 
-from sender_service.channels.contract import Answer, EmailContent, Reply, RetryPolicy
+from sender_service.channels.contract import (
+    Answer,
+    EmailContent,
+    Handover,
+    Reply,
+    RetryPolicy,
+)
 from sender_service.channels.email.addresses import check_email, wire_address
 from sender_service.channels.email.headers import UnsafeHeaderError
 from sender_service.channels.email.mime import MimeTemplate
@@ -66,6 +72,7 @@ class SmtpChannel:
             )
         self.concurrency = settings.connections
         self.timeout_seconds = settings.timeout_seconds
+        self.provider = f"{settings.host}:{settings.effective_port}"
         self._pool = SmtpPool(settings)
 
     @classmethod
@@ -98,7 +105,7 @@ class SmtpChannel:
             raise InvalidContentError.of_kind(self.name, content.kind, takes="email")
         return MimeTemplate(content)
 
-    async def send(self, template: MimeTemplate, message: Message) -> Reply:
+    async def send(self, template: MimeTemplate, message: Message, handover: Handover) -> Reply:
         """Hand one message to the server, within ``timeout_seconds``.
 
         A recipient at whom the server hangs up twice is DEFERRED, not UNREACHABLE: one
@@ -111,12 +118,26 @@ class SmtpChannel:
             return render_error(error)
         except (InvalidAddressError, UnsafeHeaderError) as error:
             return Reply(Answer.REFUSED, code="header_injection", detail=detail(error))
-        progress = Progress()
+        progress = Progress(handover)
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 return await self._deliver(envelope, progress)
         except TimeoutError:
             return progress.broken("timeout", f"no answer within {self.timeout_seconds:g} s")
+
+    async def check(self) -> Reply:
+        """Connect and log in, within ``timeout_seconds``."""
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                connection = await self._pool.take(fresh=True)
+        except CannotConnectError as error:
+            return Reply(Answer.PROVIDER_FAULT, code=error.code, detail=detail(error))
+        except TimeoutError:
+            return Progress(Handover()).broken(
+                "timeout", f"no answer within {self.timeout_seconds:g} s"
+            )
+        self._pool.give_back(connection, keep=True)
+        return Reply(Answer.ACCEPTED)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -138,7 +159,7 @@ class SmtpChannel:
         try:
             connection = await self._pool.take(fresh=fresh)
         except CannotConnectError as error:
-            return Reply(Answer.UNREACHABLE, code=error.code, detail=detail(error))
+            return Reply(Answer.PROVIDER_FAULT, code=error.code, detail=detail(error))
         keep = False
         try:
             reply = await transact(connection, envelope, progress)

@@ -13,6 +13,7 @@ from sender_service.channels.contract import Answer, Reply
 from sender_service.channels.replies import detail
 
 if TYPE_CHECKING:
+    from sender_service.channels.contract import Handover
     from sender_service.channels.email.addresses import WireAddress
     from sender_service.channels.email.pool import SmtpConnection
 
@@ -49,7 +50,7 @@ class Stage(enum.Enum):
 
 #: What a broken connection means for a message that had come so far.
 _BROKEN = {
-    Stage.BEFORE: Answer.UNREACHABLE,
+    Stage.BEFORE: Answer.PROVIDER_FAULT,
     Stage.NAMED: Answer.DEFERRED,
     Stage.HANDED_OVER: Answer.LOST,
 }
@@ -59,6 +60,7 @@ _BROKEN = {
 class Progress:
     """How far a message has come, known also to who cancels it."""
 
+    handover: Handover
     stage: Stage = Stage.BEFORE
 
     def broken(self, code: str, text: str) -> Reply:
@@ -134,6 +136,7 @@ async def _hand_over(connection: SmtpConnection, data: bytes, progress: Progress
     protocol = connection.client.protocol
     if protocol is None:
         raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+    progress.handover.begin("before the server answered")
     protocol.write(data)  # raises only where it writes nothing
     progress.stage = Stage.HANDED_OVER
     response = await protocol.read_response()

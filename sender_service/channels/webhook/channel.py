@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -31,7 +32,7 @@ from sender_service.channels.webhook.settings import (
 if TYPE_CHECKING:
     from types import SimpleNamespace
 
-    from sender_service.channels.contract import Content, Message
+    from sender_service.channels.contract import Content, Handover, Message
     from sender_service.channels.webhook.body import Body
     from service_runtime.settings import Section
 
@@ -77,6 +78,7 @@ class WebhookChannel:
         self.concurrency = settings.connections
         self.timeout_seconds = settings.timeout_seconds
         self._url = checked_url(settings.url)
+        self.provider = self._url
         self._authorization = header_value(settings.authorization, "authorization")
         self._key = signing_key(settings.secret)
         self._session: aiohttp.ClientSession | None = None
@@ -107,13 +109,13 @@ class WebhookChannel:
         """
         return body_of(content, channel=self.name)
 
-    async def send(self, template: Body, message: Message) -> Reply:
+    async def send(self, template: Body, message: Message, handover: Handover) -> Reply:
         """Post one message, within ``timeout_seconds``."""
         try:
             body = template.render(message)
         except TemplateError as error:
             return render_error(error)
-        progress = _Progress()
+        progress = _Progress(handover)
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 return await self._post(body, message.idempotency_key, progress)
@@ -121,6 +123,20 @@ class WebhookChannel:
             return progress.broken("timeout", f"no answer within {self.timeout_seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:
             return progress.broken("connection_lost", str(error) or type(error).__name__)
+
+    async def check(self) -> Reply:
+        """Connect to the server, within ``timeout_seconds``."""
+        parts = urlsplit(self._url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                _, writer = await asyncio.open_connection(
+                    parts.hostname, port, ssl=parts.scheme == "https" or None
+                )
+        except (OSError, TimeoutError) as error:
+            return Reply(Answer.PROVIDER_FAULT, code="connect_failed", detail=detail(error))
+        writer.close()
+        return Reply(Answer.ACCEPTED)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -173,7 +189,7 @@ class WebhookChannel:
 class _Progress:
     """How far a message has come, known also when its time is up."""
 
-    handed_over: bool = False
+    handover: Handover
     #: By the status alone; the answer's text may still be on its way.
     reply: Reply | None = None
 
@@ -181,7 +197,7 @@ class _Progress:
         """Return the reply for a connection that broke, or a time that was up."""
         if self.reply is not None:
             return self.reply
-        answer = Answer.LOST if self.handed_over else Answer.UNREACHABLE
+        answer = Answer.LOST if self.handover.begun else Answer.PROVIDER_FAULT
         return Reply(answer, code=code, detail=detail(text))
 
 
@@ -191,7 +207,7 @@ async def _mark_handed_over(
     parameters: aiohttp.TraceRequestHeadersSentParams,  # noqa: ARG001
 ) -> None:
     # Called when there is a connection, just before the first byte is written to it.
-    context.trace_request_ctx.handed_over = True
+    context.trace_request_ctx.handover.begin("before the server answered")
 
 
 def _reply(response: aiohttp.ClientResponse) -> Reply:
@@ -205,7 +221,7 @@ def _reply(response: aiohttp.ClientResponse) -> Reply:
         wait = _retry_after(response.headers.get("Retry-After", ""))
         return Reply(Answer.DEFERRED, code=code, retry_after_seconds=wait)
     if status == HTTPStatus.UNAUTHORIZED:  # the settings are wrong, not the message
-        return Reply(Answer.UNREACHABLE, code=code)
+        return Reply(Answer.PROVIDER_FAULT, code=code)
     return Reply(Answer.REFUSED, code=code)
 
 

@@ -312,6 +312,9 @@ class CreateCampaignRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PREVIEW_RECIPIENT_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    REPEAT_AFTER_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELDS_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The id: 1 to 128 characters of A-Z a-z 0-9 . _ - beginning with a letter or
     a digit. Empty: the service chooses one.
@@ -326,6 +329,11 @@ class CreateCampaignRequest(_message.Message):
     """A UUID that makes a call without campaign_id safe to repeat."""
     validate_only: _builtins.bool
     """Checks everything, renders a preview, stores nothing."""
+    family: _builtins.str
+    """Which earlier campaigns this one must not repeat by accident: those of the
+    same family. At most 200 characters; empty: display_name; without that too, the
+    campaign has no family. See StartCampaignRequest.repeat.
+    """
     @_builtins.property
     def email(self) -> Global___EmailContent:
         """An e-mail."""
@@ -352,6 +360,19 @@ class CreateCampaignRequest(_message.Message):
     def preview_recipient(self) -> Global___Recipient:
         """The recipient of the preview; absent: a recipient without fields."""
 
+    @_builtins.property
+    def repeat_after(self) -> _duration_pb2.Duration:
+        """How long after the start of a campaign the next one of its family counts as a
+        repetition. Absent: 7 days. 0: never. At most 366 days.
+        """
+
+    @_builtins.property
+    def recipient_fields(self) -> Global___RecipientFields:
+        """The fields that recipients have. If present, a variable of a template that is
+        none of them, has no default and is not assigned in the template is refused
+        with TEMPLATE_INVALID. Absent: variables are not checked.
+        """
+
     def __init__(
         self,
         *,
@@ -366,16 +387,43 @@ class CreateCampaignRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         validate_only: _builtins.bool = ...,
         preview_recipient: Global___Recipient | None = ...,
+        family: _builtins.str = ...,
+        repeat_after: _duration_pb2.Duration | None = ...,
+        recipient_fields: Global___RecipientFields | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "email", b"email", "json", b"json", "options", b"options", "preview_recipient", b"preview_recipient", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "email", b"email", "json", b"json", "options", b"options", "preview_recipient", b"preview_recipient", "recipient_fields", b"recipient_fields", "repeat_after", b"repeat_after", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "campaign_id", b"campaign_id", "channel", b"channel", "display_name", b"display_name", "email", b"email", "json", b"json", "labels", b"labels", "options", b"options", "preview_recipient", b"preview_recipient", "request_id", b"request_id", "text", b"text", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "campaign_id", b"campaign_id", "channel", b"channel", "display_name", b"display_name", "email", b"email", "family", b"family", "json", b"json", "labels", b"labels", "options", b"options", "preview_recipient", b"preview_recipient", "recipient_fields", b"recipient_fields", "repeat_after", b"repeat_after", "request_id", b"request_id", "text", b"text", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["email", "text", "json"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___CreateCampaignRequest: _TypeAlias = CreateCampaignRequest  # noqa: Y015
+
+@_typing.final
+class RecipientFields(_message.Message):
+    """The names of the fields of recipients."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 1,000; address, recipient_key and campaign_id need not be named."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecipientFields: _TypeAlias = RecipientFields  # noqa: Y015
 
 @_typing.final
 class CreateCampaignResponse(_message.Message):
@@ -519,13 +567,46 @@ class StartCampaignRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Repeat:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _RepeatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[StartCampaignRequest._Repeat.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REPEAT_UNSPECIFIED: StartCampaignRequest._Repeat.ValueType  # 0
+        """The call is refused if there are any."""
+        REFUSE: StartCampaignRequest._Repeat.ValueType  # 1
+        """The call is refused if there are any."""
+        ONLY_NEW: StartCampaignRequest._Repeat.ValueType  # 2
+        """Their messages end as SKIPPED with the code already_sent."""
+        AGAIN: StartCampaignRequest._Repeat.ValueType  # 3
+        """They get this one as well."""
+
+    class Repeat(_Repeat, metaclass=_RepeatEnumTypeWrapper):
+        """What to do about people who got another campaign of the same family within its
+        repeat_after, or are about to: their message there is SENT, UNKNOWN, or without an
+        outcome in a campaign that has not ended.
+        """
+
+    REPEAT_UNSPECIFIED: StartCampaignRequest.Repeat.ValueType  # 0
+    """The call is refused if there are any."""
+    REFUSE: StartCampaignRequest.Repeat.ValueType  # 1
+    """The call is refused if there are any."""
+    ONLY_NEW: StartCampaignRequest.Repeat.ValueType  # 2
+    """Their messages end as SKIPPED with the code already_sent."""
+    AGAIN: StartCampaignRequest.Repeat.ValueType  # 3
+    """They get this one as well."""
+
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     START_NOW_FIELD_NUMBER: _builtins.int
+    REPEAT_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Required."""
     start_now: _builtins.bool
     """Starts a scheduled campaign now. Excludes start_time."""
+    repeat: Global___StartCampaignRequest.Repeat.ValueType
+    """What to do about people who would get a campaign of this family twice."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When to start; absent: now, or no change of a scheduled campaign."""
@@ -536,10 +617,11 @@ class StartCampaignRequest(_message.Message):
         campaign_id: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         start_now: _builtins.bool = ...,
+        repeat: Global___StartCampaignRequest.Repeat.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "start_now", b"start_now", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "repeat", b"repeat", "start_now", b"start_now", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -553,23 +635,347 @@ class StartCampaignResponse(_message.Message):
 
     TOTAL_FIELD_NUMBER: _builtins.int
     TRANSITIONED_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
     total: _builtins.int
     """The number of messages, sealed."""
     transitioned: _builtins.bool
     """True if this call scheduled or started the campaign at the status service."""
+    left_out: _builtins.int
+    """How many messages are left out because of repeat = ONLY_NEW."""
     def __init__(
         self,
         *,
         total: _builtins.int = ...,
         transitioned: _builtins.bool = ...,
+        left_out: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["total", b"total", "transitioned", b"transitioned"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_out", b"left_out", "total", b"total", "transitioned", b"transitioned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StartCampaignResponse: _TypeAlias = StartCampaignResponse  # noqa: Y015
+
+@_typing.final
+class ResendCampaignRequest(_message.Message):
+    """Request of ResendCampaign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    INCLUDE_UNSENT_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    source_campaign_id: _builtins.str
+    """Required. The campaign that has ended."""
+    include_unsent: _builtins.bool
+    """Also those whose message never got an outcome at the sender, as after
+    MarkComplete by force. Required where outcomes is empty.
+    """
+    campaign_id: _builtins.str
+    """The id of the new campaign. Empty: the service chooses one."""
+    display_name: _builtins.str
+    """The name of the new campaign; empty: that of the source."""
+    request_id: _builtins.str
+    """A UUID that makes a call without campaign_id safe to repeat."""
+    validate_only: _builtins.bool
+    """Counts, and stores nothing."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedScalarFieldContainer[_status_pb2.Result.Outcome.ValueType]:
+        """Whom to send to: those whose message has one of these outcomes at the sender.
+        SENT is allowed.
+        """
+
+    def __init__(
+        self,
+        *,
+        source_campaign_id: _builtins.str = ...,
+        outcomes: _abc.Iterable[_status_pb2.Result.Outcome.ValueType] | None = ...,
+        include_unsent: _builtins.bool = ...,
+        campaign_id: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "display_name", b"display_name", "include_unsent", b"include_unsent", "outcomes", b"outcomes", "request_id", b"request_id", "source_campaign_id", b"source_campaign_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResendCampaignRequest: _TypeAlias = ResendCampaignRequest  # noqa: Y015
+
+@_typing.final
+class ResendCampaignResponse(_message.Message):
+    """Response of ResendCampaign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    UNSENT_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """The id, given or chosen; empty with validate_only."""
+    created: _builtins.bool
+    """False if it was there already."""
+    total: _builtins.int
+    """How many messages it has, or would have."""
+    sent: _builtins.int
+    """How many of those are to people whose message at the source is SENT."""
+    failed: _builtins.int
+    """Likewise FAILED."""
+    skipped: _builtins.int
+    """Likewise SKIPPED."""
+    unknown: _builtins.int
+    """Likewise UNKNOWN: some of them may get it twice."""
+    unsent: _builtins.int
+    """Likewise without an outcome."""
+    preview: _builtins.str
+    """With validate_only: the first message as its recipient would get it."""
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        created: _builtins.bool = ...,
+        total: _builtins.int = ...,
+        sent: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        skipped: _builtins.int = ...,
+        unknown: _builtins.int = ...,
+        unsent: _builtins.int = ...,
+        preview: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "created", b"created", "failed", b"failed", "preview", b"preview", "sent", b"sent", "skipped", b"skipped", "total", b"total", "unknown", b"unknown", "unsent", b"unsent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResendCampaignResponse: _TypeAlias = ResendCampaignResponse  # noqa: Y015
+
+@_typing.final
+class SendTestRequest(_message.Message):
+    """Request of SendTest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELDS_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    """Required. The channel, as in CreateCampaignRequest."""
+    @_builtins.property
+    def email(self) -> Global___EmailContent:
+        """An e-mail."""
+
+    @_builtins.property
+    def text(self) -> Global___TextContent:
+        """A plain text."""
+
+    @_builtins.property
+    def json(self) -> Global___JsonContent:
+        """A JSON document."""
+
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recipient]:
+        """Required. Whom to send to, 1 to 10; fields are what the templates may use."""
+
+    @_builtins.property
+    def recipient_fields(self) -> Global___RecipientFields:
+        """As in CreateCampaignRequest."""
+
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+        email: Global___EmailContent | None = ...,
+        text: Global___TextContent | None = ...,
+        json: Global___JsonContent | None = ...,
+        recipients: _abc.Iterable[Global___Recipient] | None = ...,
+        recipient_fields: Global___RecipientFields | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "email", b"email", "json", b"json", "recipient_fields", b"recipient_fields", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "channel", b"channel", "email", b"email", "json", b"json", "recipient_fields", b"recipient_fields", "recipients", b"recipients", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["email", "text", "json"]  # noqa: Y015
+    _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
+
+Global___SendTestRequest: _TypeAlias = SendTestRequest  # noqa: Y015
+
+@_typing.final
+class SendTestResponse(_message.Message):
+    """Response of SendTest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Attempt(_message.Message):
+        """What became of one message."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ADDRESS_FIELD_NUMBER: _builtins.int
+        OUTCOME_FIELD_NUMBER: _builtins.int
+        CODE_FIELD_NUMBER: _builtins.int
+        DETAIL_FIELD_NUMBER: _builtins.int
+        PROVIDER_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+        PROBLEM_FIELD_NUMBER: _builtins.int
+        address: _builtins.str
+        """The address."""
+        outcome: _status_pb2.Result.Outcome.ValueType
+        """SENT, FAILED, or UNKNOWN if the answer was lost."""
+        code: _builtins.str
+        """As in Result."""
+        detail: _builtins.str
+        """As in Result."""
+        provider_message_id: _builtins.str
+        """As in Result."""
+        @_builtins.property
+        def problem(self) -> _status_pb2.Problem:
+            """What is wrong with the provider as a whole, if that is why it FAILED."""
+
+        def __init__(
+            self,
+            *,
+            address: _builtins.str = ...,
+            outcome: _status_pb2.Result.Outcome.ValueType = ...,
+            code: _builtins.str = ...,
+            detail: _builtins.str = ...,
+            provider_message_id: _builtins.str = ...,
+            problem: _status_pb2.Problem | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["problem", b"problem"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "code", b"code", "detail", b"detail", "outcome", b"outcome", "problem", b"problem", "provider_message_id", b"provider_message_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SendTestResponse.Attempt]:
+        """One for each recipient, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        attempts: _abc.Iterable[Global___SendTestResponse.Attempt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendTestResponse: _TypeAlias = SendTestResponse  # noqa: Y015
+
+@_typing.final
+class CheckSenderRequest(_message.Message):
+    """Request of CheckSender."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    """Only the provider of this channel; empty: those of all channels that are
+    configured.
+    """
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSenderRequest: _TypeAlias = CheckSenderRequest  # noqa: Y015
+
+@_typing.final
+class CheckSenderResponse(_message.Message):
+    """Response of CheckSender."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Check(_message.Message):
+        """One thing that was checked."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        OK_FIELD_NUMBER: _builtins.int
+        SUMMARY_FIELD_NUMBER: _builtins.int
+        PROBLEM_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """What: database, disk, status_service, or channel followed by its name, as in
+        "channel smtp".
+        """
+        ok: _builtins.bool
+        """True if all is well."""
+        summary: _builtins.str
+        """What was found, for people, as in "smtp.example.com:587 lets closeout log in"."""
+        @_builtins.property
+        def problem(self) -> _status_pb2.Problem:
+            """What to correct, where it is not well."""
+
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            ok: _builtins.bool = ...,
+            summary: _builtins.str = ...,
+            problem: _status_pb2.Problem | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["problem", b"problem"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "ok", b"ok", "problem", b"problem", "summary", b"summary"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CHECKS_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """The sender's version."""
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckSenderResponse.Check]:
+        """In the order in which they were named above."""
+
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """The sender's clock."""
+
+    def __init__(
+        self,
+        *,
+        checks: _abc.Iterable[Global___CheckSenderResponse.Check] | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "read_time", b"read_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSenderResponse: _TypeAlias = CheckSenderResponse  # noqa: Y015
 
 @_typing.final
 class GetDeliveryRequest(_message.Message):
@@ -643,6 +1049,8 @@ class GetDeliveryResponse(_message.Message):
     FINISHED_SHARDS_FIELD_NUMBER: _builtins.int
     LEASED_SHARDS_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    RESEND_OF_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
     phase: Global___GetDeliveryResponse.Phase.ValueType
@@ -669,6 +1077,10 @@ class GetDeliveryResponse(_message.Message):
     """How many of them have an outcome for every message."""
     leased_shards: _builtins.int
     """How many of them an instance holds."""
+    family: _builtins.str
+    """The family of the campaign; empty: none."""
+    resend_of: _builtins.str
+    """The campaign that it sends again to some people; empty: none."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Problem]:
         """What holds the delivery up; none: nothing does."""
@@ -689,10 +1101,12 @@ class GetDeliveryResponse(_message.Message):
         finished_shards: _builtins.int = ...,
         leased_shards: _builtins.int = ...,
         problems: _abc.Iterable[_status_pb2.Problem] | None = ...,
+        family: _builtins.str = ...,
+        resend_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "deferred", b"deferred", "finished", b"finished", "finished_shards", b"finished_shards", "in_doubt", b"in_doubt", "leased_shards", b"leased_shards", "phase", b"phase", "problems", b"problems", "revision", b"revision", "shards", b"shards", "state", b"state", "total", b"total", "unreported", b"unreported"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "deferred", b"deferred", "family", b"family", "finished", b"finished", "finished_shards", b"finished_shards", "in_doubt", b"in_doubt", "leased_shards", b"leased_shards", "phase", b"phase", "problems", b"problems", "resend_of", b"resend_of", "revision", b"revision", "shards", b"shards", "state", b"state", "total", b"total", "unreported", b"unreported"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -57,6 +57,21 @@ class SenderServiceStub:
                 request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.StartCampaignRequest.SerializeToString,
                 response_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.StartCampaignResponse.FromString,
                 _registered_method=True)
+        self.ResendCampaign = channel.unary_unary(
+                '/closeout.sender.v1.SenderService/ResendCampaign',
+                request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.ResendCampaignRequest.SerializeToString,
+                response_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.ResendCampaignResponse.FromString,
+                _registered_method=True)
+        self.SendTest = channel.unary_unary(
+                '/closeout.sender.v1.SenderService/SendTest',
+                request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.SendTestRequest.SerializeToString,
+                response_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.SendTestResponse.FromString,
+                _registered_method=True)
+        self.CheckSender = channel.unary_unary(
+                '/closeout.sender.v1.SenderService/CheckSender',
+                request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.CheckSenderRequest.SerializeToString,
+                response_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.CheckSenderResponse.FromString,
+                _registered_method=True)
         self.GetDelivery = channel.unary_unary(
                 '/closeout.sender.v1.SenderService/GetDelivery',
                 request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.GetDeliveryRequest.SerializeToString,
@@ -120,11 +135,49 @@ class SenderServiceServicer:
 
         start_time and start_now follow the rules of StatusService.StartCampaign: a
         scheduled campaign keeps its time unless another one or start_now is given.
+
+        Refused, with nothing frozen, if people of the audience got another campaign
+        of the same family lately, or are about to; see repeat. What a campaign was
+        started with stays: a repeated call is not checked again.
         Idempotent. What a crash leaves half done the sender finishes when it starts.
         Errors: NOT_FOUND; INVALID_ARGUMENT; UNAVAILABLE
         (STATUS_SERVICE_UNAVAILABLE): the audience is frozen, and the sender starts
         the campaign by itself when it can; FAILED_PRECONDITION
-        (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
+        (TRANSITION_NOT_ALLOWED) for a cancelled campaign, (AUDIENCE_REPEATED) with
+        the numbers in metadata.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResendCampaign(self, request, context):
+        """Makes a new campaign with the content of one that has ended, to those of its
+        audience whose messages have one of some outcomes.
+
+        The audience is copied from what the sender stored. Send it with
+        StartCampaign. Idempotent by campaign_id or request_id, as CreateCampaign.
+        Errors: NOT_FOUND; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED);
+        INVALID_ARGUMENT; ALREADY_EXISTS (CAMPAIGN_ALREADY_EXISTS); UNAVAILABLE
+        (STATUS_SERVICE_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendTest(self, request, context):
+        """Sends one message to each of a few addresses, now, outside any campaign.
+        Nothing is stored, and nothing is tried again.
+        Errors: as CreateCampaign, but for ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckSender(self, request, context):
+        """Checks what the sender needs, without sending anything: its database, the
+        disk, the status service, and for each channel whether its provider can be
+        reached and lets the sender in. Takes at most 30 seconds.
+        Errors: INVALID_ARGUMENT (CHANNEL_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +224,21 @@ def add_SenderServiceServicer_to_server(servicer, server):
                     servicer.StartCampaign,
                     request_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.StartCampaignRequest.FromString,
                     response_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.StartCampaignResponse.SerializeToString,
+            ),
+            'ResendCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendCampaign,
+                    request_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.ResendCampaignRequest.FromString,
+                    response_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.ResendCampaignResponse.SerializeToString,
+            ),
+            'SendTest': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendTest,
+                    request_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.SendTestRequest.FromString,
+                    response_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.SendTestResponse.SerializeToString,
+            ),
+            'CheckSender': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSender,
+                    request_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.CheckSenderRequest.FromString,
+                    response_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.CheckSenderResponse.SerializeToString,
             ),
             'GetDelivery': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDelivery,
@@ -277,6 +345,87 @@ class SenderService:
             '/closeout.sender.v1.SenderService/StartCampaign',
             closeout_dot_sender_dot_v1_dot_sender__pb2.StartCampaignRequest.SerializeToString,
             closeout_dot_sender_dot_v1_dot_sender__pb2.StartCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.sender.v1.SenderService/ResendCampaign',
+            closeout_dot_sender_dot_v1_dot_sender__pb2.ResendCampaignRequest.SerializeToString,
+            closeout_dot_sender_dot_v1_dot_sender__pb2.ResendCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendTest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.sender.v1.SenderService/SendTest',
+            closeout_dot_sender_dot_v1_dot_sender__pb2.SendTestRequest.SerializeToString,
+            closeout_dot_sender_dot_v1_dot_sender__pb2.SendTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSender(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.sender.v1.SenderService/CheckSender',
+            closeout_dot_sender_dot_v1_dot_sender__pb2.CheckSenderRequest.SerializeToString,
+            closeout_dot_sender_dot_v1_dot_sender__pb2.CheckSenderResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,11 +68,37 @@ class SenderServiceStub:
 
     start_time and start_now follow the rules of StatusService.StartCampaign: a
     scheduled campaign keeps its time unless another one or start_now is given.
+
+    Refused, with nothing frozen, if people of the audience got another campaign
+    of the same family lately, or are about to; see repeat. What a campaign was
+    started with stays: a repeated call is not checked again.
     Idempotent. What a crash leaves half done the sender finishes when it starts.
     Errors: NOT_FOUND; INVALID_ARGUMENT; UNAVAILABLE
     (STATUS_SERVICE_UNAVAILABLE): the audience is frozen, and the sender starts
     the campaign by itself when it can; FAILED_PRECONDITION
-    (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
+    (TRANSITION_NOT_ALLOWED) for a cancelled campaign, (AUDIENCE_REPEATED) with
+    the numbers in metadata.
+    """
+    ResendCampaign: _grpc.UnaryUnaryMultiCallable[_sender_pb2.ResendCampaignRequest, _sender_pb2.ResendCampaignResponse]
+    """Makes a new campaign with the content of one that has ended, to those of its
+    audience whose messages have one of some outcomes.
+
+    The audience is copied from what the sender stored. Send it with
+    StartCampaign. Idempotent by campaign_id or request_id, as CreateCampaign.
+    Errors: NOT_FOUND; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED);
+    INVALID_ARGUMENT; ALREADY_EXISTS (CAMPAIGN_ALREADY_EXISTS); UNAVAILABLE
+    (STATUS_SERVICE_UNAVAILABLE).
+    """
+    SendTest: _grpc.UnaryUnaryMultiCallable[_sender_pb2.SendTestRequest, _sender_pb2.SendTestResponse]
+    """Sends one message to each of a few addresses, now, outside any campaign.
+    Nothing is stored, and nothing is tried again.
+    Errors: as CreateCampaign, but for ids.
+    """
+    CheckSender: _grpc.UnaryUnaryMultiCallable[_sender_pb2.CheckSenderRequest, _sender_pb2.CheckSenderResponse]
+    """Checks what the sender needs, without sending anything: its database, the
+    disk, the status service, and for each channel whether its provider can be
+    reached and lets the sender in. Takes at most 30 seconds.
+    Errors: INVALID_ARGUMENT (CHANNEL_NOT_FOUND).
     """
     GetDelivery: _grpc.UnaryUnaryMultiCallable[_sender_pb2.GetDeliveryRequest, _sender_pb2.GetDeliveryResponse]
     """How the delivery of a campaign stands at the sender: totals over its shards,
@@ -126,11 +152,37 @@ class SenderServiceAsyncStub(SenderServiceStub):
 
     start_time and start_now follow the rules of StatusService.StartCampaign: a
     scheduled campaign keeps its time unless another one or start_now is given.
+
+    Refused, with nothing frozen, if people of the audience got another campaign
+    of the same family lately, or are about to; see repeat. What a campaign was
+    started with stays: a repeated call is not checked again.
     Idempotent. What a crash leaves half done the sender finishes when it starts.
     Errors: NOT_FOUND; INVALID_ARGUMENT; UNAVAILABLE
     (STATUS_SERVICE_UNAVAILABLE): the audience is frozen, and the sender starts
     the campaign by itself when it can; FAILED_PRECONDITION
-    (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
+    (TRANSITION_NOT_ALLOWED) for a cancelled campaign, (AUDIENCE_REPEATED) with
+    the numbers in metadata.
+    """
+    ResendCampaign: _aio.UnaryUnaryMultiCallable[_sender_pb2.ResendCampaignRequest, _sender_pb2.ResendCampaignResponse]  # type: ignore[assignment]
+    """Makes a new campaign with the content of one that has ended, to those of its
+    audience whose messages have one of some outcomes.
+
+    The audience is copied from what the sender stored. Send it with
+    StartCampaign. Idempotent by campaign_id or request_id, as CreateCampaign.
+    Errors: NOT_FOUND; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED);
+    INVALID_ARGUMENT; ALREADY_EXISTS (CAMPAIGN_ALREADY_EXISTS); UNAVAILABLE
+    (STATUS_SERVICE_UNAVAILABLE).
+    """
+    SendTest: _aio.UnaryUnaryMultiCallable[_sender_pb2.SendTestRequest, _sender_pb2.SendTestResponse]  # type: ignore[assignment]
+    """Sends one message to each of a few addresses, now, outside any campaign.
+    Nothing is stored, and nothing is tried again.
+    Errors: as CreateCampaign, but for ids.
+    """
+    CheckSender: _aio.UnaryUnaryMultiCallable[_sender_pb2.CheckSenderRequest, _sender_pb2.CheckSenderResponse]  # type: ignore[assignment]
+    """Checks what the sender needs, without sending anything: its database, the
+    disk, the status service, and for each channel whether its provider can be
+    reached and lets the sender in. Takes at most 30 seconds.
+    Errors: INVALID_ARGUMENT (CHANNEL_NOT_FOUND).
     """
     GetDelivery: _aio.UnaryUnaryMultiCallable[_sender_pb2.GetDeliveryRequest, _sender_pb2.GetDeliveryResponse]  # type: ignore[assignment]
     """How the delivery of a campaign stands at the sender: totals over its shards,
@@ -199,11 +251,55 @@ class SenderServiceServicer(metaclass=_abc_1.ABCMeta):
 
         start_time and start_now follow the rules of StatusService.StartCampaign: a
         scheduled campaign keeps its time unless another one or start_now is given.
+
+        Refused, with nothing frozen, if people of the audience got another campaign
+        of the same family lately, or are about to; see repeat. What a campaign was
+        started with stays: a repeated call is not checked again.
         Idempotent. What a crash leaves half done the sender finishes when it starts.
         Errors: NOT_FOUND; INVALID_ARGUMENT; UNAVAILABLE
         (STATUS_SERVICE_UNAVAILABLE): the audience is frozen, and the sender starts
         the campaign by itself when it can; FAILED_PRECONDITION
-        (TRANSITION_NOT_ALLOWED) for a cancelled campaign.
+        (TRANSITION_NOT_ALLOWED) for a cancelled campaign, (AUDIENCE_REPEATED) with
+        the numbers in metadata.
+        """
+
+    @_abc_1.abstractmethod
+    def ResendCampaign(
+        self,
+        request: _sender_pb2.ResendCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sender_pb2.ResendCampaignResponse, _abc.Awaitable[_sender_pb2.ResendCampaignResponse]]:
+        """Makes a new campaign with the content of one that has ended, to those of its
+        audience whose messages have one of some outcomes.
+
+        The audience is copied from what the sender stored. Send it with
+        StartCampaign. Idempotent by campaign_id or request_id, as CreateCampaign.
+        Errors: NOT_FOUND; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED);
+        INVALID_ARGUMENT; ALREADY_EXISTS (CAMPAIGN_ALREADY_EXISTS); UNAVAILABLE
+        (STATUS_SERVICE_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def SendTest(
+        self,
+        request: _sender_pb2.SendTestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sender_pb2.SendTestResponse, _abc.Awaitable[_sender_pb2.SendTestResponse]]:
+        """Sends one message to each of a few addresses, now, outside any campaign.
+        Nothing is stored, and nothing is tried again.
+        Errors: as CreateCampaign, but for ids.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckSender(
+        self,
+        request: _sender_pb2.CheckSenderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sender_pb2.CheckSenderResponse, _abc.Awaitable[_sender_pb2.CheckSenderResponse]]:
+        """Checks what the sender needs, without sending anything: its database, the
+        disk, the status service, and for each channel whether its provider can be
+        reached and lets the sender in. Takes at most 30 seconds.
+        Errors: INVALID_ARGUMENT (CHANNEL_NOT_FOUND).
         """
 
     @_abc_1.abstractmethod

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%closeout/status/v1/error_reason.proto\x12\x12\x63loseout.status.v1*\xad\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41MPAIGN_NOT_FOUND\x10\x01\x12\x1b\n\x17\x43\x41MPAIGN_ALREADY_EXISTS\x10\x02\x12\x13\n\x0fINVALID_REQUEST\x10\x03\x12\x13\n\x0f\x43\x41MPAIGN_SEALED\x10\x04\x12\x17\n\x13\x43\x41MPAIGN_NOT_SEALED\x10\x05\x12\x1a\n\x16TRANSITION_NOT_ALLOWED\x10\x06\x12 \n\x1c\x43\x41MPAIGN_NOT_FULLY_PROCESSED\x10\x07\x12\x18\n\x14\x43\x41MPAIGN_NOT_SENDING\x10\x08\x12\x19\n\x15SEQUENCE_OUT_OF_RANGE\x10\t\x12\x16\n\x12\x46RAME_OUT_OF_ORDER\x10\n\x12\x15\n\x11REVISION_MISMATCH\x10\x0b\x12\x15\n\x11STORE_UNAVAILABLE\x10\x0c\x12\x11\n\rSHUTTING_DOWN\x10\r\x12\x12\n\x0eINTERNAL_ERROR\x10\x0e\x12\x14\n\x10TEMPLATE_INVALID\x10\x0f\x12\x15\n\x11\x43HANNEL_NOT_FOUND\x10\x10\x12\x1a\n\x16\x43HANNEL_NOT_CONFIGURED\x10\x11\x12\x13\n\x0f\x41UDIENCE_FROZEN\x10\x12\x12\x17\n\x13UPLOAD_OUT_OF_ORDER\x10\x13\x12\x1e\n\x1aSTATUS_SERVICE_UNAVAILABLE\x10\x14\x12\x11\n\rCAMPAIGN_BUSY\x10\x15\x42\x45\n\x12\x63loseout.status.v1B\x10\x45rrorReasonProtoP\x01Z\x1b\x63loseout/status/v1;statusv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%closeout/status/v1/error_reason.proto\x12\x12\x63loseout.status.v1*\xdc\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41MPAIGN_NOT_FOUND\x10\x01\x12\x1b\n\x17\x43\x41MPAIGN_ALREADY_EXISTS\x10\x02\x12\x13\n\x0fINVALID_REQUEST\x10\x03\x12\x13\n\x0f\x43\x41MPAIGN_SEALED\x10\x04\x12\x17\n\x13\x43\x41MPAIGN_NOT_SEALED\x10\x05\x12\x1a\n\x16TRANSITION_NOT_ALLOWED\x10\x06\x12 \n\x1c\x43\x41MPAIGN_NOT_FULLY_PROCESSED\x10\x07\x12\x18\n\x14\x43\x41MPAIGN_NOT_SENDING\x10\x08\x12\x19\n\x15SEQUENCE_OUT_OF_RANGE\x10\t\x12\x16\n\x12\x46RAME_OUT_OF_ORDER\x10\n\x12\x15\n\x11REVISION_MISMATCH\x10\x0b\x12\x15\n\x11STORE_UNAVAILABLE\x10\x0c\x12\x11\n\rSHUTTING_DOWN\x10\r\x12\x12\n\x0eINTERNAL_ERROR\x10\x0e\x12\x14\n\x10TEMPLATE_INVALID\x10\x0f\x12\x15\n\x11\x43HANNEL_NOT_FOUND\x10\x10\x12\x1a\n\x16\x43HANNEL_NOT_CONFIGURED\x10\x11\x12\x13\n\x0f\x41UDIENCE_FROZEN\x10\x12\x12\x17\n\x13UPLOAD_OUT_OF_ORDER\x10\x13\x12\x1e\n\x1aSTATUS_SERVICE_UNAVAILABLE\x10\x14\x12\x11\n\rCAMPAIGN_BUSY\x10\x15\x12\x15\n\x11\x41UDIENCE_REPEATED\x10\x16\x12\x16\n\x12\x43\x41MPAIGN_NOT_ENDED\x10\x17\x42\x45\n\x12\x63loseout.status.v1B\x10\x45rrorReasonProtoP\x01Z\x1b\x63loseout/status/v1;statusv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022closeout.status.v1B\020ErrorReasonProtoP\001Z\033closeout/status/v1;statusv1'
   _globals['_ERRORREASON']._serialized_start=62
-  _globals['_ERRORREASON']._serialized_end=619
+  _globals['_ERRORREASON']._serialized_end=666
 # @@protoc_insertion_point(module_scope)

@@ -68,6 +68,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the status service does not answer the sender."""
     CAMPAIGN_BUSY: _ErrorReason.ValueType  # 21
     """UNAVAILABLE: somebody holds the campaign's row locked; try again."""
+    AUDIENCE_REPEATED: _ErrorReason.ValueType  # 22
+    """FAILED_PRECONDITION: people of the audience got, or are getting, another
+    campaign of the same family; metadata has the numbers.
+    """
+    CAMPAIGN_NOT_ENDED: _ErrorReason.ValueType  # 23
+    """FAILED_PRECONDITION: only a campaign that has ended can be sent again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -122,4 +128,10 @@ STATUS_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 20
 """UNAVAILABLE: the status service does not answer the sender."""
 CAMPAIGN_BUSY: ErrorReason.ValueType  # 21
 """UNAVAILABLE: somebody holds the campaign's row locked; try again."""
+AUDIENCE_REPEATED: ErrorReason.ValueType  # 22
+"""FAILED_PRECONDITION: people of the audience got, or are getting, another
+campaign of the same family; metadata has the numbers.
+"""
+CAMPAIGN_NOT_ENDED: ErrorReason.ValueType  # 23
+"""FAILED_PRECONDITION: only a campaign that has ended can be sent again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

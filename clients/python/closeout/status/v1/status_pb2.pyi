@@ -105,6 +105,7 @@ class Campaign(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     PROGRESS_TIME_FIELD_NUMBER: _builtins.int
     COMPLETE_TIME_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The id, unique within an organisation."""
     display_name: _builtins.str
@@ -157,6 +158,12 @@ class Campaign(_message.Message):
     def complete_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it was completed; written once, by the database clock."""
 
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
+        """Output only. What holds its sender up, as that sender reported it last; those
+        that need a person first. Empty in a terminal state.
+        """
+
     def __init__(
         self,
         *,
@@ -179,10 +186,11 @@ class Campaign(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         progress_time: _timestamp_pb2.Timestamp | None = ...,
         complete_time: _timestamp_pb2.Timestamp | None = ...,
+        problems: _abc.Iterable[Global___Problem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_total", b"_total", "complete_time", b"complete_time", "create_time", b"create_time", "pending", b"pending", "progress_time", b"progress_time", "schedule_time", b"schedule_time", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_total", b"_total", "campaign_id", b"campaign_id", "channel", b"channel", "complete_time", b"complete_time", "create_time", b"create_time", "display_name", b"display_name", "failed", b"failed", "labels", b"labels", "pending", b"pending", "processed", b"processed", "progress_time", b"progress_time", "revision", b"revision", "schedule_time", b"schedule_time", "sealed", b"sealed", "sent", b"sent", "skipped", b"skipped", "start_time", b"start_time", "state", b"state", "total", b"total", "unknown", b"unknown"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_total", b"_total", "campaign_id", b"campaign_id", "channel", b"channel", "complete_time", b"complete_time", "create_time", b"create_time", "display_name", b"display_name", "failed", b"failed", "labels", b"labels", "pending", b"pending", "problems", b"problems", "processed", b"processed", "progress_time", b"progress_time", "revision", b"revision", "schedule_time", b"schedule_time", "sealed", b"sealed", "sent", b"sent", "skipped", b"skipped", "start_time", b"start_time", "state", b"state", "total", b"total", "unknown", b"unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pending: _TypeAlias = _typing.Literal["pending"]  # noqa: Y015
     _WhichOneofArgType__pending: _TypeAlias = _typing.Literal["_pending", b"_pending"]  # noqa: Y015
@@ -372,6 +380,12 @@ class Problem(_message.Message):
         """The status service refuses results of the campaign."""
         STATUS_SERVICE_UNREACHABLE: Problem._Kind.ValueType  # 6
         """The sender cannot reach the status service."""
+        PROVIDER_REFUSES: Problem._Kind.ValueType  # 7
+        """The provider answers, and refuses whatever this sender sends: its login, its
+        sender address, a path. Nobody's message fails by it.
+        """
+        PROVIDER_DEFERS: Problem._Kind.ValueType  # 8
+        """The provider asks to wait with everything: throttling, greylisting."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What kind of problem it is."""
@@ -390,6 +404,12 @@ class Problem(_message.Message):
     """The status service refuses results of the campaign."""
     STATUS_SERVICE_UNREACHABLE: Problem.Kind.ValueType  # 6
     """The sender cannot reach the status service."""
+    PROVIDER_REFUSES: Problem.Kind.ValueType  # 7
+    """The provider answers, and refuses whatever this sender sends: its login, its
+    sender address, a path. Nobody's message fails by it.
+    """
+    PROVIDER_DEFERS: Problem.Kind.ValueType  # 8
+    """The provider asks to wait with everything: throttling, greylisting."""
 
     KIND_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
@@ -398,6 +418,7 @@ class Problem(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     SINCE_TIME_FIELD_NUMBER: _builtins.int
     NEEDS_ATTENTION_FIELD_NUMBER: _builtins.int
+    DEADLINE_TIME_FIELD_NUMBER: _builtins.int
     kind: Global___Problem.Kind.ValueType
     """What kind of problem it is."""
     summary: _builtins.str
@@ -414,6 +435,12 @@ class Problem(_message.Message):
     def since_time(self) -> _timestamp_pb2.Timestamp:
         """Since when."""
 
+    @_builtins.property
+    def deadline_time(self) -> _timestamp_pb2.Timestamp:
+        """No message fails because of it before this time; absent: none ever does, or the
+        sender does not know.
+        """
+
     def __init__(
         self,
         *,
@@ -424,10 +451,11 @@ class Problem(_message.Message):
         provider: _builtins.str = ...,
         since_time: _timestamp_pb2.Timestamp | None = ...,
         needs_attention: _builtins.bool = ...,
+        deadline_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline_time", b"deadline_time", "since_time", b"since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "kind", b"kind", "needs_attention", b"needs_attention", "provider", b"provider", "setting", b"setting", "since_time", b"since_time", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_time", b"deadline_time", "detail", b"detail", "kind", b"kind", "needs_attention", b"needs_attention", "provider", b"provider", "setting", b"setting", "since_time", b"since_time", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -510,6 +538,7 @@ class Transition(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
     from_state: Global___Campaign.State.ValueType
     """The state before; STATE_UNSPECIFIED for the registration."""
     to_state: Global___Campaign.State.ValueType
@@ -520,6 +549,10 @@ class Transition(_message.Message):
     """Who caused it."""
     reason: _builtins.str
     """The reason given, if any."""
+    on_behalf_of: _builtins.str
+    """For whom the actor acted, by its own claim: the metadata entry
+    "closeout-on-behalf-of" of the call, as in "ops@host". At most 128 characters.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When, by the database clock."""
@@ -533,10 +566,11 @@ class Transition(_message.Message):
         actor: _builtins.str = ...,
         reason: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        on_behalf_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cause", b"cause", "create_time", b"create_time", "from_state", b"from_state", "reason", b"reason", "to_state", b"to_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cause", b"cause", "create_time", b"create_time", "from_state", b"from_state", "on_behalf_of", b"on_behalf_of", "reason", b"reason", "to_state", b"to_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -705,6 +739,30 @@ class StartCampaignResponse(_message.Message):
 Global___StartCampaignResponse: _TypeAlias = StartCampaignResponse  # noqa: Y015
 
 @_typing.final
+class CampaignProblems(_message.Message):
+    """What holds a sender up with a campaign at the moment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
+        """At most 8; none: nothing does."""
+
+    def __init__(
+        self,
+        *,
+        problems: _abc.Iterable[Global___Problem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CampaignProblems: _TypeAlias = CampaignProblems  # noqa: Y015
+
+@_typing.final
 class ReportResultsRequest(_message.Message):
     """One frame of the stream."""
 
@@ -714,6 +772,7 @@ class ReportResultsRequest(_message.Message):
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     REPORTER_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
     frame: _builtins.int
     """Required. 1 for the first frame of a stream, then 2, 3, ... A number that
     was already acknowledged is acknowledged again.
@@ -728,6 +787,12 @@ class ReportResultsRequest(_message.Message):
         campaign and answers its state.
         """
 
+    @_builtins.property
+    def problems(self) -> Global___CampaignProblems:
+        """Replaces Campaign.problems; absent: they stay. Durable once the frame is
+        acknowledged. Ignored once the campaign is in a terminal state.
+        """
+
     def __init__(
         self,
         *,
@@ -735,10 +800,11 @@ class ReportResultsRequest(_message.Message):
         campaign_id: _builtins.str = ...,
         results: _abc.Iterable[Global___Result] | None = ...,
         reporter: _builtins.str = ...,
+        problems: Global___CampaignProblems | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "frame", b"frame", "reporter", b"reporter", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "frame", b"frame", "problems", b"problems", "reporter", b"reporter", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -842,21 +908,29 @@ class CampaignResults(_message.Message):
 
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Required."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Result]:
         """None: asks for the state of the campaign."""
 
+    @_builtins.property
+    def problems(self) -> Global___CampaignProblems:
+        """Replaces Campaign.problems; absent: they stay. Ignored once the campaign is in
+        a terminal state.
+        """
+
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
         results: _abc.Iterable[Global___Result] | None = ...,
+        problems: Global___CampaignProblems | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "problems", b"problems", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1099,21 +1173,27 @@ class ListCampaignsResponse(_message.Message):
 
     CAMPAIGNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """For the next page; empty on the last."""
     @_builtins.property
     def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Campaign]:
         """The campaigns."""
 
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """When this was read, by the database clock."""
+
     def __init__(
         self,
         *,
         campaigns: _abc.Iterable[Global___Campaign] | None = ...,
         next_page_token: _builtins.str = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "next_page_token", b"next_page_token", "read_time", b"read_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1657,6 +1737,7 @@ class CampaignDiagnosis(_message.Message):
     SENDING_DURATION_FIELD_NUMBER: _builtins.int
     IDLE_DURATION_FIELD_NUMBER: _builtins.int
     NEEDS_ATTENTION_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
     diagnosis: Global___CampaignDiagnosis.Diagnosis.ValueType
     """What was found."""
     repaired: _builtins.bool
@@ -1666,7 +1747,13 @@ class CampaignDiagnosis(_message.Message):
     last_reporter: _builtins.str
     """Who reported last; empty if nobody did."""
     needs_attention: _builtins.bool
-    """True if only a person can bring it further."""
+    """True if only a person can bring it further: it is STALLED or NEVER_STARTED, or
+    one of its problems needs a person.
+    """
+    explanation: _builtins.str
+    """How it stands, in one or two sentences, for people; the same words as
+    ExplainCampaign has.
+    """
     @_builtins.property
     def campaign(self) -> Global___Campaign:
         """The campaign as it is after the repair."""
@@ -1690,10 +1777,11 @@ class CampaignDiagnosis(_message.Message):
         sending_duration: _duration_pb2.Duration | None = ...,
         idle_duration: _duration_pb2.Duration | None = ...,
         needs_attention: _builtins.bool = ...,
+        explanation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "idle_duration", b"idle_duration", "sending_duration", b"sending_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "campaign", b"campaign", "diagnosis", b"diagnosis", "idle_duration", b"idle_duration", "last_reporter", b"last_reporter", "needs_attention", b"needs_attention", "repaired", b"repaired", "sending_duration", b"sending_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "campaign", b"campaign", "diagnosis", b"diagnosis", "explanation", b"explanation", "idle_duration", b"idle_duration", "last_reporter", b"last_reporter", "needs_attention", b"needs_attention", "repaired", b"repaired", "sending_duration", b"sending_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
