@@ -105,8 +105,8 @@ class ActiveCampaign:
         """Replace the problem that ``source`` sees; False if nothing is to be stored."""
         before = self._problems.get(source)
         if problem is not None:
-            since = datetime.now(UTC) if before is None else before.since_time
-            problem = replace(problem, since_time=since)
+            since = problem.since_time or datetime.now(UTC)
+            problem = replace(problem, since_time=before.since_time if before else since)
         if problem == before:
             return source in self._unstored
         if problem is None:

@@ -15,18 +15,21 @@ from structlog.testing import capture_logs
 
 from integration import sender_support as support
 from sender_service.campaigns.directory import Directory
-from sender_service.channels.contract import Answer, EmailContent, Message, Reply
+from sender_service.channels.contract import Answer, EmailContent, Handover, Message, Reply
 from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
-from sender_service.delivery.dispatch import DeliveryPlan
+from sender_service.delivery.clock import Clock
+from sender_service.delivery.gate import Gate
+from sender_service.delivery.plan import DeliveryPlan
 from sender_service.delivery.shard_delivery import ShardDelivery
 from sender_service.delivery.shard_report import Ended
+from sender_service.delivery.shared_provider import SharedProvider
 from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy, RetryPolicy
 from sender_service.store import leases, schema, shards
 from sender_service.store.leases import Claim
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     from sender_service.delivery.shard_report import ShardReport
@@ -46,7 +49,10 @@ class Bench:
         self.heartbeat_seconds = 10.0
         self.directory = Directory(store)
         self.active = self.directory.add(row)
-        self.breaker = CircuitBreaker(store, self.directory, self.active, deadline_seconds=3600)
+        self.clock = Clock()
+        self.breaker = CircuitBreaker(self.clock.now, state=Breaker.CLOSED)
+        shared = SharedProvider(self.channel, self.clock, self.breaker)
+        self.gate = Gate(shared, self.active, remaining=row.total, deadline_seconds=3600)
 
     @property
     def campaign(self) -> int:
@@ -91,9 +97,16 @@ class Bench:
             self.plan(),
             claim,
             claimed_at=claimed_at,
-            breaker=self.breaker,
+            gate=self.gate,
             may_send=self.may_send,
         )
+
+    def half_open(self) -> None:
+        """Let one message through, as after a wait and a check."""
+        self.gate.give_back_probe()
+        self.breaker.state = Breaker.HALF_OPEN
+        self.breaker.pass_check()
+        assert self.gate.take_probe()
 
     def may_send(self) -> bool:
         """Return whether sending is allowed."""
@@ -258,13 +271,14 @@ async def test_an_unreachable_provider_costs_no_try(tmp_path: Path) -> None:
     async with bench(tmp_path, 30) as b:
         b.channel.script = lambda _: support.UNREACHABLE
         report = await b.run_once()
-        assert report.ended is Ended.UNREACHABLE
-        assert report.unreachable == support.UNREACHABLE
+        assert report.ended is Ended.HELD
+        assert (b.breaker.state, b.breaker.fault) == (Breaker.OPEN, support.UNREACHABLE.fault)
         assert await b.outcomes() == {}
         assert set((await b.deferrals()).values()) == {(0, False)}
         assert await support.in_doubt(b.store, b.campaign) == 0
         assert await b.is_released()
         b.channel.script = lambda _: support.ACCEPTED
+        b.half_open()
         assert (await b.until_done())["sent"] == 30
 
 
@@ -272,16 +286,22 @@ async def test_a_probe_sends_one_message_until_the_provider_answers(tmp_path: Pa
     """While nobody answers one message is at stake; after the first answer the window is."""
     async with bench(tmp_path, 30) as b:
         b.channel.script = lambda _: support.UNREACHABLE
-        report = await b.run_once()
-        assert await b.breaker.open(report.unreachable)
-        b.breaker.state = Breaker.HALF_OPEN
+        await b.run_once()
+        b.half_open()
         calls = len(b.channel.calls)
         await b.run_once()
         assert len(b.channel.calls) == calls + 1
+        assert b.breaker.state is Breaker.OPEN
+        b.half_open()
         b.channel.script = lambda _: support.ACCEPTED
-        await b.run_once()
+        b.channel.hold.clear()
+        running = asyncio.create_task(b.run_once())
+        await support.eventually(lambda: b.channel.flying == 1)
+        assert await support.in_doubt(b.store, b.campaign) == 1
+        b.channel.hold.set()
+        await running
         assert b.breaker.state is Breaker.CLOSED
-        assert b.active.problems == ()
+        assert b.gate.outage.problem() is None
         assert b.channel.accepted() == list(range(1, 31))
         assert b.channel.most_flying > 1
 
@@ -305,27 +325,132 @@ async def test_a_stop_lets_calls_end_and_hands_the_rest_back(tmp_path: Path) -> 
         assert b.channel.accepted() == list(range(1, 41))
 
 
-async def test_a_cancelled_run_leaves_only_running_calls_in_doubt(tmp_path: Path) -> None:
-    """What is finished is written down and the lease given up, even then."""
-    async with bench(tmp_path, 40) as b:
-        answered = {1, 2}
-        hold = asyncio.Event()
-        original = b.channel.send
+class Handovers:
+    """A channel whose calls wait before they begin, or after, as long as the test says."""
 
-        async def send(template: Any, message: Message) -> Reply:
-            if message.sequence not in answered:
-                await hold.wait()
-            return await original(template, message)
+    def __init__(self, b: Bench, *, begun: set[int], answered: Iterable[int] = ()) -> None:
+        self.begun, self.answered = begun, answered
+        self.waiting: set[int] = set()
+        self.hold = asyncio.Event()
+        b.channel.send = self.send  # type: ignore[method-assign]
 
-        b.channel.send = send  # type: ignore[method-assign]
+    async def send(self, template: Any, message: Message, handover: Handover) -> Reply:  # noqa: ARG002
+        """Begin, wait and answer."""
+        if message.sequence in self.begun:
+            handover.begin("before the server answered")
+        if message.sequence not in self.answered:
+            self.waiting.add(message.sequence)
+            await self.hold.wait()
+        return support.ACCEPTED
+
+
+@pytest.mark.parametrize("guarantee", Guarantee)
+async def test_a_cancelled_run_leaves_nothing_unsaid(tmp_path: Path, guarantee: Guarantee) -> None:
+    """S10, S11: what is finished is written down, the lease given up, and no doubt remains.
+
+    A message whose handover has begun ends as one whose answer was lost; one before that
+    is requeued, and no try of it counts.
+    """
+    async with bench(tmp_path, 40, guarantee) as b:
+        channel = Handovers(b, begun={1, 2, 3, 4}, answered={1, 2})
         running = asyncio.create_task((await b.begin()).run())
-        await support.eventually(lambda: len(b.channel.calls) == 2)
+        await support.eventually(lambda: channel.waiting == {3, 4, 5, 6})
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert set(await b.outcomes()) == answered
-        assert await support.in_doubt(b.store, b.campaign) == b.channel.concurrency
+        outcomes, deferrals = await b.outcomes(), await b.deferrals()
+        assert await support.in_doubt(b.store, b.campaign) == 0
         assert await b.is_released()
+        assert {deferrals[n] for n in (5, 6, 7, 8)} == {(0, False)}
+        if guarantee is Guarantee.AT_MOST_ONCE:
+            assert {outcomes[n] for n in (3, 4)} == {(Outcome.UNKNOWN, "in_doubt", 1)}
+            (row, _) = await support.rows(
+                b.store, sa.select(schema.outcomes).where(schema.outcomes.c.code == "in_doubt")
+            )
+            assert row.detail == (
+                "the sender was stopped after the message's data was sent,"
+                " before the server answered"
+            )
+        else:
+            assert set(outcomes) == {1, 2}
+            assert {deferrals[n] for n in (3, 4)} == {(1, False)}
+
+
+@pytest.mark.parametrize("guarantee", Guarantee)
+async def test_a_stop_hands_back_calls_that_have_not_begun(
+    tmp_path: Path, guarantee: Guarantee
+) -> None:
+    """S17: they are cancelled at once; the calls that have begun get their time."""
+    async with bench(tmp_path, 40, guarantee) as b:
+        channel = Handovers(b, begun={3, 4})
+        running = asyncio.create_task((await b.begin()).run())
+        await support.eventually(lambda: channel.waiting == {1, 2, 3, 4})
+        b.forbid()
+
+        async def handed_back() -> bool:
+            return await support.in_doubt(b.store, b.campaign) == 2
+
+        await support.eventually(handed_back)
+        assert not running.done()
+        channel.hold.set()
+        assert (await running).ended is Ended.STOPPED
+        assert {n: o[0] for n, o in (await b.outcomes()).items()} == {
+            3: Outcome.SENT,
+            4: Outcome.SENT,
+        }
+        assert set((await b.deferrals()).values()) == {(0, False)}
+
+
+async def test_the_end_of_a_turn_cancels_no_call(tmp_path: Path) -> None:
+    """A call that is slow to begin would otherwise never come to its end."""
+    async with bench(tmp_path, 40) as b:
+        channel = Handovers(b, begun=set())
+        run = await b.begin()
+        running = asyncio.create_task(run.run())
+        await support.eventually(lambda: channel.waiting == {1, 2, 3, 4})
+        run._turn_is_over = lambda: True
+        b.active.wake()
+
+        async def handed_back() -> bool:
+            return await support.in_doubt(b.store, b.campaign) == 4
+
+        await support.eventually(handed_back)
+        channel.hold.set()
+        assert (await running).ended is Ended.STOPPED
+        assert set(await b.outcomes()) == {1, 2, 3, 4}
+
+
+async def test_a_call_that_begins_while_it_is_cancelled_is_in_doubt(tmp_path: Path) -> None:
+    """S10: what the provider may have after all is not sent again."""
+    async with bench(tmp_path, 1) as b:
+        held = asyncio.Event()
+
+        async def send(template: Any, message: Message, handover: Handover) -> Reply:  # noqa: ARG001
+            held.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                handover.begin("before the server answered")
+            raise AssertionError
+
+        b.channel.send = send  # type: ignore[method-assign]
+        running = asyncio.create_task((await b.begin()).run())
+        await held.wait()
+        b.forbid()
+        await running
+        assert await b.outcomes() == {1: (Outcome.UNKNOWN, "in_doubt", 1)}
+
+
+async def test_an_exception_before_the_handover_is_another_try(tmp_path: Path) -> None:
+    """A defect of a channel puts no message in doubt that nobody has, and comes to an end."""
+    async with bench(tmp_path, 1) as b:
+
+        async def send(*_: Any) -> Reply:
+            raise ZeroDivisionError
+
+        b.channel.send = send  # type: ignore[method-assign]
+        await b.until_done()
+        assert await b.outcomes() == {1: (Outcome.FAILED, "channel_error", 3)}
 
 
 async def test_a_run_whose_lease_is_lost_writes_nothing_more(tmp_path: Path) -> None:
