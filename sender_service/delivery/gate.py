@@ -133,7 +133,8 @@ class Gate:
         left = self.outage.seconds_left
         if left is not None:
             seconds = min(seconds, left)
-        self.shared.waiting.add(self._place)
+        if self._own.state is not Breaker.OPEN:  # nobody waits for one that can't probe
+            self.shared.waiting.add(self._place)
         try:
             await self.active.wait(max(seconds, _MIN_WAIT_SECONDS))
         finally:

@@ -86,6 +86,8 @@ class Provider:
         gate.attending = False
         self._gates.discard(gate)
         self.shared.accepted.discard(gate.active.number)
+        if self.shared.breaker.state is not Breaker.CLOSED:
+            self.shared.changed()  # others may have let it go first
 
     async def release(self, gate: Gate) -> None:
         """Let a campaign be without the provider, and without a problem of it.

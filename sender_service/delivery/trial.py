@@ -44,16 +44,19 @@ class Trial:
         self.is_over = False
 
     def accept(self) -> None:
-        """End the trial: the provider takes messages of this campaign."""
+        """End the trial: the provider does not refuse everybody of this campaign."""
         self.is_over = True
         self._refusals.clear()
         self._others.clear()
 
     def note_other(self, sequence: int) -> None:
         """Take an answer that neither accepts nor refuses a message."""
-        if not self.is_over:
-            self._others.add(sequence)
-            self._refusals.pop(sequence, None)
+        if self.is_over:
+            return
+        self._others.add(sequence)
+        self._refusals.pop(sequence, None)
+        if len(self._others) >= FIRST_MESSAGES:
+            self.accept()
 
     def refuse(self, sequence: int) -> Refusal:
         """Take the refusal of a message."""
