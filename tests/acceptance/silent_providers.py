@@ -45,7 +45,7 @@ class Fault:
 FAULTS = {
     "never-greets": Fault({"greeting": "hang"}),
     "silent-after-mail": Fault({"mail": "hang"}, in_doubt=1),
-    "silent-after-dot": Fault({"message": "hang"}, after_the_dot=True),
+    "silent-after-dot": Fault({"message": "hang"}, after_the_dot=True, in_doubt=1),
     "tls-on-a-plain-port": Fault(security="tls"),
     "plain-on-a-tls-port": Fault(tls=True),
 }
