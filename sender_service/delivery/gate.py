@@ -234,14 +234,17 @@ class Gate:
 
     def _own_moved(self, before: Breaker) -> None:
         fault = self._own.fault
-        log.info(
-            "provider_recovered" if fault is None else EVENTS[fault.kind],
+        say, event = log.info, "provider_recovered"
+        if fault is not None:
+            say, event = log.warning, EVENTS[fault.kind]
+        say(
+            event,
             campaign_id=self.active.campaign_id,
             channel=self.shared.channel.name,
             provider=self.shared.channel.provider,
             state_before=before,
             state=self._own.state,
-            reason=self._own.words,
+            reason="" if fault is None else f"{fault.summary}: {self._own.words}",
         )
         self.shared.changed()
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import Counter
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,151 +11,16 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from integration import sender_support as support
-from sender_service.campaigns.directory import Directory
-from sender_service.channels.contract import Answer, EmailContent, Handover, Message, Reply
-from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
-from sender_service.delivery.clock import Clock
-from sender_service.delivery.gate import Gate
-from sender_service.delivery.plan import DeliveryPlan
-from sender_service.delivery.shard_delivery import ShardDelivery
+from integration.sender_bench import bench
+from sender_service.channels.contract import Answer, Message, Reply
+from sender_service.delivery.circuit_breaker import Breaker
 from sender_service.delivery.shard_report import Ended
-from sender_service.delivery.shared_provider import SharedProvider
-from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy, RetryPolicy
+from sender_service.domain import Guarantee, Outcome
 from sender_service.store import leases, schema, shards
-from sender_service.store.leases import Claim
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
-
-    from sender_service.delivery.shard_report import ShardReport
-    from service_runtime.database import Store
-
-
-class Bench:
-    """A campaign with one shard, a scripted channel, and whether sending is allowed."""
-
-    def __init__(self, store: Store, row: sa.Row[Any], guarantee: Guarantee) -> None:
-        self.store = store
-        self.row = row
-        self.guarantee = guarantee
-        self.channel = support.ScriptedChannel()
-        self.allowed = True
-        self.lease_seconds = 30.0
-        self.heartbeat_seconds = 10.0
-        self.directory = Directory(store)
-        self.active = self.directory.add(row)
-        self.clock = Clock()
-        self.breaker = CircuitBreaker(self.clock.now, state=Breaker.CLOSED)
-        shared = SharedProvider(self.channel, self.clock, self.breaker)
-        self.gate = Gate(shared, self.active, remaining=row.total, deadline_seconds=3600)
-
-    @property
-    def campaign(self) -> int:
-        """The number of the campaign."""
-        number: int = self.row.campaign
-        return number
-
-    def plan(self) -> DeliveryPlan:
-        """Return what is the same for all messages."""
-        return DeliveryPlan(
-            campaign_id="c1",
-            channel=self.channel,
-            limit=asyncio.Semaphore(self.channel.concurrency),
-            template=self.channel.compile(EmailContent()),
-            keys=MessageKeys(organisation="o", campaign_id="c1", content_digest="d"),
-            policy=Policy(
-                self.guarantee,
-                RetryPolicy(60.0, initial_backoff_seconds=0.001, max_attempts=3),
-            ),
-            window=8,
-            lease_seconds=self.lease_seconds,
-            heartbeat_seconds=self.heartbeat_seconds,
-        )
-
-    async def begin(self) -> ShardDelivery:
-        """Claim the shard and make a run over it."""
-        claimed_at = time.monotonic()
-        claim = await self.store.write(
-            partial(
-                leases.claim,
-                campaign=self.campaign,
-                owner="one",
-                lease_seconds=self.lease_seconds,
-                guarantee=self.guarantee,
-            )
-        )
-        assert isinstance(claim, Claim), claim
-        return ShardDelivery(
-            self.store,
-            self.directory,
-            self.active,
-            self.plan(),
-            claim,
-            claimed_at=claimed_at,
-            gate=self.gate,
-            may_send=self.may_send,
-        )
-
-    def half_open(self) -> None:
-        """Let one message through, as after a wait and a check."""
-        self.gate.give_back_probe()
-        self.breaker.state = Breaker.HALF_OPEN
-        self.breaker.pass_check()
-        assert self.gate.take_probe()
-
-    def may_send(self) -> bool:
-        """Return whether sending is allowed."""
-        return self.allowed
-
-    def forbid(self) -> None:
-        """Allow no sending any more, as a pause does."""
-        self.allowed = False
-        self.active.wake()
-
-    async def run_once(self) -> ShardReport:
-        """Claim the shard and run over it to the end."""
-        return await (await self.begin()).run()
-
-    async def until_done(self) -> Counter[str]:
-        """Run the shard again and again until every message has an outcome."""
-        counts: Counter[str] = Counter()
-
-        async def done() -> bool:
-            claim = await self.store.read(
-                lambda c: c.execute(leases._claimable(self.campaign, whole=False)).one_or_none()
-            )
-            if claim is not None:
-                counts.update((await self.run_once()).counts)
-            (shard,) = await support.rows(self.store, sa.select(schema.shards))
-            return bool(shard.journaled == self.row.total)
-
-        await support.eventually(done)
-        return counts
-
-    async def outcomes(self) -> dict[int, tuple[int, str, int]]:
-        """Return outcome, code and attempt by sequence."""
-        return await support.outcomes_of(self.store, self.campaign)
-
-    async def deferrals(self) -> dict[int, tuple[int, bool]]:
-        """Return tries and whether one runs, by sequence."""
-        found = await support.rows(self.store, sa.select(schema.deferrals))
-        return {row.sequence: (row.attempts, row.attempting) for row in found}
-
-    async def is_released(self) -> bool:
-        """Return whether nobody holds the shard."""
-        (shard,) = await support.rows(self.store, sa.select(schema.shards))
-        return shard.lease_expire_time is None
-
-
-@asynccontextmanager
-async def bench(
-    folder: Path, messages: int, guarantee: Guarantee = Guarantee.AT_MOST_ONCE
-) -> AsyncIterator[Bench]:
-    async with support.open_store(folder) as store:
-        row = await support.add_campaign(store, messages=messages, guarantee=guarantee)
-        yield Bench(store, row, guarantee)
 
 
 def first_then(first: Reply, then: Reply) -> Any:
@@ -323,134 +185,6 @@ async def test_a_stop_lets_calls_end_and_hands_the_rest_back(tmp_path: Path) -> 
         b.allowed = True
         await b.until_done()
         assert b.channel.accepted() == list(range(1, 41))
-
-
-class Handovers:
-    """A channel whose calls wait before they begin, or after, as long as the test says."""
-
-    def __init__(self, b: Bench, *, begun: set[int], answered: Iterable[int] = ()) -> None:
-        self.begun, self.answered = begun, answered
-        self.waiting: set[int] = set()
-        self.hold = asyncio.Event()
-        b.channel.send = self.send  # type: ignore[method-assign]
-
-    async def send(self, template: Any, message: Message, handover: Handover) -> Reply:  # noqa: ARG002
-        """Begin, wait and answer."""
-        if message.sequence in self.begun:
-            handover.begin("before the server answered")
-        if message.sequence not in self.answered:
-            self.waiting.add(message.sequence)
-            await self.hold.wait()
-        return support.ACCEPTED
-
-
-@pytest.mark.parametrize("guarantee", Guarantee)
-async def test_a_cancelled_run_leaves_nothing_unsaid(tmp_path: Path, guarantee: Guarantee) -> None:
-    """S10, S11: what is finished is written down, the lease given up, and no doubt remains.
-
-    A message whose handover has begun ends as one whose answer was lost; one before that
-    is requeued, and no try of it counts.
-    """
-    async with bench(tmp_path, 40, guarantee) as b:
-        channel = Handovers(b, begun={1, 2, 3, 4}, answered={1, 2})
-        running = asyncio.create_task((await b.begin()).run())
-        await support.eventually(lambda: channel.waiting == {3, 4, 5, 6})
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        outcomes, deferrals = await b.outcomes(), await b.deferrals()
-        assert await support.in_doubt(b.store, b.campaign) == 0
-        assert await b.is_released()
-        assert {deferrals[n] for n in (5, 6, 7, 8)} == {(0, False)}
-        if guarantee is Guarantee.AT_MOST_ONCE:
-            assert {outcomes[n] for n in (3, 4)} == {(Outcome.UNKNOWN, "in_doubt", 1)}
-            (row, _) = await support.rows(
-                b.store, sa.select(schema.outcomes).where(schema.outcomes.c.code == "in_doubt")
-            )
-            assert row.detail == (
-                "the sender was stopped after the message's data was sent,"
-                " before the server answered"
-            )
-        else:
-            assert set(outcomes) == {1, 2}
-            assert {deferrals[n] for n in (3, 4)} == {(1, False)}
-
-
-@pytest.mark.parametrize("guarantee", Guarantee)
-async def test_a_stop_hands_back_calls_that_have_not_begun(
-    tmp_path: Path, guarantee: Guarantee
-) -> None:
-    """S17: they are cancelled at once; the calls that have begun get their time."""
-    async with bench(tmp_path, 40, guarantee) as b:
-        channel = Handovers(b, begun={3, 4})
-        running = asyncio.create_task((await b.begin()).run())
-        await support.eventually(lambda: channel.waiting == {1, 2, 3, 4})
-        b.forbid()
-
-        async def handed_back() -> bool:
-            return await support.in_doubt(b.store, b.campaign) == 2
-
-        await support.eventually(handed_back)
-        assert not running.done()
-        channel.hold.set()
-        assert (await running).ended is Ended.STOPPED
-        assert {n: o[0] for n, o in (await b.outcomes()).items()} == {
-            3: Outcome.SENT,
-            4: Outcome.SENT,
-        }
-        assert set((await b.deferrals()).values()) == {(0, False)}
-
-
-async def test_the_end_of_a_turn_cancels_no_call(tmp_path: Path) -> None:
-    """A call that is slow to begin would otherwise never come to its end."""
-    async with bench(tmp_path, 40) as b:
-        channel = Handovers(b, begun=set())
-        run = await b.begin()
-        running = asyncio.create_task(run.run())
-        await support.eventually(lambda: channel.waiting == {1, 2, 3, 4})
-        run._turn_is_over = lambda: True
-        b.active.wake()
-
-        async def handed_back() -> bool:
-            return await support.in_doubt(b.store, b.campaign) == 4
-
-        await support.eventually(handed_back)
-        channel.hold.set()
-        assert (await running).ended is Ended.STOPPED
-        assert set(await b.outcomes()) == {1, 2, 3, 4}
-
-
-async def test_a_call_that_begins_while_it_is_cancelled_is_in_doubt(tmp_path: Path) -> None:
-    """S10: what the provider may have after all is not sent again."""
-    async with bench(tmp_path, 1) as b:
-        held = asyncio.Event()
-
-        async def send(template: Any, message: Message, handover: Handover) -> Reply:  # noqa: ARG001
-            held.set()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                handover.begin("before the server answered")
-            raise AssertionError
-
-        b.channel.send = send  # type: ignore[method-assign]
-        running = asyncio.create_task((await b.begin()).run())
-        await held.wait()
-        b.forbid()
-        await running
-        assert await b.outcomes() == {1: (Outcome.UNKNOWN, "in_doubt", 1)}
-
-
-async def test_an_exception_before_the_handover_is_another_try(tmp_path: Path) -> None:
-    """A defect of a channel puts no message in doubt that nobody has, and comes to an end."""
-    async with bench(tmp_path, 1) as b:
-
-        async def send(*_: Any) -> Reply:
-            raise ZeroDivisionError
-
-        b.channel.send = send  # type: ignore[method-assign]
-        await b.until_done()
-        assert await b.outcomes() == {1: (Outcome.FAILED, "channel_error", 3)}
 
 
 async def test_a_run_whose_lease_is_lost_writes_nothing_more(tmp_path: Path) -> None:

@@ -14,9 +14,14 @@ from closeout.sender.v1 import sender_pb2 as pb
 from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from integration.sender_pair import Pair, pair
+from sender_service.campaigns.directory import Directory
 from sender_service.channels.contract import Answer, Fault, Message, Reply
+from sender_service.delivery.clock import Clock
+from sender_service.delivery.gate import Gate
+from sender_service.delivery.provider import Provider
 from sender_service.domain import ProblemKind
 from sender_service.store import outages, schema
+from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,6 +233,24 @@ async def test_a_probe_without_an_answer_is_shown_within_seconds(tmp_path: Path)
         assert (await both.ended("c1")).sent == 5
 
 
+async def test_a_defect_of_a_check_is_a_fault_of_the_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is shown, no message is sent, and the check is tried again."""
+    async with pair(tmp_path, speed=_FAST) as both:
+
+        async def check() -> Reply:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(both.channel, "check", check)
+            await both.begin("c1", 5)
+            problem = await held_up(both, "c1", Kind.PROVIDER_UNREACHABLE)
+            assert problem.detail == "channel_error ZeroDivisionError"
+            assert both.channel.calls == []
+        assert (await both.ended("c1")).sent == 5
+
+
 async def test_a_stop_waits_for_no_check(tmp_path: Path) -> None:
     """S10: nothing is in doubt, and the next process sends everything once."""
     async with pair(tmp_path, grace_seconds=600) as both:
@@ -320,6 +343,47 @@ async def test_a_pause_is_no_part_of_an_outage(tmp_path: Path) -> None:
         await support.eventually(cleared)
         await both.stop_sender()
         assert (await stored_outage(tmp_path)).unreachable_time is None
+
+
+async def test_a_store_that_fails_learns_of_the_outage_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it does not take is shown and forgotten as soon as it answers again."""
+    async with support.open_store(tmp_path) as store:
+        row = await support.add_campaign(store, messages=1)
+        directory = Directory(store)
+        channel, clock = support.ScriptedChannel(), Clock()
+        provider = Provider(store, directory, channel, clock)
+        gate = Gate(provider.shared, directory.add(row), remaining=1, deadline_seconds=3600)
+        provider.attend(gate)
+
+        async def failing(_: Any) -> Any:
+            raise StoreUnavailableError("the test says so")
+
+        async def shown(*, fails: bool) -> tuple[bool, bool]:
+            with monkeypatch.context() as patch:
+                if fails:
+                    patch.setattr(store, "write", failing)
+                    with pytest.raises(StoreUnavailableError):
+                        await gate.show(directory)
+                else:
+                    await gate.show(directory)
+            (stored,) = await support.rows(store, sa.select(schema.campaigns))
+            return stored.unreachable_time is not None, stored.problems != "[]"
+
+        breaker = provider.shared.breaker
+        assert support.UNREACHABLE.fault is not None
+        provider.shared.open(support.UNREACHABLE.fault, "gone", retry_after_seconds=None)
+        assert await shown(fails=True) == (False, False)
+        assert not gate.outage.is_over
+        assert await shown(fails=False) == (True, True)
+        before = breaker.state
+        breaker.close()
+        provider.shared.moved(before)
+        assert await shown(fails=True) == (True, True)
+        assert not gate.outage.is_over
+        assert await shown(fails=False) == (False, False)
+        assert gate.outage.is_over
 
 
 async def test_an_outage_that_is_over_is_forgotten(tmp_path: Path) -> None:

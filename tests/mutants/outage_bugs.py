@@ -6,7 +6,7 @@ from mutants.mutant import Edit, Mutant
 
 _SHARD = "sender_service/delivery/shard_delivery.py"
 _GATE = "sender_service/delivery/gate.py"
-_DELIVERY_TESTS = "tests/integration/test_sender_delivery.py"
+_HANDOVER_TESTS = "tests/integration/test_sender_handovers.py"
 _OUTAGE_TESTS = "tests/integration/test_sender_outages.py"
 
 OUTAGE_BUGS = (
@@ -22,7 +22,7 @@ OUTAGE_BUGS = (
                 "            if handover.begun and not worker.cancelling():\n",
             ),
         ),
-        test=f"{_DELIVERY_TESTS}::test_a_stop_hands_back_calls_that_have_not_begun",
+        test=f"{_HANDOVER_TESTS}::test_a_stop_hands_back_calls_that_have_not_begun",
     ),
     Mutant(
         name="stopped-is-unknown",
@@ -30,7 +30,7 @@ OUTAGE_BUGS = (
         bug="A message whose data was never sent ends as UNKNOWN when the sender is stopped.",
         seen="Closeout itself, before channels said how far a message has come",
         edits=(Edit(_SHARD, "            if handover.begun:\n", "            if handover:\n"),),
-        test=f"{_DELIVERY_TESTS}::test_a_cancelled_run_leaves_nothing_unsaid",
+        test=f"{_HANDOVER_TESTS}::test_a_cancelled_run_leaves_nothing_unsaid",
     ),
     Mutant(
         name="window-before-the-first-answer",
