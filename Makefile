@@ -55,6 +55,11 @@ WORKERS ?= 2
 test: $(INSTALLED) ## Run all tests: unit, integration, acceptance
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
+.PHONY: node
+node: $(INSTALLED) ## Run the Node example against a status service; needs Node and npm
+	@cd examples/node && npm ci --no-audit --no-fund --loglevel error
+	@$(BIN)/python -m pytest -q tests/acceptance/node_example.py
+
 .PHONY: mutants
 mutants: $(INSTALLED) ## Put known bugs back one at a time, and check that a test fails for each
 	@cd tests && ../$(BIN)/python -m mutants
