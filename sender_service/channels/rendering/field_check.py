@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 #: The variables that every recipient has.
 ALWAYS = ("address", "recipient_key", "campaign_id")
+#: What recipients files call two of them.
+_OTHER_NAMES = {"email": "address", "id": "recipient_key"}
+#: So many unknown variables get a suggestion, and only names of so many characters: a
+#: comparison with every field takes its time.
+_SUGGESTIONS = 20
+_LONGEST_COMPARED = 100
 
 
 class UnknownVariable(NamedTuple):
@@ -67,10 +73,12 @@ def unknown_variables(
         elif key not in unprovided:
             unprovided.add(key)
             first[key] = use
+    found = [use for key, use in first.items() if (key not in unprovided) is provided_for]
+    names = list(dict.fromkeys(use.name for use in found))[:_SUGGESTIONS]
+    meant = {name: suggestion(name, known) for name in names}
     return tuple(
-        UnknownVariable(use.field, use.name, use.line, use.column, suggestion(use.name, known))
-        for key, use in first.items()
-        if (key not in unprovided) is provided_for
+        UnknownVariable(use.field, use.name, use.line, use.column, meant.get(use.name, ""))
+        for use in found
     )
 
 
@@ -94,6 +102,10 @@ def empty_variables(variables: Iterable[Variable], values: Mapping[str, Any]) ->
 
 def suggestion(name: str, fields: Iterable[str]) -> str:
     """Return the field that was probably meant by ``name``; empty: none is near."""
+    if name in _OTHER_NAMES:
+        return _OTHER_NAMES[name]
+    if len(name) > _LONGEST_COMPARED:
+        return ""
     by_letters = {_letters(field): field for field in sorted(fields)}
     close = difflib.get_close_matches(_letters(name), by_letters, n=1)
     return by_letters[close[0]] if close else ""

@@ -126,11 +126,8 @@ class _Walk:
     def node(self, node: Node, scope: _Scope) -> None:
         """Visit a node and what is in it."""
         match node:
-            case IfNode():
+            case IfNode() | UnlessNode():
                 self._branches(node, scope)
-                return
-            case UnlessNode():
-                self._branches(node, scope, inverted=True)
                 return
             case CycleNode():
                 expressions: Iterable[Expression] = node.args  # its group is a mere word
@@ -147,11 +144,9 @@ class _Walk:
         for child in self._children(node):
             self.node(child, inner)
 
-    def _branches(
-        self, node: IfNode | UnlessNode, scope: _Scope, *, inverted: bool = False
-    ) -> None:
+    def _branches(self, node: IfNode | UnlessNode, scope: _Scope) -> None:
         outcomes = self._condition(node.condition, scope)
-        if inverted:
+        if isinstance(node, UnlessNode):
             outcomes = _Outcomes(outcomes.false, outcomes.true)
         self.node(node.consequence, scope.knowing(outcomes.true))
         scope = scope.knowing(outcomes.false)
@@ -178,22 +173,23 @@ class _Walk:
             case Path():
                 self._path(expression, scope, provided_for=_ALL_LACKS)
                 return _Outcomes(_facts(expression, {Lack.MISSING}), _NOTHING)
-            case EqExpression(left=Path() as path, right=other):
-                return _Outcomes(_NOTHING, self._comparison(path, other, scope))
-            case NeExpression(left=Path() as path, right=other):
-                return _Outcomes(self._comparison(path, other, scope), _NOTHING)
+            case EqExpression(left=Path()) | NeExpression(left=Path()):
+                return self._comparison(expression, scope)
         self._expression(expression, scope)
         return _Outcomes(_NOTHING, _NOTHING)
 
-    def _comparison(self, path: Path, other: Expression, scope: _Scope) -> _Facts:
-        """Visit ``path == other``; return what is known of the path where that is false."""
+    def _comparison(self, expression: EqExpression | NeExpression, scope: _Scope) -> _Outcomes:
+        """Visit a comparison of a variable with something."""
+        path, other = expression.left, expression.right
         excluded = _excluded(other)
-        if Lack.MISSING in excluded:
-            self._path(path, scope, provided_for=_ALL_LACKS)
-        else:  # a missing value is unequal to them, as any other is
-            self._path(path, scope, provided_for=excluded)
-            self._expression(other, scope)
-        return _facts(path, excluded)
+        # A missing value is unequal to all but nil: that is no provision for it.
+        provided_for = _ALL_LACKS if Lack.MISSING in excluded else excluded
+        self._expression(path, scope, provided_for=provided_for)
+        self._expression(other, scope)
+        unequal = _facts(path, excluded)
+        if isinstance(expression, NeExpression):
+            return _Outcomes(unequal, _NOTHING)
+        return _Outcomes(_NOTHING, unequal)
 
     def _expression(
         self,
@@ -233,7 +229,7 @@ class _Walk:
         )
 
     def _assignments(self, node: Node) -> set[str]:
-        names = set(node.template_scope())
+        names: set[str] = set(node.template_scope())
         for child in self._children(node):
             names |= self._assignments(child)
         return names
@@ -242,7 +238,9 @@ class _Walk:
         return node.children(self._context, include_partials=False)
 
 
-def _facts(path: Path, lacks: Iterable[Lack]) -> _Facts:
+def _facts(path: Expression, lacks: Iterable[Lack]) -> _Facts:
+    if not isinstance(path, Path):
+        return _NOTHING
     return frozenset((str(path.head()), lack) for lack in lacks)
 
 
