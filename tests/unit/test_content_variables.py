@@ -11,6 +11,7 @@ import pytest
 from closeout_cli.campaign_file import read_campaign_file
 from closeout_cli.recipients_file import read_recipients_file
 from sender_service.channels.contract import Content, EmailContent, JsonContent, TextContent
+from sender_service.channels.errors import TemplateError
 from sender_service.channels.from_wire import content_of
 from sender_service.channels.rendering.content import content_variables
 from sender_service.channels.rendering.field_check import (
@@ -65,6 +66,7 @@ def names(source: str, *, provided_for: bool = False) -> list[str]:
         ("{% cycle x, 'b' %}", 1, 10),
         ("{% echo x %}", 1, 9),
         ("{% liquid\n assign a = city\n echo x\n%}", 3, 7),
+        ("a\n\n{% liquid\n echo city\n%}\n{% liquid\n if city\n  echo x\n endif %}", 8, 8),
         ("{% ifchanged %}{{ x }}{% endifchanged %}", 1, 19),
         ("{% assign x = x | upcase %}", 1, 15),
         ("{{ x }}{% assign x = 1 %}", 1, 4),
@@ -175,6 +177,15 @@ def test_all_kinds_of_content_are_searched(content: Content, field: str) -> None
 def test_the_field_that_was_meant_is_suggested(name: str, meant: str) -> None:
     """Case and hyphens do not matter; the usual names of address and key are known."""
     assert suggestion(name, [*FIELDS, "address", "recipient_key"]) == meant
+
+
+def test_an_expression_of_too_many_parts_is_refused() -> None:
+    """What can't be searched is an error of the template, never of the service."""
+    parts = 100
+    with pytest.raises(TemplateError, match=r"too many parts|parsing error"):
+        while parts < 1_000_000:
+            LiquidTemplate("text", "{{ a" + "[b" * parts + "]" * parts + " }}").variables()
+            parts = parts * 5 // 4
 
 
 def test_many_unknown_variables_take_no_long_time() -> None:

@@ -146,10 +146,17 @@ class LiquidTemplate:
             raise TemplateError(self.field, str(error)) from error
 
     def variables(self) -> tuple[Variable, ...]:
-        """Return every use of a variable that the template does not set itself, in order."""
+        """Return every use of a variable that the template does not set itself, in order.
+
+        Raises:
+            TemplateError: an expression of it has too many parts.
+        """
         if self._template is None:
             return ()
-        return variables_in(self.field, self.source, self._template)
+        try:
+            return variables_in(self.field, self.source, self._template)
+        except RecursionError as error:
+            raise TemplateError(self.field, "an expression has too many parts") from error
 
 
 def _compile(field: str, source: str, *, escape: bool) -> BoundTemplate:

@@ -25,7 +25,7 @@ from liquid.builtin.tags.tablerow_tag import TablerowNode
 from liquid.builtin.tags.unless_tag import UnlessNode
 from liquid.context import RenderContext
 
-from sender_service.channels.rendering.template_position import Position
+from sender_service.channels.rendering.template_position import Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -117,7 +117,7 @@ class _Walk:
 
     def __init__(self, field: str, source: str, context: RenderContext) -> None:
         self._field = field
-        self._source = source
+        self._places = Places(source)
         self._context = context
         #: What was assigned so far, and in the loops around.
         self._assigned: set[str] = set()
@@ -221,9 +221,7 @@ class _Walk:
             return
         known = {lack for about, lack in scope.facts if about == name}
         token = path.token
-        # The source of a token inside {% liquid %} may be that tag's alone.
-        start = max(self._source.find(token.source), 0) + token.start_index
-        place = Position.at(self._source, start)
+        place = self._places.at(token.start_index)
         self.found.append(
             Variable(self._field, name, place.line, place.column, provided_for | known)
         )
