@@ -37,7 +37,7 @@ log = structlog.get_logger()
 #: What the templates and the provider get as the campaign of a test.
 CAMPAIGN_ID = "test"
 #: A message whose rendering takes longer, in seconds of computing, is not sent.
-_SLOW_SECONDS = 1.0
+SLOW_SECONDS = 1.0
 #: A channel keeps its own deadline; this much later, seconds, one that does not is cut off.
 _GRACE_SECONDS = 1.0
 
@@ -157,7 +157,7 @@ def _rehearse(template: Template, message: Message) -> Reply | None:
     except TemplateError as error:
         return render_error(error)
     seconds = time.thread_time() - begin
-    if seconds <= _SLOW_SECONDS:
+    if seconds <= SLOW_SECONDS:
         return None
     why = f"the templates took {seconds:.1f} s for one message; make their loops shorter"
     return Reply(Answer.REFUSED, code="render_slow", detail=why)
