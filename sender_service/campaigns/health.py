@@ -190,7 +190,7 @@ async def _provider(channel: Channel) -> Check:
         )
         return Check(name, problem.summary, problem)
     if reply.answer is Answer.ACCEPTED:
-        return Check(name, f"{channel.provider} takes messages")
+        return Check(name, f"ready: {channel.provider}")
     problem = problem_of(channel, reply)
     return Check(name, problem.summary, problem)
 
