@@ -20,6 +20,7 @@ from sender_service.channels.rendering.field_check import (
     unknown_variables,
 )
 from sender_service.channels.rendering.templates import LiquidTemplate
+from sender_service.channels.rendering.variables import _KEEP_NOTHING
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FIELDS = ("first_name", "city", "plan", "items", "user")
@@ -319,4 +320,14 @@ def test_what_counts_as_a_gap_is_what_renders_as_one(source: str, value: str | N
     template = LiquidTemplate("text", source)
     values = {} if value is None else {"v": value}
     has_gap = template.render(values) in ("[]", "[  ]")
+    assert ("v" in empty_variables(template.variables(), values)) is has_gap
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", "gold"])
+@pytest.mark.parametrize("name", sorted(_KEEP_NOTHING))
+def test_a_default_behind_a_filter_counts_where_it_shows(name: str, value: str | None) -> None:
+    """Behind filters that make nothing of nothing a default applies; never behind others."""
+    template = LiquidTemplate("text", f"[{{{{ v | {name} | default: 'x' }}}}]")
+    values = {} if value is None else {"v": value}
+    has_gap = not template.render(values).strip("[ +]")
     assert ("v" in empty_variables(template.variables(), values)) is has_gap

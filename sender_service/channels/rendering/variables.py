@@ -88,11 +88,11 @@ _ALL_LACKS = frozenset(Lack)
 _DEFAULTED = frozenset({Lack.MISSING, Lack.EMPTY})
 #: Filters that make nothing of nothing, so that a default behind them still applies.
 _KEEP_NOTHING = frozenset(
-    {"capitalize", "downcase", "escape", "escape_once", "lstrip", "rstrip", "strip", "upcase"}
-    | {"strip_html", "strip_newlines"}
+    {"capitalize", "downcase", "escape", "escape_once", "lstrip", "rstrip", "squish", "strip"}
+    | {"strip_html", "strip_newlines", "truncate", "truncatewords", "upcase", "url_encode"}
 )
 #: Those that also make nothing of spaces.
-_STRIP = frozenset({"strip", "lstrip", "rstrip"})
+_STRIP = frozenset({"lstrip", "rstrip", "squish", "strip", "truncatewords"})
 
 
 class _Scope(NamedTuple):
