@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from integration.lone_sender import lone_sender
 from integration.sender_pair import Pair, pair
+from providers.http_provider import HttpProvider
 from providers.smtp_provider import scripted
 from sender_service.campaigns import trial as trial_module
 from sender_service.channels.contract import Answer, Fault, Message, Reply
@@ -230,8 +232,8 @@ def mail_body(**changes: Any) -> pb.EmailContent:
     return pb.EmailContent(**(values | {"from": "Shop <news@shop.example>"} | changes))
 
 
-async def test_a_test_over_smtp_arrives_as_its_campaign_would(tmp_path: Path) -> None:
-    """The subject is unchanged, the fields are filled in, and refusals are answered."""
+async def test_a_mail_server_takes_one_and_refuses_another(tmp_path: Path) -> None:
+    """Each recipient has the answer of the server, whatever becomes of the others."""
     recipients = people("ann@shop.example", "refuse550+bob@shop.example")
     recipients[0].fields.update({"first_name": "Zoë"})
     async with (
@@ -247,6 +249,30 @@ async def test_a_test_over_smtp_arrives_as_its_campaign_would(tmp_path: Path) ->
     assert refused.outcome == Outcome.FAILED
     (entry,) = provider.ledger.accepted
     assert entry.recipient == "ann@shop.example"
+
+
+async def test_a_test_arrives_as_a_message_of_its_campaign_would(tmp_path: Path) -> None:
+    """The subject is unchanged, and fields are filled in, for any kind of content."""
+    (recipient,) = people("ann")
+    recipient.fields.update({"first_name": "Zoë"})
+    bodies = (
+        mail_body(),
+        pb.TextContent(text="Dear {{ first_name }} ({{ campaign_id }})"),
+        pb.JsonContent(json='{"address": {{ first_name | json }}}'),
+    )
+    async with HttpProvider() as provider, lone_sender(tmp_path, url=provider.url) as client:
+        for body in bodies:
+            answer = await client.send_test(
+                channel="webhook",
+                body=body,
+                recipients=[recipient],
+                recipient_fields=["first_name"],
+            )
+            assert [attempt.outcome for attempt in answer.attempts] == [Outcome.SENT]
+    mail, text, document = (json.loads(posted.body) for posted in provider.posted)
+    assert (mail["subject"], mail["text"], mail["address"]) == ("Hi Zoë", "Dear Zoë", "ann")
+    assert text["text"] == "Dear Zoë (test)"
+    assert document == {"address": "Zoë"}
 
 
 async def test_an_unconfigured_channel_sends_no_test(tmp_path: Path) -> None:
