@@ -43,6 +43,25 @@ async def trial(both: Pair, *addresses: str, **options: Any) -> list[pb.SendTest
     return list(answer.attempts)
 
 
+def failing_previews(both: Pair, error: Exception) -> None:
+    """Let the templates of the scripted channel fail for addresses with ``bad``."""
+    compile_ = both.channel.compile
+
+    def compile_failing(content: Any) -> Any:
+        template: Any = compile_(content)
+        preview = template.preview
+
+        def failing(message: Message) -> str:
+            if message.address.startswith("bad"):
+                raise error
+            return str(preview(message))
+
+        template.preview = failing
+        return template
+
+    both.channel.compile = compile_failing  # type: ignore[method-assign]
+
+
 @pytest.fixture
 async def both(tmp_path: Path) -> AsyncIterator[Pair]:
     """Both services, with the scripted channel."""
@@ -137,6 +156,16 @@ async def test_a_defect_of_a_channel_is_an_answer(both: Pair) -> None:
     assert attempt.detail == "ValueError"
 
 
+async def test_a_defect_of_a_template_is_an_answer(both: Pair) -> None:
+    """It comes before the message is handed over, so nobody has it, and others go on."""
+    good, bad = await trial(both, "good@shop.example", "bad@shop.example")
+    assert (good.outcome, bad.outcome) == (Outcome.SENT, Outcome.SENT)
+    failing_previews(both, ValueError("a defect"))
+    good, bad = await trial(both, "good@shop.example", "bad@shop.example")
+    assert (good.outcome, bad.outcome) == (Outcome.SENT, Outcome.FAILED)
+    assert (bad.code, bad.detail, bad.HasField("problem")) == ("channel_error", "ValueError", False)
+
+
 async def test_a_channel_that_keeps_no_deadline_is_cut_off(both: Pair) -> None:
     """An attempt ends soon after the channel's timeout, whatever the channel does."""
     both.channel.timeout_seconds = 0.05
@@ -181,21 +210,7 @@ async def test_a_test_does_not_wait_for_ever_behind_campaigns(both: Pair) -> Non
 
 async def test_a_message_that_cannot_be_rendered_is_not_sent(both: Pair) -> None:
     """The templates are rendered before anything goes out, and for each recipient."""
-    compile_ = both.channel.compile
-
-    def compile_failing(content: Any) -> Any:
-        template: Any = compile_(content)
-        preview = template.preview
-
-        def failing(message: Message) -> str:
-            if message.address.startswith("bad"):
-                raise TemplateError("text", "can't be rendered", line=1, column=3)
-            return str(preview(message))
-
-        template.preview = failing
-        return template
-
-    both.channel.compile = compile_failing  # type: ignore[method-assign]
+    failing_previews(both, TemplateError("text", "can't be rendered", line=1, column=3))
     good, bad = await trial(both, "good@shop.example", "bad@shop.example")
     assert (good.outcome, bad.outcome) == (Outcome.SENT, Outcome.FAILED)
     assert (bad.code, bad.detail) == (
