@@ -62,7 +62,10 @@ class SmtpChannel:
     #: A server that greylists takes a message after minutes; a full mailbox, or a limit
     #: of the server, lasts for hours.
     retry: ClassVar[RetryPolicy] = RetryPolicy(
-        initial_backoff_seconds=60, max_backoff_seconds=4 * 3600, max_attempts=0
+        initial_backoff_seconds=60,
+        max_backoff_seconds=4 * 3600,
+        max_attempts=0,
+        schedule=(60, 5 * 60, 15 * 60, 3600, 4 * 3600),
     )
 
     def __init__(self, settings: SmtpSettings) -> None:

@@ -71,7 +71,10 @@ class WebhookChannel:
     max_in_flight: ClassVar[int] = 256
     #: A server that is overloaded, or restarts, is back after seconds or minutes.
     retry: ClassVar[RetryPolicy] = RetryPolicy(
-        initial_backoff_seconds=5, max_backoff_seconds=3600, max_attempts=0
+        initial_backoff_seconds=5,
+        max_backoff_seconds=3600,
+        max_attempts=0,
+        schedule=(5, 30, 2 * 60, 10 * 60, 3600),
     )
 
     def __init__(self, settings: WebhookSettings) -> None:
