@@ -88,10 +88,8 @@ def is_tls_error(error: BaseException) -> bool:
 
 def words(error: BaseException) -> str:
     """Return what an error says, without Python's own words around it."""
-    said = str(error)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        said = error.verify_message
-    elif isinstance(error, OSError) and error.strerror:
+    said = getattr(error, "verify_message", "") or str(error)
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
         said = error.strerror
     return detail(_PYTHON.sub("", said))
 
@@ -101,9 +99,10 @@ def _words_of(error: BaseException, fault: Fault) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    """Return an error and its causes, the first cause first: that one has the most to say."""
+    if error is not None:
+        yield from _causes(error.__cause__)
         yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _unreachable(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from sender_service.channels.contract import Answer
 from sender_service.channels.email.verdict_row import Row
 from sender_service.channels.email.verdict_table import TABLE as SMTP_TABLE
+from sender_service.channels.webhook.verdict_table import TABLE as WEBHOOK_TABLE
+from sender_service.channels.webhook.verdict_table import Row as WebhookRow
 from sender_service.domain import ProblemKind
 
 if TYPE_CHECKING:
@@ -51,6 +53,25 @@ def smtp_lines() -> list[str]:
     ]
 
 
+def webhook_lines() -> list[str]:
+    """Return the table of a webhook's statuses in Markdown."""
+    return [
+        "| status | it means | alone | why |",
+        "|---|---|---|---|",
+        *(
+            f"| {webhook_statuses(row)} | {meaning(row.verdict)} |"
+            f" {MEANINGS[row.verdict.alone] if row.verdict.alone else ''} | {row.why} |"
+            for row in WEBHOOK_TABLE
+        ),
+    ]
+
+
+def webhook_statuses(row: WebhookRow) -> str:
+    """Return the statuses of a row, for a cell."""
+    written = ", ".join(statuses(pattern) for pattern in row.statuses.split("|"))
+    return f"{written} with `Retry-After`" if row.asks_to_wait else written
+
+
 def steps(row: Row) -> str:
     """Return the steps of a row, for a cell."""
     first, last = row.steps[0].value, row.steps[-1].value
@@ -67,6 +88,12 @@ def statuses(pattern: str) -> str:
 def block(lines: list[str]) -> str:
     """Return a table as it stands in the document."""
     return "\n".join(lines).replace("<", "&lt;") + "\n"
+
+
+def test_the_statuses_of_a_webhook_are_in_the_document() -> None:
+    """Row by row, in the order in which they are looked up."""
+    expected = block(webhook_lines())
+    assert expected in DOCUMENT.read_text(), f"put this table into {DOCUMENT.name}:\n{expected}"
 
 
 def test_the_answers_of_a_mail_server_are_in_the_document() -> None:
