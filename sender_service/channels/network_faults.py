@@ -7,6 +7,7 @@ detail has those of the network.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 import ssl
@@ -89,8 +90,13 @@ def is_tls_error(error: BaseException) -> bool:
 def words(error: BaseException) -> str:
     """Return what an error says, without Python's own words around it."""
     said = getattr(error, "verify_message", "") or str(error)
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
-        said = error.strerror
+    match error:
+        case ssl.SSLError():
+            pass
+        case socket.gaierror(strerror=str(text)):
+            said = text
+        case OSError(errno=int(number)) if number > 0:  # asyncio puts words of its own here
+            said = os.strerror(number)
     return detail(_PYTHON.sub("", said))
 
 

@@ -100,7 +100,9 @@ def test_an_error_of_another_kind_is_none_of_the_network() -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(111, "Connection refused"), "Connection refused"),
+        (OSError(errno.ECONNREFUSED, "Connect call failed ('::1', 25)"), "Connection refused"),
+        (socket.gaierror(socket.EAI_NONAME, "Name not known"), "Name not known"),
+        (OSError("nothing but words"), "nothing but words"),
         (tls_error("WRONG_VERSION_NUMBER"), "wrong version number"),
         (certificate_error(10, "certificate has expired"), "certificate has expired"),
         (aiosmtplib.SMTPException("[Errno -2] Name not known"), "Name not known"),
