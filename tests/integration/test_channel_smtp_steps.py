@@ -204,6 +204,18 @@ async def test_a_check_looks_at_the_server_of_now() -> None:
         assert (reply.answer, reply.fault) == (Answer.PROVIDER_FAULT, faults.WAIT)
 
 
+async def test_a_check_opens_no_more_connections_than_allowed() -> None:
+    """A server that allows one would refuse the check for the connection that is idle."""
+    async with SteppedProvider() as provider, channel(provider, connections=1) as smtp:
+        assert (await send(smtp)).answer is Answer.ACCEPTED
+        assert (await smtp.check()).answer is Answer.ACCEPTED
+        async with asyncio.timeout(SECONDS):
+            while provider.open_connections > 1:  # noqa: ASYNC110 - the server has no event
+                await asyncio.sleep(0.01)
+        assert (await send(smtp)).answer is Answer.ACCEPTED
+        assert provider.connections == 2
+
+
 async def test_a_check_shows_its_stage_while_it_runs_and_ends_in_time() -> None:
     """Who waits for a check can say what it waits for."""
     async with SteppedProvider({"greeting": "hang"}) as provider:

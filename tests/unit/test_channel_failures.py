@@ -11,7 +11,7 @@ import aiosmtplib
 import pytest
 
 from sender_service.channels.contract import Answer, Reply
-from sender_service.channels.email.failures import Server, failure, hung_up, silence
+from sender_service.channels.email.failures import Server, failure, hung_up, refusal, silence
 from sender_service.channels.email.settings import SmtpSettings
 from sender_service.channels.email.steps import Step
 from sender_service.channels.network_faults import network_reply, words
@@ -212,6 +212,14 @@ def test_every_failure_before_a_message_has_its_words(
     assert said.startswith(summary)
     assert attention == needs_attention
     assert reply.answer is Answer.PROVIDER_FAULT
+
+
+@pytest.mark.parametrize("step", [Step.EHLO, Step.MAIL])
+def test_an_answer_that_smtp_does_not_know_is_no_smtp(step: Step) -> None:
+    """Before there is a recipient, no message is tried by it."""
+    summary = "port 587 of mail.x.example does not speak SMTP"
+    assert fault_words(refusal(SERVER, step, 354, "go ahead"))[0] == summary
+    assert refusal(SERVER, Step.RCPT, 354, "go ahead").answer is Answer.DEFERRED
 
 
 def test_a_login_without_a_name_is_the_senders() -> None:

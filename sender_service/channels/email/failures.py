@@ -14,6 +14,7 @@ from sender_service.channels.contract import Answer, Fault, Reply
 from sender_service.channels.email import faults
 from sender_service.channels.email.settings import Security
 from sender_service.channels.email.steps import Step
+from sender_service.channels.email.verdict_row import NAMED
 from sender_service.channels.email.verdicts import asked_wait_seconds, verdict_of
 from sender_service.channels.network_faults import (
     Place,
@@ -77,7 +78,7 @@ def refusal(server: Server, step: Step, code: int, text: str, *, is_odd: bool = 
         is_odd: the server has taken other messages since it first said so here.
     """
     verdict = verdict_of(step, code, text)
-    if verdict.fault is None and step in _BEFORE_A_MESSAGE:
+    if verdict.fault is None and step in _BEFORE_A_RECIPIENT:
         verdict = Verdict(Answer.PROVIDER_FAULT, _NO_SMTP)
     return verdict.reply(
         str(code),
@@ -153,7 +154,7 @@ def no_starttls(server: Server) -> Reply:
     return _fault(fault, "no_starttls", f"{said} to none")
 
 
-_BEFORE_A_MESSAGE = frozenset({Step.CONNECT, Step.GREETING, Step.EHLO, Step.TLS, Step.LOGIN})
+_BEFORE_A_RECIPIENT = frozenset(set(Step) - set(NAMED))
 _NO_SMTP = Fault(
     ProblemKind.PROVIDER_UNREACHABLE,
     "port {port} of {host} does not speak SMTP",
