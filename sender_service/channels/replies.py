@@ -31,6 +31,11 @@ class Verdict:
     fault: Fault | None = None
     alone: Answer | None = None
 
+    @property
+    def kind(self) -> str:
+        """Which answer it is for :class:`~sender_service.channels.odd_ones.OddOnes`."""
+        return self.fault.summary if self.fault and self.fault.needs_attention else ""
+
     def reply(
         self,
         code: str,

@@ -217,6 +217,10 @@ async def test_one_odd_recipient_holds_up_no_campaign(status: str, alone: Answer
         reply = await send(webhook, odd)
         assert (reply.answer, reply.code, reply.fault) == (alone, status, None)
         assert (await send(webhook, f"refuse{status}+y")).answer is Answer.PROVIDER_FAULT
+        assert (await send(webhook, "another")).answer is Answer.ACCEPTED
+        # The receiver is known to say so of one user; the rate that it limits is everyone's.
+        known = alone if alone is Answer.REFUSED else Answer.PROVIDER_FAULT
+        assert (await send(webhook, f"refuse{status}+z")).answer is known
 
 
 async def test_a_refused_authorization_is_never_about_one_message() -> None:

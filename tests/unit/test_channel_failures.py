@@ -241,6 +241,30 @@ def test_only_a_message_that_others_pass_is_odd() -> None:
     assert not odd_ones.is_odd("a")
 
 
+def test_an_answer_that_odd_ones_get_is_known_from_then_on() -> None:
+    """The next odd one holds up nothing, unless the provider takes nobody any more."""
+    odd_ones = OddOnes()
+    assert not odd_ones.is_odd("a", kind="404")
+    odd_ones.taken("x")
+    assert odd_ones.is_odd("a", kind="404")
+    assert not odd_ones.is_odd("b", kind="404")  # nothing was taken since
+    odd_ones.taken("y")
+    assert odd_ones.is_odd("c", kind="404")
+    assert not odd_ones.is_odd("d", kind="403")  # another answer
+    assert not odd_ones.is_odd("e", kind="404")
+    odd_ones.taken("z")
+    assert odd_ones.is_odd("b", kind="404")
+    assert not odd_ones.is_odd("f")  # one that everyone gets by turns
+
+
+def test_a_sender_may_be_the_odd_one() -> None:
+    """Any of the keys may be what the provider is against."""
+    odd_ones = OddOnes()
+    assert not odd_ones.is_odd("sender", "message 1")
+    odd_ones.taken("other sender", "message 2")
+    assert odd_ones.is_odd("sender", "message 3")
+
+
 def test_odd_ones_are_forgotten_when_there_are_too_many() -> None:
     """Memory is bounded; the oldest is the first to go."""
     odd_ones = OddOnes()

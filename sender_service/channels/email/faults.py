@@ -64,7 +64,7 @@ DOMAIN_UNPROVEN = _refuses(
     "content.from of the campaign",
 )
 ADDRESS_BLOCKED = _refuses(
-    "the mail server blocks this sender's IP address; ask its operator to lift the block"
+    "the mail server blocks this sender's IP address or domain; ask its operator to lift the block"
 )
 ACCOUNT_BLOCKED = _refuses(
     "the mail server has blocked the sender's account; ask its operator to lift the block"

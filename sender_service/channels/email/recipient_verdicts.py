@@ -27,13 +27,6 @@ RECIPIENT_ROWS: tuple[Row, ...] = (
         _DEFERRED,
         text="recipient thread limit",
     ),
-    Row(
-        NAMED,
-        "4..",
-        "451 4.7.1 Greylisted, please try again in 300 seconds",
-        _DEFERRED,
-        text="gr[ae]ylist",
-    ),
     # From MAIL on: the server can't take mail now.
     Row(
         FROM_MAIL,

@@ -21,7 +21,8 @@ _LOGIN = (
 )
 _SENDER = (
     r"sender (address )?(was |is )?(rejected|refused|denied|not allowed|unknown|blocked)"
-    r"|sender verif|not owned by user|(send|sent) ?as|not (allowed|authori[sz]ed) to (send|use)"
+    r"|sender verif|not owned by user|send ?as\b"
+    r"|not (allowed|authori[sz]ed) to (send|use)(?! [\w ]*\bto\b)"
     r"|from address|(verified|sender) (sender|identity)|email address is not verified"
     r"|domain of sender|bad sender"
 )
@@ -31,6 +32,23 @@ _ADDRESS = (
 )
 
 SENDER_ROWS: tuple[Row, ...] = (
+    # What only sounds like the sender.
+    Row(
+        NAMED,
+        "4..",
+        "451 4.7.1 Greylisted, please try again in 300 seconds",
+        Verdict(Answer.DEFERRED),
+        text="gr[ae]ylist",
+        why="Each pair of sender and recipient is taken at its second try.",
+    ),
+    Row(
+        NAMED,
+        "5..",
+        "550 5.7.1 RESOLVER.RST.AuthRequired; authentication required",
+        _REFUSED,
+        text=r"resolver\.(rst|adr)",
+        why="Exchange says it of a recipient that takes mail of known senders only.",
+    ),
     # From MAIL on: what is said about the sender, by its words.
     Row(
         NAMED,

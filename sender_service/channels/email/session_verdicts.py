@@ -9,12 +9,14 @@ from sender_service.channels.email.verdict_row import FROM_MAIL, Row, holds_all,
 _ANY_STEP = (Step.GREETING, Step.EHLO, Step.TLS, Step.LOGIN, *FROM_MAIL)
 
 #: That the sender must use TLS, in the words of the servers.
-TLS_WORDS = "starttls|must use tls|tls (is )?required|encrypt(ion|ed)|require_?tls"
-#: That the sender has sent as much as it may.
+TLS_WORDS = "starttls|must use tls|tls (is )?required|encryption (is )?(required|needed)"
+#: That the sender has sent as much as it may. A mailbox has a quota and limits too, so the
+#: words are those of sending.
 LIMIT_WORDS = (
-    r"quota exceeded|sending quota|(daily|hourly|sending|relay|message|submission) \w* ?limit"
-    r"|limit exceeded for customer|submissionquota|max(imum)? (sending rate|credits)|throttl"
-    r"|rate limit|max emails per|credits exceeded|(reached|exceeded) (your|its|the) [\w ]*limit"
+    r"(daily|hourly|sending|message|relay|e-?mail) quota|submissionquota"
+    r"|(daily|hourly|sending|relay|submission) \w* ?limit|limit exceeded for customer"
+    r"|max(imum)? (sending rate|credits)|credits exceeded|throttl|rate limit|max emails per"
+    r"|(reached|exceeded) your [\w ]*limit"
 )
 
 SESSION_ROWS: tuple[Row, ...] = (

@@ -85,7 +85,7 @@ class Progress:
     def refused(self, response: aiosmtplib.SMTPResponse) -> Reply:
         """Return the reply for an answer to the present step that is no success."""
         verdict = verdict_of(self.step, response.code, response.message)
-        is_odd = verdict.alone is not None and self._is_odd()
+        is_odd = verdict.alone is not None and self.odd_ones.is_odd(*self._keys, kind=verdict.kind)
         return refusal(self.server, self.step, response.code, response.message, is_odd=is_odd)
 
     def broken(self, text: str) -> Reply:
@@ -114,10 +114,6 @@ class Progress:
     def _keys(self) -> tuple[str, str]:
         # What a server holds against one campaign is not what it holds against all.
         return (f"sender {self.envelope.sender}", f"message {self.envelope.key}")
-
-    def _is_odd(self) -> bool:
-        found = [self.odd_ones.is_odd(key) for key in self._keys]
-        return any(found)
 
     def _unanswered(self, code: str, text: str) -> Reply:
         """Return LOST once the data went out; before it, one recipient holds up no other."""

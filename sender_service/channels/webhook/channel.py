@@ -207,7 +207,7 @@ class WebhookChannel:
             str(response.status),
             "",
             names={"host": self._place.host},
-            is_odd=verdict.alone is not None and self._odd_ones.is_odd(key),
+            is_odd=verdict.alone is not None and self._odd_ones.is_odd(key, kind=verdict.kind),
             retry_after_seconds=retry_after_seconds(header),
         )
 
