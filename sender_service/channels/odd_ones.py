@@ -2,8 +2,8 @@
 
 Some answers speak of the sender as a whole: "relaying denied", "wait", 404 from a server
 of webhooks. They hold everything up, since nothing more would pass. A server may say the
-same about one odd recipient only, who then must not hold up a campaign. One fact tells
-them apart: the server has taken another message since it first said so about this one.
+same about one odd recipient only, who then must not hold up a campaign. One fact
+separates them: the server has taken another message since it first said so about this one.
 
 A server that says so of one recipient says it of others as well. Once that is known of an
 answer, it counts for the one message at once, unless the server has taken nothing since

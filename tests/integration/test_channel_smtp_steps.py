@@ -59,7 +59,7 @@ async def send(
         ("message", AFTER_THE_DATA, Answer.LOST),
     ],
 )
-async def test_silence_is_told_by_the_step(step: str, stage: str, answer: Answer) -> None:
+async def test_silence_depends_on_the_step(step: str, stage: str, answer: Answer) -> None:
     """Only after the data is the message in doubt, and the reply says how far it came."""
     async with SteppedProvider({step: "hang"}) as provider:
         async with channel(provider, timeout_seconds=0.5) as smtp:
@@ -103,7 +103,7 @@ async def test_a_cancelled_call_says_how_far_it_came(step: str) -> None:
         ("message", Answer.LOST),
     ],
 )
-async def test_a_connection_that_breaks_is_told_by_the_step(step: str, answer: Answer) -> None:
+async def test_a_connection_that_breaks_depends_on_the_step(step: str, answer: Answer) -> None:
     """The same holds where the server hangs up."""
     async with SteppedProvider({step: "cut"}) as provider, channel(provider) as smtp:
         reply = await send(smtp)

@@ -148,7 +148,7 @@ async def test_a_campaigns_own_policy_comes_out_of_its_row(store: Store) -> None
 async def test_a_campaign_that_chose_no_waits_has_the_schedule_of_its_channel(
     store: Store,
 ) -> None:
-    """Its limit of tries and its deadline are its own all the while."""
+    """Its limit of tries and its deadline stay those of the campaign."""
     options = {"max_attempts": 7, "initial_backoff_ms": 0, "max_backoff_ms": 0}
     new = support.new_campaign("c1", **options)
     await store.write(partial(campaigns.insert, new=new))

@@ -134,7 +134,7 @@ def fault_words(reply: Reply) -> tuple[str, str, bool]:
         (Step.MAIL, f"{HOST} did not answer within 30 s, before the server answered MAIL", ADDRESS),
     ],
 )  # fmt: skip
-def test_silence_is_told_by_its_stage(step: Step, summary: str, setting: str) -> None:
+def test_silence_depends_on_its_stage(step: Step, summary: str, setting: str) -> None:
     """It may pass by itself, so nobody is asked."""
     reply = silence(SERVER, step.clause)
     assert fault_words(reply) == (summary, setting, False)
@@ -206,7 +206,7 @@ def test_every_failure_before_a_message_has_its_words(
     summary: str,
     needs_attention: bool,  # noqa: FBT001
 ) -> None:
-    """What is no error of the network is told by the step."""
+    """What is no error of the network depends on the step."""
     reply = failure(SERVER, step, error)
     said, _, attention = fault_words(reply)
     assert said.startswith(summary)

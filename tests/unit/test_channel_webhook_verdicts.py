@@ -136,7 +136,7 @@ def test_a_health_address_that_is_well(status: int) -> None:
     assert health_reply(PLACE, status, "OK").answer is Answer.ACCEPTED
 
 
-def test_silence_and_a_broken_connection_are_told_by_the_stage() -> None:
+def test_silence_and_a_broken_connection_depend_on_the_stage() -> None:
     """A summary for people, and where to look."""
     connecting, asking = silence(PLACE, 30.0, CONNECTING), silence(PLACE, 30.0, ASKING)
     hung_up = failure(PLACE, aiohttp.ServerDisconnectedError(), ASKING)
