@@ -160,10 +160,10 @@ async def test_tls_to_a_port_that_speaks_none() -> None:
 async def test_a_plain_client_at_a_tls_port(security: str) -> None:
     """Such a port waits for the client, as the client waits for the greeting."""
     async with SteppedProvider(tls=server_tls(), tls_from_start=True) as provider:
-        reply = await check(provider.port, security=security, timeout_seconds=0.5)
+        reply = await check(provider.port, security=security, timeout_seconds=2.0)
         fault = fault_of(reply)
         assert fault.summary == (
-            f"localhost did not greet within 0.5 s; if {provider.port} is a TLS port,"
+            f"localhost did not greet within 2 s; if {provider.port} is a TLS port,"
             " set smtp.security to tls"
         )
     assert (reply.code, fault.setting) == ("timeout", "[smtp] security")
@@ -173,26 +173,26 @@ async def test_silence_while_tls_is_agreed() -> None:
     """With TLS from the start, the stage is that of TLS until there is TLS."""
     tls = server_tls()
     async with SteppedProvider({"tls": "hang"}, tls=tls, tls_from_start=True) as provider:
-        reply = await check(provider.port, security="tls", timeout_seconds=0.5)
-    assert fault_of(reply).summary == "localhost did not answer within 0.5 s, before TLS was agreed"
+        reply = await check(provider.port, security="tls", timeout_seconds=2.0)
+    assert fault_of(reply).summary == "localhost did not answer within 2 s, before TLS was agreed"
     async with SteppedProvider({"greeting": "hang"}, tls=tls, tls_from_start=True) as provider:
         reply = await check(
-            provider.port, security="tls", timeout_seconds=1.0, verify_certificates=False
+            provider.port, security="tls", timeout_seconds=3.0, verify_certificates=False
         )
-    assert fault_of(reply).summary == "localhost did not greet within 1 s"
+    assert fault_of(reply).summary == "localhost did not greet within 3 s"
     async with SteppedProvider({"starttls": "hang"}, tls=tls) as provider:
-        reply = await check(provider.port, security="starttls", timeout_seconds=0.5)
-    assert reply.detail == "no answer within 0.5 s, before TLS was agreed"
+        reply = await check(provider.port, security="starttls", timeout_seconds=2.0)
+    assert reply.detail == "no answer within 2 s, before TLS was agreed"
 
 
 async def test_silence_while_logging_in() -> None:
     """The stage is that of the login."""
     async with SteppedProvider({"auth": "hang"}, login=LOGIN) as provider:
         reply = await check(
-            provider.port, username=LOGIN[0], password=LOGIN[1], timeout_seconds=0.5
+            provider.port, username=LOGIN[0], password=LOGIN[1], timeout_seconds=2.0
         )
     assert fault_of(reply).summary == (
-        "localhost did not answer within 0.5 s, before the login was answered"
+        "localhost did not answer within 2 s, before the login was answered"
     )
 
 
