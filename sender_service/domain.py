@@ -119,15 +119,28 @@ class RetryPolicy:
         deadline_seconds: no try is planned later than this after the first; a longer
             wait is cut to what is left. Infinite where it is not known yet: the schedule
             of a channel has no deadline.
-        initial_backoff_seconds: the wait before the second try; doubled for each more.
-        max_backoff_seconds: the longest wait, but for one that the provider asks for.
+        initial_backoff_seconds: without a schedule, the wait before the second try; doubled
+            for each more.
+        max_backoff_seconds: without a schedule, the longest wait, but for one that the
+            provider asks for.
         max_attempts: how often a message is tried; 0: no limit but the deadline.
+        schedule: the waits before the second, third, ... try, seconds; the last one stays.
+            Empty: the wait is doubled.
     """
 
     deadline_seconds: float = math.inf
     initial_backoff_seconds: float = 2.0
     max_backoff_seconds: float = 3600.0
     max_attempts: int = 5
+    schedule: tuple[float, ...] = ()
+
+    def wait_seconds(self, attempt: int) -> float:
+        """Return the wait after try number ``attempt``, from 1, seconds."""
+        if self.schedule:
+            return self.schedule[min(attempt, len(self.schedule)) - 1]
+        # The exponent is bounded so that no number of tries overflows a float.
+        doubled = self.initial_backoff_seconds * 2.0 ** min(attempt - 1, 60)
+        return min(doubled, self.max_backoff_seconds)
 
     def allows(self, *, attempts: int, elapsed_seconds: float) -> bool:
         """Return whether another try may be planned after so many, so long after the first."""

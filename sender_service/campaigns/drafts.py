@@ -83,8 +83,9 @@ def new_campaign(draft: CampaignDraft, organisation: str, channel: Channel) -> N
         guarantee=draft.guarantee or _guarantee_of(channel),
         max_in_flight=draft.max_in_flight or channel.max_in_flight,
         max_attempts=retry.max_attempts,
-        initial_backoff_ms=round(retry.initial_backoff_seconds * 1000),
-        max_backoff_ms=round(retry.max_backoff_seconds * 1000),
+        # Zeros stand for the schedule of the channel.
+        initial_backoff_ms=0 if retry.schedule else round(retry.initial_backoff_seconds * 1000),
+        max_backoff_ms=0 if retry.schedule else round(retry.max_backoff_seconds * 1000),
         retry_deadline_ms=(
             draft.retry.deadline // _MILLISECOND if draft.retry and draft.retry.deadline else None
         ),
@@ -93,12 +94,14 @@ def new_campaign(draft: CampaignDraft, organisation: str, channel: Channel) -> N
 
 
 def _schedule(retry: RetryInput | None, default: RetryPolicy) -> RetryPolicy:
-    """Return the requested schedule, where nothing is requested the channel's.
+    """Return the requested waits, where none are requested the channel's schedule.
 
     The deadline is resolved when messages are sent.
     """
     if retry is None:
         return default
+    if retry.initial_backoff is None and retry.max_backoff is None:
+        return dataclasses.replace(default, max_attempts=retry.max_attempts)
     initial, longest = default.initial_backoff_seconds, default.max_backoff_seconds
     if retry.initial_backoff is not None:
         initial = retry.initial_backoff.total_seconds()
@@ -111,6 +114,7 @@ def _schedule(retry: RetryInput | None, default: RetryPolicy) -> RetryPolicy:
         initial_backoff_seconds=initial,
         max_backoff_seconds=max(initial, longest),
         max_attempts=retry.max_attempts,
+        schedule=(),
     )
 
 

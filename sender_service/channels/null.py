@@ -69,7 +69,7 @@ class NullChannel:
         await asyncio.sleep(0)
         return _ACCEPTED
 
-    async def check(self) -> Reply:
+    async def check(self, handover: Handover | None = None) -> Reply:  # noqa: ARG002
         """Accept: there is no provider that could refuse."""
         return _ACCEPTED
 

@@ -66,8 +66,8 @@ TWICE_BUGS = (
         edits=(
             Edit(
                 _TRANSACTION,
-                "    Stage.HANDED_OVER: Answer.LOST,\n",
-                "    Stage.HANDED_OVER: Answer.DEFERRED,\n",
+                "Answer.LOST if self.handover.begun else Answer.DEFERRED\n",
+                "Answer.DEFERRED\n",
             ),
         ),
         test=f"{_SMTP_TESTS}::test_no_answer_in_time",
@@ -193,7 +193,13 @@ NEVER_BUGS = (
         invariant="API",
         bug="A mail server's 4xx, which asks for another try, fails the message.",
         seen="knadh/listmonk #2663, #2971",
-        edits=(Edit(_TRANSACTION, "_PERMANENT = 500\n", "_PERMANENT = 400\n"),),
+        edits=(
+            Edit(
+                "sender_service/channels/email/recipient_verdicts.py",
+                "_DEFERRED = Verdict(Answer.DEFERRED)\n",
+                "_DEFERRED = Verdict(Answer.REFUSED)\n",
+            ),
+        ),
         test=f"{_SMTP_TESTS}::test_deferred_message_is_accepted_at_the_second_try",
     ),
     Mutant(
