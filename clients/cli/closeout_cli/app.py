@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from closeout_cli import audit, campaigns, control, failures, fix, migrate, results, send, up, watch
+from closeout_cli import (
+    audit,
+    campaign_status,
+    campaigns,
+    control,
+    failures,
+    fix,
+    migrate,
+    results,
+    send,
+    up,
+    watch,
+)
 from closeout_cli.command_line import Command, Group
 from closeout_cli.demo import play
 from closeout_cli.options import (
@@ -66,7 +78,7 @@ for name, command, panel in (
     ("send", send.send, _START),
     ("demo", play.demo, _START),
     ("list", campaigns.list_campaigns, _LOOK),
-    ("status", campaigns.status, _LOOK),
+    ("status", campaign_status.status, _LOOK),
     ("watch", watch.watch, _LOOK),
     ("results", results.results, _LOOK),
     ("explain", audit.explain, _LOOK),

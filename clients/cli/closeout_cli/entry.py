@@ -70,7 +70,8 @@ def _unprintable(error: OSError) -> int:
 def _usage(error: TyperException) -> CommandError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "closeout"
-    text = " ".join(error.format_message().split()).removesuffix(".").replace("Value error, ", "")
+    text = " ".join(error.format_message().split()).removesuffix(".")
+    text = text.removeprefix("Invalid value: ").replace("Value error, ", "")
     return CommandError(
         f"{text} (see {path} --help)",
         exit_code=getattr(error, "exit_code", FAILED),

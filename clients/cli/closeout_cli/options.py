@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import getpass
 import inspect
+import os
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
 T = TypeVar("T")
+
+#: As many characters the services take.
+_MAX_ON_BEHALF_OF = 128
 
 
 @dataclass
@@ -141,6 +147,31 @@ def with_global_options(command: Callable[..., int]) -> Callable[..., int]:
     return accepting
 
 
+def on_behalf_of() -> str:
+    """Return who uses the command, for the audit trail: ``user@host``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # this user id has no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"[:_MAX_ON_BEHALF_OF]
+
+
+def status_of(address: str) -> StatusClient:
+    """Return a client of the status service that says who uses it."""
+    return StatusClient(address, **_identity(StatusClient))
+
+
+def sender_of(address: str) -> SenderClient:
+    """Return a client of the sender service that says who uses it."""
+    return SenderClient(address, **_identity(SenderClient))
+
+
+def _identity(client: type) -> dict[str, Any]:
+    # Clients of an older distribution have no such option.
+    known = "on_behalf_of" in inspect.signature(client).parameters
+    return {"on_behalf_of": on_behalf_of()} if known else {}
+
+
 @contextlib.asynccontextmanager
 async def status_client(address: str) -> AsyncIterator[StatusClient]:
     """Give a client whose failure to reach the service says what to do.
@@ -149,7 +180,7 @@ async def status_client(address: str) -> AsyncIterator[StatusClient]:
         CommandError: the service does not answer.
     """
     with naming("status service", address, "--status-address"):
-        async with StatusClient(address) as client:
+        async with status_of(address) as client:
             yield client
 
 
@@ -161,5 +192,5 @@ async def sender_client(address: str) -> AsyncIterator[SenderClient]:
         CommandError: the service does not answer.
     """
     with naming("sender service", address, "--sender-address"):
-        async with SenderClient(address) as client:
+        async with sender_of(address) as client:
             yield client
