@@ -16,6 +16,7 @@ import typer
 
 from closeout.aio import SenderClient, StatusClient
 from closeout_cli import addresses
+from closeout_cli.completion import campaign_ids
 from closeout_cli.failures import naming
 
 if TYPE_CHECKING:
@@ -85,7 +86,13 @@ SenderAddress = Annotated[
     ),
 ]
 CampaignId = Annotated[
-    str, typer.Argument(metavar="ID", help="The campaign's id.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The campaign's id.",
+        show_default=False,
+        autocompletion=campaign_ids,
+    ),
 ]
 Reason = Annotated[
     str,
