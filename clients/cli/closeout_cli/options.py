@@ -160,7 +160,10 @@ def on_behalf_of() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):  # this user id has no name
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"[:_MAX_ON_BEHALF_OF]
+    text = f"{user}@{socket.gethostname()}"
+    # Metadata of a call takes nothing else.
+    plain = "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in text)
+    return plain[:_MAX_ON_BEHALF_OF].strip()
 
 
 def status_of(address: str) -> StatusClient:
