@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from closeout.sender.v1 import sender_pb2 as pb
@@ -88,9 +89,18 @@ def shards_response(page: Page) -> pb.ListShardsResponse:
 
 def recipients_response(found: Iterable[Addressee]) -> pb.BatchGetRecipientsResponse:
     """Return the answer to BatchGetRecipients."""
-    return pb.BatchGetRecipientsResponse(
-        recipients=[pb.RecipientEntry(**addressee._asdict()) for addressee in found]
+    return pb.BatchGetRecipientsResponse(recipients=[_entry(addressee) for addressee in found])
+
+
+def _entry(addressee: Addressee) -> pb.RecipientEntry:
+    entry = pb.RecipientEntry(
+        sequence=addressee.sequence,
+        address=addressee.address,
+        recipient_key=addressee.recipient_key,
     )
+    if addressee.fields:
+        entry.fields.update(json.loads(addressee.fields))
+    return entry
 
 
 def _problem(problem: Problem) -> status_pb2.Problem:
