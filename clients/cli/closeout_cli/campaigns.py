@@ -86,8 +86,9 @@ def list_campaigns(
 ) -> int:
     """List campaigns, newest first.
 
-    Not on a terminal, each campaign is one line with tabs between its values;
-    docs/command-line.md lists them.
+    In a pipe or a file, each campaign is one line with tabs between its values: id,
+    state, total, processed, sent, failed, skipped, unknown, channel, create, schedule,
+    start, progress and complete time, name, needs_attention or empty, what it waits for.
     """
     states = [pb.Campaign.State.Value(name.upper()) for name in state or ()]
     labels = _labels(label or ())
