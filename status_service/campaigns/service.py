@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from service_runtime.caller import Caller
 from service_runtime.errors import ServiceError, StoreBusyError
 from status_service.campaigns import lifecycle, mark_complete, registration, repair
 from status_service.domain import Cause, State
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from service_runtime.caller import Caller
     from service_runtime.database import Store
     from status_service.campaigns.repair import Finding
     from status_service.campaigns.types import Changed, NewCampaign, StartOrder
@@ -130,7 +130,7 @@ class CampaignService:
         for number in await self._store.read(lifecycle.due):
             started = await self._store.write(partial(lifecycle.start_due, number=number))
             if started is not None:
-                self._publish(started, "schedule")
+                self._publish(started, Caller(started.campaign.organisation, "schedule"))
 
     async def repair(
         self,
@@ -237,7 +237,7 @@ class CampaignService:
             if not campaign_id:
                 raise
             raise CampaignBusyError(campaign_id) from error
-        self._publish(changed, caller.actor, reason, known=known)
+        self._publish(changed, caller, reason, known=known)
         return changed
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
@@ -253,7 +253,9 @@ class CampaignService:
             raise done
         return done
 
-    def _publish(self, changed: Changed, actor: str, reason: str = "", *, known: int = 0) -> None:
+    def _publish(
+        self, changed: Changed, caller: Caller, reason: str = "", *, known: int = 0
+    ) -> None:
         if not changed.is_news:
             return
         found = 0 if changed.before is None else changed.before.revision
@@ -264,8 +266,9 @@ class CampaignService:
                 change,
                 before=changed.state_before,
                 cause=changed.cause,
-                actor=actor,
+                actor=caller.actor,
                 reason=reason,
+                on_behalf_of=caller.on_behalf_of,
             )
         elif changed.before and changed.before.schedule_time != changed.campaign.schedule_time:
             log.info(
@@ -274,7 +277,8 @@ class CampaignService:
                 organisation=change.key.organisation,
                 schedule_time_before=changed.before.schedule_time.isoformat(),
                 schedule_time=changed.campaign.schedule_time.isoformat(),
-                actor=actor,
+                actor=caller.actor,
+                on_behalf_of=caller.on_behalf_of,
             )
 
 

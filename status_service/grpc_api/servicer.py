@@ -109,8 +109,13 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             self._rejection_log.add(caller.organisation, "".join(named)[:LONGEST_ID], error)
             raise
         frames = [
-            Frame(CampaignKey(caller.organisation, name), reporter or caller.actor, results)
-            for name, results in reported
+            Frame(
+                CampaignKey(caller.organisation, campaign.campaign_id),
+                reporter or caller.actor,
+                campaign.results,
+                campaign.problems,
+            )
+            for campaign in reported
         ]
         receipts = await self._batch_recorder.record(frames)
         for frame, receipt in zip(frames, receipts, strict=True):
@@ -135,7 +140,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.ListCampaignsRequest, context: _Context
     ) -> status_pb2.ListCampaignsResponse:
         requested = validation.campaign_list(request)
-        page = await self._views.list_campaigns(
+        page, now = await self._views.list_campaigns(
             caller_of(context),
             requested.page,
             states=requested.states,
@@ -143,7 +148,9 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             stuck_first=requested.stuck_first,
         )
         return status_pb2.ListCampaignsResponse(
-            campaigns=map(messages.to_campaign, page.rows), next_page_token=page.next_page_token
+            campaigns=map(messages.to_campaign, page.rows),
+            next_page_token=page.next_page_token,
+            read_time=messages.to_timestamp(now),
         )
 
     async def WatchCampaign(  # noqa: D102, N802
