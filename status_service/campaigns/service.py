@@ -20,8 +20,7 @@ from service_runtime.errors import ServiceError, StoreBusyError
 from status_service.campaigns import lifecycle, mark_complete, registration, repair
 from status_service.domain import Cause, State
 from status_service.errors import CampaignBusyError, CampaignNotFoundError
-from status_service.recording import lookup
-from status_service.recording.transitions import log_state_change
+from status_service.recording.transitions import claim_of, log_state_change
 from status_service.recording.types import CampaignKey, change_of
 
 if TYPE_CHECKING:
@@ -134,8 +133,7 @@ class CampaignService:
 
     async def repair(
         self,
-        organisation: str | None,
-        actor: str,
+        caller: Caller | None,
         *,
         dry_run: bool = False,
         stall_threshold: timedelta | None = None,
@@ -144,8 +142,8 @@ class CampaignService:
         """Diagnose open campaigns and repair what is safe, each in its own transaction.
 
         Args:
-            organisation: whose; None: everyone's, for the reconcile pass.
-            actor: for the audit trail.
+            caller: who asks for those of its organisation; None: the reconcile pass, for
+                everyone's.
             dry_run: diagnose only.
             stall_threshold: how long without a new result is too long.
             campaign_id: only this one.
@@ -157,14 +155,18 @@ class CampaignService:
             CampaignNotFoundError: there is no campaign ``campaign_id``.
         """
         threshold = stall_threshold or self._stall_threshold
+        organisation = None if caller is None else caller.organisation
         if campaign_id and organisation is not None:
             keys = [CampaignKey(organisation, campaign_id)]
         else:
             keys = await self._store.read(partial(repair.open_campaigns, organisation=organisation))
+        actor = caller or Caller("", "reconcile")
         findings = []
         for key in keys:
             try:
-                found = await self._store.read(partial(_examined, key=key, threshold=threshold))
+                found = await self._store.read(
+                    partial(repair.look, key=key, stall_threshold=threshold)
+                )
             except CampaignNotFoundError:
                 if campaign_id:
                     raise
@@ -175,7 +177,7 @@ class CampaignService:
         return findings
 
     async def _repair(
-        self, key: CampaignKey, examined: Finding, threshold: timedelta, actor: str
+        self, key: CampaignKey, examined: Finding, threshold: timedelta, actor: Caller
     ) -> Finding:
         try:
             found = await self._store.write(
@@ -208,8 +210,9 @@ class CampaignService:
                 change,
                 before=State(examined.campaign.state),
                 cause=Cause.RECONCILE,
-                actor=actor,
+                actor=actor.actor,
                 reason=f"repair: {found.diagnosis}",
+                on_behalf_of=actor.on_behalf_of,
             )
         return found
 
@@ -278,7 +281,7 @@ class CampaignService:
                 schedule_time_before=changed.before.schedule_time.isoformat(),
                 schedule_time=changed.campaign.schedule_time.isoformat(),
                 actor=caller.actor,
-                on_behalf_of=caller.on_behalf_of,
+                **claim_of(caller.on_behalf_of),
             )
 
 
@@ -292,8 +295,3 @@ async def _outcome(work: Coroutine[Any, Any, T]) -> T | ServiceError:
         return await work
     except ServiceError as refusal:
         return refusal
-
-
-def _examined(connection: sa.Connection, key: CampaignKey, threshold: timedelta) -> Finding:
-    campaign = lookup.get(connection, key.organisation, key.campaign_id)
-    return repair.examine(connection, campaign, threshold)

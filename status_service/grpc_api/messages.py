@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from service_runtime.errors import ServiceError
     from status_service.campaigns.repair import Finding
-    from status_service.domain import State
-    from status_service.recording.problems import Problem
+    from status_service.domain import Problem, State
     from status_service.recording.types import FrameReceipt
 
 #: Diagnoses in one answer, at most, and their bytes: one with all its labels and problems
@@ -153,6 +152,7 @@ def to_diagnosis(found: Finding) -> status_pb2.CampaignDiagnosis:
         campaign=to_campaign(row),
         repaired=found.repaired,
         action=found.action,
+        explanation=found.explanation,
         last_reporter=row.last_reporter,
         needs_attention=found.needs_attention,
     )

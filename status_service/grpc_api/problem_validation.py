@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from status_service.domain import Problem
 from status_service.recording import problems
-from status_service.recording.problems import Problem
 
 if TYPE_CHECKING:
     from closeout.status.v1 import status_pb2

@@ -10,7 +10,6 @@ import grpc
 from closeout.status.v1 import status_pb2, status_pb2_grpc
 from service_runtime.caller import caller_of
 from service_runtime.errors import InvalidRequestError
-from status_service.campaigns import repair
 from status_service.domain import State
 from status_service.grpc_api import messages, validation
 from status_service.grpc_api.rejection_log import RejectionLog
@@ -236,11 +235,9 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def RepairCampaigns(  # noqa: D102, N802
         self, request: status_pb2.RepairCampaignsRequest, context: _Context
     ) -> status_pb2.RepairCampaignsResponse:
-        caller = caller_of(context)
         requested = validation.repair(request)
         findings = await self._service.repair(
-            caller.organisation,
-            caller.actor,
+            caller_of(context),
             dry_run=request.dry_run,
             stall_threshold=requested.stall_threshold,
             campaign_id=requested.campaign_id,
@@ -259,7 +256,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             diagnosis=diagnosis,
             missing_ranges=messages.to_ranges(missing),
             more_missing_ranges=more,
-            explanation=repair.explain(found, missing),
+            explanation=found.explanation,
         )
 
     async def ListTransitions(  # noqa: D102, N802

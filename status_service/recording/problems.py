@@ -7,11 +7,11 @@ report that says nothing new is known without reading it.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from status_service.domain import State
+from status_service.domain import Problem, State
 from status_service.schema import campaigns
 
 if TYPE_CHECKING:
@@ -21,23 +21,6 @@ if TYPE_CHECKING:
 
 #: Nothing holds the sender up.
 NO_PROBLEMS = "[]"
-
-
-class Problem(NamedTuple):
-    """What holds a sender up; ``Problem`` of the contract field by field.
-
-    ``kind`` is its number there, which this version may not know. Times are microseconds
-    since 1970; None: not known.
-    """
-
-    kind: int
-    summary: str = ""
-    detail: str = ""
-    setting: str = ""
-    provider: str = ""
-    since_time: int | None = None
-    needs_attention: bool = False
-    deadline_time: int | None = None
 
 
 def to_json(problems: Iterable[Problem]) -> str:

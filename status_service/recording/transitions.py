@@ -107,5 +107,10 @@ def log_state_change(
         cause=cause,
         actor=actor,
         reason=reason,
-        **({"on_behalf_of": on_behalf_of} if on_behalf_of else {}),
+        **claim_of(on_behalf_of),
     )
+
+
+def claim_of(on_behalf_of: str) -> dict[str, str]:
+    """Return for whom an actor acted as a field of a log line; nothing if it did not say."""
+    return {"on_behalf_of": on_behalf_of} if on_behalf_of else {}

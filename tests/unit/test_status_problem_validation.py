@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from closeout.status.v1 import status_pb2 as pb
 from service_runtime.errors import InvalidRequestError
+from status_service.domain import Problem
 from status_service.grpc_api import validation
 from status_service.recording import problems
-from status_service.recording.problems import Problem
 
 
 def checked(*given: pb.Problem) -> str | None:

@@ -1752,7 +1752,7 @@ class CampaignDiagnosis(_message.Message):
     repaired: _builtins.bool
     """True if something was repaired (with dry_run: would be)."""
     action: _builtins.str
-    """What was done or should be, for people."""
+    """What was done or should be, for people; empty if nothing can be done."""
     last_reporter: _builtins.str
     """Who reported last; empty if nobody did."""
     needs_attention: _builtins.bool
@@ -1761,7 +1761,8 @@ class CampaignDiagnosis(_message.Message):
     """
     explanation: _builtins.str
     """How it stands, in one or two sentences, for people; the same words as
-    ExplainCampaign has.
+    ExplainCampaign has. A second line, if there is one, says what becomes of the
+    messages without a result.
     """
     @_builtins.property
     def campaign(self) -> Global___Campaign:
@@ -1831,7 +1832,7 @@ class ExplainCampaignResponse(_message.Message):
     more_missing_ranges: _builtins.bool
     """True if there are more."""
     explanation: _builtins.str
-    """In one or two sentences, for people."""
+    """How it stands, for people: that of the diagnosis."""
     @_builtins.property
     def diagnosis(self) -> Global___CampaignDiagnosis:
         """What is the matter; nothing was repaired by asking."""
