@@ -31,10 +31,17 @@ if TYPE_CHECKING:
 _KNOWN_RATE, _RECENT = timedelta(seconds=10), timedelta(minutes=1)
 #: What to do about a problem that names no setting, by the number of its kind.
 _BY_KIND = {
+    # CHANNEL_UNAVAILABLE
     2: "Install and configure the channel at the sender, and start the sender again.",
-    3: "Cancel this campaign, and send the corrected content as another one.",
-    4: "Correct what the status service refuses, or cancel the campaign.",
-    5: "Correct what the status service rejects; the sender keeps the results meanwhile.",
+    # CONTENT_INVALID
+    3: "Start a sender whose version of the channel takes the content. Otherwise cancel this"
+    " campaign, and send the corrected content as another one.",
+    # START_REFUSED
+    4: "Correct what the status service refuses: the sender tries again by itself. Otherwise"
+    " cancel the campaign.",
+    # RESULTS_REJECTED
+    5: "Correct what the status service rejects: the sender keeps the results, and reports them"
+    " again by itself.",
 }
 _GOES_ON = "The campaign goes on by itself; there is nothing to do here."
 
@@ -110,8 +117,7 @@ def _to_solve(problem: Problem) -> str:
         return f"Nothing to do yet: the sender tries again by itself. If it lasts{check}."
     if problem.setting:
         return f"Correct {problem.setting} at the sender and start it again. {_GOES_ON}"
-    correct = _BY_KIND.get(problem.kind, "Correct this at the sender or at its provider.")
-    return f"{correct} {_GOES_ON}"
+    return _BY_KIND.get(problem.kind, f"Correct this at the sender or its provider. {_GOES_ON}")
 
 
 def _sending(it: Standing) -> Explanation:

@@ -133,10 +133,7 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     "in progress, a problem without a setting": (
         {"problems": [LOGIN._replace(kind=2, setting="", summary="there is no channel carrier")]},
         f"There is no channel carrier. Results still came 12 s ago.\n{WAIT}",
-        (
-            "Install and configure the channel at the sender, and start the sender again."
-            " The campaign goes on by itself; there is nothing to do here."
-        ),
+        "Install and configure the channel at the sender, and start the sender again.",
     ),
     "in progress": (
         {},
@@ -220,8 +217,8 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
         },
         "Not started: the status service refuses the start.",
         (
-            "Correct what the status service refuses, or cancel the campaign."
-            " The campaign goes on by itself; there is nothing to do here."
+            "Correct what the status service refuses: the sender tries again by itself. Otherwise"
+            " cancel the campaign."
         ),
     ),
     "scheduled": (
