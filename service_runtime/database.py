@@ -20,6 +20,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from service_runtime import postgresql, sqlite
+from service_runtime.database_failures import FailureLog
 from service_runtime.errors import (
     StartupError,
     StoreBusyError,
@@ -27,7 +28,6 @@ from service_runtime.errors import (
     StoreUnavailableError,
     in_one_line,
 )
-from service_runtime.failure_log import FailureLog
 from service_runtime.postgresql import is_lock_timeout, open_postgresql
 from service_runtime.sqlite import open_sqlite
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from service_runtime.failure_log import FailureLog
+from service_runtime.database_failures import FailureLog
 
 
 class Clock:
