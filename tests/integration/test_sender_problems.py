@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,8 +12,11 @@ from closeout.errors import FailedPreconditionError, NotFoundError, UnavailableE
 from closeout.status.v1 import status_pb2 as pb
 from integration import sender_support as support
 from integration.sender_pair import Pair, pair
+from sender_service.campaigns import status_gateway
 from sender_service.channels.contract import Answer, Fault, Reply
+from sender_service.delivery import activation
 from sender_service.domain import ProblemKind
+from sender_service.errors import TransitionNotAllowedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -148,3 +151,33 @@ async def test_that_the_status_service_is_away_is_not_reported_to_it(tmp_path: P
 
             await support.eventually(two)
         assert (await known(both)).kind == pb.Problem.PROVIDER_UNREACHABLE
+
+
+async def test_a_draft_that_can_not_be_started_says_why_and_goes_on_when_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its problem comes before the seal; afterwards it is reported as any other campaign."""
+    refuse = True
+    seal = status_gateway.seal
+
+    async def sealing(*arguments: Any, **options: Any) -> bool:
+        if refuse:
+            raise TransitionNotAllowedError("the test says so", metadata={})
+        return await seal(*arguments, **options)
+
+    monkeypatch.setattr(status_gateway, "seal", sealing)
+    monkeypatch.setattr(activation, "STUCK_SECONDS", 0.1)
+    async with pair(tmp_path) as both:
+        await both.create("c1", 20)
+        with pytest.raises(FailedPreconditionError):
+            await both.sender.start_campaign(campaign_id="c1")
+        problem = await known(both)
+        assert (problem.kind, problem.detail) == (pb.Problem.START_REFUSED, "the test says so")
+        explained = await both.status.explain_campaign(campaign_id="c1")
+        assert explained.diagnosis.campaign.state == pb.Campaign.DRAFT
+        assert explained.explanation.startswith("Not started: the status service refuses")
+        assert explained.diagnosis.needs_attention
+        refuse = False
+        ended = await both.ended("c1")
+        assert (ended.sent, list(ended.problems)) == (20, [])
+        assert both.channel.accepted() == list(range(1, 21))
