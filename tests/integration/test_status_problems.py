@@ -45,7 +45,7 @@ def throttled() -> pb.Problem:
     return pb.Problem(kind=pb.Problem.PROVIDER_DEFERS, summary="the provider asks to wait")
 
 
-async def tell(status: Status, campaign_id: str, *problems: pb.Problem) -> None:
+async def say(status: Status, campaign_id: str, *problems: pb.Problem) -> None:
     """Report problems alone, in one frame; they are stored when it returns."""
     async with reporting(status.client) as stream:
         await stream.send(campaign_id, problems=problems)
@@ -77,7 +77,7 @@ async def test_problems_come_without_results_in_every_state_that_goes_on(
     """They are shown as they were reported, with a new revision; no counter and no time moves."""
     await _into(status, state)
     before = await read(status)
-    await tell(status, "a", throttled(), refused())
+    await say(status, "a", throttled(), refused())
     after = await read(status)
     assert list(after.problems) == [refused(), throttled()], "those that need a person first"
     assert after.revision == before.revision + 1
@@ -86,16 +86,16 @@ async def test_problems_come_without_results_in_every_state_that_goes_on(
     expected.revision = after.revision
     expected.problems.extend([refused(), throttled()])
     assert after == expected, "nothing else changed"
-    await tell(status, "a")
+    await say(status, "a")
     assert not (await read(status)).problems, "none: what was there is gone"
 
 
 async def test_the_same_problems_again_change_nothing(status: Status) -> None:
     """No revision is used up, with results or without, and absent problems leave them alone."""
     await status.start("a", 3)
-    await tell(status, "a", refused())
+    await say(status, "a", refused())
     before = await read(status)
-    await tell(status, "a", refused())
+    await say(status, "a", refused())
     assert (await read(status)) == before
     await status.report("a", *results([1]))
     after = await read(status)
@@ -140,12 +140,12 @@ async def test_a_campaign_that_ended_has_no_problems(status: Status, ending: str
     """They go with the transition, whatever causes it, and later ones are ignored."""
     if ending == "seal":
         await status.client.create_campaign(campaign_id="a")
-        await tell(status, "a", refused())
+        await say(status, "a", refused())
         await status.client.start_campaign(campaign_id="a", total=0)
     else:
         await status.start("a", 2)
         await status.report("a", *results([1]))
-        await tell(status, "a", refused())
+        await say(status, "a", refused())
     if ending == "result":
         async with reporting(status.client) as stream:
             await stream.send("a", *results([2], FAILED), problems=[throttled()])
@@ -157,7 +157,7 @@ async def test_a_campaign_that_ended_has_no_problems(status: Status, ending: str
     ended = await read(status)
     assert ended.state == (CANCELLED if ending == "cancel" else COMPLETED)
     assert not ended.problems
-    await tell(status, "a", refused())
+    await say(status, "a", refused())
     assert await read(status) == ended
     if ending == "cancel":
         async with reporting(status.client) as stream:
@@ -171,7 +171,7 @@ async def test_a_call_reports_problems_too(status: Status) -> None:
     """BatchReportResults replaces them for each campaign that names some; absent: they stay."""
     await status.start("a", 2)
     await status.start("b", 2)
-    await tell(status, "b", refused())
+    await say(status, "b", refused())
     await status.client.batch_report_results(
         [
             pb.CampaignResults(
@@ -198,7 +198,7 @@ async def test_a_watcher_sees_problems_come_and_go(status: Status) -> None:
 
     watcher = asyncio.create_task(watch())
     for expected in ([], [refused()], []):
-        await tell(status, "a", *expected)
+        await say(status, "a", *expected)
 
         async def shown(expected: list[pb.Problem] = expected) -> bool:
             return bool(seen) and seen[-1] == expected
@@ -214,28 +214,24 @@ async def test_problems_outlive_the_service(database: Database) -> None:
     """What was acknowledged is there after a restart."""
     async with serving(database) as status:
         await status.start("a", 2)
-        await tell(status, "a", refused())
+        await say(status, "a", refused())
     async with serving(database) as status:
         assert list((await read(status)).problems) == [refused()]
         await status.report("a", *results([1, 2]))
         status.check_invariants()
 
 
-async def test_two_services_on_one_database_show_the_same(
-    new_database: Any, status: Status
-) -> None:
-    """What one instance stored, the other shows; its watchers and its streams go on with it."""
-    assert new_database
-    if status.database.url.startswith("sqlite"):
-        return  # one process has the file
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+async def test_two_services_on_one_database_show_the_same(status: Status) -> None:
+    """What one instance stored, the other shows; its watchers go on with it."""
     await status.start("a", 2)
     async with serving(status.database) as other:
         watched = other.client.watch_campaign(campaign_id="a")
         assert not (await anext(watched)).problems
-        await tell(status, "a", refused())
+        await say(status, "a", refused())
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert list((await anext(watched)).problems) == [refused()]
-        await tell(other, "a", throttled())
+        await say(other, "a", throttled())
         assert list((await read(status)).problems) == [throttled()]
         await watched.aclose()
 
@@ -284,7 +280,7 @@ async def test_campaigns_with_the_longest_problems_fit_a_message(status: Status)
         "𝄞" * length for length in (300, 500, 200, 300)
     )
     await status.start("a", 1)
-    await tell(status, "a", *[longest] * 8)
+    await say(status, "a", *[longest] * 8)
     status.execute(
         "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 200)"
         " INSERT INTO campaigns (organisation, campaign_id, state, total, sent, failed, skipped,"
