@@ -26,12 +26,13 @@ class KnownProblems:
     def note(self, source: str, problem: Problem | None) -> bool:
         """Replace the problem that ``source`` sees; False if nothing is to be stored.
 
-        It keeps the time since when ``source`` has seen one.
+        It keeps the time since when ``source`` has seen one: now, unless the first one
+        names another.
         """
         before = self._by_source.get(source)
         if problem is not None:
-            since = datetime.now(UTC) if before is None else before.since_time
-            problem = replace(problem, since_time=since)
+            since = problem.since_time or datetime.now(UTC)
+            problem = replace(problem, since_time=before.since_time if before else since)
         if problem == before:
             return source in self._unstored
         if problem is None:

@@ -29,6 +29,9 @@ log = structlog.get_logger()
 
 #: Between two tries to report problems that were rejected for now, seconds.
 _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 1.0, 60.0
+#: The shortest time between two changes of one campaign's problems that are reported,
+#: seconds: what a provider says may differ with each message.
+_BETWEEN_SECONDS = 0.5
 #: Where nothing goes out: either the next request of the state carries the problems, or
 #: the campaign goes on before it.
 _SILENT = frozenset({Subscription.UNSUBSCRIBED, Subscription.REPLAYING, Subscription.RESEALING})
@@ -49,6 +52,8 @@ class ProblemReports:
         self._sent: dict[int, tuple[Problem, ...]] = {}
         #: Campaigns whose problems may have changed, and when to report them at the earliest.
         self._due: dict[int, float] = {}
+        #: Until when the next change of a campaign waits.
+        self._paced: dict[int, float] = {}
         self._waits: dict[int, Backoff] = {}
 
     def begin_stream(self) -> None:
@@ -59,11 +64,11 @@ class ProblemReports:
 
     def changed(self, campaign: int) -> None:
         """Note that the problems of a campaign may have changed."""
-        self._due[campaign] = 0.0
+        self._due[campaign] = self._paced.get(campaign, 0.0)
 
     def forget(self, campaign: int) -> None:
         """Forget a campaign that is not at work any more."""
-        for kept in (self._sent, self._due, self._waits):
+        for kept in (self._sent, self._due, self._paced, self._waits):
             kept.pop(campaign, None)
 
     def beside_request(self, campaign: RelayedCampaign) -> tuple[Problem, ...] | None:
@@ -89,6 +94,7 @@ class ProblemReports:
             problems = _reported(active)
             if problems != self._sent.get(number):
                 self._sent[number] = problems
+                self._paced[number] = now + _BETWEEN_SECONDS
                 campaign = relayed or RelayedCampaign(number, active.campaign_id)
                 return Frame(campaign, None, problems)
         return None

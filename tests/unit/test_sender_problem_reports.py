@@ -43,6 +43,7 @@ class Reporting:
         self.queue = RelayQueue(10)
         self.reports = ProblemReports(self.queue, self.directory)
         self.number = 0
+        self.now = 0.0
         self.begin_stream()
 
     def begin_stream(self) -> None:
@@ -59,9 +60,10 @@ class Reporting:
         """Begin to report the campaign."""
         self.queue.add(1, "c1", [ShardProgress(ShardKey(1, 1), entries, 0)])
 
-    def next(self, now: float = 0.0) -> Frame | None:
-        """Send the next frame with problems alone."""
-        frame = self.reports.next_frame(now)
+    def next(self, now: float | None = None) -> Frame | None:
+        """Send the next frame with problems alone, a second later or at a time."""
+        self.now = self.now + 1.0 if now is None else now
+        frame = self.reports.next_frame(self.now)
         if frame is not None:
             self.number += 1
             self.queue.sent(self.number, frame)
@@ -123,6 +125,23 @@ def test_a_change_is_reported_once_and_alone(stream: Reporting) -> None:
             assert frame.page is None
             assert kinds(frame.problems) == ([WAITS.kind] if problem else [])
             assert stream.next() is None
+
+
+def test_changes_that_follow_at_once_are_reported_together(stream: Reporting) -> None:
+    """What a provider says may differ with each message: the last words go out after a while."""
+    stream.open()
+    stream.request()
+    for number in range(100):
+        stream.note(replace(WAITS, detail=str(number)))
+        frame = stream.next(10.0)
+        assert (frame is None) is (number > 0)
+    again = stream.reports.next_time(10.0)
+    assert again is not None
+    assert 10.0 < again <= 11.0
+    frame = stream.next(again)
+    assert frame is not None
+    assert [problem.detail for problem in frame.problems or ()] == ["99"]
+    assert stream.next(again + 10.0) is None
 
 
 def test_nothing_goes_out_while_the_campaign_is_brought_back(stream: Reporting) -> None:
@@ -187,7 +206,7 @@ def test_a_rejection_leaves_the_campaign_where_it_is(stream: Reporting) -> None:
         assert acknowledged.unheard == {stream.campaign: stream.number}
         stream.reports.rejected(stream.campaign, pb.Rejection(reason="X", retryable=retryable))
         assert stream.campaign.has_frame, "results go out"
-        now = time.monotonic()
+        now = max(time.monotonic(), stream.now)
         assert stream.next(now) is None
         again = stream.reports.next_time(now)
         if retryable:
