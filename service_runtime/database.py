@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy import event
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from service_runtime import postgresql, sqlite
+from service_runtime.database_failures import FailureLog
 from service_runtime.errors import (
     StartupError,
     StoreBusyError,
+    StoreFullError,
     StoreUnavailableError,
     in_one_line,
 )
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from service_runtime.engines import Engines
     from service_runtime.migrations import Migrations
 
-log = structlog.get_logger()
 T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -119,7 +120,9 @@ class Store:
         self.dialect = self._engines.writer.dialect.name
         self.writers = self._engines.writers
         self.listen = self._engines.listen
-        self._failed = False
+        self._holder = holder
+        self._failure = ""  # why the last transaction failed, until a probe succeeds
+        self._failures = FailureLog()
         self._write_begins: dict[int, float] = {}  # by thread, on the monotonic clock
         self._write_threads = ThreadPoolExecutor(self.writers, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
@@ -167,7 +170,12 @@ class Store:
             StoreUnavailableError: it can't.
         """
         await self.write(self._engines.probe)
-        self._failed = False
+        self._failure = ""
+
+    @property
+    def failure(self) -> str:
+        """Why writes are not answered, for people; empty while they are."""
+        return "" if self.answering else self._failure or "the database does not answer"
 
     @property
     def answering(self) -> bool:
@@ -178,7 +186,7 @@ class Store:
         """
         begins = list(self._write_begins.values())
         late = bool(begins) and time.monotonic() - min(begins) > _LONG_WRITE
-        return not self._failed and not late
+        return not self._failure and not late
 
     async def _run(self, threads: ThreadPoolExecutor, transaction: Callable[[], T]) -> T:
         try:
@@ -189,11 +197,23 @@ class Store:
                 raise StoreBusyError(
                     f"a lock is held by others ({words}); try again", retry_after_seconds=1.0
                 ) from error
-            self._failed = True
-            log.warning("store_failed", error=words)
+            self._failures.add(words)
+            disk = self._full_disk(error)
+            if disk:
+                self._failure = f"{disk} is full: free some space"
+                raise StoreFullError(
+                    f"{self._failure} ({words})", retry_after_seconds=1.0
+                ) from error
+            self._failure = f"the database does not answer ({words})"
             raise StoreUnavailableError(
-                f"the database does not answer ({words}); try again", retry_after_seconds=1.0
+                f"{self._failure}; try again", retry_after_seconds=1.0
             ) from error
+
+    def _full_disk(self, error: Exception) -> str:
+        """Return which disk is full, if that is why a transaction failed."""
+        if sqlite.is_disk_full(error):
+            return f"the disk of the {self._holder}"
+        return "the disk of the database server" if postgresql.is_disk_full(error) else ""
 
     def close(self) -> None:
         """Finish what was submitted, close the connections, let go of the database."""

@@ -16,7 +16,7 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 from psycopg import sql
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DiskFull, LockNotAvailable
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
@@ -211,6 +211,11 @@ def _connect_arguments(url: URL, holder: str) -> dict[str, Any]:
 def is_lock_timeout(error: Exception) -> bool:
     """Return whether a statement was given up because others hold a lock for too long."""
     return isinstance(getattr(error, "orig", None), LockNotAvailable)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Return whether the server has no room left on its disk."""
+    return isinstance(getattr(error, "orig", None), DiskFull)
 
 
 def _probe(connection: sa.Connection) -> None:

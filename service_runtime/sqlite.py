@@ -96,6 +96,12 @@ def _migrating(writer: sa.Engine) -> Iterator[sa.Connection]:
             driver.execute("PRAGMA foreign_keys=ON")
 
 
+def is_disk_full(error: Exception) -> bool:
+    """Return whether nothing was stored because the disk, or the quota of the file, is full."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return bool(code == dbapi2.SQLITE_FULL)
+
+
 def _probe(connection: sa.Connection) -> None:
     # A transaction that changes nothing succeeds on a full disk too, so this one
     # takes up pages and gives them back.

@@ -135,11 +135,15 @@ NEVER_BUGS = (
         edits=(
             Edit(
                 _REPORTER,
-                "            await call.write(request)\n",
-                "            await call.write(request)\n"
+                "        writer = asyncio.create_task(self._writer.write(call))\n",
+                "        sent = self._queue.sent\n\n"
+                "        def counted(number, frame):\n"
+                "            sent(number, frame)\n"
                 "            if frame.page is not None:\n"
-                "                sent = {frame.page.key: frame.page.through}\n"
-                "                self._acknowledgements.add(sent)\n",
+                "                through = {frame.page.key: frame.page.through}\n"
+                "                self._acknowledgements.add(through)\n\n"
+                "        self._queue.sent = counted\n"
+                "        writer = asyncio.create_task(self._writer.write(call))\n",
             ),
         ),
         test=f"{_RESTART_TESTS}::test_s7_what_was_not_acknowledged_is_reported_after_a_restart",

@@ -40,6 +40,8 @@ class SenderClient(ChannelOwner):
         target: an address as in ``127.0.0.1:50052``, or a ready channel, which
             stays open when the client closes.
         timeout_seconds: the deadline of each call that does not name another.
+        on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
+            most 128 printable ASCII characters, without blanks at either end.
     """
 
     def __init__(
@@ -47,8 +49,9 @@ class SenderClient(ChannelOwner):
         target: str | Channel,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        on_behalf_of: str = "",
     ) -> None:
-        super().__init__(target, timeout_seconds=timeout_seconds)
+        super().__init__(target, timeout_seconds=timeout_seconds, on_behalf_of=on_behalf_of)
         self._stub = SenderServiceStub(self._channel)
 
     async def create_campaign(
