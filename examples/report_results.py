@@ -103,7 +103,7 @@ async def main(address: str, total: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("address", nargs="?", default="127.0.0.1:50051", help="status service")
+    parser.add_argument("address", nargs="?", default="127.0.0.1:20051", help="status service")
     parser.add_argument("--total", type=int, default=2000, help="number of messages")
     arguments = parser.parse_args()
     try:

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from closeout_cli import audit, campaigns, control, failures, fix, migrate, results, send, up, watch
+from closeout_cli import (
+    audit,
+    campaigns,
+    control,
+    doctor,
+    down,
+    failures,
+    fix,
+    migrate,
+    results,
+    send,
+    serve,
+    up,
+    watch,
+)
 from closeout_cli.demo import play
 from closeout_cli.options import SENDER_HELP, STATUS_HELP, Defaults
 
@@ -59,6 +73,9 @@ _CHANGE = "Change and repair"
 
 for name, command, panel in (
     ("up", up.up, _START),
+    ("down", down.down, _START),
+    ("serve", serve.serve, _START),
+    ("doctor", doctor.doctor, _START),
     ("send", send.send, _START),
     ("demo", play.demo, _START),
     ("list", campaigns.list_campaigns, _LOOK),

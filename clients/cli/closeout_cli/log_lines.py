@@ -8,6 +8,21 @@ from typing import Any
 _LEFT_OUT = ("timestamp", "level", "service", "event", "exception")
 
 
+#: Events of every start and stop, which the command itself reports.
+_NO_NEWS = frozenset({"serving", "stopping", "stopped", "reachable_from_elsewhere"})
+
+
+def for_terminal(line: str) -> str:
+    """Return a log line as :func:`readable` has it; empty if the command said it already."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if isinstance(entry, dict) and entry.get("event") in _NO_NEWS:
+        return ""
+    return readable(line)
+
+
 def readable(line: str) -> str:
     """Return a JSON log line as ``time level service event key=value…``; others as they are."""
     try:
