@@ -39,7 +39,7 @@ def _migrate(*, check: bool) -> int:
     return command_line.migrate_database(url, MIGRATIONS, holder=HOLDER, check=check)
 
 
-def _check(*, ports: bool) -> int:
+def _check(*, startable: bool) -> int:
     channels = installed_channels()
     found = settings.read(settings_model(channels))
     problems = [*found.problems, *channel_problems(channels, found.sections)]
@@ -49,9 +49,10 @@ def _check(*, ports: bool) -> int:
         except StartupError as error:
             problems.append(str(error))
         else:
-            place = settings.place("sender", "database_url")
-            problems += settings_check.database_problems(url, place)
-        if ports:
+            if startable:
+                place = settings.place("sender", "database_url")
+                problems += settings_check.database_problems(url, place)
+        if startable:
             problems += settings_check.port_problems(sender.listen)
     return settings_check.report(HOLDER, problems)
 
@@ -64,7 +65,7 @@ def main(words: Sequence[str] = ()) -> int:
     """
     asked = command_line.read("sender_service", words)
     if asked.check_settings:
-        return process.answer(partial(_check, ports=asked.check_ports))
+        return process.answer(partial(_check, startable=asked.check_start))
     if asked.migrate:
         return process.answer(partial(_migrate, check=asked.check))
     return process.run(_main)

@@ -20,7 +20,7 @@ EXIT_TO_MIGRATE = 1
 def read(module: str, words: Sequence[str]) -> argparse.Namespace:
     """Parse the command line into booleans.
 
-    ``check_settings`` and ``check_ports`` are for a check of the settings; ``migrate``,
+    ``check_settings`` and ``check_start`` are for a check of the settings; ``migrate``,
     and with it ``check``, for a migration.
 
     Args:
@@ -39,10 +39,11 @@ def read(module: str, words: Sequence[str]) -> argparse.Namespace:
         " exit code 2, and a line for each problem, if one is wrong",
     )
     parser.add_argument(
-        "--ports",
-        dest="check_ports",
+        "--start",
+        dest="check_start",
         action="store_true",
-        help="with --check: also whether the service could listen on its address now",
+        help="with --check: also whether the service could start now: its port is free,"
+        " and its database can be written",
     )
     migrate = parser.add_subparsers(title="commands").add_parser(
         "migrate",

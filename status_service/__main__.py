@@ -36,15 +36,13 @@ def _migrate(*, check: bool) -> int:
     return command_line.migrate_database(url, MIGRATIONS, holder=HOLDER, check=check)
 
 
-def _check(*, ports: bool) -> int:
+def _check(*, startable: bool) -> int:
     found = settings.read(Settings)
     problems = list(found.problems)
-    if (status := found.sections.get("status")) is not None:
-        problems += settings_check.database_problems(
-            status.database_url, settings.place("status", "database_url")
-        )
-        if ports:
-            problems += settings_check.port_problems(status.listen)
+    if startable and (status := found.sections.get("status")) is not None:
+        place = settings.place("status", "database_url")
+        problems += settings_check.database_problems(status.database_url, place)
+        problems += settings_check.port_problems(status.listen)
     return settings_check.report(HOLDER, problems)
 
 
@@ -56,7 +54,7 @@ def main(words: Sequence[str] = ()) -> int:
     """
     asked = command_line.read("status_service", words)
     if asked.check_settings:
-        return process.answer(partial(_check, ports=asked.check_ports))
+        return process.answer(partial(_check, startable=asked.check_start))
     if asked.migrate:
         return process.answer(partial(_migrate, check=asked.check))
     return process.run(_main)

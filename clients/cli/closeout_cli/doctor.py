@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.metadata
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from closeout_cli import screen
-from closeout_cli.failures import NEEDS_A_PERSON, OK, CommandError
+from closeout_cli.failures import NEEDS_A_PERSON, OK
 from closeout_cli.health_checks import (
     Check,
     clock,
@@ -24,10 +23,9 @@ from closeout_cli.health_checks import (
 )
 from closeout_cli.options import Json, SenderAddress, StatusAddress, run
 from closeout_cli.preflight import SENDER_MODULE, STATUS_MODULE, settings_problems
-from closeout_cli.up import sender_settings, status_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _STYLES = {True: "green", False: "bold red"}
 
@@ -47,17 +45,18 @@ def doctor(
         Path,
         typer.Option(metavar="DIR", help="Where `closeout up` keeps the databases."),
     ] = Path("closeout-data"),
-    json: Json = False,
+    as_json: Json = False,
     status_address: StatusAddress = "",
     sender_address: SenderAddress = "",
 ) -> int:
-    """Check settings, services, databases, disk, clocks, and log in to the providers.
+    """Check that everything is ready to send.
 
-    Nothing is sent and nothing is changed. One line for each check, with what to correct.
-    The exit code is 3 if something needs attention.
+    It checks settings, services, versions, databases, disk and clocks, and logs in to the
+    providers. Nothing is sent and nothing is changed. Each check has one line, with what
+    to correct. The exit code is 3 if something needs attention.
     """
     checks = run(_checks(channel, data_dir.resolve(), status_address, sender_address))
-    if json:
+    if as_json:
         screen.print_json(
             {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]}
         )
@@ -69,13 +68,8 @@ def doctor(
 async def _checks(
     channel: str, folder: Path, status_address: str, sender_address: str
 ) -> list[Check]:
-    modules: dict[str, Mapping[str, str]] = {STATUS_MODULE: {}, SENDER_MODULE: {}}
-    # A file that can't be read is reported by the services.
-    with contextlib.suppress(CommandError):
-        modules[STATUS_MODULE] = status_settings(folder, "")
-        modules[SENDER_MODULE] = sender_settings(folder, "", "")
     problems, status, sender = await asyncio.gather(
-        settings_problems(modules),
+        settings_problems({STATUS_MODULE: {}, SENDER_MODULE: {}}),
         service("status", status_address),
         service("sender", sender_address),
     )

@@ -28,7 +28,7 @@ def down(
         typer.Option(metavar="DIR", help="The folder that `closeout up` was started with."),
     ] = Path("closeout-data"),
 ) -> int:
-    """Stop what `closeout up` started on a folder, and wait until it has ended.
+    """Stop what `closeout up` started, and wait for its end.
 
     The sender stops first: messages in the provider's hands get their outcome. Nothing
     is lost, and `closeout up` continues. If nothing runs, the exit code is 0 as well.

@@ -19,19 +19,20 @@ _TIMEOUT_SECONDS = 60.0
 
 
 async def settings_problems(
-    modules: Mapping[str, Mapping[str, str]], *, ports: bool = False
+    modules: Mapping[str, Mapping[str, str]], *, startable: bool = False
 ) -> dict[str, list[str]]:
     """Return the lines about wrong settings, by module; nothing is started or made.
 
     Args:
         modules: what ``python -m`` runs, with its environment on top of ours.
-        ports: whether the services must also be able to listen now.
+        startable: whether the services must also be able to start now: free ports, and
+            databases that can be written.
 
     Raises:
         CommandError: a check did not end.
     """
     answers = await asyncio.gather(
-        *(_problems(module, settings, ports=ports) for module, settings in modules.items())
+        *(_problems(module, settings, startable=startable) for module, settings in modules.items())
     )
     return dict(zip(modules, answers, strict=True))
 
@@ -48,10 +49,10 @@ def refusal(problems: list[str]) -> CommandError:
     )
 
 
-async def _problems(module: str, settings: Mapping[str, str], *, ports: bool) -> list[str]:
+async def _problems(module: str, settings: Mapping[str, str], *, startable: bool) -> list[str]:
     process = await asyncio.create_subprocess_exec(
         # -P: a folder of ours in the working folder must not be taken for a package.
-        *(sys.executable, "-P", "-m", module, "--check", *(["--ports"] if ports else [])),
+        *(sys.executable, "-P", "-m", module, "--check", *(["--start"] if startable else [])),
         env={**os.environ, **settings},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

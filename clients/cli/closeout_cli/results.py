@@ -82,9 +82,9 @@ def results(
     sender come without.
     """
     if as_csv and as_json:
-        raise typer.BadParameter("--csv and --json exclude each other")
+        raise typer.BadParameter("use either --csv or --json")
     if missing and outcome:
-        raise typer.BadParameter("--missing and --outcome exclude each other")
+        raise typer.BadParameter("use either --missing or --outcome")
     outcomes = [pb.Result.Outcome.Value(name.upper()) for name in outcome or ()]
     as_csv = as_csv or (not as_json and output is not None and output.suffix.lower() == ".csv")
     if recipients is None:

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from closeout_cli import output_mode
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from rich.console import RenderableType
@@ -56,8 +58,17 @@ def line(text: str) -> None:
     """Print one plain line at once, so that whoever reads a pipe sees it now.
 
     What users and providers wrote can't move the cursor or begin another line.
+    With ``--json`` it is an object, ``{"message"}``: a command that has an answer in
+    JSON prints that instead.
     """
-    sys.stdout.write(f"{printable(text)}\n")
+    if output_mode.as_json():
+        print_json({"message": text})
+        return
+    _write(printable(text))
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
@@ -137,6 +148,23 @@ def _value(field: Any, value: Any, plain: Any) -> Any:
 
 
 def print_json(value: Message | dict[str, Any]) -> None:
-    """Print one JSON object on one line."""
+    """Print one JSON object on one line, at once: an answer, or one item of a list."""
     plain = value if isinstance(value, dict) else as_dict(value)
-    line(json.dumps(plain, ensure_ascii=False))
+    _write(json_text(plain))
+
+
+def print_event(event: str, value: Message | dict[str, Any]) -> None:
+    """Print one object of a stream, on one line, at once; ``event`` says what it is.
+
+    Args:
+        event: the first entry of the object, as in ``started`` or ``campaign``.
+        value: its other entries.
+    """
+    plain = value if isinstance(value, dict) else as_dict(value)
+    _write(json_text({"event": event, **plain}))
+
+
+def json_text(value: dict[str, Any]) -> str:
+    """Return a JSON object on one line; ASCII where standard output takes nothing else."""
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    return json.dumps(value, ensure_ascii=not encoding.startswith("utf"))

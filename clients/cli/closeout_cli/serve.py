@@ -25,9 +25,10 @@ def serve(
         typer.Option("--check", help="Check its settings and exit: 0 if they are right, 2 if not."),
     ] = False,
 ) -> int:
-    """Run one service in the foreground until a signal, for systemd or a container.
+    """Run one service in the foreground until a signal.
 
-    Settings come from the environment and closeout.toml. Its log goes to standard error.
+    It is for systemd, a container or another supervisor. Settings come from the
+    environment and closeout.toml. Its log goes to standard error.
     """
     # -P: a folder of ours in the working folder must not be taken for a package.
     command = [sys.executable, "-P", "-m", f"{service}_service", *(["--check"] if check else [])]

@@ -60,11 +60,11 @@ def up(
         ),
     ] = "",
 ) -> int:
-    """Run both services until Ctrl-C or `closeout down`, with SQLite databases in one folder.
+    """Run both services until Ctrl-C or `closeout down`.
 
-    Checks all settings before it starts anything. Prints where each service listens on
-    standard output; their logs go to standard error. Settings of the environment and of
-    closeout.toml hold, as for each service alone.
+    Their SQLite databases are in one folder. All settings are checked before anything
+    starts; they come from the environment and closeout.toml. The addresses are printed
+    to standard output, and the logs of both services to standard error.
     """
     return run(_up(data_dir, data_dir.resolve(), status_listen, sender_listen))
 
@@ -134,7 +134,7 @@ async def _check(data_dir: Path, folder: Path, status_listen: str, sender_listen
         problems += _same_port(status_listen, sender_listen)
     except CommandError:
         pass  # the file can't be read, which the services report
-    for lines in (await settings_problems(services, ports=not problems)).values():
+    for lines in (await settings_problems(services, startable=not problems)).values():
         problems += lines
     if problems:
         raise refusal(problems)

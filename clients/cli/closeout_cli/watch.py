@@ -187,7 +187,7 @@ class JsonView(LineView):
 
     def show(self, campaign: pb.Campaign) -> None:
         """Print the snapshot."""
-        screen.print_json(campaign)
+        screen.print_event("campaign", campaign)
 
     def end(self, campaign: pb.Campaign) -> None:
         """Print nothing: the last snapshot says it."""
