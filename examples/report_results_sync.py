@@ -76,5 +76,12 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     try:
         main(arguments.address, arguments.total)
+    except UnavailableError as failure:
+        if failure.reason:  # it answered, and says what is wrong
+            sys.exit(f"{arguments.address}: {failure}")
+        sys.exit(
+            f"no status service answers at {arguments.address}; start it with `closeout up`,"
+            " or name its address"
+        )
     except ClientError as failure:
         sys.exit(f"{arguments.address}: {failure}")
