@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from closeout.aio.channel import open_channel
+from closeout.connection import grpc_target
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
 from closeout.status.v1 import status_pb2, status_pb2_grpc
 from closeout.times import to_datetime
@@ -103,7 +104,8 @@ def settings_checks(problems: Mapping[str, Sequence[str]]) -> list[Check]:
 async def service(name: str, address: str) -> Service:
     """Ask a service for its health and its version."""
     label = f"{name} service"
-    async with open_channel(address) as channel:
+    # Not a channel that tries again: a service that is down should be known at once.
+    async with grpc.aio.insecure_channel(grpc_target(address)) as channel:
         call = health_pb2_grpc.HealthStub(channel).Check(
             health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_SECONDS
         )

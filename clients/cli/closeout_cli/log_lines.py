@@ -18,9 +18,20 @@ def for_terminal(line: str) -> str:
         entry = json.loads(line)
     except ValueError:
         return line
-    if isinstance(entry, dict) and entry.get("event") in _NO_NEWS:
+    if isinstance(entry, dict) and _is_no_news(entry):
         return ""
     return readable(line)
+
+
+def _is_no_news(entry: dict[str, Any]) -> bool:
+    """Return whether an entry says only that a start or a stop goes as it should."""
+    match entry.get("event"):
+        case "readiness_changed":
+            return entry.get("serving") is True and entry.get("level") == "info"
+        case "database_migrated":
+            return entry.get("version_before") == "empty"
+        case event:
+            return event in _NO_NEWS
 
 
 def readable(line: str) -> str:
