@@ -21,7 +21,7 @@ from integration.cli_support import PATIENCE_SECONDS, clean_environment, finishe
 from providers.held_port import HeldPort
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 FREE = ("--status-listen", "127.0.0.1:0", "--sender-listen", "127.0.0.1:0")
@@ -284,6 +284,19 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
+@contextlib.contextmanager
+def services_of(process: asyncio.subprocess.Process) -> Iterator[list[psutil.Process]]:
+    """Yield the services of a ``closeout up`` that is killed; none outlives the block."""
+    services = psutil.Process(process.pid).children()
+    assert len(services) == 2
+    try:
+        yield services
+    finally:
+        for service in services:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                service.kill()
+
+
 def runs(process: psutil.Process) -> bool:
     """Return whether a process runs; one that nobody waited for has ended too."""
     try:
@@ -296,10 +309,10 @@ async def test_killed_it_leaves_no_service_behind(tmp_path: Path) -> None:
     """After SIGKILL both services stop in order by themselves, and it can start again."""
     async with up(tmp_path, "--data-dir", "data", *FREE) as process:
         await addresses(process)
-        services = psutil.Process(process.pid).children()
-        process.kill()
-        await process.wait()
-        await until(lambda: not any(map(runs, services)))
+        with services_of(process) as services:
+            process.kill()
+            await process.wait()
+            await until(lambda: not any(map(runs, services)))
     # A database that was closed in order has no write-ahead log.
     assert names(tmp_path / "data") == [
         *("closeout-up.lock", "sender.db", "sender.db.lock", "status.db", "status.db.lock")
@@ -312,14 +325,14 @@ async def test_killed_it_leaves_nothing_that_down_has_to_stop(tmp_path: Path) ->
     """Down waits for the services of a killed one, or finds that nothing runs."""
     async with up(tmp_path, "--data-dir", "data", *FREE) as process:
         await addresses(process)
-        services = psutil.Process(process.pid).children()
-        process.kill()
-        code, out, _ = await finished(
-            "down", "--data-dir", "data", folder=tmp_path, environment=clean_environment()
-        )
-        assert code == 0
-        assert out.startswith(("stopped ", "nothing runs on "))
-        assert not [service for service in services if runs(service)]
+        with services_of(process) as services:
+            process.kill()
+            code, out, _ = await finished(
+                "down", "--data-dir", "data", folder=tmp_path, environment=clean_environment()
+            )
+            assert code == 0
+            assert out.startswith(("stopped ", "nothing runs on "))
+            assert not [service for service in services if runs(service)]
 
 
 async def test_down_stops_what_up_started_and_waits(tmp_path: Path) -> None:
