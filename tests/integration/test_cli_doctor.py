@@ -107,9 +107,10 @@ async def test_all_is_well(tmp_path: Path) -> None:
     """A line for each check, and exit code 0."""
     async with served() as service:
         service.checks = [
+            sender_pb2.CheckSenderResponse.Check(name="database", ok=True, summary="takes writes"),
             sender_pb2.CheckSenderResponse.Check(
                 name="channel smtp", ok=True, summary="smtp.example.com:587 lets closeout log in"
-            )
+            ),
         ]
         code, lines, err = await doctor(tmp_path, at=service.address)
     assert (code, err) == (0, "")
@@ -117,6 +118,7 @@ async def test_all_is_well(tmp_path: Path) -> None:
         "ok      settings: those of both services are right",
         f"ok      status service: serves at {service.address}, version {VERSION}",
         f"ok      sender service: serves at {service.address}, version {VERSION}",
+        "ok      sender database: takes writes",
         "ok      channel smtp: smtp.example.com:587 lets closeout log in",
         "ok      clock: agrees with that of the status service and the sender service",
     ]

@@ -392,3 +392,14 @@ async def test_one_service_is_served_alone(tmp_path: Path) -> None:
         )
         assert (code, err) == (2, "")
         assert out.startswith(f"{setting}: ")
+
+
+async def test_a_descriptor_that_no_parent_handed_over_is_refused(tmp_path: Path) -> None:
+    """A service that could not see the end of its parent does not start."""
+    code, out, err = await finished(
+        *("serve", "status"),
+        folder=tmp_path,
+        environment=clean_environment() | {"CLOSEOUT_STOP_DESCRIPTOR": "999"},
+    )
+    assert (code, out) == (2, "")
+    assert err.startswith("CLOSEOUT_STOP_DESCRIPTOR=999: no open descriptor; only a parent process")

@@ -29,6 +29,12 @@ _CLOCK_SECONDS = 5.0
 #: Less free space than this needs attention, bytes: a campaign of 100,000 takes about 100 MB.
 _DISK_BYTES = 500_000_000
 _VERSION_KEY = "closeout-version"
+#: How checks of the sender read beside those of the command.
+_OF_SENDER: Final = {
+    "database": "sender database",
+    "disk": "sender disk",
+    "status_service": "sender to status service",
+}
 _SETTINGS: Final = {
     "status": "CLOSEOUT_SENDER_STATUS_ADDRESS or --status-address",
     "sender": "CLOSEOUT_SENDER_LISTEN or --sender-address",
@@ -160,10 +166,10 @@ def disk(folder: Path) -> list[Check]:
     free = shutil.disk_usage(folder).free
     summary = f"{free / 1e9:.1f} GB free in {folder}"
     if free >= _DISK_BYTES:
-        return [Check("disk", ok=True, summary=summary)]
+        return [Check("data folder", ok=True, summary=summary)]
     return [
         Check(
-            "disk",
+            "data folder",
             ok=False,
             summary=summary,
             remedy="free some space, or move the folder and name it with --data-dir",
@@ -239,9 +245,10 @@ def _not_checked(name: str, error: grpc.aio.AioRpcError) -> Check:
 
 
 def _of_sender(check: sender_pb2.CheckSenderResponse.Check) -> Check:
-    """Return what the sender found."""
+    """Return what the sender found; what only it has is named as its own."""
+    name = _OF_SENDER.get(check.name, check.name)
     if check.ok:
-        return Check(check.name, ok=True, summary=check.summary)
+        return Check(name, ok=True, summary=check.summary)
     problem = check.problem
     summary = check.summary or problem.summary
     if problem.detail and problem.detail not in summary:
@@ -253,7 +260,7 @@ def _of_sender(check: sender_pb2.CheckSenderResponse.Check) -> Check:
             if problem.needs_attention
             else "wait, the sender tries again by itself"
         )
-    return Check(check.name, ok=False, summary=summary, remedy=remedy, setting=problem.setting)
+    return Check(name, ok=False, summary=summary, remedy=remedy, setting=problem.setting)
 
 
 def clock(clocks: Clocks) -> list[Check]:
