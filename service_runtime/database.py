@@ -6,6 +6,7 @@ What is particular to a kind of database is in :mod:`.sqlite` and :mod:`.postgre
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +29,8 @@ from service_runtime.errors import (
     StoreUnavailableError,
     in_one_line,
 )
-from service_runtime.postgresql import is_lock_timeout, open_postgresql
-from service_runtime.sqlite import open_sqlite
+from service_runtime.postgresql import check_postgresql_url, is_lock_timeout, open_postgresql
+from service_runtime.sqlite import check_sqlite_url, open_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: A password in what should be a URL.
+_PASSWORD = re.compile(r":[^:@/]*@")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Reads that may run at once.
 _READERS = 2
@@ -245,16 +248,30 @@ def open_engines(url: str, *, holder: str) -> Engines:
         StartupError: it is no URL of a database that is supported, or another
             process has the file.
     """
+    parsed = check_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return open_sqlite(parsed, holder=holder, readers=_READERS)
+    return open_postgresql(parsed, holder=holder, readers=_READERS)
+
+
+def check_url(url: str) -> sa.URL:
+    """Return a URL whose database is of a supported kind; open and make nothing.
+
+    Raises:
+        StartupError: it is no URL of such a database; the text has no password.
+    """
     parsed = _parsed(url)
     match parsed.get_backend_name():
         case "sqlite":
-            return open_sqlite(parsed, holder=holder, readers=_READERS)
+            check_sqlite_url(parsed)
         case "postgresql":
-            return open_postgresql(parsed, holder=holder, readers=_READERS)
-    raise StartupError(
-        f"{parsed.render_as_string()}: only sqlite:///PATH and"
-        " postgresql://USER@HOST/DATABASE are supported"
-    )
+            check_postgresql_url(parsed)
+        case _:
+            raise StartupError(
+                f"{parsed.render_as_string()}: only sqlite:///PATH and"
+                " postgresql://USER@HOST/DATABASE are supported"
+            )
+    return parsed
 
 
 def is_missing(url: str) -> bool:
@@ -273,4 +290,5 @@ def _parsed(url: str) -> sa.URL:
     try:
         return sa.make_url(url)
     except sa.exc.ArgumentError as error:
-        raise StartupError(f"{url!r} is not a database URL, as in sqlite:///status.db") from error
+        shown = _PASSWORD.sub(":***@", url)
+        raise StartupError(f"{shown!r} is not a database URL, as in sqlite:///status.db") from error

@@ -74,10 +74,7 @@ def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
     Raises:
         StartupError: the URL names another driver.
     """
-    if url.drivername not in {"postgresql", "postgresql+psycopg"} or not url.database:
-        raise StartupError(
-            f"{url.render_as_string()}: PostgreSQL is supported as postgresql://USER@HOST/DATABASE"
-        )
+    check_postgresql_url(url)
     writer = postgresql_engine(url, holder=holder, isolation="READ COMMITTED", connections=_WRITERS)
     return Engines(
         writer=writer,
@@ -90,6 +87,18 @@ def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
         writers=_WRITERS,
         listen=partial(_listen, url, holder),
     )
+
+
+def check_postgresql_url(url: URL) -> None:
+    """Check the form of a URL; connect nothing.
+
+    Raises:
+        StartupError: it names another driver, or no database.
+    """
+    if url.drivername not in {"postgresql", "postgresql+psycopg"} or not url.database:
+        raise StartupError(
+            f"{url.render_as_string()}: PostgreSQL is supported as postgresql://USER@HOST/DATABASE"
+        )
 
 
 def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int) -> sa.Engine:

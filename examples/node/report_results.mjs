@@ -84,7 +84,7 @@ async function report(client, campaign_id, results) {
   })
 }
 
-async function main(address = '127.0.0.1:50051', total = '2000') {
+async function main(address = '127.0.0.1:20051', total = '2000') {
   const client = new closeout.status.v1.StatusService(address, grpc.credentials.createInsecure())
   const campaign_id = `example-${randomUUID()}`
   await call(client, 'CreateCampaign', { campaign_id, display_name: 'Mine', channel: 'mine' })

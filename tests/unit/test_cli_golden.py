@@ -121,7 +121,7 @@ def test_a_screen_is_as_its_golden_file(
     monkeypatch.setenv("CLOSEOUT_SENDER_LISTEN", services.sender)
     code = main([*SCREENS[name], *(["--json"] if as_json else [])])
     out, err = capsys.readouterr()
-    for address, usual in ((services.status, "50051"), (services.sender, "50052")):
+    for address, usual in ((services.status, "20051"), (services.sender, "20052")):
         out = out.replace(address, f"127.0.0.1:{usual}")
         err = err.replace(address, f"127.0.0.1:{usual}")
     compare(f"{name}.{form}.txt", f"{out}--- standard error\n{err}--- exit code {code}\n")

@@ -148,8 +148,8 @@ def test_addresses_come_from_the_services_settings(
     monkeypatch.chdir(tmp_path)
     for name in ("SENDER_STATUS_ADDRESS", "STATUS_LISTEN", "SENDER_LISTEN", "CONFIG"):
         monkeypatch.delenv(f"CLOSEOUT_{name}", raising=False)
-    assert addresses.status_address() == "127.0.0.1:50051"
-    assert addresses.sender_address() == "127.0.0.1:50052"
+    assert addresses.status_address() == "127.0.0.1:20051"
+    assert addresses.sender_address() == "127.0.0.1:20052"
     (tmp_path / "closeout.toml").write_text('[status]\nlisten = "a:1"\n[sender]\nlisten = "b:2"\n')
     assert addresses.status_address() == "a:1"
     assert addresses.sender_address() == "b:2"

@@ -12,7 +12,7 @@ from google.protobuf import duration_pb2, timestamp_pb2
 
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen, words
-from closeout_cli.log_lines import readable
+from closeout_cli.log_lines import for_terminal, readable
 from closeout_cli.result_lines import range_text, safe_cell
 from closeout_cli.start_request import StartRequest, described
 
@@ -220,3 +220,23 @@ def test_a_start_says_what_became_of_it(
     if campaign is not None:
         campaign.schedule_time.FromDatetime(LATER)
     assert described(request_, campaign, transitioned=transitioned).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("entry", "shown"),
+    [
+        ({"event": "serving", "level": "info"}, False),
+        ({"event": "stopped", "level": "info"}, False),
+        ({"event": "readiness_changed", "level": "info", "serving": True}, False),
+        ({"event": "readiness_changed", "level": "warning", "serving": False}, True),
+        ({"event": "database_migrated", "level": "info", "version_before": "empty"}, False),
+        ({"event": "database_migrated", "level": "info", "version_before": "0001"}, True),
+        ({"event": "batch_sent", "level": "info"}, True),
+    ],
+)
+def test_a_terminal_shows_no_line_that_says_only_that_all_goes_well(
+    entry: dict[str, object], *, shown: bool
+) -> None:
+    """Start and stop are reported by the command; a line that is not JSON stays."""
+    assert bool(for_terminal(json.dumps(entry))) is shown
+    assert for_terminal("plain words") == "plain words"

@@ -12,6 +12,8 @@ from closeout_cli import (
     campaign_status,
     campaigns,
     control,
+    doctor,
+    down,
     failures,
     fix,
     man_pages,
@@ -20,6 +22,7 @@ from closeout_cli import (
     results,
     screen,
     send,
+    serve,
     up,
     watch,
 )
@@ -83,6 +86,9 @@ _HELP = "Help"
 
 for name, command, panel in (
     ("up", up.up, _START),
+    ("down", down.down, _START),
+    ("serve", serve.serve, _START),
+    ("doctor", doctor.doctor, _START),
     ("send", send.send, _START),
     ("demo", play.demo, _START),
     ("list", campaigns.list_campaigns, _LOOK),

@@ -70,8 +70,8 @@ def grpc_target(target: str) -> str:
     """Return the name that gRPC has for ``target``.
 
     Args:
-        target: an address, as in ``127.0.0.1:50051``; a name that resolves to several,
-            as in ``dns:///status:50051``; or several IPv4 addresses with commas between.
+        target: an address, as in ``127.0.0.1:20051``; a name that resolves to several,
+            as in ``dns:///status:20051``; or several IPv4 addresses with commas between.
     """
     several = "," in target and ":///" not in target
     return f"ipv4:{target}" if several else target

@@ -39,8 +39,8 @@ def open_channel(target: str) -> Channel:
     Call it inside the event loop that uses the channel.
 
     Args:
-        target: an address, as in ``127.0.0.1:50051``; a name that resolves to several,
-            as in ``dns:///status:50051``; or several IPv4 addresses with commas between.
+        target: an address, as in ``127.0.0.1:20051``; a name that resolves to several,
+            as in ``dns:///status:20051``; or several IPv4 addresses with commas between.
     """
     return grpc.aio.insecure_channel(grpc_target(target), options=CHANNEL_OPTIONS)
 

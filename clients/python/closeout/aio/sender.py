@@ -33,11 +33,11 @@ class SenderClient(ChannelOwner):
 
     ::
 
-        async with SenderClient("127.0.0.1:50052") as sender:
+        async with SenderClient("127.0.0.1:20052") as sender:
             delivery = await sender.get_delivery(campaign_id="welcome")
 
     Args:
-        target: an address as in ``127.0.0.1:50052``, or a ready channel, which
+        target: an address as in ``127.0.0.1:20052``, or a ready channel, which
             stays open when the client closes.
         timeout_seconds: the deadline of each call that does not name another.
         on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
