@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from closeout.sender.v1 import sender_pb2 as pb
@@ -11,15 +13,54 @@ from closeout.times import timestamp
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sender_service.campaigns.health import Check
     from sender_service.campaigns.service import Created, Delivery, Started
+    from sender_service.campaigns.trial import Attempt
     from sender_service.domain import Problem
     from sender_service.store.recipients import Addressee, UploadResult
     from service_runtime.pages import Page
+
+#: The distribution that has this service.
+_DISTRIBUTION = "closeout-server"
 
 
 def create_response(created: Created) -> pb.CreateCampaignResponse:
     """Return the answer to CreateCampaign."""
     return pb.CreateCampaignResponse(campaign_id=created.campaign_id, created=created.created)
+
+
+def test_response(attempts: Iterable[Attempt]) -> pb.SendTestResponse:
+    """Return the answer to SendTest."""
+    return pb.SendTestResponse(
+        attempts=[
+            pb.SendTestResponse.Attempt(
+                address=attempt.address,
+                outcome=status_pb2.Result.Outcome.Value(attempt.outcome.name),
+                code=attempt.code,
+                detail=attempt.detail,
+                provider_message_id=attempt.provider_message_id,
+                problem=_problem(attempt.problem) if attempt.problem else None,
+            )
+            for attempt in attempts
+        ]
+    )
+
+
+def checks_response(checks: Iterable[Check]) -> pb.CheckSenderResponse:
+    """Return the answer to CheckSender."""
+    return pb.CheckSenderResponse(
+        checks=[
+            pb.CheckSenderResponse.Check(
+                name=check.name,
+                ok=check.problem is None,
+                summary=check.summary,
+                problem=_problem(check.problem) if check.problem else None,
+            )
+            for check in checks
+        ],
+        read_time=timestamp(datetime.now(UTC)),
+        version=importlib.metadata.version(_DISTRIBUTION),
+    )
 
 
 def upload_response(result: UploadResult) -> pb.UploadRecipientsResponse:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
-from sender_service.api import requests, responses
+from sender_service.api import requests, responses, trial_requests
 from service_runtime.caller import caller_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from sender_service.campaigns.health import HealthChecks
     from sender_service.campaigns.service import SenderCampaigns
+    from sender_service.campaigns.trial import Trials
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -24,10 +26,14 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
 
     Args:
         service: the campaigns.
+        trials: messages outside of them.
+        health: what the sender needs.
     """
 
-    def __init__(self, service: SenderCampaigns) -> None:
+    def __init__(self, service: SenderCampaigns, trials: Trials, health: HealthChecks) -> None:
         self._service = service
+        self._trials = trials
+        self._health = health
 
     async def CreateCampaign(  # noqa: D102, N802
         self, request: sender_pb2.CreateCampaignRequest, context: _Context
@@ -58,6 +64,22 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
             caller_of(context).organisation, campaign_id, start_time, start_now=start_now
         )
         return responses.start_response(started)
+
+    async def SendTest(  # noqa: D102, N802
+        self,
+        request: sender_pb2.SendTestRequest,
+        context: _Context,  # noqa: ARG002 - every caller may
+    ) -> sender_pb2.SendTestResponse:
+        draft, recipients = trial_requests.send_test(request)
+        return responses.test_response(await self._trials.send(draft, recipients))
+
+    async def CheckSender(  # noqa: D102, N802
+        self,
+        request: sender_pb2.CheckSenderRequest,
+        context: _Context,  # noqa: ARG002 - every caller may
+    ) -> sender_pb2.CheckSenderResponse:
+        channel = trial_requests.check_sender(request)
+        return responses.checks_response(await self._health.run(channel))
 
     async def GetDelivery(  # noqa: D102, N802
         self, request: sender_pb2.GetDeliveryRequest, context: _Context

@@ -50,6 +50,8 @@ class CampaignDraft:
         max_in_flight: how many messages may be in the provider's hands at once; 0: the
             channel's.
         retry: when to try again; None: the channel's schedule.
+        recipient_fields: the fields that recipients have; None: variables of the templates
+            are not checked.
     """
 
     channel: str
@@ -61,6 +63,7 @@ class CampaignDraft:
     guarantee: Guarantee | None = None
     max_in_flight: int = 0
     retry: RetryInput | None = None
+    recipient_fields: tuple[str, ...] | None = None
 
 
 def new_campaign(draft: CampaignDraft, organisation: str, channel: Channel) -> NewCampaign:

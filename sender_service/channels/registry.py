@@ -80,6 +80,11 @@ class ChannelRegistry:
             raise ChannelUnconfiguredError(name, self._unconfigured[name])
         raise ChannelNotFoundError(name, installed=[*self._channels, *self._unconfigured])
 
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """The names of the channels that can be used, in order."""
+        return tuple(sorted(self._channels))
+
     def limit(self, name: str) -> asyncio.Semaphore:
         """Return what bounds the calls of a channel at once, over all campaigns."""
         return self._limits[name]

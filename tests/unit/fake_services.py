@@ -188,6 +188,7 @@ class Sender(SenderServiceServicer):
     def __init__(self) -> None:
         self.uploads: list[sender_pb2.UploadRecipientsRequest] = []
         self.created: list[sender_pb2.CreateCampaignRequest] = []
+        self.tests: list[sender_pb2.SendTestRequest] = []
         self.frozen = False
         self.stuck = False
 
@@ -202,6 +203,21 @@ class Sender(SenderServiceServicer):
     async def CreateCampaign(self, request, context):
         self.created.append(request)
         return sender_pb2.CreateCampaignResponse(campaign_id="c", created=True)
+
+    async def SendTest(self, request, context):
+        self.tests.append(request)
+        return sender_pb2.SendTestResponse(
+            attempts=[
+                sender_pb2.SendTestResponse.Attempt(address=recipient.address)
+                for recipient in request.recipients
+            ]
+        )
+
+    async def CheckSender(self, request, context):
+        name = f"channel {request.channel or 'smtp'}"
+        return sender_pb2.CheckSenderResponse(
+            checks=[sender_pb2.CheckSenderResponse.Check(name=name, ok=True)]
+        )
 
     async def UploadRecipients(self, request_iterator, context):
         async for request in request_iterator:

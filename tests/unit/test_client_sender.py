@@ -112,6 +112,42 @@ async def test_a_create_carries_a_body_of_any_kind(
     assert sender_servicer.created[0].WhichOneof("body") == field
 
 
+async def test_fields_of_recipients_are_named_or_absent(
+    sender: Any, sender_servicer: Sender
+) -> None:
+    """No field at all is something else than no word about them."""
+    for fields in (None, [], iter(["name", "city"])):
+        await sender.create_campaign(channel="c", recipient_fields=fields)
+    absent, none, two = sender_servicer.created
+    assert not absent.HasField("recipient_fields")
+    assert none.HasField("recipient_fields")
+    assert list(none.recipient_fields.names) == []
+    assert list(two.recipient_fields.names) == ["name", "city"]
+
+
+async def test_a_test_carries_body_recipients_and_fields(
+    sender: Any, sender_servicer: Sender
+) -> None:
+    """Any iterables do; there is one attempt for each recipient."""
+    recipients = [sender_pb2.Recipient(address=f"{name}@shop.example") for name in "ab"]
+    answer = await sender.send_test(
+        channel="sms",
+        body=sender_pb2.TextContent(text="t"),
+        recipients=iter(recipients),
+        recipient_fields=["name"],
+    )
+    assert [attempt.address for attempt in answer.attempts] == ["a@shop.example", "b@shop.example"]
+    (request,) = sender_servicer.tests
+    assert (request.channel, request.text.text) == ("sms", "t")
+    assert list(request.recipient_fields.names) == ["name"]
+
+
+async def test_a_check_is_of_all_channels_or_of_one(sender: Any) -> None:
+    """The name of a channel is passed on."""
+    assert (await sender.check_sender()).checks[0].name == "channel smtp"
+    assert (await sender.check_sender(channel="null")).checks[0].name == "channel null"
+
+
 async def test_shards_come_over_all_pages(sender: Any) -> None:
     """The caller sees one sequence of shards, whatever the pages."""
     assert [shard.shard async for shard in sender.list_shards(campaign_id="c")] == [1, 2]

@@ -12,6 +12,7 @@ from google.protobuf import struct_pb2
 from closeout.sender.v1 import sender_pb2 as pb
 from sender_service.api import requests
 from sender_service.campaigns.audience import RecipientInput, check_rows
+from sender_service.channels.from_wire import fields_of
 from sender_service.channels.null import NullChannel
 from sender_service.channels.registry import ChannelRegistry, installed_channels
 from sender_service.settings import SenderSettings, Settings, settings_model
@@ -215,14 +216,14 @@ def test_whole_numbers_stay_whole() -> None:
     """A template prints 5 for 5, and nested values keep their shape."""
     struct = struct_pb2.Struct()
     struct.update({"n": 5, "f": 2.5, "b": True, "l": [1, {"x": None}], "s": "t"})
-    assert requests.struct_to_dict(struct) == {
+    assert fields_of(struct) == {
         "n": 5,
         "f": 2.5,
         "b": True,
         "l": [1, {"x": None}],
         "s": "t",
     }
-    assert repr(requests.struct_to_dict(struct)["n"]) == "5"
+    assert repr(fields_of(struct)["n"]) == "5"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from liquid.undefined import is_undefined
 
 from sender_service.channels.errors import TemplateError
 from sender_service.channels.rendering.template_position import Position, position_of
+from sender_service.channels.rendering.variables import variables_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from liquid.span import Span
 
     from sender_service.channels.contract import Message
+    from sender_service.channels.rendering.variables import Variable
 
 #: Most a template may produce, bytes.
 OUTPUT_LIMIT_BYTES = 1024 * 1024
@@ -142,6 +144,19 @@ class LiquidTemplate:
             raise _template_error(self.field, self.source, error) from error
         except _FILTER_FAILURES as error:
             raise TemplateError(self.field, str(error)) from error
+
+    def variables(self) -> tuple[Variable, ...]:
+        """Return every use of a variable that the template does not set itself, in order.
+
+        Raises:
+            TemplateError: an expression of it has too many parts.
+        """
+        if self._template is None:
+            return ()
+        try:
+            return variables_in(self.field, self.source, self._template)
+        except RecursionError as error:
+            raise TemplateError(self.field, "an expression has too many parts") from error
 
 
 def _compile(field: str, source: str, *, escape: bool) -> BoundTemplate:

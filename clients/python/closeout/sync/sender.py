@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CAMPAIGN_TIMEOUT_SECONDS = 60.0
 #: Deadline of an upload from its first row to its answer, seconds.
 UPLOAD_TIMEOUT_SECONDS = 3600.0
+#: Deadline of tests and checks, which wait for providers, seconds.
+PROVIDER_TIMEOUT_SECONDS = 90.0
 #: Recipients in one message of an upload, at most.
 MAX_BATCH = 1000
 
@@ -62,13 +64,15 @@ class SenderClient(ChannelOwner):
         labels: Mapping[str, str] | None = None,
         validate_only: bool = False,
         preview_recipient: pb.Recipient | None = None,
+        recipient_fields: Iterable[str] | None = None,
         timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
     ) -> pb.CreateCampaignResponse:
         """Store what is sent and how, and register the campaign as a DRAFT.
 
         With ``validate_only`` nothing is stored, and ``preview`` shows the message of
         ``preview_recipient``. The field ``from`` of an e-mail is a keyword of Python:
-        set it by ``setattr(body, "from", ...)``.
+        set it by ``setattr(body, "from", ...)``. With ``recipient_fields``, the names of
+        all fields that recipients have, a template with another variable is refused.
 
         Safe to repeat with the same ``campaign_id`` or ``request_id``. Without either,
         the call makes a ``request_id``, so that its own retries create one campaign.
@@ -89,14 +93,9 @@ class SenderClient(ChannelOwner):
             labels=labels,
             validate_only=validate_only,
             preview_recipient=preview_recipient,
+            recipient_fields=_recipient_fields(recipient_fields),
         )
-        match body:
-            case pb.EmailContent():
-                request.email.CopyFrom(body)
-            case pb.TextContent():
-                request.text.CopyFrom(body)
-            case pb.JsonContent():
-                request.json.CopyFrom(body)
+        _set_body(request, body)
         return self._call(self._stub.CreateCampaign, request, timeout_seconds)
 
     def upload_recipients(
@@ -157,6 +156,47 @@ class SenderClient(ChannelOwner):
             request.start_time.CopyFrom(timestamp(start_time))
         return self._call(self._stub.StartCampaign, request, timeout_seconds)
 
+    def send_test(
+        self,
+        *,
+        channel: str,
+        body: pb.EmailContent | pb.TextContent | pb.JsonContent | None = None,
+        recipients: Iterable[pb.Recipient],
+        recipient_fields: Iterable[str] | None = None,
+        timeout_seconds: float = PROVIDER_TIMEOUT_SECONDS,
+    ) -> pb.SendTestResponse:
+        """Send a message to each of 1 to 10 recipients now, outside any campaign.
+
+        Nothing is stored, and nothing is tried again: a repeated call sends again.
+        ``recipient_fields`` are those of :meth:`create_campaign`.
+
+        Raises:
+            FailedPreconditionError: the channel is not configured.
+            InvalidArgumentError: a template is broken (its place is in ``metadata``), a
+                recipient can't be used, there is no such channel, or a field is wrong.
+        """
+        request = pb.SendTestRequest(
+            channel=channel,
+            recipients=recipients,
+            recipient_fields=_recipient_fields(recipient_fields),
+        )
+        _set_body(request, body)
+        return self._call(self._stub.SendTest, request, timeout_seconds)
+
+    def check_sender(
+        self, *, channel: str = "", timeout_seconds: float = PROVIDER_TIMEOUT_SECONDS
+    ) -> pb.CheckSenderResponse:
+        """Check what the sender needs, without sending anything.
+
+        Its database, the disk, the status service, and the provider of ``channel`` or of
+        all channels that are configured. What is wrong is in the answer.
+
+        Raises:
+            InvalidArgumentError: there is no such channel.
+        """
+        request = pb.CheckSenderRequest(channel=channel)
+        return self._call(self._stub.CheckSender, request, timeout_seconds)
+
     def get_delivery(
         self, *, campaign_id: str, timeout_seconds: float | None = None
     ) -> pb.GetDeliveryResponse:
@@ -202,3 +242,20 @@ class SenderClient(ChannelOwner):
         request = pb.BatchGetRecipientsRequest(campaign_id=campaign_id, sequences=sequences)
         response = self._call(self._stub.BatchGetRecipients, request, timeout_seconds)
         return list(response.recipients)
+
+
+def _recipient_fields(names: Iterable[str] | None) -> pb.RecipientFields | None:
+    return None if names is None else pb.RecipientFields(names=names)
+
+
+def _set_body(
+    request: pb.CreateCampaignRequest | pb.SendTestRequest,
+    body: pb.EmailContent | pb.TextContent | pb.JsonContent | None,
+) -> None:
+    match body:
+        case pb.EmailContent():
+            request.email.CopyFrom(body)
+        case pb.TextContent():
+            request.text.CopyFrom(body)
+        case pb.JsonContent():
+            request.json.CopyFrom(body)

@@ -386,6 +386,10 @@ class Problem(_message.Message):
         """
         PROVIDER_DEFERS: Problem._Kind.ValueType  # 8
         """The provider asks to wait with everything: throttling, greylisting."""
+        STORE_UNAVAILABLE: Problem._Kind.ValueType  # 9
+        """The sender cannot use its database, or its disk is nearly full. Only in answers
+        of CheckSender.
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What kind of problem it is."""
@@ -410,6 +414,10 @@ class Problem(_message.Message):
     """
     PROVIDER_DEFERS: Problem.Kind.ValueType  # 8
     """The provider asks to wait with everything: throttling, greylisting."""
+    STORE_UNAVAILABLE: Problem.Kind.ValueType  # 9
+    """The sender cannot use its database, or its disk is nearly full. Only in answers
+    of CheckSender.
+    """
 
     KIND_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
