@@ -225,10 +225,29 @@ def _repeated(question: Question, first: int) -> sa.Select[Any]:
             recipients.c.sequence.between(*_part(question, first)),
             sa.or_(
                 outcomes.c.outcome.in_(_ARRIVED),
-                sa.and_(outcomes.c.outcome.is_(None), other.c.campaign.in_(is_open)),
+                sa.and_(
+                    outcomes.c.outcome.is_(None),
+                    other.c.campaign.in_(is_open),
+                    ~_is_left_out(other),
+                ),
             ),
         )
         .group_by(recipients.c.sequence)
+    )
+
+
+def _is_left_out(person: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Return whether a person of an open campaign gets nothing from it."""
+    theirs = campaigns.alias("theirs")
+    return (
+        sa.exists()
+        .where(
+            theirs.c.campaign == person.c.campaign,
+            left_out.c.campaign == person.c.campaign,
+            left_out.c.list == theirs.c.left_out_list,
+            left_out.c.sequence == person.c.sequence,
+        )
+        .correlate(person)
     )
 
 

@@ -19,7 +19,7 @@ from closeout.errors import (
 from closeout.sender.v1 import sender_pb2 as pb
 from closeout.status.v1 import status_pb2
 from integration import sender_support as support
-from integration.family_support import NAME, create, got, people, send
+from integration.family_support import NAME, change, create, got, people, send
 from integration.sender_pair import Pair, State, pair
 from sender_service.campaigns import resend
 from sender_service.campaigns.resend import finish_copy
@@ -222,10 +222,17 @@ async def test_wrong_fields_are_named(both: Pair, fields: dict[str, Any], field:
 
 async def test_a_source_that_is_not_there_is_not_found(both: Pair) -> None:
     """An unknown id, or one of another organisation."""
-    with pytest.raises(NotFoundError):
-        await both.sender.resend_campaign(
-            source_campaign_id="nobody", outcomes=[Result.FAILED], campaign_id="again"
-        )
+    change(both, "UPDATE campaigns SET organisation = 'other' WHERE campaign_id = 'first'")
+    for source in ("nobody", "first"):
+        for validate_only in (False, True):
+            with pytest.raises(NotFoundError) as caught:
+                await both.sender.resend_campaign(
+                    source_campaign_id=source,
+                    outcomes=[Result.FAILED],
+                    campaign_id="again",
+                    validate_only=validate_only,
+                )
+            assert caught.value.reason == "CAMPAIGN_NOT_FOUND"
 
 
 async def test_a_campaign_that_has_not_ended_is_refused(tmp_path: Path) -> None:
