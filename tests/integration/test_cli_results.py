@@ -76,9 +76,10 @@ async def test_each_result_says_whose_it_is(both: Pair) -> None:
     code, out, err = await closeout(both, "results", "c")
     assert (code, err) == (0, "")
     first, second, third = out.splitlines()
-    assert first.endswith(" zoe@example.com key=K1")
-    assert " =cmd@example.com key=-2  [2J  no such user" in second
-    assert third.endswith(" sam@example.com")
+    assert first.startswith("1\tK1\tzoe@example.com\tSENT\t")
+    assert second.startswith("2\t-2\\n [2J\t=cmd@example.com\tFAILED\t")
+    assert "\tno such user\t" in second
+    assert third.startswith("3\t\tsam@example.com\tSENT\t")
 
     _, out, err = await closeout(both, "results", "c", "--csv", "--outcome", "failed")
     assert err == ""
@@ -114,7 +115,7 @@ async def test_each_missing_message_says_whose_it_is(both: Pair) -> None:
     total = 2 * BATCH + 5
     await waiting(both, total)
     code, out, err = await closeout(both, "results", "c", "--missing")
-    assert (code, out, err) == (0, f"1-{total}\n", "")
+    assert (code, out, err) == (0, f"1\t{total}\n", "")
 
     code, out, err = await closeout(both, "results", "c", "--missing", "--csv")
     assert (code, err) == (0, "")
@@ -151,7 +152,8 @@ async def test_results_of_another_sender_come_without_recipients(both: Pair) -> 
     assert (code, err) == (0, why)
     assert out.split()[:2] == ["1", "SENT"]
     code, out, err = await closeout(both, "results", "theirs", "--json")
-    assert (code, err) == (0, why)
+    message = why.removeprefix("closeout: ").rstrip()
+    assert (code, json.loads(err)) == (0, {"notice": {"message": message}})
     assert json.loads(out)["address"] is None
     code, out, err = await closeout(both, "results", "theirs", "--missing", "--csv")
     assert (code, out, err) == (0, "sequence,recipient_key,address\n2,,\n3,,\n", why)

@@ -195,7 +195,7 @@ async def test_a_scheduled_campaign_waits(system: System) -> None:
     assert code == 0
     assert "to be started at 2099-01-01 00:00:00+00:00: 1 message" in out
     _, out, _ = await system.closeout("status", "later")
-    assert "state          SCHEDULED (revision " in out
+    assert "state          SCHEDULED (starts in " in out
     code, out, _ = await system.closeout("cancel", "later")
     assert code == 0
     assert system.recipients() == []

@@ -78,8 +78,8 @@ def test_a_state_of_a_newer_service_is_a_number() -> None:
 def test_processed_is_a_dash_before_the_seal() -> None:
     """Nobody knows of how many before the total is sealed."""
     assert words.processed(pb.Campaign()) == "-"
-    campaign = pb.Campaign(sealed=True, total=4, processed=1)
-    assert words.processed(campaign) == "1 of 4 (25.0%)"
+    campaign = pb.Campaign(sealed=True, total=4000, processed=1000)
+    assert words.processed(campaign) == "1,000 of 4,000 (25.0%)"
 
 
 def test_json_has_numbers_and_the_order_of_the_contract() -> None:
@@ -98,6 +98,8 @@ def test_json_has_numbers_and_the_order_of_the_contract() -> None:
     assert plain["diagnosis"]["idle_duration"] == "2s"
     assert plain["missing_ranges"] == [{"first": 1, "last": 2}]
     assert list(plain) == ["diagnosis", "missing_ranges", "more_missing_ranges", "explanation"]
+    labelled = screen.as_dict(pb.Campaign(labels={"tenant": "a", "list": "news"}))
+    assert list(labelled["labels"].items()) == [("list", "news"), ("tenant", "a")]
     assert list(screen.as_dict(pb.Campaign()))[:2] == ["campaign_id", "display_name"]
     assert "create_time" not in screen.as_dict(pb.Campaign())
 
@@ -177,7 +179,8 @@ def test_a_problem_is_one_line() -> None:
     problem.detail, problem.setting = "535 failed", "[smtp] password"
     problem.needs_attention = True
     assert words.problem_text(problem) == (
-        "the mail server refuses the login: 535 failed (setting [smtp] password); it needs a person"
+        "the mail server refuses the login: 535 failed (setting [smtp] password);"
+        " it needs attention"
     )
 
 

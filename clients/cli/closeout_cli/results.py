@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Annotated, TextIO, TypeVar
 
 import typer
 
-from closeout.aio import SenderClient
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
 from closeout_cli.failures import FAILED, OK, CommandError, say
-from closeout_cli.options import CampaignId, Json, SenderAddress, StatusAddress, run, status_client
+from closeout_cli.options import (
+    CampaignId,
+    Json,
+    SenderAddress,
+    StatusAddress,
+    run,
+    sender_of,
+    status_client,
+)
 from closeout_cli.recipient_lookup import BATCH, RecipientLookup
 from closeout_cli.result_lines import Form, Line, writer
 
@@ -76,15 +83,16 @@ def results(
     sender_address: SenderAddress = "",
     as_json: Json = False,
 ) -> int:
-    """List the results of a campaign in order of sequence, and who each message went to.
+    """List what became of each message, and who it went to.
 
     Addresses stay with the sender, which is asked for them; results of another
-    sender come without.
+    sender come without. Not on a terminal, each result is one line with tabs between its
+    values; docs/command-line.md lists them.
     """
     if as_csv and as_json:
-        raise typer.BadParameter("--csv and --json exclude each other")
+        raise typer.BadParameter("use either --csv or --json")
     if missing and outcome:
-        raise typer.BadParameter("--missing and --outcome exclude each other")
+        raise typer.BadParameter("use either --missing or --outcome")
     outcomes = [pb.Result.Outcome.Value(name.upper()) for name in outcome or ()]
     as_csv = as_csv or (not as_json and output is not None and output.suffix.lower() == ".csv")
     if recipients is None:
@@ -110,7 +118,7 @@ async def _list(  # noqa: PLR0917 - the options of the command, in their order
 ) -> int:
     """Write the lines batch by batch, so that a campaign of any size takes little memory."""
     written = 0
-    async with status_client(status_address) as status, SenderClient(sender_address) as sender:
+    async with status_client(status_address) as status, sender_of(sender_address) as sender:
         lookup = RecipientLookup(sender, sender_address, campaign_id)
         async for items in _batches(_items(status, campaign_id, outcomes, form)):
             write(

@@ -19,7 +19,7 @@ from closeout_cli.failures import OK, USAGE, CommandError
 from closeout_cli.options import Json, SenderAddress, StatusAddress, run, sender_client
 from closeout_cli.recipients_file import RecipientsFile, read_recipients_file
 from closeout_cli.start_request import StartRequest, outcome_of
-from closeout_cli.watch import follow, view_of
+from closeout_cli.watch import followed
 
 if TYPE_CHECKING:
     from closeout.aio import SenderClient
@@ -109,8 +109,7 @@ def send(
         _send(file, audience, identity, when, (status_address, sender_address), as_json=as_json)
     )
     if watch and code == OK:
-        view = view_of(as_json=as_json)
-        return run(follow(identity, status_address, sender_address, view=view))
+        return followed(identity, status_address, sender_address, as_json=as_json)
     if not as_json:
         screen.line(f"follow it with: closeout watch {identity}")
     return code
