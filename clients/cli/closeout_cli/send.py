@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from closeout.errors import ClientError, InvalidArgumentError
 from closeout.sender.v1 import sender_pb2
 from closeout_cli import screen
+from closeout_cli.audience_summary import AudienceSummary
 from closeout_cli.campaign_file import CampaignFile, read_campaign_file
-from closeout_cli.failures import OK, USAGE, CommandError
+from closeout_cli.failures import OK, USAGE, CommandError, say
 from closeout_cli.options import Json, SenderAddress, StatusAddress, run, sender_client
 from closeout_cli.recipients_file import RecipientsFile, read_recipients_file
 from closeout_cli.start_request import StartRequest, outcome_of
@@ -24,9 +26,14 @@ from closeout_cli.watch import followed
 if TYPE_CHECKING:
     from closeout.aio import SenderClient
 
-#: So many reasons of rows that were not accepted are shown.
-_SHOWN_REASONS = 5
 _MAX_SLUG = 40
+
+
+class Format(StrEnum):
+    """Kinds of recipients files."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
 
 
 def send(
@@ -43,9 +50,10 @@ def send(
         Path,
         typer.Option(
             "--recipients",
-            metavar="FILE.csv",
-            help="CSV in UTF-8 with a header and a column address or email; a column"
-            " recipient_key or id is your own id; all others are fields for the templates.",
+            metavar="FILE",
+            help="CSV with a header and a column address or email, or JSON Lines; a column"
+            " recipient_key or id is your own id; all others are fields for the templates."
+            " - is standard input.",
             show_default=False,
         ),
     ],
@@ -82,6 +90,31 @@ def send(
             show_default=False,
         ),
     ] = "",
+    encoding: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The encoding of the recipients file, as in cp1252. Default: UTF-8, or what"
+            " its first bytes say.",
+            show_default=False,
+        ),
+    ] = "",
+    kind: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="The kind of the recipients file. Default: by its name, jsonl for .jsonl and"
+            " .ndjson.",
+            show_default=False,
+        ),
+    ] = None,
+    keep_case_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--keep-case-duplicates",
+            help="Send to Zoe@example.com and zoe@example.com. Default: they are one person.",
+        ),
+    ] = False,
     preview: Annotated[
         bool,
         typer.Option(
@@ -98,9 +131,17 @@ def send(
     Safe to repeat: the same command again goes on where it stopped.
     """
     file = read_campaign_file(campaign)
-    audience = read_recipients_file(recipients, address_column=address_column or None)
+    audience = read_recipients_file(
+        recipients,
+        address_column=address_column,
+        encoding=encoding,
+        kind=kind.value if kind else "",
+        keep_case_duplicates=keep_case_duplicates,
+    )
+    for notice in audience.notices:
+        say(notice)
     if not audience.rows:
-        raise CommandError(f"{recipients}: no recipients below its header", exit_code=USAGE)
+        raise CommandError(f"{audience.name}: no recipients below its header", exit_code=USAGE)
     when = StartRequest.of(start_time, now=now)
     identity = campaign_id or file.campaign_id or derived_id(file, audience)
     if preview:
@@ -156,10 +197,10 @@ async def _send(
             screen.line(f"campaign {campaign_id}: {known}")
         uploaded = await _upload(sender, audience, campaign_id)
         if not as_json:
-            _show_upload(audience, uploaded)
+            AudienceSummary.of_upload(audience, uploaded).show()
         if not uploaded.total:
             raise CommandError(
-                f"none of the {audience.rows} rows of {audience.path} can be sent to;"
+                f"none of the {audience.rows} rows of {audience.name} can be sent to;"
                 f" the campaign stays a draft (closeout cancel {campaign_id} ends it)"
             )
         started = await sender.start_campaign(
@@ -239,18 +280,3 @@ async def _upload(
             upload_id=audience.digest,
             batches=audience.batches(lambda rows: progress.advance(task, rows)),
         )
-
-
-def _show_upload(audience: RecipientsFile, uploaded: sender_pb2.UploadRecipientsResponse) -> None:
-    screen.line(
-        f"{audience.path}: {audience.rows} rows, {uploaded.accepted} accepted,"
-        f" {uploaded.duplicate} duplicate, {uploaded.invalid} invalid"
-    )
-    shown = uploaded.rejected_rows[:_SHOWN_REASONS]
-    lines = audience.lines({rejected.row for rejected in shown})
-    for rejected in shown:
-        place = f"line {lines[rejected.row]}" if rejected.row in lines else f"row {rejected.row}"
-        screen.line(f"  {place}: {rejected.address or '(empty)'}: {rejected.reason}")
-    more = uploaded.duplicate + uploaded.invalid - len(shown)
-    if shown and more > 0:
-        screen.line(f"  and {more} more")
