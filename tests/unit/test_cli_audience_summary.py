@@ -26,7 +26,7 @@ def test_rows_left_out_here_and_rows_refused_there_are_one_list(tmp_path: Path) 
         "  line 4: nobody: no @",
         "  line 5: no address",
     ]
-    assert summary.as_dict()["rejected"][2] == {
+    assert summary.as_dict()["rejected_rows"][2] == {
         "line": 5,
         "address": "",
         "reason": "An address has ...",

@@ -15,6 +15,7 @@ from closeout_cli import (
     failures,
     fix,
     migrate,
+    resend,
     results,
     send,
     up,
@@ -76,6 +77,7 @@ _CHANGE = "Change and repair"
 for name, command, panel in (
     ("up", up.up, _START),
     ("send", send.send, _START),
+    ("resend", resend.resend, _START),
     ("demo", play.demo, _START),
     ("list", campaigns.list_campaigns, _LOOK),
     ("status", campaign_status.status, _LOOK),

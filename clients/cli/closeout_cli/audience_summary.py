@@ -95,7 +95,7 @@ class AudienceSummary:
             "accepted": self.accepted,
             "duplicate": self.duplicate,
             "invalid": self.invalid,
-            "rejected": [
+            "rejected_rows": [
                 {"line": row.line, "address": row.address, "reason": row.reason}
                 for row in self.rejected
             ],
