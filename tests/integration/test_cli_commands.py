@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from status_service.server import running
 from status_service.settings import Settings, StatusSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -72,6 +73,14 @@ def settings(folder: Path, listen: str = "127.0.0.1:0") -> Settings:
             grace_seconds=0,
         )
     )
+
+
+@pytest.fixture
+def heeding_interrupts() -> Iterator[None]:
+    """Start programs that heed Ctrl-C also where the tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -305,6 +314,46 @@ async def test_watch_of_a_cancelled_campaign_is_exit_code_1(service: Service) ->
     assert (code, out) == (1, "CANCELLED total=2 sent=1 failed=0 skipped=0 unknown=0\n")
     code, out, _ = await service.closeout("watch", "one", "--json")
     assert (code, json.loads(out)["state"]) == (1, "CANCELLED")
+
+
+@pytest.mark.usefixtures("heeding_interrupts")
+async def test_an_interrupted_watch_says_that_the_campaign_goes_on(service: Service) -> None:
+    """Nobody believes that Ctrl-C stopped the campaign; it names both ways on."""
+    await service.campaign("one", 2, 1)
+    for words in ((), ("--json",)):
+        async with service.started("watch", "one", *words) as process:
+            assert process.stdout is not None
+            await process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, err = await process.communicate()
+        assert process.returncode == 130
+        assert b"the campaign goes on" in err
+        assert b"`closeout watch one`" in err
+        assert b"`closeout cancel one`" in err
+        assert err.count(b"\n") == 1
+        assert err.startswith(b'{"notice"' if words else b"closeout: you stopped watching")
+
+
+async def test_a_completed_campaign_with_failures_is_exit_code_6(service: Service) -> None:
+    """What failed or is in doubt is named, with what to do; skipped messages are no failure."""
+    outcomes = (pb.Result.FAILED, pb.Result.UNKNOWN, pb.Result.SKIPPED)
+    async with StatusClient(service.address) as status:
+        for outcome in outcomes:
+            campaign_id = pb.Result.Outcome.Name(outcome).lower()
+            await status.create_campaign(campaign_id=campaign_id)
+            await status.start_campaign(campaign_id=campaign_id, total=1)
+            await status.report(
+                campaign_id=campaign_id, results=[pb.Result(sequence=1, outcome=outcome)]
+            )
+    code, out, err = await service.closeout("watch", "failed")
+    assert (code, out) == (6, "COMPLETED total=1 sent=0 failed=1 skipped=0 unknown=0\n")
+    assert "`closeout results failed --outcome failed` says why" in err
+    assert "`closeout resend failed --to failed`" in err
+    code, _, err = await service.closeout("watch", "unknown")
+    assert code == 6
+    assert "`closeout resend unknown --to unknown`" in err
+    code, _, err = await service.closeout("watch", "skipped")
+    assert (code, err) == (0, "")
 
 
 async def test_watch_goes_on_when_the_service_comes_back(tmp_path: Path) -> None:

@@ -52,6 +52,18 @@ def problem() -> pb.Problem:
     )
 
 
+def known_to_the_sender() -> pb.Problem:
+    """Return a problem that nobody can report to the status service."""
+    return pb.Problem(
+        kind=pb.Problem.STATUS_SERVICE_UNREACHABLE,
+        summary="the sender can't reach the status service",
+        detail="connection refused",
+        setting="[sender] status_address",
+        since_time=at(minutes=2),
+        needs_attention=True,
+    )
+
+
 def campaigns() -> list[pb.Campaign]:
     """Return campaigns in every state, with names and ids that are hard to show."""
     return [
@@ -333,8 +345,9 @@ class Sender(SenderServiceServicer):
     """Knows two of the campaigns."""
 
     def GetDelivery(self, request, context):
-        if request.campaign_id not in {LONG_ID, "welcome-424c39ce"}:
+        if request.campaign_id not in {LONG_ID, "welcome-424c39ce", "paused"}:
             context.abort(grpc.StatusCode.NOT_FOUND, "no such campaign")
+        problems = {LONG_ID: [problem()], "paused": [known_to_the_sender()]}
         return sender_pb2.GetDeliveryResponse(
             campaign_id=request.campaign_id,
             phase=sender_pb2.GetDeliveryResponse.STARTED,
@@ -343,7 +356,7 @@ class Sender(SenderServiceServicer):
             shards=1,
             leased_shards=1,
             in_doubt=1,
-            problems=[problem()] if request.campaign_id == LONG_ID else [],
+            problems=problems.get(request.campaign_id, []),
         )
 
     def BatchGetRecipients(self, request, context):

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from closeout.errors import BY_CODE, ClientError, FailedPreconditionError, NotFoundError
-from closeout_cli import failures, output_mode, screen
+from closeout_cli import failures, options, output_mode, screen
 from closeout_cli.__main__ import main
 from closeout_cli.app import app
 from closeout_cli.failures import CommandError, report, say
@@ -157,3 +157,30 @@ def test_a_command_sees_only_its_own_options() -> None:
     }
     values = {"status_address": "a", "sender_address": "b", "as_json": True}
     assert accepting(campaign_id="abc", **values) == 3
+
+
+@pytest.mark.parametrize(
+    ("user", "host", "text"),
+    [
+        ("ops", "mail-3", "ops@mail-3"),
+        ("J\N{LATIN SMALL LETTER U WITH DIAERESIS}rgen", "h\n", "J?rgen@h?"),
+        ("x" * 200, "host", "x" * 128),
+    ],
+)
+def test_the_audit_trail_learns_who_uses_the_command(
+    user: str, host: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metadata of a call takes visible ASCII only, and not more than 128 characters."""
+    monkeypatch.setattr("getpass.getuser", lambda: user)
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    assert options.on_behalf_of() == text
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs with a bare user id."""
+
+    def nobody() -> str:
+        raise KeyError
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert options.on_behalf_of().partition("@")[0].isdigit()

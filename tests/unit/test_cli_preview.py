@@ -293,5 +293,5 @@ def test_the_examples_can_be_previewed(files: Files) -> None:
     assert main(["send", *words, "--preview"]) == failures.OK
     out, err = files._capsys.readouterr()
     assert err == ""
-    assert "recipients.csv: 2000 rows, 1935 accepted, 40 duplicate, 25 invalid" in out
+    assert "recipients.csv: 2,000 rows, 1,935 accepted, 40 duplicate, 25 invalid" in out
     assert "Subject: Jürgen, your Lantern Pro account is ready" in out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +15,9 @@ from closeout.errors import (
     NotFoundError,
     UnavailableError,
 )
-from closeout_cli import addresses, failures
+from closeout_cli import addresses, audit, campaigns, failures, fix, result_lines
 from closeout_cli.__main__ import main
 from closeout_cli.failures import CommandError, report
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
@@ -63,6 +60,24 @@ def test_help_lists_commands_and_exit_codes(capsys: pytest.CaptureFixture[str]) 
         assert f" {command} " in text
     for code, meaning in failures.MEANINGS.items():
         assert f"{code}  {meaning}" in text
+
+
+def test_the_documents_list_the_exit_codes_and_the_columns() -> None:
+    """docs/command-line.md says what the command does."""
+    text = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
+    for code, meaning in failures.MEANINGS.items():
+        assert f"\n| {code} | {meaning} |\n" in text
+    shown = result_lines.Form(missing=False, recipients=True).shown
+    tables = {
+        "list": campaigns._COLUMNS,
+        "fix": fix._COLUMNS,
+        "results": [result_lines._COLUMNS[name] for name in shown],
+        "transitions": audit._COLUMNS,
+    }
+    for command, columns in tables.items():
+        going = sorted(columns, key=lambda column: -column.drop)
+        names = ", ".join(column.heading for column in going if column.drop)
+        assert f"\n| `{command}` | {names} |\n" in text
 
 
 def test_without_a_command_the_help_comes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from closeout_cli import (
     control,
     failures,
     fix,
+    man_pages,
     migrate,
     resend,
     results,
@@ -73,6 +74,7 @@ def closeout(
 _START = "Run and send"
 _LOOK = "Look"
 _CHANGE = "Change and repair"
+_HELP = "Help"
 
 for name, command, panel in (
     ("up", up.up, _START),
@@ -91,5 +93,6 @@ for name, command, panel in (
     ("mark-complete", control.mark_complete, _CHANGE),
     ("fix", fix.fix, _CHANGE),
     ("migrate", migrate.migrate, _CHANGE),
+    ("man", man_pages.man, _HELP),
 ):
     app.command(name, cls=Command, rich_help_panel=panel)(with_global_options(command))

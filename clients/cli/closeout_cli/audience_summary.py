@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from closeout_cli import screen
+from closeout_cli.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,13 +80,13 @@ class AudienceSummary:
     def lines(self) -> list[str]:
         """Return the summary for people: the counts, and below them the first reasons."""
         counts = (
-            f"{self.rows} row{'' if self.rows == 1 else 's'}, {self.accepted} accepted,"
-            f" {self.duplicate} duplicate, {self.invalid} invalid"
+            f"{number(self.rows, 'row')}, {self.accepted:,} accepted,"
+            f" {self.duplicate:,} duplicate, {self.invalid:,} invalid"
         )
         shown = [f"{self.name}: {counts}", *(f"  {rejected}" for rejected in self.rejected)]
         more = self.duplicate + self.invalid - len(self.rejected)
         if self.rejected and more > 0:
-            shown.append(f"  and {more} more")
+            shown.append(f"  and {more:,} more")
         return shown
 
     def as_dict(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from closeout_cli.words import (
     counts,
     enum_name,
     rfc3339,
-    sentence,
     short_clock,
     span,
     state_name,
@@ -70,9 +69,22 @@ async def _explain(
     else:
         screen.facts(_facts(answer))
         screen.facts(problem_facts(problems))
-        screen.paragraph(sentence(answer.diagnosis, answer.explanation))
+        for text in answer.explanation.splitlines():
+            screen.paragraph(text)
+        if action := _action(answer, problems):
+            screen.paragraph(action)
     attention = any(problem.needs_attention for problem in problems)
     return NEEDS_A_PERSON if attention or answer.diagnosis.needs_attention else OK
+
+
+def _action(answer: pb.ExplainCampaignResponse, problems: Sequence[pb.Problem]) -> str:
+    """Return what to do; a problem that only the sender knows comes first."""
+    urgent = next((problem for problem in problems if problem.needs_attention), None)
+    if urgent is None or answer.diagnosis.needs_attention:
+        action = answer.diagnosis.action
+        return "" if action in answer.explanation else action
+    place = urgent.setting or "this"
+    return f"Correct {place} at the sender, and start it again: {urgent.summary}."
 
 
 def _facts(answer: pb.ExplainCampaignResponse) -> Iterator[tuple[str, str]]:

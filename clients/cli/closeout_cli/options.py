@@ -16,6 +16,7 @@ import typer
 
 from closeout.aio import SenderClient, StatusClient
 from closeout_cli import addresses
+from closeout_cli.completion import campaign_ids
 from closeout_cli.failures import naming
 
 if TYPE_CHECKING:
@@ -85,7 +86,13 @@ SenderAddress = Annotated[
     ),
 ]
 CampaignId = Annotated[
-    str, typer.Argument(metavar="ID", help="The campaign's id.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The campaign's id.",
+        show_default=False,
+        autocompletion=campaign_ids,
+    ),
 ]
 Reason = Annotated[
     str,
@@ -153,7 +160,10 @@ def on_behalf_of() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):  # this user id has no name
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"[:_MAX_ON_BEHALF_OF]
+    text = f"{user}@{socket.gethostname()}"
+    # Metadata of a call takes nothing else.
+    plain = "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in text)
+    return plain[:_MAX_ON_BEHALF_OF].strip()
 
 
 def status_of(address: str) -> StatusClient:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 from closeout.errors import FailedPreconditionError, NotFoundError
 from closeout.sender.v1 import sender_pb2 as pb
 from closeout.status.v1 import status_pb2
-from closeout_cli import output_mode, screen
+from closeout_cli import screen
 from closeout_cli.failures import FAILED, OK, CommandError
 from closeout_cli.options import (
     CampaignId,
@@ -22,6 +21,7 @@ from closeout_cli.options import (
     sender_client,
     status_client,
 )
+from closeout_cli.prompts import Yes, confirm, may_ask
 from closeout_cli.watch import followed
 from closeout_cli.watch_views import TERMINAL
 from closeout_cli.words import ago, state_name
@@ -90,7 +90,7 @@ def resend(
             show_default=False,
         ),
     ] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow the new campaign until it has ended.")
     ] = False,
@@ -222,10 +222,9 @@ async def _resend(
 
 def _ask(found: Resend, counted: pb.ResendCampaignResponse) -> None:
     text = question(found, counted)
-    if output_mode.as_json() or not sys.stdin.isatty():
+    if not may_ask():
         raise CommandError(f"{text} Nothing was sent: agree with --yes", exit_code=FAILED)
-    if not typer.confirm(screen.printable(text), err=True):
-        raise CommandError("nothing was sent", exit_code=FAILED)
+    confirm(text)
 
 
 def _people(number: int) -> str:

@@ -15,7 +15,7 @@ from closeout_cli.repetition import is_repetition, repetition
 from closeout_cli.start_request import StartRequest, check_start, described, known_campaign
 from closeout_cli.upload_progress import UploadProgress
 from closeout_cli.watch_views import TERMINAL
-from closeout_cli.words import state_name
+from closeout_cli.words import number, state_name
 
 if TYPE_CHECKING:
     from closeout.aio import SenderClient
@@ -76,10 +76,10 @@ class Submitted:
     def lines(self) -> list[str]:
         """Return what became of it for people."""
         total, left_out = self.started.total, self.started.left_out
-        lines = [f"{self.outcome}: {total} message{'' if total == 1 else 's'}"]
+        lines = [f"{self.outcome}: {number(total, 'message')}"]
         if left_out:
             who = "person who has" if left_out == 1 else "people who have"
-            lines.append(f"{left_out} of them left out: to {who} got an earlier one")
+            lines.append(f"{left_out:,} of them left out: to {who} got an earlier one")
         return lines
 
     def as_dict(self) -> dict[str, Any]:
@@ -200,7 +200,7 @@ async def _nobody(
 def nobody(summary: AudienceSummary, then: str = "; nothing was created") -> CommandError:
     """Return the failure of a recipients file without a usable address, with the reasons."""
     return CommandError(
-        f"none of the {summary.rows} rows of {summary.name} can be sent to{then}."
+        f"none of the {summary.rows:,} rows of {summary.name} can be sent to{then}."
         " Correct the addresses",
         exit_code=USAGE,
         more=tuple(summary.lines()[1:]),

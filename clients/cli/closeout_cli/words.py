@@ -152,7 +152,7 @@ def sentence(diagnosis: pb.CampaignDiagnosis, explanation: str = "") -> str:
     """
     stated = explanation or diagnosis.explanation
     action = "" if diagnosis.action in stated else diagnosis.action
-    return " ".join(text for text in (stated, action) if text)
+    return " ".join(f"{stated} {action}".split())
 
 
 def standing(campaign: pb.Campaign) -> str:
