@@ -170,6 +170,20 @@ async def test_a_scheduled_campaign_counts_as_well(system: System) -> None:
     assert system.recipients() == []
 
 
+async def test_a_draft_keeps_nobody_who_was_taken_out_of_the_file(system: System) -> None:
+    """Rows of an earlier try are not sent to silently; another id sends the file as it is."""
+    await first_sent(system)
+    words = ("--campaign-id", "mine")
+    assert (await sent(system, *words, people=PEOPLE + NEW))[0] == 1
+    code, _, err = await sent(system, *words, "--again", people=PEOPLE)
+    assert code == 1
+    assert "the draft mine has people of another recipients file" in err
+    assert system.recipients() == BOTH
+    code, _, _ = await sent(system, "--campaign-id", "mine-2", "--again", people=PEOPLE)
+    assert code == 0
+    assert system.recipients() == sorted(BOTH * 2)
+
+
 async def test_some_of_a_campaign_are_sent_to_again(system: System) -> None:
     """The people are counted first; nothing is sent without --yes, and then only to them."""
     await first_sent(system)

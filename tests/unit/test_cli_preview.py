@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -203,6 +204,44 @@ def test_an_unknown_variable_is_shown_where_it_is(files: Files) -> None:
     code, out, _ = files.send("--preview", "--allow-unknown-variables", campaign=campaign)
     assert code == 0
     assert "Subject: Hello" in out.splitlines()
+
+
+def test_misspelt_variables_are_refused(files: Files) -> None:
+    """Two hundred slips of the finger, in each template and form, all before anything is sent."""
+    chance = random.Random(7)  # noqa: S311 - the same slips in every run
+    columns = ["first_name", "last_name", "company", "renewal_date"]
+    people = f"email,{','.join(columns)}\na@example.com,A,B,C,D\n"
+    for _ in range(200):
+        column = chance.choice(columns)
+        slip = misspelt(chance, column)
+        if slip in columns:
+            continue
+        use = chance.choice(["{{ %s }}", "{{ %s | upcase }}", "{{%s}}", "{{ %s.size }}"]) % slip
+        key = chance.choice(["subject", "text", "html"])
+        good = {"subject": "Hi", "text": "Hello {{ first_name }}", "html": "<p>Hi</p>"}
+        content = {**good, key: f"{good[key]} {use}"}
+        campaign = "\n".join(
+            ["name = 'x'", "[content]", "from = 'a@example.com'"]
+            + [f"{name} = '{value}'" for name, value in content.items()]
+        )
+        code, out, err = files.send(campaign=campaign, people=people)
+        assert (code, out) == (2, ""), use
+        assert f"people.csv has no column {slip}" in err, use
+
+
+def misspelt(chance: random.Random, name: str) -> str:
+    """Return a name with one letter changed, left out, doubled, or swapped with the next."""
+    at = chance.randrange(len(name) - 1)
+    before, letter, after = name[:at], name[at], name[at + 1 :]
+    return chance.choice(
+        [
+            before + chance.choice("abcdefghijklmnopqrstuvwxyz") + after,
+            (before + after).lstrip("_"),
+            before + letter + letter + after,
+            before + after[0] + letter + after[1:],
+            before + letter.upper() + after,
+        ]
+    )
 
 
 def test_an_unknown_variable_with_a_default_is_a_remark(files: Files) -> None:

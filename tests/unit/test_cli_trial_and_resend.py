@@ -88,15 +88,14 @@ def test_a_resend_is_sent_after_a_yes_alone(
     answer: str, monkeypatch: pytest.MonkeyPatch, *, sent: bool
 ) -> None:
     """In a terminal the person decides, and no answer is a no."""
-    typed = io.StringIO(answer)
-    monkeypatch.setattr(typed, "isatty", lambda: True)
-    monkeypatch.setattr("sys.stdin", typed)
+    monkeypatch.setattr(resend, "may_ask", lambda: True)
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
     found = resend.Resend("c", ("failed",), "c-resend-1")
     counted = pb.ResendCampaignResponse(total=1, failed=1)
     if sent:
         resend._ask(found, counted)
     else:
-        with pytest.raises(CommandError, match="nothing was sent"):
+        with pytest.raises(CommandError, match="nothing was changed"):
             resend._ask(found, counted)
 
 

@@ -121,6 +121,7 @@ async def submit(submission: Submission, *, quiet: bool = False) -> Submitted:
             raise await _nobody(submission, summary, created=created.created)
         if not quiet:
             summary.show()
+        _check_alone(submission, uploaded)
         started = await _start(sender, submission)
     after = await known_campaign(campaign_id, submission.status_address)
     outcome = described(submission.when, before, after, transitioned=started.transitioned)
@@ -181,6 +182,26 @@ async def _upload(
             " another --campaign-id",
             exit_code=FAILED,
         ) from error
+
+
+def _check_alone(submission: Submission, uploaded: sender_pb2.UploadRecipientsResponse) -> None:
+    """Check that the campaign has the people of this file and no others.
+
+    A draft that was not started keeps the rows it got then, also those that were taken
+    out of the file since.
+
+    Raises:
+        CommandError: it has others; nothing is started.
+    """
+    if uploaded.total <= uploaded.accepted:
+        return
+    campaign_id = submission.campaign_id
+    raise CommandError(
+        f"the draft {campaign_id} has people of another recipients file, from an earlier try;"
+        " nothing was sent. Send this file with another --campaign-id;"
+        f" closeout cancel {campaign_id} drops the draft",
+        exit_code=FAILED,
+    )
 
 
 async def _nobody(
