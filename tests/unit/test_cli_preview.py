@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from closeout.errors import InvalidArgumentError
 from closeout_cli import failures
 from closeout_cli.__main__ import main
+from closeout_cli.campaign_file import read_campaign_file
+from closeout_cli.content_check import refused_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -283,6 +286,26 @@ def test_a_template_that_fails_for_one_recipient_shows_its_place(files: Files) -
     code, out, err = files.send("--preview", campaign=campaign)
     assert (code, out) == (2, "")
     assert "c.toml [content] text" in err
+
+
+def test_a_refusal_of_the_sender_shows_the_same(files: Files) -> None:
+    """A channel that only its sender knows: its place in the content is one in our files."""
+    files.send("--preview")
+    file = read_campaign_file(Path("c.toml"))
+    error = InvalidArgumentError(
+        "template email.text at line 2, column 14: unknown filter 'upcaze'",
+        reason="TEMPLATE_INVALID",
+        metadata={"field": "email.text", "line": "2", "column": "14"},
+    )
+    refused = refused_content(file, error)
+    assert str(refused) == "c.toml [content] text:2:14: unknown filter 'upcaze'"
+    assert refused.more == ("  your plan is {{ plan }}.", "               ^")
+    unplaced = InvalidArgumentError(
+        "template email.text: too long",
+        reason="TEMPLATE_INVALID",
+        metadata={"field": "email.text"},
+    )
+    assert str(refused_content(file, unplaced)) == "c.toml [content] text: too long"
 
 
 def test_nobody_to_send_to_creates_nothing(files: Files) -> None:

@@ -82,6 +82,24 @@ If people in it got the earlier one in the last 7 days, or are about to get it, 
 
 `repeat_after_days` is another number of days, and `0` switches the check off.
 `--campaign-id` gives the campaign an id of your own; its family stays that of the file.
+
+## The recipients file
+
+`--recipients` takes a CSV file or JSON Lines, one object a line (`.jsonl`, `.ndjson`, or `--format jsonl`); `-` is standard input.
+
+| what | how it is read |
+|---|---|
+| address | the column `address`, `email`, `e-mail`, `mail`, `Email Address` or the like, or the one that `--address-column` names; case, spaces, hyphens and underscores of a heading do not count |
+| your own id | the column `recipient_key` or `id`, if there is one; templates have it as `recipient_key` |
+| fields | all other columns; a heading that no template can name is in snake case, `First name` as `first_name` |
+| empty cell | no value: `default` applies, and a condition is false |
+| separator | comma, semicolon, tab or `\\|`; a first line `sep=;` names it |
+| encoding | UTF-8, UTF-16 and UTF-32 by themselves; Windows-1252 where it can be nothing else, with a remark; any other with `--encoding` |
+| rows | a row with more or fewer cells than the header is refused with its line, unless the cells beyond the header are empty |
+| duplicates | one address gets one message; addresses that differ in letter case alone are one person, unless `--keep-case-duplicates` is there |
+| JSON | nested values are fields as well; `null` and `""` are no value; a whole number beyond 2^53 is a text |
+
+The whole file is read before anything is created, and a mistake in it ends the command with 2.
 """  # noqa: E501 - a sentence of Markdown is a line
 
 

@@ -9,7 +9,7 @@ from closeout_cli.campaign_file import CampaignFile, read_campaign_file
 from closeout_cli.campaign_ids import derived_id
 from closeout_cli.chosen_recipient import address_trouble, chosen_recipient
 from closeout_cli.content_check import checked_content
-from closeout_cli.failures import OK, USAGE, CommandError, say
+from closeout_cli.failures import INTERRUPTED, OK, USAGE, CommandError, say
 from closeout_cli.options import Json, SenderAddress, StatusAddress, run, sender_client
 from closeout_cli.preview import check_audience, preview, rendered
 from closeout_cli.recipients_file import RecipientsFile, read_recipients_file
@@ -185,8 +185,15 @@ def _test(
 
 
 def _send(submission: Submission, *, watch: bool, as_json: bool) -> int:
-    submitted = run(submit(submission, quiet=as_json))
-    campaign_id = submitted.campaign_id
+    campaign_id = submission.campaign_id
+    try:
+        submitted = run(submit(submission, quiet=as_json))
+    except KeyboardInterrupt:
+        say(
+            f"interrupted: the same command again goes on with campaign {campaign_id} where it"
+            f" stopped; closeout cancel {campaign_id} ends it"
+        )
+        return INTERRUPTED
     if as_json and watch:
         screen.print_event("started", submitted.as_dict())
     elif as_json:

@@ -208,12 +208,11 @@ async def _nobody(
     submission: Submission, summary: AudienceSummary, *, created: bool
 ) -> CommandError:
     """Return the failure of a campaign without recipients; what was just created is ended."""
-    stays = f"; the draft {submission.campaign_id} stays (closeout cancel ends it)"
+    campaign_id = submission.campaign_id
+    stays = f"; the draft {campaign_id} stays (closeout cancel {campaign_id} ends it)"
     if created:
         async with status_client(submission.status_address) as status:
-            await status.cancel_campaign(
-                campaign_id=submission.campaign_id, reason="nobody it can be sent to"
-            )
+            await status.cancel_campaign(campaign_id=campaign_id, reason="nobody it can be sent to")
         stays = "; the campaign was cancelled"
     return nobody(summary, stays)
 
