@@ -32,6 +32,8 @@ MAX_BATCH = 1_000
 MAX_UPLOAD_ID = 128
 #: Sequences of one BatchGetRecipients: their recipients fit an answer of 4 MiB.
 MAX_SEQUENCES = 400
+#: The same with their fields, each recipient's at most 16 KiB as JSON.
+MAX_SEQUENCES_WITH_FIELDS = 40
 _DEFAULT_SHARDS = 100
 #: Shorter waits and deadlines would be none.
 _SHORTEST = timedelta(milliseconds=1)
@@ -65,6 +67,7 @@ class RecipientsInput(NamedTuple):
 
     campaign_id: str
     sequences: frozenset[int]
+    include_fields: bool
 
 
 def create(request: pb.CreateCampaignRequest) -> CampaignDraft:
@@ -169,11 +172,13 @@ def batch_get_recipients(request: pb.BatchGetRecipientsRequest) -> RecipientsInp
         InvalidRequestError: it names every field that is wrong.
     """
     with Validation() as check:
-        if not 1 <= len(request.sequences) <= MAX_SEQUENCES:
-            check.refuse("sequences", f"{len(request.sequences)} given; 1 to {MAX_SEQUENCES}")
+        most = MAX_SEQUENCES_WITH_FIELDS if request.include_fields else MAX_SEQUENCES
+        if not 1 <= len(request.sequences) <= most:
+            check.refuse("sequences", f"{len(request.sequences)} given; 1 to {most}")
         return RecipientsInput(
             campaign_id=check.campaign_id(request.campaign_id),
             sequences=frozenset(request.sequences),
+            include_fields=request.include_fields,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -148,9 +149,18 @@ def shards_response(page: Page) -> pb.ListShardsResponse:
 
 def recipients_response(found: Iterable[Addressee]) -> pb.BatchGetRecipientsResponse:
     """Return the answer to BatchGetRecipients."""
-    return pb.BatchGetRecipientsResponse(
-        recipients=[pb.RecipientEntry(**addressee._asdict()) for addressee in found]
+    return pb.BatchGetRecipientsResponse(recipients=[_entry(addressee) for addressee in found])
+
+
+def _entry(addressee: Addressee) -> pb.RecipientEntry:
+    entry = pb.RecipientEntry(
+        sequence=addressee.sequence,
+        address=addressee.address,
+        recipient_key=addressee.recipient_key,
     )
+    if addressee.fields:
+        entry.fields.update(json.loads(addressee.fields))
+    return entry
 
 
 def _problem(problem: Problem) -> status_pb2.Problem:

@@ -109,8 +109,8 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
     async def BatchGetRecipients(  # noqa: D102, N802
         self, request: sender_pb2.BatchGetRecipientsRequest, context: _Context
     ) -> sender_pb2.BatchGetRecipientsResponse:
-        campaign_id, sequences = requests.batch_get_recipients(request)
+        campaign_id, sequences, include_fields = requests.batch_get_recipients(request)
         found = await self._service.recipients(
-            caller_of(context).organisation, campaign_id, sequences
+            caller_of(context).organisation, campaign_id, sequences, include_fields=include_fields
         )
         return responses.recipients_response(found)

@@ -272,7 +272,12 @@ class SenderCampaigns:
         )
 
     async def recipients(
-        self, organisation: str, campaign_id: str, sequences: Collection[int]
+        self,
+        organisation: str,
+        campaign_id: str,
+        sequences: Collection[int],
+        *,
+        include_fields: bool = False,
     ) -> list[Addressee]:
         """Return who the messages with these sequences go to, in order of sequence.
 
@@ -285,5 +290,6 @@ class SenderCampaigns:
                 organisation=organisation,
                 campaign_id=campaign_id,
                 sequences=sequences,
+                include_fields=include_fields,
             )
         )

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from google.protobuf import json_format, struct_pb2
 
 from closeout.sender.v1 import sender_pb2 as pb
 from closeout_cli.demo.reports import report_sent
@@ -96,6 +97,49 @@ async def test_each_result_says_whose_it_is(both: Pair) -> None:
         ("", "sam@example.com"),
     ]
     assert list(lines[0])[:4] == ["sequence", "recipient_key", "address", "outcome"]
+
+
+async def test_the_other_columns_of_the_recipients_come_with_their_results(both: Pair) -> None:
+    """As CSV columns by name, as an object in JSON; over many calls of the sender."""
+    total = 45
+    await both.create("c", 0)
+    await both.sender.upload_recipients(
+        campaign_id="c",
+        upload_id="fields",
+        batches=[
+            [
+                pb.Recipient(
+                    address=f"p{number}@example.com",
+                    fields=json_format.ParseDict(
+                        {"points": number, "code": "=1", "likes": ["a", 1.5]}, struct_pb2.Struct()
+                    ),
+                )
+                for number in range(1, total + 1)
+            ]
+        ],
+    )
+    await both.sender.start_campaign(campaign_id="c")
+    await both.ended("c")
+    await both.finished("c")
+    code, out, err = await closeout(both, "results", "c", "--csv", "--with-fields")
+    assert (code, err) == (0, "")
+    found = rows(out)
+    assert list(found[0])[-4:] == ["finish_time", "fields.code", "likes", "points"]
+    assert [(row["address"], row["points"]) for row in found] == [
+        (f"p{number}@example.com", str(number)) for number in range(1, total + 1)
+    ]
+    assert {(row["fields.code"], row["likes"]) for row in found} == {("'=1", '["a", 1.5]')}
+    _, out, _ = await closeout(both, "results", "c", "--json", "--with-fields")
+    assert json.loads(out.splitlines()[44])["fields"] == {
+        "points": 45,
+        "code": "=1",
+        "likes": ["a", 1.5],
+    }
+    words = ("results", "c", "--csv", "--with-fields", "--outcome", "failed")
+    code, out, err = await closeout(both, *words)
+    assert (code, out.count("\n"), err) == (0, 1, "")
+    code, _, err = await closeout(both, "results", "c", "--with-fields")
+    assert (code, "--with-fields needs --csv or --json" in err) == (2, True)
 
 
 async def test_without_recipients_the_sender_is_not_asked(both: Pair) -> None:

@@ -45,6 +45,21 @@ def test_commands_states_and_outcomes_are_completed(completed) -> None:  # noqa:
     assert "--stuck" in completed("list", "--st")
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_complete_too(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what each command does beside its name."""
+    monkeypatch.setenv("_CLOSEOUT_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "closeout tra")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    assert main([]) == 0
+    out, err = capsys.readouterr()
+    assert "transitions" in out
+    assert "audit trail" in out
+    assert err == ""
+
+
 @pytest.mark.parametrize("command", ["status", "watch", "results", "cancel", "explain"])
 def test_ids_are_completed(
     command: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -115,7 +116,9 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """`closeout --version` names the program and its version."""
     assert main(["--version"]) == failures.OK
-    assert capsys.readouterr().out.startswith("closeout ")
+    version = capsys.readouterr().out.removeprefix("closeout ").strip()
+    assert main(["--version", "--json"]) == failures.OK
+    assert json.loads(capsys.readouterr().out) == {"version": version}
 
 
 @pytest.mark.parametrize("kind", list(BY_CODE.values()))

@@ -16,8 +16,10 @@ from closeout_cli import (
     fix,
     man_pages,
     migrate,
+    output_mode,
     resend,
     results,
+    screen,
     send,
     up,
     watch,
@@ -44,7 +46,11 @@ app = typer.Typer(
 
 def _version(requested: bool) -> None:  # noqa: FBT001 - called so by typer
     if requested:
-        typer.echo(f"closeout {importlib.metadata.version('closeout-server')}")
+        version = importlib.metadata.version("closeout-server")
+        if output_mode.as_json():
+            screen.print_json({"version": version})
+        else:
+            screen.line(f"closeout {version}")
         raise typer.Exit
 
 

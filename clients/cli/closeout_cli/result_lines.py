@@ -7,12 +7,16 @@ table, values with tabs between, CSV or JSON.
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from google.protobuf.json_format import MessageToDict
+
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
+from closeout_cli.failures import say
 from closeout_cli.tables import READABLE, Column, shortened, tab_separated
 from closeout_cli.words import enum_name, rfc3339, short_clock
 
@@ -61,10 +65,12 @@ class Form:
     Attributes:
         missing: messages without a result, instead of results.
         recipients: who they go to; without, missing messages are ranges.
+        fields: what the templates had of the recipients too.
     """
 
     missing: bool
     recipients: bool
+    fields: bool = False
 
     @property
     def noun(self) -> str:
@@ -95,12 +101,14 @@ class Form:
 def writer(
     file: TextIO, form: Form, *, as_csv: bool, as_json: bool
 ) -> Callable[[Sequence[Line]], None]:
-    """Return what writes lines into ``file``; the head of a CSV is written at once.
+    """Return what writes lines into ``file``; the head of a CSV is written in any case.
 
     Neither CSV nor JSON: a table on a terminal, elsewhere lines with tabs between values.
     """
     if as_json:
         return lambda lines: file.writelines(f"{_json(line, form)}\n" for line in lines)
+    if as_csv and form.fields:
+        return _WithFields(file, form).write
     if as_csv:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(form.columns)
@@ -112,6 +120,52 @@ def writer(
     return lambda lines: file.writelines(
         f"{tab_separated(_value(line, column) for column in form.columns)}\n" for line in lines
     )
+
+
+class _WithFields:
+    """Rows of a CSV with the fields of the recipients, which the first rows name."""
+
+    def __init__(self, file: TextIO, form: Form) -> None:
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._form = form
+        self._names: list[str] | None = None
+        self._left_out: set[str] = set()
+
+    def write(self, lines: Sequence[Line]) -> None:
+        rows = [(line, fields_of(line)) for line in lines]
+        if self._names is None:
+            self._names = sorted({name for _, fields in rows for name in fields})
+            taken = self._form.columns
+            heads = [f"fields.{name}" if name in taken else name for name in self._names]
+            self._rows.writerow([safe_cell(head) for head in [*taken, *heads]])
+        for line, fields in rows:
+            values = [_value(line, column) for column in self._form.columns]
+            values += [_field_text(fields.get(name, "")) for name in self._names]
+            self._rows.writerow([safe_cell(value) for value in values])
+            for name in fields.keys() - {*self._names} - self._left_out:
+                self._left_out.add(name)
+                say(f"the field {name} is left out: no earlier message has it; use --json")
+
+
+def fields_of(line: Line) -> dict[str, Any]:
+    """Return what the templates had of the recipient, whole numbers as ``int``."""
+    if line.recipient is None:
+        return {}
+    return {name: _plain(value) for name, value in MessageToDict(line.recipient.fields).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
+
+
+def _field_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 class _Screen:
@@ -147,6 +201,8 @@ def _json(line: Line, form: Form) -> str:
         for column in form.columns
         if column in _RECIPIENT or column in item
     }
+    if form.fields:
+        values["fields"] = fields_of(line) if line.recipient else None
     return screen.json_text(values)
 
 

@@ -68,6 +68,13 @@ def results(
             show_default=False,
         ),
     ] = None,
+    with_fields: Annotated[
+        bool,
+        typer.Option(
+            "--with-fields",
+            help="Add the other columns of the recipients file; with --csv or --json.",
+        ),
+    ] = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV, safe for spreadsheets.")
     ] = False,
@@ -96,8 +103,10 @@ def results(
     outcomes = [pb.Result.Outcome.Value(name.upper()) for name in outcome or ()]
     as_csv = as_csv or (not as_json and output is not None and output.suffix.lower() == ".csv")
     if recipients is None:
-        recipients = as_csv or not missing
-    form = Form(missing=missing, recipients=recipients)
+        recipients = as_csv or not missing or with_fields
+    if with_fields and not (recipients and (as_csv or as_json)):
+        raise typer.BadParameter("--with-fields needs --csv or --json, and no --no-recipients")
+    form = Form(missing=missing, recipients=recipients, fields=with_fields)
     with _destination(output) as file:
         write = writer(file, form, as_csv=as_csv, as_json=as_json)
         written = run(_list(status_address, sender_address, campaign_id, outcomes, form, write))
@@ -119,12 +128,14 @@ async def _list(  # noqa: PLR0917 - the options of the command, in their order
     """Write the lines batch by batch, so that a campaign of any size takes little memory."""
     written = 0
     async with status_client(status_address) as status, sender_of(sender_address) as sender:
-        lookup = RecipientLookup(sender, sender_address, campaign_id)
+        lookup = RecipientLookup(sender, sender_address, campaign_id, fields=form.fields)
         async for items in _batches(_items(status, campaign_id, outcomes, form)):
             write(
                 await _lines(items, lookup) if form.recipients else [Line(item) for item in items]
             )
             written += len(items)
+    if not written and form.fields:
+        write([])  # the heading, which waits for the first lines
     return written
 
 

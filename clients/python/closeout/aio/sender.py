@@ -284,17 +284,21 @@ class SenderClient(ChannelOwner):
         *,
         campaign_id: str,
         sequences: Iterable[int],
+        include_fields: bool = False,
         timeout_seconds: float | None = None,
     ) -> list[pb.RecipientEntry]:
         """Return who the messages with ``sequences`` (1 to 400) go to, in order.
 
-        Sequences that the campaign does not have are left out.
+        Sequences that the campaign does not have are left out. With ``include_fields``,
+        1 to 40 sequences, and the answer has what the templates had of each recipient.
 
         Raises:
-            InvalidArgumentError: none or more than 400 were asked for.
+            InvalidArgumentError: none or too many were asked for.
             NotFoundError: the sender has no such campaign.
         """
-        request = pb.BatchGetRecipientsRequest(campaign_id=campaign_id, sequences=sequences)
+        request = pb.BatchGetRecipientsRequest(
+            campaign_id=campaign_id, sequences=sequences, include_fields=include_fields
+        )
         response = await self._call(self._stub.BatchGetRecipients, request, timeout_seconds)
         return list(response.recipients)
 
