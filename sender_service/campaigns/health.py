@@ -151,7 +151,7 @@ def _disk(database_url: str) -> Check:
     url = sa.make_url(database_url)
     if url.get_backend_name() != "sqlite" or url.database is None:
         return Check("disk", "not applicable: the database is on a server of its own")
-    folder = Path(url.database).absolute().parent
+    folder = Path(url.database).resolve().parent
     try:
         usage = shutil.disk_usage(folder)
     except OSError as error:

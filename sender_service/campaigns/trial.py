@@ -130,7 +130,11 @@ def _messages(channel: Channel, recipients: Sequence[RecipientInput]) -> list[Me
 async def _attempt(
     channel: Channel, limit: asyncio.Semaphore, template: Template, message: Message
 ) -> Reply:
-    if unusable := await asyncio.to_thread(_rehearse, template, message):
+    try:
+        unusable = await asyncio.to_thread(_rehearse, template, message)
+    except Exception as error:  # noqa: BLE001 - logged with its stack, and in the answer
+        return _defect(channel, Handover(), error)
+    if unusable is not None:
         return unusable
     try:
         async with asyncio.timeout(channel.timeout_seconds):
@@ -169,7 +173,9 @@ async def _send(channel: Channel, template: Template, message: Message) -> Reply
         async with asyncio.timeout(channel.timeout_seconds + _GRACE_SECONDS):
             return await channel.send(template, message, handover)
     except TimeoutError:
-        return _broken(handover, "timeout", f"no answer within {channel.timeout_seconds:g} s")
+        answer = Answer.LOST if handover.begun else Answer.PROVIDER_FAULT
+        why = f"no answer within {channel.timeout_seconds:g} s"
+        return Reply(answer, code="timeout", detail=why)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -182,12 +188,8 @@ async def _send(channel: Channel, template: Template, message: Message) -> Reply
 def _defect(channel: Channel, handover: Handover, error: BaseException) -> Reply:
     """Return the reply for a channel that raised, which it does for nothing a provider does."""
     log.error("channel_failed", campaign_id=CAMPAIGN_ID, channel=channel.name, exc_info=error)
-    return _broken(handover, "channel_error", type(error).__name__)
-
-
-def _broken(handover: Handover, code: str, detail: str) -> Reply:
-    answer = Answer.LOST if handover.begun else Answer.PROVIDER_FAULT
-    return Reply(answer, code=code, detail=detail)
+    answer = Answer.LOST if handover.begun else Answer.REFUSED
+    return Reply(answer, code="channel_error", detail=type(error).__name__)
 
 
 def _outcome(channel: Channel, message: Message, reply: Reply) -> Attempt:

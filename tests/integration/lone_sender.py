@@ -1,4 +1,4 @@
-"""A sender service with the channel smtp, in this process, without a status service."""
+"""A sender service with real channels, in this process, without a status service."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from providers.held_port import HeldPort
 from sender_service import server
 from sender_service.channels.email.settings import SmtpSettings
 from sender_service.channels.email.smtp import SmtpChannel
+from sender_service.channels.webhook.channel import WebhookChannel
+from sender_service.channels.webhook.settings import WebhookSettings
 from sender_service.settings import SenderSettings, settings_model
 
 if TYPE_CHECKING:
@@ -20,9 +22,15 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def lone_sender(folder: Path, **smtp: Any) -> AsyncIterator[SenderClient]:
-    """Run a sender with these settings of ``[smtp]``; nothing listens at its status address."""
-    channels: dict[str, type[Channel]] = {"smtp": SmtpChannel}
+async def lone_sender(folder: Path, *, url: str = "", **smtp: Any) -> AsyncIterator[SenderClient]:
+    """Run a sender; nothing listens at its status address.
+
+    Args:
+        folder: where its database is.
+        url: the setting of ``[webhook]``; empty: the channel is not configured.
+        smtp: the settings of ``[smtp]``; none: the channel is not configured.
+    """
+    channels: dict[str, type[Channel]] = {"smtp": SmtpChannel, "webhook": WebhookChannel}
     with HeldPort() as nobody:
         settings = settings_model(channels)(
             sender=SenderSettings(
@@ -32,6 +40,7 @@ async def lone_sender(folder: Path, **smtp: Any) -> AsyncIterator[SenderClient]:
                 grace_seconds=1,
             ),
             smtp=SmtpSettings(**smtp),
+            webhook=WebhookSettings(url=url),
         )
         async with (
             server.running(settings, channels=channels) as running,

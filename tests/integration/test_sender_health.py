@@ -52,7 +52,7 @@ async def test_all_is_well(both: Pair) -> None:
         ("channel scripted", True),
     ]
     assert all(check.summary and not check.HasField("problem") for check in answer.checks)
-    assert str(both.folder) in answer.checks[1].summary
+    assert str(both.folder.resolve()) in answer.checks[1].summary
     assert both.status_address in answer.checks[2].summary
     assert abs(datetime.now(UTC) - to_datetime(answer.read_time)) < timedelta(minutes=5)
     assert answer.version == importlib.metadata.version("closeout-server")
@@ -164,7 +164,7 @@ async def test_a_disk_that_is_nearly_full_is_a_problem(
     assert (check.ok, check.problem.kind) == (False, Kind.STORE_UNAVAILABLE)
     assert "nearly full" in check.summary
     assert "make room" in check.problem.detail
-    assert asked == [both.folder] * 2
+    assert asked == [both.folder.resolve()] * 2
 
     def fail(_: Path) -> Usage:
         raise PermissionError("no access")

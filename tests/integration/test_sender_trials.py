@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from integration.lone_sender import lone_sender
 from integration.sender_pair import Pair, pair
+from providers.http_provider import HttpProvider
 from providers.smtp_provider import scripted
 from sender_service.campaigns import trial as trial_module
 from sender_service.channels.contract import Answer, Fault, Message, Reply
@@ -39,6 +41,25 @@ async def trial(both: Pair, *addresses: str, **options: Any) -> list[pb.SendTest
         channel="scripted", body=BODY, recipients=people(*addresses), **options
     )
     return list(answer.attempts)
+
+
+def failing_previews(both: Pair, error: Exception) -> None:
+    """Let the templates of the scripted channel fail for addresses with ``bad``."""
+    compile_ = both.channel.compile
+
+    def compile_failing(content: Any) -> Any:
+        template: Any = compile_(content)
+        preview = template.preview
+
+        def failing(message: Message) -> str:
+            if message.address.startswith("bad"):
+                raise error
+            return str(preview(message))
+
+        template.preview = failing
+        return template
+
+    both.channel.compile = compile_failing  # type: ignore[method-assign]
 
 
 @pytest.fixture
@@ -135,6 +156,16 @@ async def test_a_defect_of_a_channel_is_an_answer(both: Pair) -> None:
     assert attempt.detail == "ValueError"
 
 
+async def test_a_defect_of_a_template_is_an_answer(both: Pair) -> None:
+    """It comes before the message is handed over, so nobody has it, and others go on."""
+    good, bad = await trial(both, "good@shop.example", "bad@shop.example")
+    assert (good.outcome, bad.outcome) == (Outcome.SENT, Outcome.SENT)
+    failing_previews(both, ValueError("a defect"))
+    good, bad = await trial(both, "good@shop.example", "bad@shop.example")
+    assert (good.outcome, bad.outcome) == (Outcome.SENT, Outcome.FAILED)
+    assert (bad.code, bad.detail, bad.HasField("problem")) == ("channel_error", "ValueError", False)
+
+
 async def test_a_channel_that_keeps_no_deadline_is_cut_off(both: Pair) -> None:
     """An attempt ends soon after the channel's timeout, whatever the channel does."""
     both.channel.timeout_seconds = 0.05
@@ -179,21 +210,7 @@ async def test_a_test_does_not_wait_for_ever_behind_campaigns(both: Pair) -> Non
 
 async def test_a_message_that_cannot_be_rendered_is_not_sent(both: Pair) -> None:
     """The templates are rendered before anything goes out, and for each recipient."""
-    compile_ = both.channel.compile
-
-    def compile_failing(content: Any) -> Any:
-        template: Any = compile_(content)
-        preview = template.preview
-
-        def failing(message: Message) -> str:
-            if message.address.startswith("bad"):
-                raise TemplateError("text", "can't be rendered", line=1, column=3)
-            return str(preview(message))
-
-        template.preview = failing
-        return template
-
-    both.channel.compile = compile_failing  # type: ignore[method-assign]
+    failing_previews(both, TemplateError("text", "can't be rendered", line=1, column=3))
     good, bad = await trial(both, "good@shop.example", "bad@shop.example")
     assert (good.outcome, bad.outcome) == (Outcome.SENT, Outcome.FAILED)
     assert (bad.code, bad.detail) == (
@@ -230,8 +247,8 @@ def mail_body(**changes: Any) -> pb.EmailContent:
     return pb.EmailContent(**(values | {"from": "Shop <news@shop.example>"} | changes))
 
 
-async def test_a_test_over_smtp_arrives_as_its_campaign_would(tmp_path: Path) -> None:
-    """The subject is unchanged, the fields are filled in, and refusals are answered."""
+async def test_a_mail_server_takes_one_and_refuses_another(tmp_path: Path) -> None:
+    """Each recipient has the answer of the server, whatever becomes of the others."""
     recipients = people("ann@shop.example", "refuse550+bob@shop.example")
     recipients[0].fields.update({"first_name": "Zoë"})
     async with (
@@ -247,6 +264,30 @@ async def test_a_test_over_smtp_arrives_as_its_campaign_would(tmp_path: Path) ->
     assert refused.outcome == Outcome.FAILED
     (entry,) = provider.ledger.accepted
     assert entry.recipient == "ann@shop.example"
+
+
+async def test_a_test_arrives_as_a_message_of_its_campaign_would(tmp_path: Path) -> None:
+    """The subject is unchanged, and fields are filled in, for any kind of content."""
+    (recipient,) = people("ann")
+    recipient.fields.update({"first_name": "Zoë"})
+    bodies = (
+        mail_body(),
+        pb.TextContent(text="Dear {{ first_name }} ({{ campaign_id }})"),
+        pb.JsonContent(json='{"address": {{ first_name | json }}}'),
+    )
+    async with HttpProvider() as provider, lone_sender(tmp_path, url=provider.url) as client:
+        for body in bodies:
+            answer = await client.send_test(
+                channel="webhook",
+                body=body,
+                recipients=[recipient],
+                recipient_fields=["first_name"],
+            )
+            assert [attempt.outcome for attempt in answer.attempts] == [Outcome.SENT]
+    mail, text, document = (json.loads(posted.body) for posted in provider.posted)
+    assert (mail["subject"], mail["text"], mail["address"]) == ("Hi Zoë", "Dear Zoë", "ann")
+    assert text["text"] == "Dear Zoë (test)"
+    assert document == {"address": "Zoë"}
 
 
 async def test_an_unconfigured_channel_sends_no_test(tmp_path: Path) -> None:

@@ -84,9 +84,10 @@ def test_a_preview_has_all_headers_and_bodies() -> None:
 
 
 @pytest.mark.parametrize("break_", ["\n", "\r\n", "\r", "\u2028", "\v", "\x85"])
-def test_a_value_never_begins_a_header_in_a_preview(break_: str) -> None:
+@pytest.mark.parametrize("channel", ["console", "smtp", "webhook"])
+def test_a_value_never_begins_a_header_in_a_preview(channel: str, break_: str) -> None:
     """A line break in a value is the space that it is in the mail."""
-    content = offline.compile_content("smtp", email())
+    content = offline.compile_content(channel, email())
     preview = content.render(recipient(first_name=f"A{break_}Bcc: x@x.example"))
     assert preview.subject == "Hi A Bcc: x@x.example"
     assert len(str(preview).split("\n\n")[0].splitlines()) == len(preview.headers)

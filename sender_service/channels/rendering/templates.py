@@ -43,6 +43,8 @@ LOOP_LIMIT = 10_000
 _LOADING_TAGS = ("include", "render")
 #: What a filter raises for a value it can't take, besides the errors of Liquid.
 _FILTER_FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+#: What is wrong with a template that can't be walked through.
+_TOO_DEEP = "an expression has too many parts"
 
 
 class _Environment(Environment):
@@ -144,6 +146,8 @@ class LiquidTemplate:
             raise _template_error(self.field, self.source, error) from error
         except _FILTER_FAILURES as error:
             raise TemplateError(self.field, str(error)) from error
+        except RecursionError as error:
+            raise TemplateError(self.field, _TOO_DEEP) from error
 
     def variables(self) -> tuple[Variable, ...]:
         """Return every use of a variable that the template does not set itself, in order.
@@ -156,7 +160,7 @@ class LiquidTemplate:
         try:
             return variables_in(self.field, self.source, self._template)
         except RecursionError as error:
-            raise TemplateError(self.field, "an expression has too many parts") from error
+            raise TemplateError(self.field, _TOO_DEEP) from error
 
 
 def _compile(field: str, source: str, *, escape: bool) -> BoundTemplate:
