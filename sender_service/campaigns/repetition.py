@@ -19,14 +19,15 @@ import structlog
 from sender_service.domain import Phase, Repeat
 from sender_service.errors import AudienceRepeatedError, LookOutdatedError
 from sender_service.store import campaigns, families, omissions
-from sender_service.store.families import PEOPLE_A_PART, Look
+from sender_service.store.families import PEOPLE_A_PART
+from sender_service.store.freezes import Look
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     import sqlalchemy as sa
 
-    from sender_service.store.families import Question
+    from sender_service.store.families import Earlier, Question
     from service_runtime.database import Store
 
 log = structlog.get_logger()
@@ -121,12 +122,13 @@ class _Audience:
         else:
             self._people.clear()
             self._list_number = secrets.randbits(62)
-        if question.earlier:
+        if not await self._store.read(partial(families.is_alone, question=question)):
             for part in range(first, question.total + 1, PEOPLE_A_PART):
                 await self._look_at(question, part)
         repeated = self._people.total()
         if repeated and self._repeat is not Repeat.ONLY_NEW:
-            raise _refusal(question, self._people)
+            latest = partial(families.latest, numbers=list(self._people))
+            raise _refusal(question, self._people, await self._store.read(latest))
         return Look(
             freezes=question.freezes,
             total=question.total,
@@ -154,9 +156,7 @@ class _Audience:
             self._people.update(await self._store.read(count))
 
 
-def _refusal(question: Question, people: Counter[int]) -> AudienceRepeatedError:
-    found = [question.earlier[campaign] for campaign in people]
-    latest = max(found, key=lambda earlier: earlier.begin_time)
+def _refusal(question: Question, people: Counter[int], latest: Earlier) -> AudienceRepeatedError:
     name = latest.display_name[:_SHOWN_NAME]
     campaign = f"{name!r} ({latest.campaign_id})" if name else repr(latest.campaign_id)
     if latest.begin_time > question.now:
@@ -167,8 +167,8 @@ def _refusal(question: Question, people: Counter[int]) -> AudienceRepeatedError:
         if latest.is_open:
             when = f"started {when}"
     which = f"campaign {campaign}"
-    if len(found) > 1:
-        which = f"{len(found)} campaigns of the same family, the latest {campaign},"
+    if len(people) > 1:
+        which = f"{len(people)} campaigns of the same family, the latest {campaign},"
     return AudienceRepeatedError(
         f"{people.total()} of these {question.total} people {verb} {which} {when}; nothing is"
         " started. Start it with repeat = ONLY_NEW to leave them out, or with"
