@@ -73,12 +73,17 @@ async def freeze(
             )
         except LookOutdatedError:
             continue
-        if look is not None and repeat is Repeat.ONLY_NEW:
-            await _forget_lists(store, row.campaign)
+        if look is not None and look.left_out:
+            log.info("people_left_out", campaign_id=campaign_id, left_out=look.left_out)
         return row
 
 
-async def _forget_lists(store: Store, campaign: int) -> None:
+async def forget_lists(store: Store, campaign: int) -> None:
+    """Delete what calls left behind that looked whom to leave out, and froze nothing.
+
+    Raises:
+        StoreUnavailableError: the store does not answer.
+    """
     forget = partial(omissions.forget_lists, campaign=campaign, limit=PEOPLE_A_PART)
     while await store.write(forget):
         continue
@@ -128,7 +133,9 @@ class _Audience:
         repeated = self._people.total()
         if repeated and self._repeat is not Repeat.ONLY_NEW:
             latest = partial(families.latest, numbers=list(self._people))
-            raise _refusal(question, self._people, await self._store.read(latest))
+            refusal = _refusal(question, self._people, await self._store.read(latest))
+            log.info("start_refused", campaign_id=self._campaign_id, reason=refusal.message)
+            raise refusal
         return Look(
             freezes=question.freezes,
             total=question.total,

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 PEOPLE_A_PART = 5_000
 #: Their provider has the message, or may have it.
 _ARRIVED = (Outcome.SENT.value, Outcome.UNKNOWN.value)
-_OPEN = (Phase.FROZEN.value, Phase.STARTED.value)
+_FROZEN = Phase.FROZEN.value
+_OPEN = (_FROZEN, Phase.STARTED.value)
+_SEALED = (Phase.STARTED.value, Phase.FINISHED.value)
 
 
 class Earlier(NamedTuple):
@@ -70,20 +72,24 @@ class Question:
     span: timedelta
     ancestors: tuple[int, ...]
 
-    def earlier(self) -> sa.Select[int]:
-        """Select the numbers of the campaigns that must not be repeated."""
-        begin = (self.begin_time - self.span, self.begin_time + self.span)
-        return sa.select(campaigns.c.campaign).where(
+    def earlier(self, *conditions: sa.ColumnElement[bool]) -> sa.CompoundSelect[int]:
+        """Select the numbers of the campaigns that must not be repeated.
+
+        Both parts are found by an index, however many campaigns the family has had.
+        """
+        of_family = sa.select(campaigns.c.campaign).where(
             # The partial index serves only what repeats its condition.
             campaigns.c.family != "",
             campaigns.c.organisation == self.organisation,
             campaigns.c.family == self.family,
-            sa.or_(
-                campaigns.c.begin_time.between(*begin),
-                # It begins as soon as the status service answers, whenever that is.
-                campaigns.c.phase == Phase.FROZEN.value,
-            ),
             campaigns.c.campaign.not_in([self.campaign, *self.ancestors]),
+            *conditions,
+        )
+        begin = (self.begin_time - self.span, self.begin_time + self.span)
+        return sa.union_all(
+            of_family.where(campaigns.c.phase.in_(_SEALED), campaigns.c.begin_time.between(*begin)),
+            # It begins as soon as the status service answers, whenever that is.
+            of_family.where(campaigns.c.phase == _FROZEN),
         )
 
 
@@ -200,7 +206,7 @@ def _part(question: Question, first: int) -> tuple[int, int]:
 def _repeated(question: Question, first: int) -> sa.Select[Any]:
     """Select sequence and earlier campaign of those in a part who would get it twice."""
     other = recipients.alias("other")
-    is_open = question.earlier().where(campaigns.c.phase.in_(_OPEN))
+    is_open = question.earlier(campaigns.c.phase.in_(_OPEN))
     return (
         sa.select(recipients.c.sequence, sa.func.max(other.c.campaign).label("earlier"))
         .select_from(
