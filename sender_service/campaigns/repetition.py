@@ -19,14 +19,15 @@ import structlog
 from sender_service.domain import Phase, Repeat
 from sender_service.errors import AudienceRepeatedError, LookOutdatedError
 from sender_service.store import campaigns, families, omissions
-from sender_service.store.families import PEOPLE_A_PART, Look
+from sender_service.store.families import PEOPLE_A_PART
+from sender_service.store.freezes import Look
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     import sqlalchemy as sa
 
-    from sender_service.store.families import Question
+    from sender_service.store.families import Earlier, Question
     from service_runtime.database import Store
 
 log = structlog.get_logger()
@@ -72,12 +73,17 @@ async def freeze(
             )
         except LookOutdatedError:
             continue
-        if look is not None and repeat is Repeat.ONLY_NEW:
-            await _forget_lists(store, row.campaign)
+        if look is not None and look.left_out:
+            log.info("people_left_out", campaign_id=campaign_id, left_out=look.left_out)
         return row
 
 
-async def _forget_lists(store: Store, campaign: int) -> None:
+async def forget_lists(store: Store, campaign: int) -> None:
+    """Delete what calls left behind that looked whom to leave out, and froze nothing.
+
+    Raises:
+        StoreUnavailableError: the store does not answer.
+    """
     forget = partial(omissions.forget_lists, campaign=campaign, limit=PEOPLE_A_PART)
     while await store.write(forget):
         continue
@@ -121,12 +127,15 @@ class _Audience:
         else:
             self._people.clear()
             self._list_number = secrets.randbits(62)
-        if question.earlier:
+        if not await self._store.read(partial(families.is_alone, question=question)):
             for part in range(first, question.total + 1, PEOPLE_A_PART):
                 await self._look_at(question, part)
         repeated = self._people.total()
         if repeated and self._repeat is not Repeat.ONLY_NEW:
-            raise _refusal(question, self._people)
+            latest = partial(families.latest, numbers=list(self._people))
+            refusal = _refusal(question, self._people, await self._store.read(latest))
+            log.info("start_refused", campaign_id=self._campaign_id, reason=refusal.message)
+            raise refusal
         return Look(
             freezes=question.freezes,
             total=question.total,
@@ -154,9 +163,7 @@ class _Audience:
             self._people.update(await self._store.read(count))
 
 
-def _refusal(question: Question, people: Counter[int]) -> AudienceRepeatedError:
-    found = [question.earlier[campaign] for campaign in people]
-    latest = max(found, key=lambda earlier: earlier.begin_time)
+def _refusal(question: Question, people: Counter[int], latest: Earlier) -> AudienceRepeatedError:
     name = latest.display_name[:_SHOWN_NAME]
     campaign = f"{name!r} ({latest.campaign_id})" if name else repr(latest.campaign_id)
     if latest.begin_time > question.now:
@@ -167,8 +174,8 @@ def _refusal(question: Question, people: Counter[int]) -> AudienceRepeatedError:
         if latest.is_open:
             when = f"started {when}"
     which = f"campaign {campaign}"
-    if len(found) > 1:
-        which = f"{len(found)} campaigns of the same family, the latest {campaign},"
+    if len(people) > 1:
+        which = f"{len(people)} campaigns of the same family, the latest {campaign},"
     return AudienceRepeatedError(
         f"{people.total()} of these {question.total} people {verb} {which} {when}; nothing is"
         " started. Start it with repeat = ONLY_NEW to leave them out, or with"

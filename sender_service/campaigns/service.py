@@ -232,6 +232,8 @@ class SenderCampaigns:
             started = await status_gateway.seal_as_requested(
                 self._store, self._client, active, start_time=start_time, start_now=start_now
             )
+        if repeat is Repeat.ONLY_NEW:
+            await repetition.forget_lists(self._store, row.campaign)
         return Started(row.total, transitioned=started, left_out=row.left_out)
 
     async def delivery(self, organisation: str, campaign_id: str) -> Delivery:

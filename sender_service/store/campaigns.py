@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from sender_service.domain import Phase, Problem, State, cut_shards
 from sender_service.errors import CampaignAlreadyExistsError, CampaignNotFoundError
-from sender_service.store import families
+from sender_service.store import freezes
 from sender_service.store.schema import campaigns, shards
 from sender_service.store.values import NO_PROBLEMS, problems_to_json
 from service_runtime.database import database_now, read_clock
@@ -19,7 +19,7 @@ from service_runtime.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sender_service.store.families import Look
+    from sender_service.store.freezes import Look
     from sender_service.store.values import NewCampaign
 
 #: How far past a start time may be when its campaign is started.
@@ -119,7 +119,7 @@ def freeze(
 
     A campaign that was frozen before keeps its shards, and who is left out of it. Until
     it is sealed it takes a new ``start_time``; without one it keeps its time, but for
-    ``start_now``. ``look`` is what was found in :mod:`.families`; None: nothing was
+    ``start_now``. ``look`` is what was found before, see :mod:`.freezes`; None: nothing was
     looked for.
 
     Raises:
@@ -133,7 +133,7 @@ def freeze(
         check_not_past(connection, start_time)
     changes: dict[str, Any] = {}
     if row.phase == Phase.COLLECTING:
-        families.enter(connection, row, look)
+        freezes.enter(connection, row, look)
         if look is not None:
             changes = {"left_out_list": look.list_number, "left_out": look.left_out}
         ranges = list(enumerate(cut_shards(row.total, shard_size), start=1))
@@ -190,7 +190,7 @@ def mark_started(
     connection.execute(
         sa.update(campaigns)
         .where(campaigns.c.campaign == campaign)
-        .values(schedule_time=schedule_time, begin_time=families.begin_time(schedule_time))
+        .values(schedule_time=schedule_time, begin_time=freezes.begin_time(schedule_time))
     )
     connection.execute(
         sa.update(campaigns)
@@ -237,13 +237,15 @@ def finished_lately(connection: sa.Connection, days: int) -> Sequence[sa.Row[Any
     query: sa.Select[Any] = sa.select(
         campaigns.c.campaign, campaigns.c.campaign_id, campaigns.c.total
     )
-    return connection.execute(
+    rows = connection.execute(
         query.where(
             campaigns.c.phase == Phase.FINISHED.value,
             campaigns.c.start_time.is_not(None),
             campaigns.c.finish_time > since,
-        ).order_by(campaigns.c.campaign)
-    ).all()
+        )
+    )
+    # Sorted here: for an order of its own SQLite would go through the whole table.
+    return sorted(rows, key=lambda row: row.campaign)
 
 
 def store_state(connection: sa.Connection, campaign: int, state: State) -> None:

@@ -1,10 +1,7 @@
-"""Who would get a campaign of the same family twice, and the guard that the answer holds.
+"""Who would get a campaign of the same family twice.
 
-A look at an audience takes as long as the audience is large, so it runs before the
-transaction that freezes it, in parts. The freeze then compares two numbers with those of
-the look: how often the family was frozen, and how many people the audience has. So two
-campaigns of one family never miss each other, and the time under the write lock does not
-depend on the size of either.
+An audience is looked at in parts, each of which is short, whatever the size of the
+audience; :mod:`.freezes` makes sure that what was found still holds when it counts.
 """
 
 from __future__ import annotations
@@ -16,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from sender_service.domain import Outcome, Phase
-from sender_service.errors import LookOutdatedError
+from sender_service.store import bulk
 from sender_service.store.schema import (
     campaigns,
     families,
@@ -25,16 +22,18 @@ from sender_service.store.schema import (
     recipients,
     resends,
 )
-from service_runtime.database import UtcTime, database_now, read_clock
+from service_runtime.database import read_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
 #: People who are looked at in one transaction.
 PEOPLE_A_PART = 5_000
 #: Their provider has the message, or may have it.
 _ARRIVED = (Outcome.SENT.value, Outcome.UNKNOWN.value)
-_OPEN = (Phase.FROZEN.value, Phase.STARTED.value)
+_FROZEN = Phase.FROZEN.value
+_OPEN = (_FROZEN, Phase.STARTED.value)
+_SEALED = (Phase.STARTED.value, Phase.FINISHED.value)
 
 
 class Earlier(NamedTuple):
@@ -53,36 +52,45 @@ class Question:
 
     Attributes:
         campaign: the number of the campaign.
-        family: of all of them.
+        organisation: whose it is.
+        family: of the campaigns that are compared.
         total: how many people the audience has.
         freezes: how often an audience of the family was frozen.
-        earlier: the campaigns that must not be repeated, by number.
         now: the time of the database.
+        begin_time: when the campaign is to begin.
+        span: how far from that another one counts.
+        ancestors: the campaigns that it sends again; they do not count.
     """
 
     campaign: int
+    organisation: str
     family: str
     total: int
     freezes: int
-    earlier: Mapping[int, Earlier]
     now: datetime
+    begin_time: datetime
+    span: timedelta
+    ancestors: tuple[int, ...]
 
+    def earlier(self, *conditions: sa.ColumnElement[bool]) -> sa.CompoundSelect[int]:
+        """Select the numbers of the campaigns that must not be repeated.
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a look found, and what must not have changed since for it to hold.
-
-    Attributes:
-        freezes: as in the question.
-        total: how many people were looked at.
-        list_number: the list with those who are left out; None: nobody is.
-        left_out: how many they are.
-    """
-
-    freezes: int
-    total: int
-    list_number: int | None = None
-    left_out: int = 0
+        Both parts are found by an index, however many campaigns the family has had.
+        """
+        of_family = sa.select(campaigns.c.campaign).where(
+            # The partial index serves only what repeats its condition.
+            campaigns.c.family != "",
+            campaigns.c.organisation == self.organisation,
+            campaigns.c.family == self.family,
+            campaigns.c.campaign.not_in([self.campaign, *self.ancestors]),
+            *conditions,
+        )
+        begin = (self.begin_time - self.span, self.begin_time + self.span)
+        return sa.union_all(
+            of_family.where(campaigns.c.phase.in_(_SEALED), campaigns.c.begin_time.between(*begin)),
+            # It begins as soon as the status service answers, whenever that is.
+            of_family.where(campaigns.c.phase == _FROZEN),
+        )
 
 
 def ask(connection: sa.Connection, row: sa.Row[Any], start_time: datetime | None) -> Question:
@@ -94,51 +102,47 @@ def ask(connection: sa.Connection, row: sa.Row[Any], start_time: datetime | None
         start_time: when it is to begin; None: now.
     """
     now = read_clock(connection)
-    return Question(
-        campaign=row.campaign,
-        family=row.family,
-        total=row.total,
-        freezes=_freezes(connection, row),
-        earlier={found.campaign: found for found in _earlier(connection, row, now, start_time)},
-        now=now,
-    )
-
-
-def _freezes(connection: sa.Connection, row: sa.Row[Any]) -> int:
-    found = connection.execute(
+    freezes = connection.execute(
         sa.select(families.c.freezes).where(
             families.c.organisation == row.organisation, families.c.family == row.family
         )
     ).scalar_one_or_none()
-    return found or 0
-
-
-def _earlier(
-    connection: sa.Connection, row: sa.Row[Any], now: datetime, start_time: datetime | None
-) -> list[Earlier]:
-    span = timedelta(milliseconds=row.repeat_after_ms)
-    begin = start_time or now
-    of_family = (campaigns.c.organisation == row.organisation, campaigns.c.family == row.family)
-    found = connection.execute(
-        sa.select(
-            campaigns.c.campaign,
-            campaigns.c.campaign_id,
-            campaigns.c.display_name,
-            campaigns.c.begin_time,
-            campaigns.c.phase.in_(_OPEN),
-        ).where(
-            # The partial index serves only what repeats its condition.
-            campaigns.c.family != "",
-            *of_family,
-            sa.or_(
-                campaigns.c.begin_time.between(begin - span, begin + span),
-                # It begins as soon as the status service answers, whenever that is.
-                campaigns.c.phase == Phase.FROZEN.value,
-            ),
-            campaigns.c.campaign.not_in([row.campaign, *_ancestors(connection, row.campaign)]),
-        )
+    return Question(
+        campaign=row.campaign,
+        organisation=row.organisation,
+        family=row.family,
+        total=row.total,
+        freezes=freezes or 0,
+        now=now,
+        begin_time=start_time or now,
+        span=timedelta(milliseconds=row.repeat_after_ms),
+        ancestors=tuple(_ancestors(connection, row.campaign)),
     )
-    return [Earlier(*values) for values in found]
+
+
+def is_alone(connection: sa.Connection, question: Question) -> bool:
+    """Return whether there is no campaign that must not be repeated."""
+    return connection.execute(question.earlier().limit(1)).first() is None
+
+
+def latest(connection: sa.Connection, numbers: Sequence[int]) -> Earlier:
+    """Return the campaign among ``numbers``, of which there is one, that begins last."""
+    found = []
+    for part in bulk.chunks(numbers):
+        query = (
+            sa.select(
+                campaigns.c.campaign,
+                campaigns.c.campaign_id,
+                campaigns.c.display_name,
+                campaigns.c.begin_time,
+                campaigns.c.phase.in_(_OPEN),
+            )
+            .where(campaigns.c.campaign.in_(part))
+            .order_by(campaigns.c.begin_time.desc(), campaigns.c.campaign.desc())
+            .limit(1)
+        )
+        found.append(Earlier(*connection.execute(query).one()))
+    return max(found, key=lambda earlier: earlier.begin_time)
 
 
 def _ancestors(connection: sa.Connection, campaign: int) -> list[int]:
@@ -202,14 +206,14 @@ def _part(question: Question, first: int) -> tuple[int, int]:
 def _repeated(question: Question, first: int) -> sa.Select[Any]:
     """Select sequence and earlier campaign of those in a part who would get it twice."""
     other = recipients.alias("other")
-    is_open = [earlier.campaign for earlier in question.earlier.values() if earlier.is_open]
+    is_open = question.earlier(campaigns.c.phase.in_(_OPEN))
     return (
         sa.select(recipients.c.sequence, sa.func.max(other.c.campaign).label("earlier"))
         .select_from(
             recipients.join(
                 other,
                 sa.and_(
-                    other.c.campaign.in_(list(question.earlier)),
+                    other.c.campaign.in_(question.earlier()),
                     other.c.address == recipients.c.address,
                 ),
             ).outerjoin(
@@ -249,49 +253,3 @@ def _is_left_out(person: sa.FromClause) -> sa.ColumnElement[bool]:
         )
         .correlate(person)
     )
-
-
-def begin_time(schedule_time: datetime | None) -> sa.ColumnElement[Any]:
-    """Return the begin of a campaign of which the status service answered this time.
-
-    None: it has begun; now if it was FROZEN, otherwise now at the latest.
-    """
-    if schedule_time is not None:
-        return sa.literal(schedule_time, UtcTime())
-    is_new = sa.or_(
-        campaigns.c.phase == Phase.FROZEN.value, campaigns.c.begin_time > database_now()
-    )
-    return sa.case((is_new, database_now()), else_=campaigns.c.begin_time)
-
-
-def enter(connection: sa.Connection, row: sa.Row[Any], look: Look | None) -> None:
-    """Count the freeze of a campaign in its family, and check that a look still holds.
-
-    Args:
-        connection: in the write transaction that freezes it.
-        row: the campaign, locked.
-        look: what was found before; None: nothing had to be looked for.
-
-    Raises:
-        LookOutdatedError: it does not hold; the transaction must not be committed.
-    """
-    freezes = 1
-    if row.family:
-        freezes = _count_freeze(connection, row)
-    if look is not None and (look.freezes + 1, look.total) != (freezes, row.total):
-        raise LookOutdatedError
-
-
-def _count_freeze(connection: sa.Connection, row: sa.Row[Any]) -> int:
-    counted: int | None = connection.execute(
-        sa.update(families)
-        .where(families.c.organisation == row.organisation, families.c.family == row.family)
-        .values(freezes=families.c.freezes + 1)
-        .returning(families.c.freezes)
-    ).scalar_one_or_none()
-    if counted is not None:
-        return counted
-    connection.execute(
-        sa.insert(families).values(organisation=row.organisation, family=row.family, freezes=1)
-    )
-    return 1

@@ -107,24 +107,29 @@ def reach(left_out_sequences: Collection[int], *, after: int, take: int, furthes
 
 
 def forget_lists(connection: sa.Connection, campaign: int, *, limit: int) -> int:
-    """Delete entries of lists that do not count, at most ``limit``; return how many.
+    """Delete entries of lists that do not count, about ``limit``; return how many.
 
-    A call that was refused, or that broke off, leaves such a list.
+    A call that was refused, or that broke off, leaves such a list. The list that counts
+    is passed over by its key, however long it is.
     """
-    counts = (
-        sa.select(campaigns.c.left_out_list)
-        .where(campaigns.c.campaign == campaign)
-        .scalar_subquery()
-    )
-    stale = (
-        sa.select(left_out.c.list, left_out.c.sequence)
-        .where(left_out.c.campaign == campaign, left_out.c.list.is_distinct_from(counts))
-        .limit(limit)
-    )
-    deleted = connection.execute(
-        sa.delete(left_out).where(
-            left_out.c.campaign == campaign,
-            sa.tuple_(left_out.c.list, left_out.c.sequence).in_(stale),
+    number = connection.execute(
+        sa.select(campaigns.c.left_out_list).where(campaigns.c.campaign == campaign)
+    ).scalar_one()
+    deleted = 0
+    if number is None:
+        others: list[sa.ColumnElement[bool]] = [sa.true()]
+    else:
+        others = [left_out.c.list < number, left_out.c.list > number]
+    for other in others:
+        stale = (
+            sa.select(left_out.c.list, left_out.c.sequence)
+            .where(left_out.c.campaign == campaign, other)
+            .limit(limit)
         )
-    )
-    return deleted.rowcount
+        deleted += connection.execute(
+            sa.delete(left_out).where(
+                left_out.c.campaign == campaign,
+                sa.tuple_(left_out.c.list, left_out.c.sequence).in_(stale),
+            )
+        ).rowcount
+    return deleted

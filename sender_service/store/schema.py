@@ -106,9 +106,17 @@ campaigns = sa.Table(
         "campaigns_family",
         "organisation",
         "family",
+        "phase",
         "begin_time",
         sqlite_where=sa.text("family <> ''"),
         postgresql_where=sa.text("family <> ''"),
+    ),
+    # What finished lately is looked up each time a status service was restored.
+    sa.Index(
+        "campaigns_finished",
+        "finish_time",
+        sqlite_where=sa.text("finish_time IS NOT NULL"),
+        postgresql_where=sa.text("finish_time IS NOT NULL"),
     ),
 )
 

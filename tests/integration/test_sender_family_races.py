@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from closeout.errors import FailedPreconditionError
 from closeout.sender.v1 import sender_pb2 as pb
@@ -22,7 +24,8 @@ from integration.sender_pair import pair
 from sender_service.campaigns import repetition
 from sender_service.domain import Outcome, Repeat
 from sender_service.errors import AudienceRepeatedError
-from sender_service.store import campaigns, families, schema
+from sender_service.store import campaigns, families, resends, schema
+from sender_service.store.resends import Selection
 from service_runtime.database import Store
 
 ROUNDS = 10
@@ -65,7 +68,7 @@ async def test_a_freeze_between_look_and_freeze_is_noticed(racing: Racing) -> No
 
 
 async def test_a_freeze_between_look_and_freeze_leaves_people_out(racing: Racing) -> None:
-    """The list of the first look is not the one that counts, and goes."""
+    """The list of the first look is not the one that counts, and can be forgotten."""
     await add(racing, "zero", ["b@x"])
     await freeze(racing, "zero")
     await add(racing, "one", ["a@x", "b@x", "c@x"])
@@ -73,6 +76,9 @@ async def test_a_freeze_between_look_and_freeze_leaves_people_out(racing: Racing
     racing.before = partial(freeze, racing, "two")
     row = await freeze(racing, "one", Repeat.ONLY_NEW)
     assert row.left_out == 2
+    assert await left_out(racing, row.campaign) == ["a@x", "b@x"]
+    assert len(await support.rows(racing, sa.select(schema.left_out))) == 3
+    await repetition.forget_lists(racing, row.campaign)
     assert await left_out(racing, row.campaign) == ["a@x", "b@x"]
     assert len(await support.rows(racing, sa.select(schema.left_out))) == 2
 
@@ -130,7 +136,129 @@ async def test_a_list_of_a_call_that_broke_off_does_not_count(tmp_path: Path) ->
         await end(store, zero.campaign, {"a@x": Outcome.FAILED})
         row = await freeze(store, "one", Repeat.ONLY_NEW)
         assert (row.left_out, row.left_out_list) == (0, None)
+        await repetition.forget_lists(store, row.campaign)
         assert await support.rows(store, sa.select(schema.left_out)) == []
+
+
+async def test_who_is_left_out_of_a_campaign_under_way_does_not_get_it(tmp_path: Path) -> None:
+    """Only those who may still get a message from it stand in the way."""
+    async with support.open_store(tmp_path) as store:
+        await add(store, "zero", ["a@x"])
+        zero = await freeze(store, "zero")
+        await add(store, "one", ["a@x", "b@x"])
+        await freeze(store, "one", Repeat.ONLY_NEW)
+        await end(store, zero.campaign, {"a@x": Outcome.FAILED})
+        await add(store, "two", ["a@x", "b@x"])
+        row = await freeze(store, "two", Repeat.ONLY_NEW)
+        assert await left_out(store, row.campaign) == ["b@x"]
+
+
+async def test_a_frozen_campaign_counts_however_long_it_waits(tmp_path: Path) -> None:
+    """It begins when the status service answers, which may be in a moment."""
+    async with support.open_store(tmp_path) as store:
+        await add(store, "zero", ["a@x"])
+        zero = await freeze(store, "zero")
+        await add(store, "one", ["a@x"])
+        long_ago = sa.update(schema.campaigns).where(schema.campaigns.c.campaign == zero.campaign)
+        values = {"begin_time": zero.begin_time - timedelta(days=30)}
+        await store.write(lambda connection: connection.execute(long_ago.values(values)))
+        with pytest.raises(AudienceRepeatedError):
+            await freeze(store, "one")
+        await store.write(lambda connection: connection.execute(long_ago.values(phase="STARTED")))
+        assert (await freeze(store, "one")).phase == "FROZEN"
+
+
+async def test_a_family_may_have_very_many_campaigns(tmp_path: Path) -> None:
+    """More than a statement has room for parameters, and none of them counted at its freeze."""
+    many = 40_000
+
+    def fill(connection: sa.Connection) -> None:
+        table = schema.campaigns
+        source = table.alias()
+        numbers = (
+            sa.text(
+                "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < :many)"
+                " SELECT i FROM n"
+            )
+            .bindparams(many=many)
+            .columns(sa.column("i", sa.Integer))
+            .subquery()
+        )
+        changed = {
+            "campaign": numbers.c.i,
+            "campaign_id": sa.literal("m") + sa.cast(numbers.c.i, sa.Text),
+            "phase": sa.literal("FINISHED"),
+            "begin_time": source.c.create_time,
+            "total": sa.literal(1),
+        }
+        columns = [changed.get(column.name, source.c[column.name]) for column in table.c]
+        query = sa.select(*columns).select_from(source.join(numbers, sa.true()))
+        names = [column.name for column in table.c]
+        connection.execute(
+            sa.insert(table).from_select(names, query.where(source.c.campaign_id == "zero"))
+        )
+        person = schema.recipients
+        every = sa.select(table.c.campaign, sa.literal(1), sa.literal("a@x"), sa.literal(""))
+        connection.execute(
+            sa.insert(person).from_select(
+                ["campaign", "sequence", "address", "recipient_key"],
+                every.where(table.c.campaign_id.like("m%")),
+            )
+        )
+        connection.execute(
+            sa.insert(schema.outcomes).values(
+                campaign=many,
+                sequence=1,
+                shard=1,
+                entry=1,
+                outcome=4,
+                attempt=1,
+                finish_time=datetime.now(UTC),
+            )
+        )
+
+    async with support.open_store(tmp_path) as store:
+        await add(store, "zero", ["z@x"])
+        await store.write(fill)
+        await add(store, "one", ["a@x", "b@x"])
+        with pytest.raises(AudienceRepeatedError) as caught:
+            await freeze(store, "one")
+        assert caught.value.metadata["campaign_id"] == f"m{many}"
+        assert caught.value.metadata["repeated"] == "1"
+
+
+async def test_nothing_is_searched_without_an_index(tmp_path: Path) -> None:
+    """Neither a look nor what finished lately goes through a whole table."""
+    async with support.open_store(tmp_path) as store:
+        await add(store, "one", ["a@x"])
+        plans: list[str] = []
+
+        def work(connection: sa.Connection) -> None:
+            def explain(*call: Any) -> None:
+                connection, _, statement, values, *_ = call
+                raw = connection.connection.driver_connection
+                found = raw.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+                plans.extend(row[3] for row in found)
+
+            row = campaigns.get(connection, support.ORGANISATION, "one")
+            question = families.ask(connection, row, None)
+            event.listen(connection, "before_cursor_execute", explain)
+            families.is_alone(connection, question)
+            families.count(connection, question, first=1)
+            campaigns.finished_lately(connection, 7)
+            resends.count(
+                connection,
+                row.campaign,
+                Selection(frozenset(Outcome), include_unsent=True),
+                first=1,
+            )
+
+        await store.read(work)
+        assert any("campaigns_family" in plan for plan in plans)
+        assert any("campaigns_finished" in plan for plan in plans)
+        scanned = {plan.split()[1] for plan in plans if plan.startswith("SCAN")}
+        tables = {*schema.metadata.tables, "other", "theirs"}
+        assert not scanned & tables, plans
 
 
 async def test_parts_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

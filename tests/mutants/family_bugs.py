@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, Mutant
 
-_FAMILIES = "sender_service/store/families.py"
+_FREEZES = "sender_service/store/freezes.py"
 _SHARDS = "sender_service/store/shards.py"
 _RACE_TESTS = "tests/integration/test_sender_family_races.py"
 _OMISSION_TESTS = "tests/integration/test_sender_omissions.py"
@@ -18,7 +18,7 @@ FAMILY_BUGS = (
         seen="time of check to time of use, CWE-367",
         edits=(
             Edit(
-                _FAMILIES,
+                _FREEZES,
                 "(look.freezes + 1, look.total) != (freezes, row.total)",
                 "look.total != row.total",
             ),
@@ -32,7 +32,7 @@ FAMILY_BUGS = (
         seen="time of check to time of use, CWE-367",
         edits=(
             Edit(
-                _FAMILIES,
+                _FREEZES,
                 "(look.freezes + 1, look.total) != (freezes, row.total)",
                 "look.freezes + 1 != freezes",
             ),

@@ -42,9 +42,16 @@ def upgrade(op: Operations) -> None:
     op.create_index(
         "campaigns_family",
         "campaigns",
-        ["organisation", "family", "begin_time"],
+        ["organisation", "family", "phase", "begin_time"],
         sqlite_where=sa.text("family <> ''"),
         postgresql_where=sa.text("family <> ''"),
+    )
+    op.create_index(
+        "campaigns_finished",
+        "campaigns",
+        ["finish_time"],
+        sqlite_where=sa.text("finish_time IS NOT NULL"),
+        postgresql_where=sa.text("finish_time IS NOT NULL"),
     )
     op.create_table(
         "families",
