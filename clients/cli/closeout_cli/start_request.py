@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from closeout.aio import StatusClient
-from closeout.errors import ClientError, NotFoundError
+from closeout.errors import ClientError
 from closeout.sender.v1 import sender_pb2
 from closeout.status.v1 import status_pb2 as pb
 from closeout.times import timestamp
@@ -69,8 +69,6 @@ async def known_campaign(campaign_id: str, status_address: str) -> pb.Campaign |
     async with StatusClient(status_address) as status:
         try:
             return await status.get_campaign(campaign_id=campaign_id)
-        except NotFoundError:
-            return None
         except ClientError:
             return None
 
