@@ -242,6 +242,19 @@ async def test_other_rows_for_a_frozen_audience_are_refused(system: System) -> N
     assert "was started with other rows than r.csv has" in error["message"]
 
 
+async def test_an_id_that_is_taken_is_refused(system: System) -> None:
+    """Other content is another campaign, and needs another id."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", PERSON)
+    words = ("send", campaign, "--recipients", recipients, "--campaign-id", "later")
+    assert (await system.closeout(*words, "--start-time", "2099-01-01"))[0] == 0
+    system.write("c.toml", CAMPAIGN.replace("Hello", "Hallo"))
+    code, out, err = await system.closeout(*words)
+    assert (code, out) == (1, "")
+    assert "campaign later exists with other content" in err
+    assert "Send c.toml with another --campaign-id, or without one" in err
+
+
 async def test_nobody_to_send_to_leaves_no_draft(system: System) -> None:
     """Checked here where that is possible; else the draft that was created is cancelled."""
     recipients = system.write("r.csv", "email,name\nnobody,B\n,C\n")

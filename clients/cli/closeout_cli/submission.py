@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from closeout.errors import ClientError, FailedPreconditionError, InvalidArgumentError
+from closeout.errors import (
+    AlreadyExistsError,
+    ClientError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+)
 from closeout_cli import screen
 from closeout_cli.audience_summary import AudienceSummary
 from closeout_cli.content_check import refused_content
@@ -137,7 +142,7 @@ async def create(
     """Create the campaign, or, with a recipient, only check it and render a preview.
 
     Raises:
-        CommandError: a template is broken; the text shows the place.
+        CommandError: a template is broken, and the text shows the place; or the id is taken.
         ClientError: the sender refuses or does not answer.
     """
     file = submission.file
@@ -159,6 +164,13 @@ async def create(
         if error.reason != "TEMPLATE_INVALID":
             raise
         raise refused_content(file, error) from error
+    except AlreadyExistsError as error:
+        campaign_id = submission.campaign_id
+        raise CommandError(
+            f"campaign {campaign_id} exists with other content, options, channel or name; nothing"
+            f" was changed or sent. Send {file.path} with another --campaign-id, or without one",
+            exit_code=FAILED,
+        ) from error
 
 
 async def _upload(
