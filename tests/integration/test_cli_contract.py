@@ -180,6 +180,16 @@ async def test_list_asks_for_labels(scripted: Scripted) -> None:
     assert dict(request.labels) == {"list": "news", "tenant": "a=b"}
 
 
+async def test_stuck_campaigns_are_listed_also_without_what_they_wait_for(
+    scripted: Scripted,
+) -> None:
+    """A service that has to count for too long still lists them."""
+    code, out, err = await scripted.closeout("list", "--stuck")
+    assert (code, out.split()[0]) == (0, "c")
+    assert "did not say within 20 s" in err
+    assert err.count("\n") == 1
+
+
 async def test_watch_says_what_the_sender_waits_for(scripted: Scripted) -> None:
     """One line on standard error has every problem, with detail and setting."""
     async with started(

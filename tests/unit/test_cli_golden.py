@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,9 +86,12 @@ def look(monkeypatch: pytest.MonkeyPatch, *, columns: int, colours: bool) -> Non
     monkeypatch.setenv("COLUMNS", str(columns or 80))
     monkeypatch.setenv("LINES", "50")
     if columns:
-        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         if not colours:
             monkeypatch.setenv("NO_COLOR", "1")
+    else:
+        # It asks for colours; it makes no terminal.
+        monkeypatch.setenv("FORCE_COLOR", "1")
 
 
 def compare(name: str, text: str) -> None:

@@ -109,9 +109,10 @@ def transitions(
 ) -> int:
     """Show the audit trail of a campaign.
 
-    Each change of state has its time, its cause, who made it, and the reason given. Not
-    on a terminal, each is one line with tabs between its values; docs/command-line.md
-    lists them.
+    Each change of state has its time, its cause, who made it, and the reason given.
+
+    In a pipe or a file, each is one line with tabs between its values: time, state
+    before, state after, cause, actor, on whose behalf, reason.
     """
     return run(_transitions(campaign_id, status_address, as_json=as_json))
 

@@ -50,6 +50,10 @@ def fix(
 
     Safe at any time: it never ends a campaign that has messages without a result.
 
+    In a pipe or a file, each campaign is one line with tabs between its values: id,
+    diagnosis, what was done, total, processed, sent, failed, skipped, unknown, seconds
+    sending, seconds without a new result, name, explanation.
+
     Exit code 0 when nothing is left to do, 3 when a campaign needs attention, and with
     --dry-run also when something would be fixed.
     """

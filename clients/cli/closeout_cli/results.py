@@ -93,8 +93,11 @@ def results(
     """List what became of each message, and who it went to.
 
     Addresses stay with the sender, which is asked for them; results of another
-    sender come without. Not on a terminal, each result is one line with tabs between its
-    values; docs/command-line.md lists them.
+    sender come without.
+
+    In a pipe or a file, each result is one line with tabs between its values: sequence,
+    recipient key, address, outcome, attempt, code, detail, provider's message id, finish
+    time; with --missing, the first and the last sequence of a range.
     """
     if as_csv and as_json:
         raise typer.BadParameter("use either --csv or --json")

@@ -57,8 +57,12 @@ def console() -> Console:
 
 
 def on_terminal() -> bool:
-    """Return whether a person looks at standard output, and it can move the cursor."""
-    return console().is_terminal and not console().is_dumb_terminal
+    """Return whether a person looks at standard output, and it can move the cursor.
+
+    FORCE_COLOR, which makes everything a terminal for some libraries, does not change
+    what programs read from a pipe.
+    """
+    return sys.stdout.isatty() and not console().is_dumb_terminal
 
 
 def line(text: str) -> None:
