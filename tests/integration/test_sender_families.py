@@ -270,6 +270,14 @@ async def test_the_latest_of_several_campaigns_is_named(both: Pair) -> None:
     assert (error.metadata["repeated"], error.metadata["campaign_id"]) == ("3", "second")
 
 
+async def test_the_last_time_of_the_calendar_is_compared(both: Pair) -> None:
+    """No time after it exists, and nobody is near it."""
+    await create(both, "second", ["ann"])
+    end = datetime(9999, 12, 31, tzinfo=UTC)
+    started = await both.sender.start_campaign(campaign_id="second", start_time=end)
+    assert started.transitioned
+
+
 async def test_a_time_that_is_past_is_refused_first(both: Pair) -> None:
     """A wrong time is named before anybody is counted."""
     await create(both, "second", ["ann"])
