@@ -169,7 +169,8 @@ def _refusal(question: Question, people: Counter[int], latest: Earlier) -> Audie
     if latest.begin_time > question.now:
         verb, when = "will get", f"in {_span(latest.begin_time - question.now)}"
     else:
-        verb = "are getting" if latest.is_open else "got"
+        is_one = people.total() == 1
+        verb = ("is getting" if is_one else "are getting") if latest.is_open else "got"
         when = f"{_span(question.now - latest.begin_time)} ago"
         if latest.is_open:
             when = f"started {when}"
@@ -177,9 +178,9 @@ def _refusal(question: Question, people: Counter[int], latest: Earlier) -> Audie
     if len(people) > 1:
         which = f"{len(people)} campaigns of the same family, the latest {campaign},"
     return AudienceRepeatedError(
-        f"{people.total()} of these {question.total} people {verb} {which} {when}; nothing is"
+        f"{_people(people.total(), question.total)} {verb} {which} {when}; nothing is"
         " started. Start it with repeat = ONLY_NEW to leave them out, or with"
-        " repeat = AGAIN to send to them as well; for other news, create a campaign of"
+        " repeat = AGAIN to send to them as well. If it is no repetition, create it with"
         " another family or name",
         metadata={
             "repeated": str(people.total()),
@@ -189,6 +190,10 @@ def _refusal(question: Question, people: Counter[int], latest: Earlier) -> Audie
             "family": question.family,
         },
     )
+
+
+def _people(repeated: int, total: int) -> str:
+    return "the only recipient" if total == 1 else f"{repeated} of these {total} people"
 
 
 def _span(span: timedelta) -> str:

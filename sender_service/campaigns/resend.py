@@ -90,9 +90,14 @@ class Resends:
             ChannelUnconfiguredError: it lacks a setting.
             StatusServiceUnavailableError: the status service does not answer.
         """
-        source = await self._source(organisation, request.source_campaign_id)
+        source = await self._store.read(
+            partial(
+                campaigns.get, organisation=organisation, campaign_id=request.source_campaign_id
+            )
+        )
         selection = Selection(request.outcomes, request.include_unsent)
         if request.validate_only:
+            await self._check_ended(source)
             return await self._validate(source, selection, request)
         new = _new_campaign(source, request)
         existing = None
@@ -106,6 +111,7 @@ class Resends:
             existing = await self._store.read(find)
         created = False
         if existing is None:
+            await self._check_ended(source)
             new = await self._register(source, selection, new)
             created = await self._store.write(
                 partial(resends.insert, new=new, source=source.campaign, selection=selection)
@@ -120,16 +126,12 @@ class Resends:
         counts = await self._store.read(partial(resends.read_counts, campaign=row.campaign))
         return Resent(new.campaign_id, created=created, counts=counts)
 
-    async def _source(self, organisation: str, campaign_id: str) -> sa.Row[Any]:
-        row = await self._store.read(
-            partial(campaigns.get, organisation=organisation, campaign_id=campaign_id)
+    async def _check_ended(self, source: sa.Row[Any]) -> None:
+        is_dropped = source.phase == Phase.COLLECTING and await status_gateway.drop_cancelled(
+            self._store, self._client, source
         )
-        is_dropped = row.phase == Phase.COLLECTING and await status_gateway.drop_cancelled(
-            self._store, self._client, row
-        )
-        if row.phase != Phase.FINISHED and not is_dropped:
-            raise CampaignNotEndedError(campaign_id, phase=row.phase)
-        return row
+        if source.phase != Phase.FINISHED and not is_dropped:
+            raise CampaignNotEndedError(source.campaign_id, phase=source.phase)
 
     async def _validate(
         self, source: sa.Row[Any], selection: Selection, request: ResendInput

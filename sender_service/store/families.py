@@ -7,7 +7,7 @@ audience; :mod:`.freezes` makes sure that what was found still holds when it cou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -32,6 +32,7 @@ PEOPLE_A_PART = 5_000
 #: Their provider has the message, or may have it.
 _ARRIVED = (Outcome.SENT.value, Outcome.UNKNOWN.value)
 _FROZEN = Phase.FROZEN.value
+_LAST_TIME = datetime.max.replace(tzinfo=UTC)
 _OPEN = (_FROZEN, Phase.STARTED.value)
 _SEALED = (Phase.STARTED.value, Phase.FINISHED.value)
 
@@ -85,7 +86,8 @@ class Question:
             campaigns.c.campaign.not_in([self.campaign, *self.ancestors]),
             *conditions,
         )
-        begin = (self.begin_time - self.span, self.begin_time + self.span)
+        last = _LAST_TIME - self.span
+        begin = (self.begin_time - self.span, min(self.begin_time, last) + self.span)
         return sa.union_all(
             of_family.where(campaigns.c.phase.in_(_SEALED), campaigns.c.begin_time.between(*begin)),
             # It begins as soon as the status service answers, whenever that is.

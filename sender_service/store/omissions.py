@@ -110,7 +110,7 @@ def forget_lists(connection: sa.Connection, campaign: int, *, limit: int) -> int
     """Delete entries of lists that do not count, about ``limit``; return how many.
 
     A call that was refused, or that broke off, leaves such a list. The list that counts
-    is passed over by its key, however long it is.
+    is passed over by its key, and its length does not matter.
     """
     number = connection.execute(
         sa.select(campaigns.c.left_out_list).where(campaigns.c.campaign == campaign)

@@ -202,14 +202,15 @@ async def test_a_campaign_under_way_counts_and_a_cancelled_one_counts_what_it_se
         assert error.message.startswith("2 of these 3 people are getting campaign 'Welcome'")
         await both.status.cancel_campaign(campaign_id="first", reason="test")
 
-        async def is_told() -> bool:
+        async def is_cancelled() -> bool:
             delivery = await both.sender.get_delivery(campaign_id="first")
             return bool(delivery.state == State.CANCELLED)
 
-        await support.eventually(is_told)
+        await support.eventually(is_cancelled)
         both.channel.hold.set()
         await both.finished("first")
-        assert (await refused(both, "second")).metadata["repeated"] == "1"
+        error = await refused(both, "second")
+        assert error.message.startswith("1 of these 3 people got campaign 'Welcome' (first)")
         started = await both.sender.start_campaign(campaign_id="second", repeat=ONLY_NEW)
         assert started.left_out == 1
         await both.finished("second")
@@ -224,7 +225,7 @@ async def test_a_campaign_cancelled_before_it_sent_does_not_count(tmp_path: Path
         await both.sender.start_campaign(campaign_id="first", start_time=soon)
         await create(both, "second", ["ann"])
         error = await refused(both, "second")
-        assert "1 of these 1 people will get campaign 'Welcome' (first) in " in error.message
+        assert "the only recipient will get campaign 'Welcome' (first) in " in error.message
         await both.status.cancel_campaign(campaign_id="first", reason="test")
         await both.finished("first")
         assert (await both.sender.start_campaign(campaign_id="second")).total == 1
@@ -268,6 +269,14 @@ async def test_the_latest_of_several_campaigns_is_named(both: Pair) -> None:
         "3 of these 4 people got 2 campaigns of the same family, the latest 'Welcome' (second), "
     )
     assert (error.metadata["repeated"], error.metadata["campaign_id"]) == ("3", "second")
+
+
+async def test_the_last_time_of_the_calendar_is_compared(both: Pair) -> None:
+    """No time after it exists, and nobody is near it."""
+    await create(both, "second", ["ann"])
+    end = datetime(9999, 12, 31, tzinfo=UTC)
+    started = await both.sender.start_campaign(campaign_id="second", start_time=end)
+    assert started.transitioned
 
 
 async def test_a_time_that_is_past_is_refused_first(both: Pair) -> None:

@@ -165,6 +165,11 @@ async def test_a_resend_may_be_repeated(both: Pair) -> None:
             await call(campaign_id="again", **other)
     with pytest.raises(AlreadyExistsError):
         await call(campaign_id="earlier")
+    # As while the results of the source are reported again to a restored status service.
+    change(both, "UPDATE campaigns SET phase = 'STARTED' WHERE campaign_id = 'first'")
+    assert not (await call(campaign_id="again")).created
+    with pytest.raises(FailedPreconditionError):
+        await call(campaign_id="other")
 
 
 async def test_validate_only_counts_and_shows_the_first_message(both: Pair) -> None:
