@@ -83,8 +83,8 @@ class Submitted:
         total, left_out = self.started.total, self.started.left_out
         lines = [f"{self.outcome}: {number(total, 'message')}"]
         if left_out:
-            who = "person who has" if left_out == 1 else "people who have"
-            lines.append(f"{left_out:,} of them left out: to {who} got an earlier one")
+            who = "is left out: this person" if left_out == 1 else "are left out: these people"
+            lines.append(f"{left_out:,} of them {who} got an earlier one, or will")
         return lines
 
     def as_dict(self) -> dict[str, Any]:
