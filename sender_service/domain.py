@@ -10,6 +10,7 @@ import enum
 import hashlib
 import math
 import random
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,30 @@ class Outcome(enum.IntEnum):
     SKIPPED = 2
     FAILED = 3
     SENT = 4
+
+
+class Repeat(enum.StrEnum):
+    """What StartCampaign does about people who would get a campaign of a family twice."""
+
+    #: The campaign is not started if there are any.
+    REFUSE = "REFUSE"
+    #: Their messages end as SKIPPED.
+    ONLY_NEW = "ONLY_NEW"
+    #: They get this one as well.
+    AGAIN = "AGAIN"
+
+
+def family_of(family: str, display_name: str) -> str:
+    """Return the family of a campaign as it is stored and compared; empty: it has none.
+
+    That is ``family``, or ``display_name`` where that is empty, in the Unicode form NFC
+    and without blanks at its ends. Case counts: two names that differ in it may be two
+    things, and a guess that is wrong would keep mail from people.
+    """
+    for name in (family, display_name):
+        if stored := unicodedata.normalize("NFC", name).strip():
+            return stored
+    return ""
 
 
 class Guarantee(enum.StrEnum):

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from closeout.sender.v1 import sender_pb2 as pb
+from sender_service.api import family_requests
 from sender_service.api.contents import content, recipient_fields, recipient_input
 from sender_service.campaigns.audience import RecipientBatch, RecipientInput, broken_limit
 from sender_service.campaigns.drafts import CampaignDraft, RetryInput
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from google.protobuf import duration_pb2
 
+    from sender_service.domain import Repeat
     from service_runtime.pages import PageRequest
 
 MAX_IN_FLIGHT = 10_000
@@ -50,6 +52,7 @@ class StartInput(NamedTuple):
     campaign_id: str
     start_time: datetime | None
     start_now: bool
+    repeat: Repeat
 
 
 class ShardsInput(NamedTuple):
@@ -88,6 +91,8 @@ def create(request: pb.CreateCampaignRequest) -> CampaignDraft:
             ),
             retry=_retry(check, options.retry) if options.HasField("retry") else None,
             recipient_fields=recipient_fields(check, request),
+            family=family_requests.family(check, request),
+            repeat_after=family_requests.repeat_after(check, request),
         )
 
 
@@ -133,6 +138,7 @@ def start(request: pb.StartCampaignRequest) -> StartInput:
             campaign_id=check.campaign_id(request.campaign_id),
             start_time=check.timestamp("start_time", request.start_time) if timed else None,
             start_now=request.start_now,
+            repeat=family_requests.repeat(check, request),
         )
 
 

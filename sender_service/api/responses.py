@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sender_service.campaigns.health import Check
+    from sender_service.campaigns.resend import Resent
     from sender_service.campaigns.service import Created, Delivery, Started
     from sender_service.campaigns.trial import Attempt
     from sender_service.domain import Problem
@@ -82,7 +83,23 @@ def upload_response(result: UploadResult) -> pb.UploadRecipientsResponse:
 
 def start_response(started: Started) -> pb.StartCampaignResponse:
     """Return the answer to StartCampaign."""
-    return pb.StartCampaignResponse(total=started.total, transitioned=started.transitioned)
+    return pb.StartCampaignResponse(**started._asdict())
+
+
+def resend_response(resent: Resent) -> pb.ResendCampaignResponse:
+    """Return the answer to ResendCampaign."""
+    counts = resent.counts
+    return pb.ResendCampaignResponse(
+        campaign_id=resent.campaign_id,
+        created=resent.created,
+        total=counts.total,
+        sent=counts.sent,
+        failed=counts.failed,
+        skipped=counts.skipped,
+        unknown=counts.unknown,
+        unsent=counts.unsent,
+        preview=resent.preview,
+    )
 
 
 def delivery_response(delivery: Delivery) -> pb.GetDeliveryResponse:
@@ -102,6 +119,8 @@ def delivery_response(delivery: Delivery) -> pb.GetDeliveryResponse:
         finished_shards=totals.finished_shards,
         leased_shards=totals.leased_shards,
         problems=[_problem(problem) for problem in delivery.problems],
+        family=totals.family,
+        resend_of=totals.resend_of,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
-from sender_service.api import requests, responses, trial_requests
+from sender_service.api import family_requests, requests, responses, trial_requests
 from service_runtime.caller import caller_of
 
 if TYPE_CHECKING:
@@ -59,9 +59,13 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
     async def StartCampaign(  # noqa: D102, N802
         self, request: sender_pb2.StartCampaignRequest, context: _Context
     ) -> sender_pb2.StartCampaignResponse:
-        campaign_id, start_time, start_now = requests.start(request)
+        campaign_id, start_time, start_now, repeat = requests.start(request)
         started = await self._service.start(
-            caller_of(context).organisation, campaign_id, start_time, start_now=start_now
+            caller_of(context).organisation,
+            campaign_id,
+            start_time,
+            start_now=start_now,
+            repeat=repeat,
         )
         return responses.start_response(started)
 
@@ -80,6 +84,13 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
     ) -> sender_pb2.CheckSenderResponse:
         channel = trial_requests.check_sender(request)
         return responses.checks_response(await self._health.run(channel))
+
+    async def ResendCampaign(  # noqa: D102, N802
+        self, request: sender_pb2.ResendCampaignRequest, context: _Context
+    ) -> sender_pb2.ResendCampaignResponse:
+        resend = family_requests.resend(request)
+        resent = await self._service.resends.resend(caller_of(context).organisation, resend)
+        return responses.resend_response(resent)
 
     async def GetDelivery(  # noqa: D102, N802
         self, request: sender_pb2.GetDeliveryRequest, context: _Context

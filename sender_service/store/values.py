@@ -41,6 +41,9 @@ class NewCampaign:
         retry_deadline_ms: no try is planned for later than this after the first; None: the
             sender's setting.
         labels: of the campaign at the status service.
+        family: as ``family_of`` of the domain returns it; empty: none.
+        repeat_after_ms: how far from its begin another campaign of the family counts as a
+            repetition; 0: never.
     """
 
     organisation: str
@@ -58,6 +61,8 @@ class NewCampaign:
     max_backoff_ms: int
     retry_deadline_ms: int | None
     labels: Mapping[str, str]
+    family: str = ""
+    repeat_after_ms: int = 0
 
 
 def policy_of(row: sa.Row[Any], *, deadline_seconds: float, channel_retry: RetryPolicy) -> Policy:

@@ -208,18 +208,21 @@ async def test_watch_says_what_the_sender_waits_for(scripted: Scripted) -> None:
 
 async def test_a_repeated_send_keeps_the_time_and_says_so(scripted: Scripted) -> None:
     """A scheduled campaign is not sent early by a repeated command, but by --now."""
-    (scripted.folder / "c.toml").write_text('name = "x"\nid = "c"\n[content]\ntext = "t"\n')
+    (scripted.folder / "c.toml").write_text(
+        'name = "x"\nchannel = "console"\n[content]\ntext = "t"\n'
+    )
     (scripted.folder / "r.csv").write_text("email\na@example.com\n")
-    words = ("send", "c.toml", "--recipients", "r.csv")
+    words = ("send", "c.toml", "--recipients", "r.csv", "--campaign-id", "c")
     code, out, _ = await scripted.closeout(*words)
     assert code == 0
-    kept = "is scheduled already and keeps its time, 2099-01-01 00:00:00+00:00 (--now starts it"
+    kept = "already scheduled for 2099-01-01 00:00:00+00:00, which stays (--now starts it at once)"
     assert kept in out
     code, out, _ = await scripted.closeout(*words, "--now")
-    assert (code, "started: 1 message" in out) == (0, True)
+    assert code == 0
+    assert "started now, instead of at 2099-01-01 00:00:00+00:00: 1 message" in out
     assert [request.start_now for request in scripted.sender.started] == [False, True]
     code, _, err = await scripted.closeout(*words, "--now", "--start-time", "2099-01-01")
-    assert (code, "exclude each other" in err) == (2, True)
+    assert (code, "use either --now or --start-time" in err) == (2, True)
 
 
 @pytest.mark.parametrize("words", [("explain", "c"), ("mark-complete", "c"), ("fix",)])

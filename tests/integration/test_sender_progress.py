@@ -102,6 +102,8 @@ async def test_totals_are_those_of_all_shards(store: Store) -> None:
         finished_shards=1,
         leased_shards=1,
         problems=(),
+        family="",
+        resend_of="",
     )
 
 

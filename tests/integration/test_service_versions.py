@@ -220,6 +220,50 @@ def test_campaigns_of_the_first_version_keep_what_they_say(urls: tuple[str, str]
     assert upload.campaign == 1
 
 
+def test_campaigns_of_an_older_version_get_a_family_and_a_begin(urls: tuple[str, str]) -> None:
+    """What was sent a week ago under a name stands in the way of its repetition."""
+    migrations = sender_service.migrations.MIGRATIONS
+    make_first_version(urls[0], migrations)
+    engines = open_engines(urls[0], holder="test")
+    columns = (
+        "campaign, campaign_id, display_name, organisation, channel, content, content_digest,"
+        ' request_digest, guarantee, "window", max_attempts, retry_backoff_ms, total, state,'
+        " problem, phase, create_time, schedule_time, start_time"
+    )
+    values = "'default', 'smtp', '{}', 'd', 'r', 'AT_MOST_ONCE', 7, 3, 250, 0, '', ''"
+    try:
+        with engines.writer.begin() as connection:
+            for head, tail in (
+                ("1, 'c1', ' Cafe\u0301 '", "'FINISHED', 1, NULL, 3"),
+                ("2, 'c2', ''", "'STARTED', 1, 4, 3"),
+                ("3, 'c3', 'Spring'", "'FROZEN', 1, NULL, NULL"),
+                ("4, 'c4', 'Spring'", "'COLLECTING', 1, NULL, NULL"),
+            ):
+                connection.exec_driver_sql(
+                    f"INSERT INTO campaigns ({columns}) VALUES ({head}, {values}, {tail})"  # noqa: S608 - a test's own
+                )
+        migrations.migrate(engines)
+        with engines.reader.begin() as connection:
+            table = sender_service.store.schema.campaigns
+            found = connection.execute(
+                sa.select(
+                    table.c.family,
+                    sa.type_coerce(table.c.begin_time, sa.BigInteger),
+                    table.c.repeat_after_ms,
+                    table.c.left_out,
+                ).order_by(table.c.campaign)
+            ).all()
+    finally:
+        engines.close()
+    week = 7 * 24 * 3600 * 1000
+    assert [tuple(row) for row in found] == [
+        ("Caf\u00e9", 3, week, 0),
+        ("", 4, week, 0),
+        ("Spring", 1, week, 0),
+        ("Spring", None, week, 0),
+    ]
+
+
 @pytest.mark.parametrize("service", ["status_service", "sender_service"])
 def test_a_version_imports_nothing_of_ours(service: str) -> None:
     """What a version does stays the same, however the code goes on."""

@@ -12,13 +12,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from mutants.family_bugs import FAMILY_BUGS
 from mutants.mutant import Mutant
 from mutants.result_bugs import RESULT_BUGS
 from mutants.runner import Outcome, Verdict, run, run_unchanged
 from mutants.sender_bugs import SENDER_BUGS
 from mutants.status_bugs import STATUS_BUGS
 
-MUTANTS = {mutant.name: mutant for mutant in STATUS_BUGS + RESULT_BUGS + SENDER_BUGS}
+MUTANTS = {mutant.name: mutant for mutant in STATUS_BUGS + RESULT_BUGS + SENDER_BUGS + FAMILY_BUGS}
 _AT_ONCE = 2
 
 

@@ -253,10 +253,10 @@ ORDER_BUGS = (
             ),
             Edit(
                 "sender_service/campaigns/service.py",
-                "        return Started(row.total, transitioned=started)\n",
+                "        return Started(row.total, transitioned=started, left_out=row.left_out)\n",
                 "        active.state = status_gateway.ANSWERS[row.campaign]\n"
                 "        active.wake()\n"
-                "        return Started(row.total, transitioned=started)\n",
+                "        return Started(row.total, transitioned=started, left_out=row.left_out)\n",
             ),
         ),
         test=f"{_ORDER_TESTS}::test_s17_a_cancel_is_not_undone_by_an_older_answer",

@@ -189,6 +189,8 @@ class Sender(SenderServiceServicer):
         self.uploads: list[sender_pb2.UploadRecipientsRequest] = []
         self.created: list[sender_pb2.CreateCampaignRequest] = []
         self.tests: list[sender_pb2.SendTestRequest] = []
+        self.started: list[sender_pb2.StartCampaignRequest] = []
+        self.resent: list[sender_pb2.ResendCampaignRequest] = []
         self.frozen = False
         self.stuck = False
 
@@ -218,6 +220,14 @@ class Sender(SenderServiceServicer):
         return sender_pb2.CheckSenderResponse(
             checks=[sender_pb2.CheckSenderResponse.Check(name=name, ok=True)]
         )
+
+    async def StartCampaign(self, request, context):
+        self.started.append(request)
+        return sender_pb2.StartCampaignResponse(total=3, left_out=1)
+
+    async def ResendCampaign(self, request, context):
+        self.resent.append(request)
+        return sender_pb2.ResendCampaignResponse(campaign_id="c", created=True, total=2)
 
     async def UploadRecipients(self, request_iterator, context):
         async for request in request_iterator:

@@ -92,6 +92,7 @@ def test_without_a_command_the_help_comes(capsys: pytest.CaptureFixture[str]) ->
     [
         "up",
         "send",
+        "resend",
         "demo",
         "list",
         "status",

@@ -14,7 +14,6 @@ from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen, words
 from closeout_cli.log_lines import for_terminal, readable
 from closeout_cli.result_lines import range_text, safe_cell
-from closeout_cli.start_request import StartRequest, described
 
 
 @pytest.mark.parametrize(
@@ -191,35 +190,6 @@ def test_a_label_has_a_key_and_a_value() -> None:
     for text in ("list", "=a", ""):
         with pytest.raises(ValueError, match="as in list=newsletter"):
             words.parse_label(text)
-
-
-LATER = datetime(2099, 1, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("request_", "state", "transitioned", "text"),
-    [
-        (StartRequest(), None, True, "started"),
-        (StartRequest(now=True), None, True, "started"),
-        (StartRequest(LATER), None, True, "to be started at "),
-        (StartRequest(), pb.Campaign.SCHEDULED, False, "is scheduled already and keeps its time, "),
-        (StartRequest(LATER), pb.Campaign.SCHEDULED, False, "is scheduled for 2"),
-        (StartRequest(), pb.Campaign.SENDING, False, "was started before"),
-        (StartRequest(), None, False, "was started before"),
-    ],
-)
-def test_a_start_says_what_became_of_it(
-    request_: StartRequest,
-    state: pb.Campaign.State.ValueType | None,
-    text: str,
-    *,
-    transitioned: bool,
-) -> None:
-    """Whoever repeats a start learns that a scheduled campaign keeps its time."""
-    campaign = None if state is None else pb.Campaign(state=state)
-    if campaign is not None:
-        campaign.schedule_time.FromDatetime(LATER)
-    assert described(request_, campaign, transitioned=transitioned).startswith(text)
 
 
 @pytest.mark.parametrize(

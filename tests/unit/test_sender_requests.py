@@ -15,6 +15,7 @@ from sender_service.campaigns.audience import RecipientInput, check_rows
 from sender_service.channels.from_wire import fields_of
 from sender_service.channels.null import NullChannel
 from sender_service.channels.registry import ChannelRegistry, installed_channels
+from sender_service.domain import Repeat
 from sender_service.settings import SenderSettings, Settings, settings_model
 from service_runtime.errors import InvalidRequestError, StartupError
 from service_runtime.settings import load
@@ -160,7 +161,8 @@ def test_a_start_is_at_a_time_or_now() -> None:
     """Both at once contradict each other; neither is the usual start."""
     both = pb.StartCampaignRequest(campaign_id="c", start_time={"seconds": 1}, start_now=True)
     assert set(refused(requests.start, both)) == {"start_time", "start_now"}
-    assert requests.start(pb.StartCampaignRequest(campaign_id="c")) == ("c", None, False)
+    usual = requests.start(pb.StartCampaignRequest(campaign_id="c"))
+    assert usual == ("c", None, False, Repeat.REFUSE)
     timed = requests.start(pb.StartCampaignRequest(campaign_id="c", start_time={"seconds": 1}))
     assert timed.start_time == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
 

@@ -17,7 +17,9 @@ from closeout.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
+
+    from closeout.status.v1.status_pb2 import Result
 
 #: Deadline of calls that freeze or compile a whole campaign, seconds.
 CAMPAIGN_TIMEOUT_SECONDS = 60.0
@@ -68,6 +70,8 @@ class SenderClient(ChannelOwner):
         validate_only: bool = False,
         preview_recipient: pb.Recipient | None = None,
         recipient_fields: Iterable[str] | None = None,
+        family: str = "",
+        repeat_after: timedelta | None = None,
         timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
     ) -> pb.CreateCampaignResponse:
         """Store what is sent and how, and register the campaign as a DRAFT.
@@ -76,6 +80,10 @@ class SenderClient(ChannelOwner):
         ``preview_recipient``. The field ``from`` of an e-mail is a keyword of Python:
         set it by ``setattr(body, "from", ...)``. With ``recipient_fields``, the names of
         all fields that recipients have, a template with another variable is refused.
+
+        ``family`` names the campaigns that this one must not repeat by accident; empty:
+        those with its ``display_name``. ``repeat_after`` is how long a campaign counts
+        as a repetition of another one; None: 7 days; zero: never.
 
         Safe to repeat with the same ``campaign_id`` or ``request_id``. Without either,
         the call makes a ``request_id``, so that its own retries create one campaign.
@@ -97,7 +105,10 @@ class SenderClient(ChannelOwner):
             validate_only=validate_only,
             preview_recipient=preview_recipient,
             recipient_fields=_recipient_fields(recipient_fields),
+            family=family,
         )
+        if repeat_after is not None:
+            request.repeat_after.FromTimedelta(repeat_after)
         _set_body(request, body)
         return self._call(self._stub.CreateCampaign, request, timeout_seconds)
 
@@ -139,22 +150,27 @@ class SenderClient(ChannelOwner):
         campaign_id: str,
         start_time: datetime | None = None,
         start_now: bool = False,
+        repeat: pb.StartCampaignRequest.Repeat.ValueType = pb.StartCampaignRequest.REFUSE,
         timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
     ) -> pb.StartCampaignResponse:
         """Freeze the audience and start, now or at ``start_time`` (aware).
 
         A campaign that is SCHEDULED keeps its time unless ``start_time`` names
-        another one or ``start_now`` is true.
+        another one or ``start_now`` is true. ``repeat`` says what to do about people
+        who would get a campaign of its family twice; the default refuses the call.
 
         Raises:
-            FailedPreconditionError: the campaign is cancelled, or started already
-                and ``start_time`` is another one.
+            FailedPreconditionError: there are such people (the numbers are in
+                ``metadata``), or the campaign is cancelled, or started already and
+                ``start_time`` is another one.
             InvalidArgumentError: ``start_time`` is more than a minute past.
             NotFoundError: there is no such campaign.
             UnavailableError: the status service does not answer the sender, which
                 starts the campaign by itself when it can.
         """
-        request = pb.StartCampaignRequest(campaign_id=campaign_id, start_now=start_now)
+        request = pb.StartCampaignRequest(
+            campaign_id=campaign_id, start_now=start_now, repeat=repeat
+        )
         if start_time is not None:
             request.start_time.CopyFrom(timestamp(start_time))
         return self._call(self._stub.StartCampaign, request, timeout_seconds)
@@ -199,6 +215,45 @@ class SenderClient(ChannelOwner):
         """
         request = pb.CheckSenderRequest(channel=channel)
         return self._call(self._stub.CheckSender, request, timeout_seconds)
+
+    def resend_campaign(
+        self,
+        *,
+        source_campaign_id: str,
+        outcomes: Iterable[Result.Outcome.ValueType] = (),
+        include_unsent: bool = False,
+        campaign_id: str = "",
+        display_name: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
+        timeout_seconds: float = UPLOAD_TIMEOUT_SECONDS,
+    ) -> pb.ResendCampaignResponse:
+        """Make a campaign that sends one that has ended again, to some of its people.
+
+        ``outcomes`` and ``include_unsent`` say to whom. Send it with
+        :meth:`start_campaign`. With ``validate_only`` nothing is stored, and ``preview``
+        shows the first message.
+
+        Safe to repeat with the same ``campaign_id`` or ``request_id``. Without either,
+        the call makes a ``request_id``, so that its own retries make one campaign.
+
+        Raises:
+            AlreadyExistsError: the id is taken by another campaign.
+            FailedPreconditionError: the source has not ended.
+            InvalidArgumentError: nobody is selected, or a field is wrong.
+            NotFoundError: there is no such source.
+            UnavailableError: the status service does not answer the sender.
+        """
+        request = pb.ResendCampaignRequest(
+            source_campaign_id=source_campaign_id,
+            outcomes=outcomes,
+            include_unsent=include_unsent,
+            campaign_id=campaign_id,
+            display_name=display_name,
+            request_id=request_id or ("" if campaign_id else str(uuid.uuid4())),
+            validate_only=validate_only,
+        )
+        return self._call(self._stub.ResendCampaign, request, timeout_seconds)
 
     def get_delivery(
         self, *, campaign_id: str, timeout_seconds: float | None = None

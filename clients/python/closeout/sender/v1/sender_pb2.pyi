@@ -673,8 +673,10 @@ class ResendCampaignRequest(_message.Message):
     source_campaign_id: _builtins.str
     """Required. The campaign that has ended."""
     include_unsent: _builtins.bool
-    """Also those whose message never got an outcome at the sender, as after
-    MarkComplete by force. Required where outcomes is empty.
+    """Also those whose message never got an outcome at the sender, as where the
+    campaign was cancelled before it was started. What was not sent when a campaign
+    was cancelled later, or completed by force, is SKIPPED with the code cancelled.
+    Required where outcomes is empty.
     """
     campaign_id: _builtins.str
     """The id of the new campaign. Empty: the service chooses one."""
