@@ -55,6 +55,22 @@ WORKERS ?= 2
 test: $(INSTALLED) ## Run all tests: unit, integration, acceptance
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
+.PHONY: node
+node: $(INSTALLED) ## Run the Node example against a status service; needs Node and npm
+	@cd examples/node && npm ci --no-audit --no-fund --loglevel error
+	@$(BIN)/python -m pytest -q tests/acceptance/node_example.py
+
+.PHONY: golden
+golden: $(INSTALLED) ## Write the golden files of the command's screens again; read the difference
+	@CLOSEOUT_TESTS_RENEW_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit/test_cli_golden.py
+
+# Where `make man` writes the manual pages.
+MAN ?= build/man/man1
+
+.PHONY: man
+man: $(INSTALLED) ## Write a manual page for each command into build/man/man1
+	@$(BIN)/closeout man --output $(MAN)
+
 .PHONY: mutants
 mutants: $(INSTALLED) ## Put known bugs back one at a time, and check that a test fails for each
 	@cd tests && ../$(BIN)/python -m mutants

@@ -6,7 +6,7 @@
 # repeated until it succeeds, which is always safe, unless the service refuses it.
 set -eu
 
-address=${1:-127.0.0.1:50051}
+address=${1:-127.0.0.1:20051}
 total=${2:-2000}
 results_a_call=500
 case $total in

@@ -71,10 +71,17 @@ def main(address: str, total: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("address", nargs="?", default="127.0.0.1:50051", help="status service")
+    parser.add_argument("address", nargs="?", default="127.0.0.1:20051", help="status service")
     parser.add_argument("--total", type=int, default=2000, help="how many messages")
     arguments = parser.parse_args()
     try:
         main(arguments.address, arguments.total)
+    except UnavailableError as failure:
+        if failure.reason:  # it answered, and says what is wrong
+            sys.exit(f"{arguments.address}: {failure}")
+        sys.exit(
+            f"no status service answers at {arguments.address}; start it with `closeout up`,"
+            " or name its address"
+        )
     except ClientError as failure:
         sys.exit(f"{arguments.address}: {failure}")

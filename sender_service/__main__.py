@@ -1,6 +1,7 @@
 """``python -m sender_service``: the sender service alone, until a signal.
 
-``python -m sender_service migrate [--check]`` brings its database to this version.
+``python -m sender_service migrate [--check]`` brings its database to this version, and
+``python -m sender_service --check`` checks the settings and touches nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sender_service.channels.registry import installed_channels
+from sender_service.channels.registry import channel_problems, installed_channels
 from sender_service.migrations import MIGRATIONS
 from sender_service.server import HOLDER, database_url, running
-from sender_service.settings import settings_model
-from service_runtime import command_line, process, settings
+from sender_service.settings import Settings, settings_model
+from service_runtime import command_line, process, settings, settings_check
+from service_runtime.errors import StartupError
 from service_runtime.logs import configure_logs
 
 if TYPE_CHECKING:
@@ -37,13 +39,33 @@ def _migrate(*, check: bool) -> int:
     return command_line.migrate_database(url, MIGRATIONS, holder=HOLDER, check=check)
 
 
+def _check(*, startable: bool) -> int:
+    channels = installed_channels()
+    found = settings.read(settings_model(channels))
+    problems = [*found.problems, *channel_problems(channels, found.sections)]
+    if (sender := found.sections.get("sender")) is not None:
+        try:
+            url = database_url(Settings(sender=sender))
+        except StartupError as error:
+            problems.append(str(error))
+        else:
+            if startable:
+                place = settings.place("sender", "database_url")
+                problems += settings_check.database_problems(url, place)
+        if startable:
+            problems += settings_check.port_problems(sender.listen)
+    return settings_check.report(HOLDER, problems)
+
+
 def main(words: Sequence[str] = ()) -> int:
-    """Run the service or its migration; return the exit code of the process.
+    """Run the service, or migrate or check it; return the exit code of the process.
 
     Args:
         words: the command line, without the name of the program.
     """
     asked = command_line.read("sender_service", words)
+    if asked.check_settings:
+        return process.answer(partial(_check, startable=asked.check_start))
     if asked.migrate:
         return process.answer(partial(_migrate, check=asked.check))
     return process.run(_main)

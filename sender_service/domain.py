@@ -10,6 +10,7 @@ import enum
 import hashlib
 import math
 import random
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,7 @@ class ProblemKind(enum.StrEnum):
     STATUS_SERVICE_UNREACHABLE = "STATUS_SERVICE_UNREACHABLE"
     PROVIDER_REFUSES = "PROVIDER_REFUSES"
     PROVIDER_DEFERS = "PROVIDER_DEFERS"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,30 @@ class Outcome(enum.IntEnum):
     SENT = 4
 
 
+class Repeat(enum.StrEnum):
+    """What StartCampaign does about people who would get a campaign of a family twice."""
+
+    #: The campaign is not started if there are any.
+    REFUSE = "REFUSE"
+    #: Their messages end as SKIPPED.
+    ONLY_NEW = "ONLY_NEW"
+    #: They get this one as well.
+    AGAIN = "AGAIN"
+
+
+def family_of(family: str, display_name: str) -> str:
+    """Return the family of a campaign as it is stored and compared; empty: it has none.
+
+    That is ``family``, or ``display_name`` where that is empty, in the Unicode form NFC
+    and without blanks at its ends. Case counts: two names that differ in it may be two
+    things, and a guess that is wrong would keep mail from people.
+    """
+    for name in (family, display_name):
+        if stored := unicodedata.normalize("NFC", name).strip():
+            return stored
+    return ""
+
+
 class Guarantee(enum.StrEnum):
     """What may happen to a message whose provider's answer was lost."""
 
@@ -118,15 +144,28 @@ class RetryPolicy:
         deadline_seconds: no try is planned later than this after the first; a longer
             wait is cut to what is left. Infinite where it is not known yet: the schedule
             of a channel has no deadline.
-        initial_backoff_seconds: the wait before the second try; doubled for each more.
-        max_backoff_seconds: the longest wait, but for one that the provider asks for.
+        initial_backoff_seconds: without a schedule, the wait before the second try; doubled
+            for each more.
+        max_backoff_seconds: without a schedule, the longest wait, but for one that the
+            provider asks for.
         max_attempts: how often a message is tried; 0: no limit but the deadline.
+        schedule: the waits before the second, third, ... try, seconds; the last one stays.
+            Empty: the wait is doubled.
     """
 
     deadline_seconds: float = math.inf
     initial_backoff_seconds: float = 2.0
     max_backoff_seconds: float = 3600.0
     max_attempts: int = 5
+    schedule: tuple[float, ...] = ()
+
+    def wait_seconds(self, attempt: int) -> float:
+        """Return the wait after try number ``attempt``, from 1, seconds."""
+        if self.schedule:
+            return self.schedule[min(attempt, len(self.schedule)) - 1]
+        # The exponent is bounded so that no number of tries overflows a float.
+        doubled = self.initial_backoff_seconds * 2.0 ** min(attempt - 1, 60)
+        return min(doubled, self.max_backoff_seconds)
 
     def allows(self, *, attempts: int, elapsed_seconds: float) -> bool:
         """Return whether another try may be planned after so many, so long after the first."""

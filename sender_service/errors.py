@@ -136,6 +136,34 @@ class CampaignSealedError(ServiceError):
     reason = "CAMPAIGN_SEALED"
 
 
+class CampaignNotEndedError(ServiceError):
+    """A campaign is to be sent again before it has ended."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CAMPAIGN_NOT_ENDED"
+
+    def __init__(self, campaign_id: str, *, phase: str) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} has not ended at the sender (it is {phase}); wait until"
+            " every message has an outcome and every outcome is reported, or cancel it",
+            metadata={"campaign_id": campaign_id, "phase": phase},
+        )
+
+
+class AudienceRepeatedError(ServiceError):
+    """People of the audience got another campaign of the family lately, or are about to."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "AUDIENCE_REPEATED"
+
+
+class LookOutdatedError(Exception):
+    """What a look at the audience found holds no longer; nothing was frozen.
+
+    No caller ever sees it: the look is repeated.
+    """
+
+
 class LeaseLostError(Exception):
     """A shard belongs to another claim now; nothing was written. No caller ever sees it.
 

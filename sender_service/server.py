@@ -16,7 +16,9 @@ from closeout.aio import StatusClient
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
 from sender_service.api.servicer import SenderServicer
 from sender_service.campaigns.directory import Directory
+from sender_service.campaigns.health import HealthChecks
 from sender_service.campaigns.service import SenderCampaigns
+from sender_service.campaigns.trial import Trials
 from sender_service.channels.registry import ChannelRegistry, installed_channels
 from sender_service.delivery.supervisor import Supervisor
 from sender_service.migrations import MIGRATIONS
@@ -98,7 +100,8 @@ async def running(
             service = SenderCampaigns(
                 store, registry, client, directory, shard_size=sender.shard_size
             )
-            servicer = SenderServicer(service)
+            health = HealthChecks(store, client, registry, status_address=sender.status_address)
+            servicer = SenderServicer(service, Trials(registry), health)
             server = Server(
                 [_NAME],
                 lambda grpc_server: sender_pb2_grpc.add_SenderServiceServicer_to_server(

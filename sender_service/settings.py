@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import pydantic
 from pydantic import Field
 
+from service_runtime.places import DatabaseUrl, ListenAddress, PeerAddress
 from service_runtime.settings import Section
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ class SenderSettings(Section):
     """The table ``[sender]``."""
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, printed on standard output.
-    listen: str = "127.0.0.1:50052"
+    listen: ListenAddress = "127.0.0.1:20052"
     #: The database, ``sqlite:///PATH``.
-    database_url: str = "sqlite:///closeout-sender.db"
+    database_url: DatabaseUrl = "sqlite:///closeout-sender.db"
     #: The status service, HOST:PORT.
-    status_address: str = "127.0.0.1:50051"
+    status_address: PeerAddress = "127.0.0.1:20051"
     #: How long a shard stays with an instance that gives no sign of life, seconds.
     #: A channel whose calls may take longer makes it longer.
     lease_seconds: float = Field(default=30, gt=0)

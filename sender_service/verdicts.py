@@ -156,11 +156,9 @@ def retry_delay(
 ) -> float:
     """Return the wait after try number ``attempt``, seconds.
 
-    Between three quarters and five quarters of the doubled backoff, and never less
-    than the provider asked for.
+    Between three quarters and five quarters of what the schedule or the doubled backoff
+    says, and never less than the provider asked for.
     """
-    # The exponent is bounded so that no number of tries overflows a float.
-    doubled = retry.initial_backoff_seconds * 2.0 ** min(attempt - 1, 60)
-    delay = min(doubled, retry.max_backoff_seconds) * (0.75 + 0.5 * jitter)
+    delay = retry.wait_seconds(attempt) * (0.75 + 0.5 * jitter)
     asked = max(retry_after_seconds or 0.0, 0.0) * (1 + 0.1 * jitter)
     return max(delay, asked)

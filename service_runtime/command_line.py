@@ -1,4 +1,4 @@
-"""The command line of a service: serve, or migrate the database and exit."""
+"""The command line of a service: serve, check the settings, or migrate the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ EXIT_TO_MIGRATE = 1
 
 
 def read(module: str, words: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line into the booleans ``migrate`` and ``check``.
+    """Parse the command line into booleans.
+
+    ``check_settings`` and ``check_start`` are for a check of the settings; ``migrate``,
+    and with it ``check``, for a migration.
 
     Args:
         module: the module that ``python -m`` runs.
@@ -28,6 +31,20 @@ def read(module: str, words: Sequence[str]) -> argparse.Namespace:
         prog=f"python -m {module}", description="Without a command: serve until a signal."
     )
     parser.set_defaults(migrate=False, check=False)
+    parser.add_argument(
+        "--check",
+        dest="check_settings",
+        action="store_true",
+        help="check all settings and exit: start, connect and change nothing;"
+        " exit code 2, and a line for each problem, if one is wrong",
+    )
+    parser.add_argument(
+        "--start",
+        dest="check_start",
+        action="store_true",
+        help="with --check: also whether the service could start now: its port is free,"
+        " and its database can be written",
+    )
     migrate = parser.add_subparsers(title="commands").add_parser(
         "migrate",
         help="migrate the database to the version of this Closeout, and exit",

@@ -6,6 +6,7 @@ What is particular to a kind of database is in :mod:`.sqlite` and :mod:`.postgre
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,19 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy import event
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from service_runtime import postgresql, sqlite
+from service_runtime.database_failures import FailureLog
 from service_runtime.errors import (
     StartupError,
     StoreBusyError,
+    StoreFullError,
     StoreUnavailableError,
     in_one_line,
 )
-from service_runtime.postgresql import is_lock_timeout, open_postgresql
-from service_runtime.sqlite import open_sqlite
+from service_runtime.postgresql import check_postgresql_url, is_lock_timeout, open_postgresql
+from service_runtime.sqlite import check_sqlite_url, open_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +40,10 @@ if TYPE_CHECKING:
     from service_runtime.engines import Engines
     from service_runtime.migrations import Migrations
 
-log = structlog.get_logger()
 T = TypeVar("T")
 
+#: A password in what should be a URL.
+_PASSWORD = re.compile(r":[^:@/]*@")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Reads that may run at once.
 _READERS = 2
@@ -119,7 +123,9 @@ class Store:
         self.dialect = self._engines.writer.dialect.name
         self.writers = self._engines.writers
         self.listen = self._engines.listen
-        self._failed = False
+        self._holder = holder
+        self._failure = ""  # why the last transaction failed, until a probe succeeds
+        self._failures = FailureLog()
         self._write_begins: dict[int, float] = {}  # by thread, on the monotonic clock
         self._write_threads = ThreadPoolExecutor(self.writers, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
@@ -167,7 +173,12 @@ class Store:
             StoreUnavailableError: it can't.
         """
         await self.write(self._engines.probe)
-        self._failed = False
+        self._failure = ""
+
+    @property
+    def failure(self) -> str:
+        """Why writes are not answered, for people; empty while they are."""
+        return "" if self.answering else self._failure or "the database does not answer"
 
     @property
     def answering(self) -> bool:
@@ -178,7 +189,7 @@ class Store:
         """
         begins = list(self._write_begins.values())
         late = bool(begins) and time.monotonic() - min(begins) > _LONG_WRITE
-        return not self._failed and not late
+        return not self._failure and not late
 
     async def _run(self, threads: ThreadPoolExecutor, transaction: Callable[[], T]) -> T:
         try:
@@ -189,11 +200,23 @@ class Store:
                 raise StoreBusyError(
                     f"a lock is held by others ({words}); try again", retry_after_seconds=1.0
                 ) from error
-            self._failed = True
-            log.warning("store_failed", error=words)
+            self._failures.add(words)
+            disk = self._full_disk(error)
+            if disk:
+                self._failure = f"{disk} is full: free some space"
+                raise StoreFullError(
+                    f"{self._failure} ({words})", retry_after_seconds=1.0
+                ) from error
+            self._failure = f"the database does not answer ({words})"
             raise StoreUnavailableError(
-                f"the database does not answer ({words}); try again", retry_after_seconds=1.0
+                f"{self._failure}; try again", retry_after_seconds=1.0
             ) from error
+
+    def _full_disk(self, error: Exception) -> str:
+        """Return which disk is full, if that is why a transaction failed."""
+        if sqlite.is_disk_full(error):
+            return f"the disk of the {self._holder}"
+        return "the disk of the database server" if postgresql.is_disk_full(error) else ""
 
     def close(self) -> None:
         """Finish what was submitted, close the connections, let go of the database."""
@@ -225,16 +248,30 @@ def open_engines(url: str, *, holder: str) -> Engines:
         StartupError: it is no URL of a database that is supported, or another
             process has the file.
     """
+    parsed = check_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return open_sqlite(parsed, holder=holder, readers=_READERS)
+    return open_postgresql(parsed, holder=holder, readers=_READERS)
+
+
+def check_url(url: str) -> sa.URL:
+    """Return a URL whose database is of a supported kind; open and make nothing.
+
+    Raises:
+        StartupError: it is no URL of such a database; the text has no password.
+    """
     parsed = _parsed(url)
     match parsed.get_backend_name():
         case "sqlite":
-            return open_sqlite(parsed, holder=holder, readers=_READERS)
+            check_sqlite_url(parsed)
         case "postgresql":
-            return open_postgresql(parsed, holder=holder, readers=_READERS)
-    raise StartupError(
-        f"{parsed.render_as_string()}: only sqlite:///PATH and"
-        " postgresql://USER@HOST/DATABASE are supported"
-    )
+            check_postgresql_url(parsed)
+        case _:
+            raise StartupError(
+                f"{parsed.render_as_string()}: only sqlite:///PATH and"
+                " postgresql://USER@HOST/DATABASE are supported"
+            )
+    return parsed
 
 
 def is_missing(url: str) -> bool:
@@ -253,4 +290,5 @@ def _parsed(url: str) -> sa.URL:
     try:
         return sa.make_url(url)
     except sa.exc.ArgumentError as error:
-        raise StartupError(f"{url!r} is not a database URL, as in sqlite:///status.db") from error
+        shown = _PASSWORD.sub(":***@", url)
+        raise StartupError(f"{shown!r} is not a database URL, as in sqlite:///status.db") from error

@@ -171,6 +171,10 @@ class StoreUnavailableError(ServiceError):
     retryable = True
 
 
+class StoreFullError(StoreUnavailableError):
+    """The disk that the database is on has no room left; a person has to make some."""
+
+
 class StoreBusyError(StoreUnavailableError):
     """The database answers; somebody else holds a lock on what was to be changed."""
 

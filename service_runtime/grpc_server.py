@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import re
 import uuid
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from grpc_status import rpc_status
 
 from service_runtime import port_holder
 from service_runtime.errors import InvalidRequestError, ServiceError, StartupError
+from service_runtime.health import VersionedHealth
+from service_runtime.places import is_listen_address
 from service_runtime.reflection import add_reflection
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ log = structlog.get_logger()
 #: Largest message taken or sent, bytes.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/]+):\d{1,5}")
-_LAST_PORT = 65_535
+#: What an address means that others than this machine can reach.
+NO_AUTHENTICATION = (
+    "anybody who reaches this port can read recipients and change campaigns: there is no"
+    " authentication yet"
+)
 #: How long calls may go on on a connection that has come of age, seconds.
 _LAST_CALLS_SECONDS = 10
 #: How long after a failed write the cancellation of its call may come, seconds.
@@ -249,7 +253,7 @@ class Server:
         keepalive: Keepalive = KEEPALIVE,
     ) -> None:
         self._services = list(services)
-        self._health = health.aio.HealthServicer()
+        self._health = VersionedHealth()
         options = server_options(keepalive=keepalive, connection_age_seconds=connection_age_seconds)
         self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=options)
         register(self._server)
@@ -265,16 +269,18 @@ class Server:
             StartupError: the address can't be listened on; the text says who holds it.
         """
         await self.set_serving(serving=False)
-        port_number = address.rpartition(":")[2]
-        if not _ADDRESS.fullmatch(address) or int(port_number) > _LAST_PORT:
+        if not is_listen_address(address):
             raise StartupError(f"can't listen on {address!r}: expected HOST:PORT")
-        if not port_holder.is_free(address):
-            raise StartupError(port_holder.describe(address))
+        # In a thread: a port that a connection has just now is waited for.
+        if obstacle := await asyncio.to_thread(port_holder.obstacle, address):
+            raise StartupError(obstacle)
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise StartupError(port_holder.describe(address)) from error
         await self._server.start()
+        if not port_holder.is_loopback(address):
+            log.warning("reachable_from_elsewhere", address=address, detail=NO_AUTHENTICATION)
         return int(port)
 
     async def set_serving(self, *, serving: bool) -> None:

@@ -16,7 +16,7 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 from psycopg import sql
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DiskFull, LockNotAvailable
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
@@ -74,10 +74,7 @@ def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
     Raises:
         StartupError: the URL names another driver.
     """
-    if url.drivername not in {"postgresql", "postgresql+psycopg"} or not url.database:
-        raise StartupError(
-            f"{url.render_as_string()}: PostgreSQL is supported as postgresql://USER@HOST/DATABASE"
-        )
+    check_postgresql_url(url)
     writer = postgresql_engine(url, holder=holder, isolation="READ COMMITTED", connections=_WRITERS)
     return Engines(
         writer=writer,
@@ -90,6 +87,18 @@ def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
         writers=_WRITERS,
         listen=partial(_listen, url, holder),
     )
+
+
+def check_postgresql_url(url: URL) -> None:
+    """Check the form of a URL; connect nothing.
+
+    Raises:
+        StartupError: it names another driver, or no database.
+    """
+    if url.drivername not in {"postgresql", "postgresql+psycopg"} or not url.database:
+        raise StartupError(
+            f"{url.render_as_string()}: PostgreSQL is supported as postgresql://USER@HOST/DATABASE"
+        )
 
 
 def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int) -> sa.Engine:
@@ -211,6 +220,11 @@ def _connect_arguments(url: URL, holder: str) -> dict[str, Any]:
 def is_lock_timeout(error: Exception) -> bool:
     """Return whether a statement was given up because others hold a lock for too long."""
     return isinstance(getattr(error, "orig", None), LockNotAvailable)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Return whether the server has no room left on its disk."""
+    return isinstance(getattr(error, "orig", None), DiskFull)
 
 
 def _probe(connection: sa.Connection) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from service_runtime.errors import StartupError
+from service_runtime.settings import STOP_DESCRIPTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -57,7 +58,11 @@ def answer(work: Callable[[], int]) -> int:
 
 
 def stop_signal() -> asyncio.Event:
-    """Return an event that SIGTERM or SIGINT sets; a second signal ends the process."""
+    """Return an event that SIGTERM or SIGINT sets; a second signal ends the process.
+
+    The end of the parent sets it too, if ``CLOSEOUT_STOP_DESCRIPTOR`` names the end of a
+    pipe that the parent keeps open: however the parent ends, the system closes it.
+    """
     stopping = asyncio.Event()
 
     def received() -> None:
@@ -67,4 +72,33 @@ def stop_signal() -> asyncio.Event:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, received)
+    _stop_with_parent(stopping)
     return stopping
+
+
+def _stop_with_parent(stopping: asyncio.Event) -> None:
+    """Set ``stopping`` when the parent closes its end of the pipe.
+
+    Raises:
+        StartupError: the variable names no descriptor that was handed over.
+    """
+    given = os.environ.pop(STOP_DESCRIPTOR, "")
+    if not given:
+        return
+    try:
+        descriptor = int(given)
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - has no name; for no child of ours
+    except (ValueError, OSError) as error:
+        raise StartupError(
+            f"{STOP_DESCRIPTOR}={given}: no open descriptor; only a parent process that"
+            " hands one over sets this variable"
+        ) from error
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        if os.read(descriptor, 1):
+            return  # nothing is ever written, but the end is what counts
+        loop.remove_reader(descriptor)
+        stopping.set()
+
+    loop.add_reader(descriptor, readable)

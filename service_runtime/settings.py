@@ -6,33 +6,74 @@ The environment wins over the file. The file is ``CLOSEOUT_CONFIG``, or
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pydantic
 
 from service_runtime.errors import StartupError
+from service_runtime.setting_names import Catalogue, known_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 PREFIX = "CLOSEOUT_"
 _FILE = "CLOSEOUT_CONFIG"
+#: The descriptor that a parent closes to stop its service: :mod:`.process`.
+STOP_DESCRIPTOR = "CLOSEOUT_STOP_DESCRIPTOR"
+_NO_SETTINGS = frozenset({_FILE, STOP_DESCRIPTOR})
 _DEFAULT_FILE = "closeout.toml"
 #: The entry points of channels; each channel has a table under its name.
 _CHANNELS = "closeout.channels"
+#: Before the text of a validator's error.
+_BY_VALIDATOR = "Value error, "
 
 S = TypeVar("S", bound=pydantic.BaseModel)
+
+
+class SettingsError(StartupError):
+    """Settings are wrong.
+
+    Args:
+        problems: a line for each, with the setting, its place and the expected value.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class Section(pydantic.BaseModel):
     """Base of a table of settings: immutable, and unknown names are errors."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Found(Generic[S]):
+    """What the environment and the file say, read as far as that goes.
+
+    Attributes:
+        sections: the tables of the model that are right, by name.
+        problems: a line for each setting that is wrong or unknown.
+    """
+
+    def __init__(self, model: type[S]) -> None:
+        self.sections: dict[str, Any] = {}
+        self.problems: list[str] = []
+        self._model = model
+
+    def complete(self) -> S:
+        """Return the settings.
+
+        Raises:
+            SettingsError: there are problems.
+        """
+        if self.problems:
+            raise SettingsError(self.problems)
+        return self._model.model_validate(self.sections)
 
 
 def sections() -> list[str]:
@@ -51,23 +92,45 @@ def load(model: type[S], environment: Mapping[str, str] = os.environ) -> S:
     field ``status.listen``.
 
     Raises:
-        StartupError: the file can't be read, or a setting is wrong or unknown;
-            one line names the setting, its place and the expected value.
+        SettingsError: the file can't be read, or settings are wrong or unknown.
     """
-    values, places = _from_file(environment)
+    return read(model, environment).complete()
+
+
+def read(model: type[S], environment: Mapping[str, str] = os.environ) -> Found[S]:
+    """Read the settings of ``model`` and find every problem of them."""
+    found = Found(model)
+    values, places = _from_file(environment, found.problems, model)
     for name, value in environment.items():
-        if not name.startswith(PREFIX) or name == _FILE:
+        if not name.startswith(PREFIX) or name in _NO_SETTINGS:
             continue
         section, field = _split(name.removeprefix(PREFIX).lower())
         if not field:
-            raise StartupError(f"unknown setting {name}{_suggestion(name, _names(model))}")
+            hint = _names(model).suggest_variable(name.removeprefix(PREFIX).lower())
+            found.problems.append(f"unknown setting {name}{hint}")
+            continue
         values.setdefault(section, {})[field] = value
         places[section, field] = name
-    known = {section: values[section] for section in model.model_fields if section in values}
-    try:
-        return model.model_validate(known)
-    except pydantic.ValidationError as error:
-        raise StartupError(_first_error(error, places, model)) from error
+    for section, info in model.model_fields.items():
+        table: Any = info.annotation
+        try:
+            found.sections[section] = table.model_validate(values.get(section, {}))
+        except pydantic.ValidationError as error:
+            found.problems.extend(
+                _line(problem, section, places, model)
+                for problem in error.errors(include_url=False, include_context=False)
+            )
+    return found
+
+
+def place(section: str, field: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return where a setting is set, or the variable that would set it, for messages."""
+    variable = f"{PREFIX}{section}_{field}".upper()
+    if variable in environment:
+        return variable
+    found = Found(pydantic.BaseModel)
+    _, places = _from_file(environment, found.problems, pydantic.BaseModel)
+    return places.get((section, field), variable)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -82,55 +145,56 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _from_file(
-    environment: Mapping[str, str],
+    environment: Mapping[str, str], problems: list[str], model: type[pydantic.BaseModel]
 ) -> tuple[dict[str, dict[str, Any]], dict[tuple[str, str], str]]:
+    """Return the values of the file, and where each stands."""
     path = Path(environment.get(_FILE, _DEFAULT_FILE))
     if _FILE not in environment and not path.exists():
         return {}, {}
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StartupError(f"settings file {path}: {error}") from error
+        problems.append(f"settings file {path}: {error}")
+        return {}, {}
+    values = {}
     places = {}
     for section, table in tables.items():
         if section not in sections() or not isinstance(table, dict):
-            raise StartupError(
-                f"settings file {path}: unknown table [{section}]{_suggestion(section, sections())}"
-            )
+            hint = _names(model).suggest_section(section)
+            problems.append(f"settings file {path}: unknown table [{section}]{hint}")
+            continue
+        values[section] = table
         for field in table:
             places[section, field] = f"settings file {path}: [{section}] {field}"
-    return tables, places
+    return values, places
 
 
-def _names(model: type[pydantic.BaseModel]) -> list[str]:
-    return [
-        f"{PREFIX}{section}_{field}".upper()
-        for section, info in model.model_fields.items()
-        for field in _fields(info.annotation)
-    ]
+def _names(model: type[pydantic.BaseModel]) -> Catalogue:
+    """Return the names of all settings that this installation knows."""
+    own: dict[str, list[str]] = {}
+    for section, info in model.model_fields.items():
+        table: Any = info.annotation
+        own[section] = list(table.model_fields)
+    return Catalogue({**dict.fromkeys(sections(), ()), **known_settings(), **own})
 
 
-def _fields(section: Any) -> Iterable[str]:
-    return section.model_fields if issubclass(section, pydantic.BaseModel) else ()
-
-
-def _first_error(
-    error: pydantic.ValidationError,
-    places: Mapping[tuple[str, str], str],
-    model: type[pydantic.BaseModel],
+def _line(
+    error: Any, section: str, places: Mapping[tuple[str, str], str], model: type[pydantic.BaseModel]
 ) -> str:
-    first = error.errors()[0]
-    section, field = (str(part) for part in (*first["loc"], "")[:2])
-    place = places.get((section, field), f"[{section}] {field}")
-    if first["type"] == "extra_forbidden":
-        known = list(_fields(model.model_fields[section].annotation))
-        if place.startswith(PREFIX):
-            known = [f"{PREFIX}{section}_{name}".upper() for name in known]
-        written = place if place.startswith(PREFIX) else field
-        return f"{place}: unknown setting{_suggestion(written, known)}"
-    return f"{place}: {first['msg']} (got {first['input']!r})"
+    """Return one line for an error in a table."""
+    field = str(error["loc"][0]) if error["loc"] else ""
+    place = places.get((section, field), f"[{section}] {field}".rstrip())
+    if error["type"] == "extra_forbidden":
+        in_variable = place.startswith(PREFIX)
+        hint = _names(model).suggest_field(section, field, in_variable=in_variable)
+        return f"{place}: unknown setting{hint}"
+    message = error["msg"].removeprefix(_BY_VALIDATOR)
+    if error["msg"] != message or _is_secret(model, section, field):
+        return f"{place}: {message}"  # a validator quotes what may be shown
+    return f"{place}: {message} (got {error['input']!r})"
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _is_secret(model: type[pydantic.BaseModel], section: str, field: str) -> bool:
+    table: Any = model.model_fields[section].annotation
+    info = table.model_fields.get(field)
+    return info is not None and info.annotation is pydantic.SecretStr

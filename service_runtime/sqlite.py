@@ -42,11 +42,7 @@ def open_sqlite(url: URL, *, holder: str, readers: int) -> Engines:
     Raises:
         StartupError: the URL names no file, or another process has it.
     """
-    # A database in memory would be another one for each connection.
-    in_memory = (url.database or "").startswith((":memory:", "file:"))
-    if url.drivername != "sqlite" or not url.database or in_memory or url.query:
-        raise StartupError(f"{url.render_as_string()}: SQLite is supported as sqlite:///PATH only")
-    file = DatabaseFile(url.database, holder=holder)
+    file = DatabaseFile(check_sqlite_url(url), holder=holder)
     writer = sqlite_engine(url, begin="BEGIN IMMEDIATE", connections=1)
     return Engines(
         writer=writer,
@@ -55,6 +51,19 @@ def open_sqlite(url: URL, *, holder: str, readers: int) -> Engines:
         migrating=partial(_migrating, writer),
         release=file.release,
     )
+
+
+def check_sqlite_url(url: URL) -> str:
+    """Return the path of the file that a URL names.
+
+    Raises:
+        StartupError: it names none.
+    """
+    # A database in memory would be another one for each connection.
+    in_memory = (url.database or "").startswith((":memory:", "file:"))
+    if url.drivername != "sqlite" or not url.database or in_memory or url.query:
+        raise StartupError(f"{url.render_as_string()}: SQLite is supported as sqlite:///PATH only")
+    return url.database
 
 
 def sqlite_engine(url: URL | str, *, begin: str, connections: int) -> sa.Engine:
@@ -94,6 +103,12 @@ def _migrating(writer: sa.Engine) -> Iterator[sa.Connection]:
                 yield connection
         finally:
             driver.execute("PRAGMA foreign_keys=ON")
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Return whether nothing was stored because the disk, or the quota of the file, is full."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return bool(code == dbapi2.SQLITE_FULL)
 
 
 def _probe(connection: sa.Connection) -> None:

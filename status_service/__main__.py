@@ -1,6 +1,7 @@
 """``python -m status_service``: the status service alone, until a signal.
 
-``python -m status_service migrate [--check]`` brings its database to this version.
+``python -m status_service migrate [--check]`` brings its database to this version, and
+``python -m status_service --check`` checks the settings and touches nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from service_runtime import command_line, process, settings
+from service_runtime import command_line, process, settings, settings_check
 from service_runtime.logs import configure_logs
 from status_service.migrations import MIGRATIONS
 from status_service.server import HOLDER, running
@@ -35,13 +36,25 @@ def _migrate(*, check: bool) -> int:
     return command_line.migrate_database(url, MIGRATIONS, holder=HOLDER, check=check)
 
 
+def _check(*, startable: bool) -> int:
+    found = settings.read(Settings)
+    problems = list(found.problems)
+    if startable and (status := found.sections.get("status")) is not None:
+        place = settings.place("status", "database_url")
+        problems += settings_check.database_problems(status.database_url, place)
+        problems += settings_check.port_problems(status.listen)
+    return settings_check.report(HOLDER, problems)
+
+
 def main(words: Sequence[str] = ()) -> int:
-    """Run the service or its migration; return the exit code of the process.
+    """Run the service, or migrate or check it; return the exit code of the process.
 
     Args:
         words: the command line, without the name of the program.
     """
     asked = command_line.read("status_service", words)
+    if asked.check_settings:
+        return process.answer(partial(_check, startable=asked.check_start))
     if asked.migrate:
         return process.answer(partial(_migrate, check=asked.check))
     return process.run(_main)

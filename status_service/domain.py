@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 
 class State(enum.StrEnum):
@@ -181,6 +182,23 @@ class Counters:
             skipped=self.skipped - other.skipped,
             unknown=self.unknown - other.unknown,
         )
+
+
+class Problem(NamedTuple):
+    """What holds a sender up; ``Problem`` of the contract field by field.
+
+    ``kind`` is its number there, which this version may not know. Times are microseconds
+    since 1970; None: not known.
+    """
+
+    kind: int
+    summary: str = ""
+    detail: str = ""
+    setting: str = ""
+    provider: str = ""
+    since_time: int | None = None
+    needs_attention: bool = False
+    deadline_time: int | None = None
 
 
 class Diagnosis(enum.StrEnum):

@@ -54,6 +54,8 @@ campaigns = sa.Table(
     sa.Column("complete_time", UtcTime),
     # JSON of an object with its keys in order; never changed. See ``campaign_labels``.
     sa.Column("labels", sa.Text, nullable=False, server_default="{}"),
+    # JSON as ``recording.problems`` writes it; ``[]`` in a terminal state.
+    sa.Column("problems", sa.Text, nullable=False, server_default="[]"),
     sa.UniqueConstraint("organisation", "campaign_id"),
     sa.UniqueConstraint("organisation", "request_id"),
     sa.CheckConstraint(
@@ -127,6 +129,10 @@ transitions = sa.Table(
     _text("actor"),
     _text("reason"),
     sa.Column("create_time", UtcTime, nullable=False),
+    # For whom the actor acted, by its own claim.
+    sa.Column("on_behalf_of", sa.Text, nullable=False, server_default=""),
+    # How many messages were recorded as UNKNOWN by force, to complete the campaign.
+    sa.Column("forced", sa.BigInteger, nullable=False, server_default="0"),
     sa.Index("transitions_by_campaign", "campaign", "transition"),
     sa.Index(
         "transitions_completed_once",

@@ -7,6 +7,7 @@ from typing import Literal
 import pydantic
 from pydantic import Field
 
+from service_runtime.places import DatabaseUrl, ListenAddress
 from service_runtime.settings import Section
 
 
@@ -14,10 +15,10 @@ class StatusSettings(Section):
     """The table ``[status]``."""
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, named on standard output.
-    listen: str = "127.0.0.1:50051"
+    listen: ListenAddress = "127.0.0.1:20051"
     #: The database: ``sqlite:///PATH``, or ``postgresql://USER@HOST/DATABASE``, which
     #: any number of instances can share.
-    database_url: str = "sqlite:///closeout-status.db"
+    database_url: DatabaseUrl = "sqlite:///closeout-status.db"
     #: How often the reconcile pass checks open campaigns, seconds.
     reconcile_interval_seconds: float = Field(default=30, gt=0)
     #: A campaign without a new result for longer than this is stalled, seconds.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from closeout.sender.v1 import sender_pb2 as pb
+from sender_service.api import family_requests
+from sender_service.api.contents import content, recipient_fields, recipient_input
 from sender_service.campaigns.audience import RecipientBatch, RecipientInput, broken_limit
 from sender_service.campaigns.drafts import CampaignDraft, RetryInput
-from sender_service.channels.contract import EmailContent, JsonContent, NoContent, TextContent
 from sender_service.domain import Guarantee
 from service_runtime.errors import InvalidRequestError
 from service_runtime.validation import CHANNEL, DISPLAY_NAME, Validation
@@ -17,22 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable
     from datetime import datetime
 
-    from google.protobuf import duration_pb2, struct_pb2
+    from google.protobuf import duration_pb2
 
-    from sender_service.channels.contract import Content
+    from sender_service.domain import Repeat
     from service_runtime.pages import PageRequest
 
 MAX_IN_FLIGHT = 10_000
 MAX_ATTEMPTS = 100
 MAX_BACKOFF = timedelta(hours=24)
 MAX_DEADLINE = timedelta(days=30)
-#: All of a campaign's content together, bytes.
-MAX_CONTENT_BYTES = 256 * 1024
 #: Recipients of one message of an upload.
 MAX_BATCH = 1_000
 MAX_UPLOAD_ID = 128
 #: Sequences of one BatchGetRecipients: their recipients fit an answer of 4 MiB.
 MAX_SEQUENCES = 400
+#: The same with their fields, each recipient's at most 16 KiB as JSON.
+MAX_SEQUENCES_WITH_FIELDS = 40
 _DEFAULT_SHARDS = 100
 #: Shorter waits and deadlines would be none.
 _SHORTEST = timedelta(milliseconds=1)
@@ -51,6 +52,7 @@ class StartInput(NamedTuple):
     campaign_id: str
     start_time: datetime | None
     start_now: bool
+    repeat: Repeat
 
 
 class ShardsInput(NamedTuple):
@@ -65,6 +67,7 @@ class RecipientsInput(NamedTuple):
 
     campaign_id: str
     sequences: frozenset[int]
+    include_fields: bool
 
 
 def create(request: pb.CreateCampaignRequest) -> CampaignDraft:
@@ -80,13 +83,16 @@ def create(request: pb.CreateCampaignRequest) -> CampaignDraft:
             request_id=check.request_id(request.request_id),
             display_name=check.text("display_name", request.display_name, longest=DISPLAY_NAME),
             channel=check.text("channel", request.channel, longest=CHANNEL, required=True),
-            content=_content(check, request),
+            content=content(check, request),
             labels=check.labels(request.labels),
             guarantee=check.enum("options.guarantee", options.guarantee, _GUARANTEES, default=None),
             max_in_flight=check.number(
                 "options.max_in_flight", options.max_in_flight, least=0, most=MAX_IN_FLIGHT
             ),
             retry=_retry(check, options.retry) if options.HasField("retry") else None,
+            recipient_fields=recipient_fields(check, request),
+            family=family_requests.family(check, request),
+            repeat_after=family_requests.repeat_after(check, request),
         )
 
 
@@ -96,7 +102,7 @@ def preview_recipient(request: pb.CreateCampaignRequest) -> RecipientInput:
     Raises:
         InvalidRequestError: the recipient breaks a limit.
     """
-    recipient = _recipient(request.preview_recipient)
+    recipient = recipient_input(request.preview_recipient)
     with Validation() as check:
         if broken := broken_limit(recipient):
             check.refuse("preview_recipient", broken)
@@ -132,6 +138,7 @@ def start(request: pb.StartCampaignRequest) -> StartInput:
             campaign_id=check.campaign_id(request.campaign_id),
             start_time=check.timestamp("start_time", request.start_time) if timed else None,
             start_now=request.start_now,
+            repeat=family_requests.repeat(check, request),
         )
 
 
@@ -165,50 +172,14 @@ def batch_get_recipients(request: pb.BatchGetRecipientsRequest) -> RecipientsInp
         InvalidRequestError: it names every field that is wrong.
     """
     with Validation() as check:
-        if not 1 <= len(request.sequences) <= MAX_SEQUENCES:
-            check.refuse("sequences", f"{len(request.sequences)} given; 1 to {MAX_SEQUENCES}")
+        most = MAX_SEQUENCES_WITH_FIELDS if request.include_fields else MAX_SEQUENCES
+        if not 1 <= len(request.sequences) <= most:
+            check.refuse("sequences", f"{len(request.sequences)} given; 1 to {most}")
         return RecipientsInput(
             campaign_id=check.campaign_id(request.campaign_id),
             sequences=frozenset(request.sequences),
+            include_fields=request.include_fields,
         )
-
-
-def struct_to_dict(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """Return a Struct as JSON has it, whole numbers as ``int``.
-
-    A template that says ``{{ points }}`` prints 5, not 5.0.
-    """
-    return {name: _value(value) for name, value in struct.fields.items()}
-
-
-def _content(check: Validation, request: pb.CreateCampaignRequest) -> Content:
-    kind = request.WhichOneof("body")
-    if kind is None:
-        return NoContent()
-    size = getattr(request, kind).ByteSize()
-    if size > MAX_CONTENT_BYTES:
-        check.refuse(kind, f"{size:,} bytes of content; at most {MAX_CONTENT_BYTES:,}")
-    match kind:
-        case "email":
-            return _email(request.email)
-        case "text":
-            text = check.text("text.text", request.text.text, longest=_INT64, required=True)
-            return TextContent(text)
-        case "json":
-            document = check.text("json.json", request.json.json, longest=_INT64, required=True)
-            return JsonContent(document)
-
-
-def _email(email: pb.EmailContent) -> EmailContent:
-    return EmailContent(
-        subject=email.subject,
-        text=email.text,
-        html=email.html,
-        from_=getattr(email, "from"),
-        reply_to=email.reply_to,
-        list_unsubscribe=email.list_unsubscribe,
-        headers=dict(email.headers),
-    )
 
 
 def _retry(check: Validation, retry: pb.RetryPolicy) -> RetryInput:
@@ -249,23 +220,5 @@ def _batch(
         campaign_id=message.campaign_id,
         upload_id=message.upload_id,
         first_row=message.first_row,
-        recipients=[_recipient(recipient) for recipient in message.recipients],
+        recipients=[recipient_input(recipient) for recipient in message.recipients],
     )
-
-
-def _recipient(recipient: pb.Recipient) -> RecipientInput:
-    return RecipientInput(
-        recipient.address, recipient.recipient_key, struct_to_dict(recipient.fields)
-    )
-
-
-def _value(value: struct_pb2.Value) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind == "number_value":
-        number = value.number_value
-        return int(number) if number.is_integer() else number
-    if kind == "struct_value":
-        return struct_to_dict(value.struct_value)
-    if kind == "list_value":
-        return [_value(item) for item in value.list_value.values]
-    return None if kind is None or kind == "null_value" else getattr(value, kind)

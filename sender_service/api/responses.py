@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from closeout.sender.v1 import sender_pb2 as pb
@@ -11,15 +14,55 @@ from closeout.times import timestamp
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sender_service.campaigns.health import Check
+    from sender_service.campaigns.resend import Resent
     from sender_service.campaigns.service import Created, Delivery, Started
+    from sender_service.campaigns.trial import Attempt
     from sender_service.domain import Problem
     from sender_service.store.recipients import Addressee, UploadResult
     from service_runtime.pages import Page
+
+#: The distribution that has this service.
+_DISTRIBUTION = "closeout-server"
 
 
 def create_response(created: Created) -> pb.CreateCampaignResponse:
     """Return the answer to CreateCampaign."""
     return pb.CreateCampaignResponse(campaign_id=created.campaign_id, created=created.created)
+
+
+def test_response(attempts: Iterable[Attempt]) -> pb.SendTestResponse:
+    """Return the answer to SendTest."""
+    return pb.SendTestResponse(
+        attempts=[
+            pb.SendTestResponse.Attempt(
+                address=attempt.address,
+                outcome=status_pb2.Result.Outcome.Value(attempt.outcome.name),
+                code=attempt.code,
+                detail=attempt.detail,
+                provider_message_id=attempt.provider_message_id,
+                problem=_problem(attempt.problem) if attempt.problem else None,
+            )
+            for attempt in attempts
+        ]
+    )
+
+
+def checks_response(checks: Iterable[Check]) -> pb.CheckSenderResponse:
+    """Return the answer to CheckSender."""
+    return pb.CheckSenderResponse(
+        checks=[
+            pb.CheckSenderResponse.Check(
+                name=check.name,
+                ok=check.problem is None,
+                summary=check.summary,
+                problem=_problem(check.problem) if check.problem else None,
+            )
+            for check in checks
+        ],
+        read_time=timestamp(datetime.now(UTC)),
+        version=importlib.metadata.version(_DISTRIBUTION),
+    )
 
 
 def upload_response(result: UploadResult) -> pb.UploadRecipientsResponse:
@@ -40,7 +83,23 @@ def upload_response(result: UploadResult) -> pb.UploadRecipientsResponse:
 
 def start_response(started: Started) -> pb.StartCampaignResponse:
     """Return the answer to StartCampaign."""
-    return pb.StartCampaignResponse(total=started.total, transitioned=started.transitioned)
+    return pb.StartCampaignResponse(**started._asdict())
+
+
+def resend_response(resent: Resent) -> pb.ResendCampaignResponse:
+    """Return the answer to ResendCampaign."""
+    counts = resent.counts
+    return pb.ResendCampaignResponse(
+        campaign_id=resent.campaign_id,
+        created=resent.created,
+        total=counts.total,
+        sent=counts.sent,
+        failed=counts.failed,
+        skipped=counts.skipped,
+        unknown=counts.unknown,
+        unsent=counts.unsent,
+        preview=resent.preview,
+    )
 
 
 def delivery_response(delivery: Delivery) -> pb.GetDeliveryResponse:
@@ -60,6 +119,8 @@ def delivery_response(delivery: Delivery) -> pb.GetDeliveryResponse:
         finished_shards=totals.finished_shards,
         leased_shards=totals.leased_shards,
         problems=[_problem(problem) for problem in delivery.problems],
+        family=totals.family,
+        resend_of=totals.resend_of,
     )
 
 
@@ -88,9 +149,18 @@ def shards_response(page: Page) -> pb.ListShardsResponse:
 
 def recipients_response(found: Iterable[Addressee]) -> pb.BatchGetRecipientsResponse:
     """Return the answer to BatchGetRecipients."""
-    return pb.BatchGetRecipientsResponse(
-        recipients=[pb.RecipientEntry(**addressee._asdict()) for addressee in found]
+    return pb.BatchGetRecipientsResponse(recipients=[_entry(addressee) for addressee in found])
+
+
+def _entry(addressee: Addressee) -> pb.RecipientEntry:
+    entry = pb.RecipientEntry(
+        sequence=addressee.sequence,
+        address=addressee.address,
+        recipient_key=addressee.recipient_key,
     )
+    if addressee.fields:
+        entry.fields.update(json.loads(addressee.fields))
+    return entry
 
 
 def _problem(problem: Problem) -> status_pb2.Problem:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
-from sender_service.api import requests, responses
+from sender_service.api import family_requests, requests, responses, trial_requests
 from service_runtime.caller import caller_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from sender_service.campaigns.health import HealthChecks
     from sender_service.campaigns.service import SenderCampaigns
+    from sender_service.campaigns.trial import Trials
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -24,10 +26,14 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
 
     Args:
         service: the campaigns.
+        trials: messages outside of them.
+        health: what the sender needs.
     """
 
-    def __init__(self, service: SenderCampaigns) -> None:
+    def __init__(self, service: SenderCampaigns, trials: Trials, health: HealthChecks) -> None:
         self._service = service
+        self._trials = trials
+        self._health = health
 
     async def CreateCampaign(  # noqa: D102, N802
         self, request: sender_pb2.CreateCampaignRequest, context: _Context
@@ -53,11 +59,38 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
     async def StartCampaign(  # noqa: D102, N802
         self, request: sender_pb2.StartCampaignRequest, context: _Context
     ) -> sender_pb2.StartCampaignResponse:
-        campaign_id, start_time, start_now = requests.start(request)
+        campaign_id, start_time, start_now, repeat = requests.start(request)
         started = await self._service.start(
-            caller_of(context).organisation, campaign_id, start_time, start_now=start_now
+            caller_of(context).organisation,
+            campaign_id,
+            start_time,
+            start_now=start_now,
+            repeat=repeat,
         )
         return responses.start_response(started)
+
+    async def SendTest(  # noqa: D102, N802
+        self,
+        request: sender_pb2.SendTestRequest,
+        context: _Context,  # noqa: ARG002 - every caller may
+    ) -> sender_pb2.SendTestResponse:
+        draft, recipients = trial_requests.send_test(request)
+        return responses.test_response(await self._trials.send(draft, recipients))
+
+    async def CheckSender(  # noqa: D102, N802
+        self,
+        request: sender_pb2.CheckSenderRequest,
+        context: _Context,  # noqa: ARG002 - every caller may
+    ) -> sender_pb2.CheckSenderResponse:
+        channel = trial_requests.check_sender(request)
+        return responses.checks_response(await self._health.run(channel))
+
+    async def ResendCampaign(  # noqa: D102, N802
+        self, request: sender_pb2.ResendCampaignRequest, context: _Context
+    ) -> sender_pb2.ResendCampaignResponse:
+        resend = family_requests.resend(request)
+        resent = await self._service.resends.resend(caller_of(context).organisation, resend)
+        return responses.resend_response(resent)
 
     async def GetDelivery(  # noqa: D102, N802
         self, request: sender_pb2.GetDeliveryRequest, context: _Context
@@ -76,8 +109,8 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
     async def BatchGetRecipients(  # noqa: D102, N802
         self, request: sender_pb2.BatchGetRecipientsRequest, context: _Context
     ) -> sender_pb2.BatchGetRecipientsResponse:
-        campaign_id, sequences = requests.batch_get_recipients(request)
+        campaign_id, sequences, include_fields = requests.batch_get_recipients(request)
         found = await self._service.recipients(
-            caller_of(context).organisation, campaign_id, sequences
+            caller_of(context).organisation, campaign_id, sequences, include_fields=include_fields
         )
         return responses.recipients_response(found)

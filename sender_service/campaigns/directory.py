@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import structlog
 
+from sender_service.campaigns.known_problems import KnownProblems
 from sender_service.domain import Problem, ProblemKind, State
 from sender_service.store import campaigns
 
@@ -50,6 +50,8 @@ class ActiveCampaign:
         revision: the revision of ``state``; 0 until there is one.
         sealing: held while the campaign is sealed, so that the time it is scheduled for
             is stored in the order in which the status service took it.
+        known_problems: what holds it up, by source. Only :meth:`Directory.set_problem`
+            changes them.
     """
 
     def __init__(self, row: sa.Row[Any]) -> None:
@@ -61,9 +63,7 @@ class ActiveCampaign:
         self.sealing = asyncio.Lock()
         self._on_stream = False
         self._changed = asyncio.Event()
-        self._problems: dict[Source, Problem] = {}
-        #: Sources whose last change is to be stored.
-        self._unstored: set[Source] = set()
+        self.known_problems = KnownProblems()
 
     def begin_stream(self) -> None:
         """Accept the next state whatever its revision: a restored database has lower ones."""
@@ -101,29 +101,10 @@ class ActiveCampaign:
             return
         self._changed.clear()
 
-    def note_problem(self, source: Source, problem: Problem | None) -> bool:
-        """Replace the problem that ``source`` sees; False if nothing is to be stored."""
-        before = self._problems.get(source)
-        if problem is not None:
-            since = problem.since_time or datetime.now(UTC)
-            problem = replace(problem, since_time=before.since_time if before else since)
-        if problem == before:
-            return source in self._unstored
-        if problem is None:
-            del self._problems[source]
-        else:
-            self._problems[source] = problem
-        self._unstored.add(source)
-        return True
-
-    def problem_stored(self, source: Source) -> None:
-        """Note that what ``source`` sees is in the store."""
-        self._unstored.discard(source)
-
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What holds the campaign up, as far as this process knows."""
-        return tuple(self._problems.values())
+        return self.known_problems.all
 
 
 class Decision(enum.Enum):
@@ -160,7 +141,13 @@ class Resealed(NamedTuple):
     sealed: bool
 
 
-Announcement: TypeAlias = "Opened | Journaled | Resealed"
+class ProblemsChanged(NamedTuple):
+    """Other problems than before hold a campaign up."""
+
+    campaign: int
+
+
+Announcement: TypeAlias = "Opened | Journaled | Resealed | ProblemsChanged"
 
 
 class Directory:
@@ -275,7 +262,7 @@ class Directory:
         *,
         also: Callable[[sa.Connection], None] | None = None,
     ) -> bool:
-        """Store what holds a campaign up, as ``source`` sees it; False if nothing is new.
+        """Report and store what holds a campaign up, as ``source`` sees it; False if not new.
 
         After a failure the same call stores it, and returns True. ``also`` writes more in
         the same transaction, even where nothing is new.
@@ -283,8 +270,10 @@ class Directory:
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        is_new = active.note_problem(source, problem)
-        if not is_new and also is None:
+        is_new = active.known_problems.note(source, problem)
+        if is_new:  # also where the store fails, which may be the problem
+            self.announce(ProblemsChanged(active.number))
+        elif also is None:
             return False
         problems = active.problems
 
@@ -294,5 +283,5 @@ class Directory:
                 also(connection)
 
         await self._store.write(work)
-        active.problem_stored(source)
+        active.known_problems.stored(source)
         return is_new

@@ -7,9 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from sender_service.campaigns import audience, content, status_gateway
+from sender_service.campaigns import audience, content, repetition, status_gateway
 from sender_service.campaigns.drafts import new_campaign
-from sender_service.domain import Phase, Problem
+from sender_service.campaigns.resend import Resends, finish_copy
+from sender_service.domain import Phase, Problem, Repeat
 from sender_service.errors import TransitionNotAllowedError
 from sender_service.store import campaigns, progress, recipients
 from service_runtime.errors import InvalidRequestError
@@ -39,10 +40,11 @@ class Created(NamedTuple):
 
 
 class Started(NamedTuple):
-    """The sealed total, and whether this call began the sending."""
+    """The sealed total, whether this call began the sending, and how many get nothing."""
 
     total: int
     transitioned: bool
+    left_out: int
 
 
 class Delivery(NamedTuple):
@@ -71,6 +73,9 @@ class SenderCampaigns:
         client: reaches the status service.
         directory: the campaigns at work.
         shard_size: messages of a shard.
+
+    Attributes:
+        resends: sends campaigns that have ended again.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class SenderCampaigns:
         self._client = client
         self._directory = directory
         self._shard_size = shard_size
+        self.resends = Resends(store, channels, client)
 
     async def create(self, organisation: str, draft: CampaignDraft) -> Created:
         """Store a campaign and register it, or find it done before.
@@ -183,29 +189,33 @@ class SenderCampaigns:
         start_time: datetime | None = None,
         *,
         start_now: bool = False,
+        repeat: Repeat = Repeat.REFUSE,
     ) -> Started:
         """Freeze the audience, seal it at the status service, and begin.
 
         ``start_time`` and ``start_now`` mean what they mean there: a scheduled campaign
         keeps its time unless another one or ``start_now`` is given. The state is
-        received over the stream alone; the answer only stores the time.
+        received over the stream alone; the answer only stores the time. ``repeat`` is
+        about people who would get a campaign of its family twice; what a campaign was
+        frozen with stays.
 
         Raises:
             CampaignNotFoundError: there is none.
+            AudienceRepeatedError: there are such people; nothing is frozen.
             InvalidRequestError: ``start_time`` is more than a minute past.
             StatusServiceUnavailableError: the sender goes on by itself when it can.
             CampaignSealedError: it was sealed elsewhere with another total.
             TransitionNotAllowedError: it was cancelled, or has started at another time.
         """
-        row = await self._store.write(
-            partial(
-                campaigns.freeze,
-                organisation=organisation,
-                campaign_id=campaign_id,
-                shard_size=self._shard_size,
-                start_time=start_time,
-                start_now=start_now,
-            )
+        await finish_copy(self._store, organisation, campaign_id)
+        row = await repetition.freeze(
+            self._store,
+            organisation,
+            campaign_id,
+            shard_size=self._shard_size,
+            start_time=start_time,
+            start_now=start_now,
+            repeat=repeat,
         )
         if row.phase == Phase.FINISHED:
             if row.start_time is None:
@@ -216,13 +226,15 @@ class SenderCampaigns:
             if start_time is not None:
                 # Only the status service knows whether it was started with this time.
                 await status_gateway.check_started(self._client, row, start_time)
-            return Started(row.total, transitioned=False)
+            return Started(row.total, transitioned=False, left_out=row.left_out)
         active = self._directory.add(row)
         async with active.sealing:
             started = await status_gateway.seal_as_requested(
                 self._store, self._client, active, start_time=start_time, start_now=start_now
             )
-        return Started(row.total, transitioned=started)
+        if repeat is Repeat.ONLY_NEW:
+            await repetition.forget_lists(self._store, row.campaign)
+        return Started(row.total, transitioned=started, left_out=row.left_out)
 
     async def delivery(self, organisation: str, campaign_id: str) -> Delivery:
         """Return how the delivery of a campaign stands.
@@ -262,7 +274,12 @@ class SenderCampaigns:
         )
 
     async def recipients(
-        self, organisation: str, campaign_id: str, sequences: Collection[int]
+        self,
+        organisation: str,
+        campaign_id: str,
+        sequences: Collection[int],
+        *,
+        include_fields: bool = False,
     ) -> list[Addressee]:
         """Return who the messages with these sequences go to, in order of sequence.
 
@@ -275,5 +292,6 @@ class SenderCampaigns:
                 organisation=organisation,
                 campaign_id=campaign_id,
                 sequences=sequences,
+                include_fields=include_fields,
             )
         )

@@ -223,6 +223,29 @@ async def seal_for_its_time(store: Store, client: StatusClient, row: sa.Row[Any]
         return await seal(store, client, row, start_time=None, start_now=False)
 
 
+async def drop_cancelled(store: Store, client: StatusClient, row: sa.Row[Any]) -> bool:
+    """End a campaign that was never started if the status service has it CANCELLED.
+
+    Returns whether it has. Nobody else looks: what was not started has no stream.
+
+    Raises:
+        StatusServiceUnavailableError: it does not answer.
+        StoreUnavailableError: the store does not answer.
+    """
+    try:
+        campaign = await client.get_campaign(
+            campaign_id=row.campaign_id, timeout_seconds=_TIMEOUT_SECONDS
+        )
+    except NotFoundError:
+        return False
+    except ClientError as error:
+        raise _translated(error) from error
+    if campaign.state != status_pb2.Campaign.CANCELLED:
+        return False
+    await _drop(store, row, "the status service has it CANCELLED")
+    return True
+
+
 async def _read(store: Store, active: ActiveCampaign) -> sa.Row[Any]:
     return await store.read(
         partial(campaigns.get, organisation=active.row.organisation, campaign_id=active.campaign_id)
@@ -232,13 +255,17 @@ async def _read(store: Store, active: ActiveCampaign) -> sa.Row[Any]:
 async def _refused(store: Store, row: sa.Row[Any], error: ServiceError) -> ServiceError:
     """Drop a campaign that was cancelled before it was sealed; return the error to raise."""
     if isinstance(error, CampaignCancelledError):
-        problem = Problem(
-            ProblemKind.START_REFUSED,
-            "the campaign was cancelled before it was started",
-            detail=error.message,
-        )
-        await store.write(partial(campaigns.drop_unstarted, campaign=row.campaign, problem=problem))
+        await _drop(store, row, error.message)
     return error
+
+
+async def _drop(store: Store, row: sa.Row[Any], detail: str) -> None:
+    problem = Problem(
+        ProblemKind.START_REFUSED,
+        "the campaign was cancelled before it was started",
+        detail=detail,
+    )
+    await store.write(partial(campaigns.drop_unstarted, campaign=row.campaign, problem=problem))
 
 
 def _schedule_time(campaign: Campaign) -> datetime | None:

@@ -97,7 +97,7 @@ class ConsoleChannel:
             return _closed(error)
         return Reply(Answer.ACCEPTED)
 
-    async def check(self) -> Reply:
+    async def check(self, handover: Handover | None = None) -> Reply:  # noqa: ARG002
         """Accept, unless standard output is closed."""
         try:
             await asyncio.to_thread(sys.stdout.flush)

@@ -140,14 +140,15 @@ class Message:
 class Handover:
     """Whether a provider could have a message, known also to who cancels the call.
 
-    One for each call of ``send``. A message whose call ends early, by a stop, a broken
-    connection or a timeout, is in doubt only if ``begun``; before that nobody has it.
+    One for each call of ``send``; ``check`` sets the stage alone. A message whose call ends
+    early, by a stop, a broken connection or a timeout, is in doubt only if ``begun``;
+    before that nobody has it.
 
     Attributes:
         begun: True from the moment at which the provider could have accepted the message:
             the end of its data for SMTP, the first byte of the request for HTTP.
-        stage: how far the call has come, a clause for people, as in "before the server
-            greeted".
+        stage: how far the call has come, kept true while it goes on: a clause that follows
+            "stopped", as in "before the server greeted".
     """
 
     begun: bool = False
@@ -230,11 +231,13 @@ class Channel(Protocol):
         provider could have the message.
         """
 
-    async def check(self) -> Reply:
+    async def check(self, handover: Handover | None = None) -> Reply:
         """Reach the provider and log in, without sending anything.
 
         Bounded by ``timeout_seconds``. ACCEPTED: a message may be sent now. Otherwise
         PROVIDER_FAULT, with what is wrong. Never raises for what a provider does.
+
+        ``handover.stage`` says how far it has come, also while it runs; it never begins.
         """
 
     async def close(self) -> None:

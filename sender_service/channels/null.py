@@ -5,15 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender_service.channels.contract import (
-    Answer,
-    EmailContent,
-    JsonContent,
-    Reply,
-    RetryPolicy,
-    TextContent,
-)
+from sender_service.channels.contract import Answer, Reply, RetryPolicy
 from sender_service.channels.errors import InvalidAddressError
+from sender_service.channels.rendering.unrendered import UnrenderedContent
 from service_runtime.settings import Section
 
 if TYPE_CHECKING:
@@ -25,23 +19,6 @@ _ACCEPTED = Reply(Answer.ACCEPTED, code="250")
 
 class NullSettings(Section):
     """The table ``[null]``: nothing to set."""
-
-
-class NullTemplate:
-    """Content that is never rendered."""
-
-    def __init__(self, content: Content) -> None:
-        self._content = content
-
-    def preview(self, message: Message) -> str:
-        """Return the content as it is written."""
-        lines = [f"To: {message.address}"]
-        match self._content:
-            case EmailContent(subject=subject, text=text, html=html):
-                lines += [f"Subject: {subject}", "", text or html]
-            case TextContent(text=written) | JsonContent(json=written):
-                lines += ["", written]
-        return "\n".join(lines)
 
 
 class NullChannel:
@@ -78,7 +55,7 @@ class NullChannel:
 
     def compile(self, content: Content) -> Template:
         """Keep the content; nothing in it is checked."""
-        return NullTemplate(content)
+        return UnrenderedContent(content)
 
     async def send(
         self,
@@ -92,7 +69,7 @@ class NullChannel:
         await asyncio.sleep(0)
         return _ACCEPTED
 
-    async def check(self) -> Reply:
+    async def check(self, handover: Handover | None = None) -> Reply:  # noqa: ARG002
         """Accept: there is no provider that could refuse."""
         return _ACCEPTED
 

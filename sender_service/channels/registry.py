@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sender_service.channels.contract import Channel
     from sender_service.settings import Settings
+    from service_runtime.settings import Section
 
 log = structlog.get_logger()
 
@@ -44,6 +45,27 @@ def installed_channels() -> dict[str, type[Channel]]:
             raise StartupError(f"channel {name} ({entry_point.value}): the name is taken")
         channels[name] = channel
     return channels
+
+
+def channel_problems(
+    channels: Mapping[str, type[Channel]], sections: Mapping[str, Section]
+) -> list[str]:
+    """Return why channels can't be used for which settings are made; connects nothing.
+
+    Args:
+        channels: the classes, by name.
+        sections: the tables of settings that are right, by name.
+    """
+    problems = []
+    for name, channel in channels.items():
+        table = sections.get(name)
+        if table is None or not table.model_fields_set:
+            continue  # wrong, or not in use
+        try:
+            channel.from_settings(table)
+        except ChannelNotConfiguredError as error:
+            problems.append(f"[{name}] {error}")
+    return problems
 
 
 class ChannelRegistry:
@@ -79,6 +101,11 @@ class ChannelRegistry:
         if name in self._unconfigured:
             raise ChannelUnconfiguredError(name, self._unconfigured[name])
         raise ChannelNotFoundError(name, installed=[*self._channels, *self._unconfigured])
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """The names of the channels that can be used, in order."""
+        return tuple(sorted(self._channels))
 
     def limit(self, name: str) -> asyncio.Semaphore:
         """Return what bounds the calls of a channel at once, over all campaigns."""

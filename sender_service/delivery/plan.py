@@ -78,7 +78,11 @@ async def make_plan(
             campaign_id=row.campaign_id,
             content_digest=row.content_digest,
         ),
-        policy=policy_of(row, deadline_seconds=settings.retry_deadline_hours * 3600),
+        policy=policy_of(
+            row,
+            deadline_seconds=settings.retry_deadline_hours * 3600,
+            channel_retry=channel.retry,
+        ),
         window=row.max_in_flight,
         # A lease has to outlast a call of the channel between two renewals.
         lease_seconds=max(

@@ -123,7 +123,7 @@ class ShardCommits:
         self.is_released = advance.released
         self._retrying.update(taken.sequence for taken in advance.messages if taken.deferred)
         self._report.note(batch)
-        if batch.outcomes:
+        if advance.journaled != self._journaled:
             self._journaled = advance.journaled
             lease = self._claim.lease
             key = ShardKey(lease.campaign, lease.shard)

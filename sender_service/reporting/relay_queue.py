@@ -18,6 +18,8 @@ from sender_service.store.outbox import ShardKey, ShardProgress
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from sender_service.domain import Problem
+
 
 class Page(NamedTuple):
     """Entries ``after`` + 1 .. ``through`` of a shard."""
@@ -33,10 +35,14 @@ class Page(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What a frame carries: a page of a campaign, or nothing, to request its state."""
+    """What a frame carries: a page of a campaign, its problems, or a request of its state.
+
+    ``problems`` is None but in a frame with problems alone.
+    """
 
     campaign: RelayedCampaign
     page: Page | None
+    problems: tuple[Problem, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Acknowledged:
         answered: campaigns whose state was requested and is answered.
         rejected: campaigns of which a frame was rejected while that is news, each with
             the number of the first such frame.
+        unheard: campaigns whose problems were rejected, each with the number of the frame.
     """
 
     frames: int
@@ -57,6 +64,7 @@ class Acknowledged:
     accepted: dict[RelayedCampaign, None] = field(default_factory=dict)
     answered: list[RelayedCampaign] = field(default_factory=list)
     rejected: dict[RelayedCampaign, int] = field(default_factory=dict)
+    unheard: dict[RelayedCampaign, int] = field(default_factory=dict)
 
 
 class RelayQueue:
@@ -184,7 +192,11 @@ class RelayQueue:
         """Note that every frame up to ``through`` is stored, or in ``rejections``."""
         acknowledged = Acknowledged(sum(number <= through for number, _ in self._in_flight))
         while self._in_flight and self._in_flight[0][0] <= through:
-            number, (campaign, page) = self._in_flight.popleft()
+            number, (campaign, page, problems) = self._in_flight.popleft()
+            if problems is not None:
+                if number in rejections:
+                    acknowledged.unheard[campaign] = number
+                continue
             if self._campaigns.get(campaign.number) is not campaign:
                 continue  # the campaign was finished, and perhaps begun again
             rejected = number in rejections

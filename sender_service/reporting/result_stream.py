@@ -9,36 +9,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import grpc
 import structlog
 
 from closeout.status.v1 import status_pb2 as pb
-from sender_service.campaigns.directory import Decision, Journaled, Opened, Resealed
+from sender_service.campaigns.directory import (
+    Decision,
+    Journaled,
+    Opened,
+    ProblemsChanged,
+    Resealed,
+)
 from sender_service.domain import Backoff
-from sender_service.reporting import wire
 from sender_service.reporting.acknowledgements import Acknowledgements
+from sender_service.reporting.frame_writer import FrameWriter
+from sender_service.reporting.problem_reports import ProblemReports
 from sender_service.reporting.reconciliation import Reconciliation
 from sender_service.reporting.rejections import Rejections
 from sender_service.reporting.relay_queue import RelayQueue
-from sender_service.store import outbox
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from closeout.aio import StatusClient
     from sender_service.campaigns.directory import Announcement, Directory
-    from sender_service.reporting.relay_queue import Frame
+    from sender_service.reporting.frame_writer import Call
     from service_runtime.database import Store
 
 log = structlog.get_logger()
 
-_Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.ReportResultsRequest, pb.ReportResultsResponse]"
-
 #: Results of a frame: about where the measured rate stops growing.
 _RESULTS_A_FRAME = 500
-_FRAMES_IN_FLIGHT = 16
 #: A stream without an acknowledgement for so long is abandoned, seconds.
 _ACKNOWLEDGE_SECONDS = 30.0
 _WATCH_SECONDS = 1.0
@@ -74,10 +76,9 @@ class ResultStream:
         self._store = store
         self._client = client
         self._directory = directory
-        self._instance = instance
         self._queue = RelayQueue(_RESULTS_A_FRAME)
-        self._more = asyncio.Event()
-        self._room = asyncio.Event()
+        self._problem_reports = ProblemReports(self._queue, directory)
+        self._writer = FrameWriter(store, self._queue, self._problem_reports, instance=instance)
         self._acknowledgements = Acknowledgements(store, replay_days=replay_days)
         self._rejections = Rejections(self._queue, directory)
         self._reconciliation = Reconciliation(
@@ -88,7 +89,6 @@ class ResultStream:
             directory,
             replay_days=replay_days,
         )
-        self._progress_time = 0.0
         self._answered = False
 
     async def run(self) -> None:
@@ -113,13 +113,14 @@ class ResultStream:
         """Take what delivery announces, until cancelled."""
         while True:
             self._take(await self._directory.announcements.get())
-            self._more.set()
+            self._writer.wake()
 
     async def store_acknowledgements(self) -> None:
         """Write down what is acknowledged, and let finished campaigns go, until cancelled."""
         while True:
             for campaign in await self._acknowledgements.store():
                 self._reconciliation.finish(campaign)
+                self._problem_reports.forget(campaign)
                 active = self._directory.find(campaign)
                 if active is not None:
                     self._directory.decide(Decision.FINISHED, active)
@@ -141,6 +142,8 @@ class ResultStream:
                 self._acknowledgements.add_complete(active.number)
             case Journaled(key, through):
                 self._queue.journaled(key, through)
+            case ProblemsChanged(number):
+                self._problem_reports.changed(number)
             case Resealed(number, sealed):
                 campaign = self._queue.find(number)
                 if campaign is not None:
@@ -169,10 +172,10 @@ class ResultStream:
         await self._reconciliation.begin_stream()
         self._queue.begin_stream()
         self._directory.begin_stream()
-        self._room.set()
-        call: _Call = self._client.report_results()
+        self._problem_reports.begin_stream()
+        call: Call = self._client.report_results()
         reader = asyncio.create_task(self._read(call))
-        writer = asyncio.create_task(self._write(call))
+        writer = asyncio.create_task(self._writer.write(call))
         watchdog = asyncio.create_task(self._watch())
         tasks = (reader, writer, watchdog)
         try:
@@ -199,45 +202,7 @@ class ResultStream:
             await asyncio.gather(*tasks, return_exceptions=True)
         raise _StreamBrokenError("the status service ended the stream")
 
-    async def _write(self, call: _Call) -> None:
-        number = 0
-        while True:
-            self._room.clear()
-            if self._queue.in_flight >= _FRAMES_IN_FLIGHT:
-                await self._room.wait()
-                continue
-            self._more.clear()
-            now = time.monotonic()
-            frame = self._queue.next_frame(now)
-            if frame is None:
-                await self._wait_for_more(now)
-                continue
-            number += 1
-            request = await self._request(number, frame)
-            if not self._queue.in_flight:
-                self._progress_time = time.monotonic()
-            self._queue.sent(number, frame)
-            await call.write(request)
-
-    async def _wait_for_more(self, now: float) -> None:
-        hold_over = self._queue.next_hold_over(now)
-        try:
-            async with asyncio.timeout(None if hold_over is None else hold_over - now):
-                await self._more.wait()
-        except TimeoutError:
-            return
-
-    async def _request(self, number: int, frame: Frame) -> pb.ReportResultsRequest:
-        page = frame.page
-        request = pb.ReportResultsRequest(
-            frame=number, campaign_id=frame.campaign.campaign_id, reporter=self._instance
-        )
-        if page is not None:
-            read = partial(outbox.read, key=page.key, after=page.after, limit=page.size)
-            request.results.extend(map(wire.result, await self._store.read(read)))
-        return request
-
-    async def _read(self, call: _Call) -> None:
+    async def _read(self, call: Call) -> None:
         while True:
             response = await call.read()
             if not isinstance(response, pb.ReportResultsResponse):
@@ -247,17 +212,18 @@ class ResultStream:
             for state in response.campaign_states:
                 self._reconciliation.receive(state)
             await self._take_acknowledgements(response)
-            self._more.set()
+            self._writer.wake()
 
     async def _take_acknowledgements(self, response: pb.ReportResultsResponse) -> None:
         rejections = {rejection.frame: rejection for rejection in response.rejections}
         acknowledged = self._queue.acknowledge(response.acked_through, rejections)
         if acknowledged.frames:
-            self._progress_time = time.monotonic()
-            self._room.set()
+            self._writer.progressed()
         self._acknowledgements.add(acknowledged.reported)
         for campaign, frame in acknowledged.rejected.items():
             await self._reconciliation.rejected(campaign, rejections[frame].rejection)
+        for campaign, frame in acknowledged.unheard.items():
+            self._problem_reports.rejected(campaign, rejections[frame].rejection)
         for campaign in acknowledged.accepted:
             await self._rejections.accepted(campaign)
         for campaign in acknowledged.answered:
@@ -271,8 +237,8 @@ class ResultStream:
         """
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            silent = time.monotonic() - self._progress_time
-            if self._queue.in_flight and silent > _ACKNOWLEDGE_SECONDS:
+            silent = self._writer.silent_seconds
+            if silent > _ACKNOWLEDGE_SECONDS:
                 raise _StreamBrokenError(f"no acknowledgement for {silent:.0f} s")
 
     async def _check_generation(self, generation: str) -> None:

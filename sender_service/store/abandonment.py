@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from sender_service.domain import Outcome
-from sender_service.store import outbox, retries, shards
-from sender_service.store.schema import deferrals, outcomes, recipients
+from sender_service.store import omissions, outbox, retries, shards
+from sender_service.store.schema import deferrals, left_out, outcomes, recipients
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -62,20 +62,31 @@ def close_shard(connection: sa.Connection, claim: Claim, ending: Ending) -> int:
 
 
 def _never_taken(claim: Claim, ending: Ending, now: datetime) -> sa.Select[*tuple[object, ...]]:
-    return sa.select(
-        recipients.c.campaign,
-        sa.literal(claim.lease.shard),
-        claim.journaled + recipients.c.sequence - claim.intent_through,
-        recipients.c.sequence,
-        sa.literal(ending.outcome.value),
-        sa.literal(0),
-        sa.literal(ending.code),
-        sa.literal(ending.detail),
-        sa.literal(""),
-        sa.literal(now, outcomes.c.finish_time.type),
-    ).where(
-        recipients.c.campaign == claim.lease.campaign,
-        recipients.c.sequence.between(claim.intent_through + 1, claim.last_sequence),
+    omitted = (
+        sa.select(left_out.c.sequence, omissions.DETAIL.label("detail"))
+        .select_from(omissions.ENTRIES)
+        .where(left_out.c.campaign == claim.lease.campaign)
+        .subquery()
+    )
+    is_omitted = omitted.c.sequence.is_not(None)
+    return (
+        sa.select(
+            recipients.c.campaign,
+            sa.literal(claim.lease.shard),
+            claim.journaled + recipients.c.sequence - claim.intent_through,
+            recipients.c.sequence,
+            sa.case((is_omitted, Outcome.SKIPPED.value), else_=ending.outcome.value),
+            sa.literal(0),
+            sa.case((is_omitted, omissions.CODE), else_=ending.code),
+            sa.case((is_omitted, omitted.c.detail), else_=ending.detail),
+            sa.literal(""),
+            sa.literal(now, outcomes.c.finish_time.type),
+        )
+        .select_from(recipients.outerjoin(omitted, omitted.c.sequence == recipients.c.sequence))
+        .where(
+            recipients.c.campaign == claim.lease.campaign,
+            recipients.c.sequence.between(claim.intent_through + 1, claim.last_sequence),
+        )
     )
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from sender_service.domain import Phase, Problem, State, cut_shards
 from sender_service.errors import CampaignAlreadyExistsError, CampaignNotFoundError
+from sender_service.store import freezes
 from sender_service.store.schema import campaigns, shards
 from sender_service.store.values import NO_PROBLEMS, problems_to_json
 from service_runtime.database import database_now, read_clock
@@ -18,12 +19,14 @@ from service_runtime.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sender_service.store.freezes import Look
     from sender_service.store.values import NewCampaign
 
 #: How far past a start time may be when its campaign is started.
 _PAST_ALLOWED = timedelta(minutes=1)
 #: Shards written by one statement.
 _SHARDS_A_STATEMENT = 1_000
+_UNSEALED = (Phase.COLLECTING.value, Phase.FROZEN.value)
 
 
 def find(
@@ -94,6 +97,8 @@ def insert(connection: sa.Connection, new: NewCampaign) -> bool:
             max_backoff_ms=new.max_backoff_ms,
             retry_deadline_ms=new.retry_deadline_ms,
             labels=json.dumps(dict(new.labels)),
+            family=new.family,
+            repeat_after_ms=new.repeat_after_ms,
             create_time=database_now(),
         )
     )
@@ -108,21 +113,29 @@ def freeze(
     shard_size: int,
     start_time: datetime | None,
     start_now: bool = False,
+    look: Look | None = None,
 ) -> sa.Row[Any]:
     """Freeze the audience and cut it into shards; return the campaign afterwards.
 
-    A campaign that was frozen before keeps its shards. Until it is sealed it takes a
-    new ``start_time``; without one it keeps its time, but for ``start_now``.
+    A campaign that was frozen before keeps its shards, and who is left out of it. Until
+    it is sealed it takes a new ``start_time``; without one it keeps its time, but for
+    ``start_now``. ``look`` is what was found before, see :mod:`.freezes`; None: nothing was
+    looked for.
 
     Raises:
         CampaignNotFoundError: there is none.
         InvalidRequestError: it is not sealed, and ``start_time`` is past and new.
+        LookOutdatedError: the look holds no longer; the transaction must be rolled back.
     """
     row = get(connection, organisation, campaign_id, lock=True)
-    is_sealed = row.phase not in {Phase.COLLECTING, Phase.FROZEN}
+    is_sealed = row.phase not in _UNSEALED
     if not is_sealed and start_time not in {None, row.schedule_time}:
-        _check_not_past(connection, start_time)
+        check_not_past(connection, start_time)
+    changes: dict[str, Any] = {}
     if row.phase == Phase.COLLECTING:
+        freezes.enter(connection, row, look)
+        if look is not None:
+            changes = {"left_out_list": look.list_number, "left_out": look.left_out}
         ranges = list(enumerate(cut_shards(row.total, shard_size), start=1))
         for start in range(0, len(ranges), _SHARDS_A_STATEMENT):
             connection.execute(
@@ -141,18 +154,26 @@ def freeze(
     if is_sealed:
         return row
     keeps_time = start_time is None and not start_now
+    schedule_time = row.schedule_time if keeps_time else start_time
     return connection.execute(
         sa.update(campaigns)
         .where(campaigns.c.campaign == row.campaign)
         .values(
             phase=Phase.FROZEN.value,
-            schedule_time=row.schedule_time if keeps_time else start_time,
+            schedule_time=schedule_time,
+            begin_time=database_now() if schedule_time is None else schedule_time,
+            **changes,
         )
         .returning(campaigns)
     ).one()
 
 
-def _check_not_past(connection: sa.Connection, start_time: datetime | None) -> None:
+def check_not_past(connection: sa.Connection, start_time: datetime | None) -> None:
+    """Check that a campaign may still be started with a time; None: now.
+
+    Raises:
+        InvalidRequestError: it is more than a minute past.
+    """
     if start_time is not None and start_time < read_clock(connection) - _PAST_ALLOWED:
         raise InvalidRequestError.of(
             {"start_time": "more than a minute past; leave it out to start now"}
@@ -169,7 +190,7 @@ def mark_started(
     connection.execute(
         sa.update(campaigns)
         .where(campaigns.c.campaign == campaign)
-        .values(schedule_time=schedule_time)
+        .values(schedule_time=schedule_time, begin_time=freezes.begin_time(schedule_time))
     )
     connection.execute(
         sa.update(campaigns)
@@ -179,13 +200,13 @@ def mark_started(
 
 
 def drop_unstarted(connection: sa.Connection, campaign: int, problem: Problem) -> None:
-    """End a FROZEN campaign that was cancelled before it was sealed.
+    """End a campaign that was cancelled before it was sealed.
 
     None of its messages has an outcome, since the status service counts none.
     """
     ended = connection.execute(
         sa.update(campaigns)
-        .where(campaigns.c.campaign == campaign, campaigns.c.phase == Phase.FROZEN.value)
+        .where(campaigns.c.campaign == campaign, campaigns.c.phase.in_(_UNSEALED))
         .values(
             phase=Phase.FINISHED.value,
             state=State.CANCELLED.value,
@@ -216,13 +237,15 @@ def finished_lately(connection: sa.Connection, days: int) -> Sequence[sa.Row[Any
     query: sa.Select[Any] = sa.select(
         campaigns.c.campaign, campaigns.c.campaign_id, campaigns.c.total
     )
-    return connection.execute(
+    rows = connection.execute(
         query.where(
             campaigns.c.phase == Phase.FINISHED.value,
             campaigns.c.start_time.is_not(None),
             campaigns.c.finish_time > since,
-        ).order_by(campaigns.c.campaign)
-    ).all()
+        )
+    )
+    # Sorted here: for an order of its own SQLite would go through the whole table.
+    return sorted(rows, key=lambda row: row.campaign)
 
 
 def store_state(connection: sa.Connection, campaign: int, state: State) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from sender_service.domain import Phase, Problem
 from sender_service.errors import CampaignNotFoundError
-from sender_service.store.schema import campaigns, deferrals, shards
+from sender_service.store.schema import campaigns, deferrals, resends, shards
 from sender_service.store.values import problems_from_json
 from service_runtime.pages import Page
 
@@ -32,6 +32,8 @@ class DeliveryTotals(NamedTuple):
         finished_shards: how many have an outcome for every message.
         leased_shards: how many an instance holds.
         problems: what holds the delivery up, as stored.
+        family: of the campaign; empty: none.
+        resend_of: the campaign that it sends again; empty: none.
     """
 
     campaign: int
@@ -46,6 +48,8 @@ class DeliveryTotals(NamedTuple):
     finished_shards: int
     leased_shards: int
     problems: tuple[Problem, ...]
+    family: str
+    resend_of: str
 
 
 def read_totals(connection: sa.Connection, organisation: str, campaign_id: str) -> DeliveryTotals:
@@ -70,6 +74,8 @@ def read_totals(connection: sa.Connection, organisation: str, campaign_id: str) 
         finished_shards=row.finished_shards,
         leased_shards=row.leased_shards,
         problems=problems_from_json(row.problems),
+        family=row.family,
+        resend_of=row.resend_of,
     )
 
 
@@ -112,6 +118,13 @@ _DEFERRED = (
     .where(deferrals.c.campaign == campaigns.c.campaign, deferrals.c.attempting.is_(False))
     .scalar_subquery()
 )
+_source = campaigns.alias("source")
+_RESEND_OF = (
+    sa.select(_source.c.campaign_id)
+    .join(resends, resends.c.source == _source.c.campaign)
+    .where(resends.c.campaign == campaigns.c.campaign)
+    .scalar_subquery()
+)
 
 
 def _totals_of(organisation: str, campaign_id: str) -> sa.Select[Any]:
@@ -122,6 +135,8 @@ def _totals_of(organisation: str, campaign_id: str) -> sa.Select[Any]:
             campaigns.c.phase,
             campaigns.c.total,
             campaigns.c.problems,
+            campaigns.c.family,
+            sa.func.coalesce(_RESEND_OF, "").label("resend_of"),
             _DEFERRED.label("deferred"),
             sa.func.count(shards.c.shard).label("shards"),
             _sum(shards.c.journaled).label("finished"),

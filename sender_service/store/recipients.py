@@ -66,11 +66,16 @@ class UploadResult:
 
 
 class Addressee(NamedTuple):
-    """Who a message goes to; ``recipient_key`` is the caller's id, or empty."""
+    """Who a message goes to.
+
+    ``recipient_key`` is the caller's id, or empty; ``fields`` is JSON, or empty if they
+    were not asked for.
+    """
 
     sequence: int
     address: str
     recipient_key: str
+    fields: str
 
 
 def take_batch(
@@ -206,7 +211,12 @@ def _store(
 
 
 def read_recipients(
-    connection: sa.Connection, organisation: str, campaign_id: str, sequences: Collection[int]
+    connection: sa.Connection,
+    organisation: str,
+    campaign_id: str,
+    sequences: Collection[int],
+    *,
+    include_fields: bool = False,
 ) -> list[Addressee]:
     """Return the recipients of messages in order of sequence; unknown sequences are omitted.
 
@@ -220,7 +230,12 @@ def read_recipients(
         recipients.c.sequence.in_(sorted(set(sequences))),
     )
     rows = connection.execute(
-        sa.select(recipients.c.sequence, recipients.c.address, recipients.c.recipient_key)
+        sa.select(
+            recipients.c.sequence,
+            recipients.c.address,
+            recipients.c.recipient_key,
+            recipients.c.fields if include_fields else sa.literal(""),
+        )
         .select_from(campaigns_table.outerjoin(recipients, requested))
         .where(
             campaigns_table.c.organisation == organisation,

@@ -81,6 +81,16 @@ campaigns = sa.Table(
     sa.Column("problems", sa.Text, nullable=False, default="[]"),  # JSON, see store.problems
     # Since when its provider can't be reached; null when it can.
     sa.Column("unreachable_time", UtcTime),
+    # As ``family_of`` of the domain returns it; empty: none.
+    sa.Column("family", sa.Text, nullable=False, server_default=""),
+    # How long before and after its begin another campaign of the family counts as a
+    # repetition; 0: never.
+    sa.Column("repeat_after_ms", sa.BigInteger, nullable=False, server_default="0"),
+    # When its sending begins or began, as far as it is known; null until it is frozen.
+    sa.Column("begin_time", UtcTime),
+    # Which list of ``left_out`` counts, and how many messages are on it; null: none.
+    sa.Column("left_out_list", sa.BigInteger),
+    sa.Column("left_out", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("organisation", "campaign_id"),
     sa.UniqueConstraint("organisation", "request_id"),
     _one_of("phase", Phase),
@@ -92,6 +102,69 @@ campaigns = sa.Table(
         sqlite_where=sa.text("phase IN ('FROZEN', 'STARTED')"),
         postgresql_where=sa.text("phase IN ('FROZEN', 'STARTED')"),
     ),
+    sa.Index(
+        "campaigns_family",
+        "organisation",
+        "family",
+        "phase",
+        "begin_time",
+        sqlite_where=sa.text("family <> ''"),
+        postgresql_where=sa.text("family <> ''"),
+    ),
+    # What finished lately is looked up each time a status service was restored.
+    sa.Index(
+        "campaigns_finished",
+        "finish_time",
+        sqlite_where=sa.text("finish_time IS NOT NULL"),
+        postgresql_where=sa.text("finish_time IS NOT NULL"),
+    ),
+)
+
+#: How often an audience of a family was frozen: who looked for people who would get it
+#: twice finds out by it whether the look still holds.
+families = sa.Table(
+    "families",
+    metadata,
+    sa.Column("organisation", sa.Text, primary_key=True),
+    sa.Column("family", sa.Text, primary_key=True),
+    sa.Column("freezes", sa.BigInteger, nullable=False),
+)
+
+#: Messages that end as SKIPPED since another campaign of the family, ``earlier``, went to
+#: the same person. A call that looks for them writes a list with a number of its own;
+#: only the one that the campaign names counts.
+left_out = sa.Table(
+    "left_out",
+    metadata,
+    _part_of_key("campaign"),
+    _part_of_key("list"),
+    _part_of_key("sequence"),
+    sa.Column("earlier", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Campaigns that send another one, ``source``, again to some of its people.
+resends = sa.Table(
+    "resends",
+    metadata,
+    sa.Column(
+        "campaign",
+        sa.BigInteger,
+        sa.ForeignKey("campaigns.campaign"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("source", sa.BigInteger, sa.ForeignKey("campaigns.campaign"), nullable=False),
+    sa.Column("outcomes", sa.Text, nullable=False),  # JSON, a list of numbers
+    sa.Column("include_unsent", sa.Boolean, nullable=False),
+    # Up to which message of the source the audience is copied.
+    _number("copied_through"),
+    # Of those copied, by their outcome at the source.
+    _number("sent"),
+    _number("failed"),
+    _number("skipped"),
+    _number("unknown"),
+    _number("unsent"),
 )
 
 #: The progress of each upload, which makes it resumable.

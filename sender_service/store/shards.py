@@ -2,7 +2,8 @@
 
 :func:`advance` does both in one transaction, so that at every committed moment at
 most a window of messages is in doubt: taken, and without a written outcome.
-:func:`settle` is the only function that counts outcomes, whoever records them.
+:func:`settle` counts outcomes, whoever records them, but for messages left out: these
+:func:`advance` counts with the intent that passes over them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sender_service.errors import LeaseLostError
-from sender_service.store import bulk, outbox, retries
+from sender_service.store import bulk, omissions, outbox, retries
 from sender_service.store.batch import Batch, PendingMessage
 from sender_service.store.schema import deferrals, recipients, shards
 from service_runtime.database import database_now
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from collections.abc import Set as AbstractSet
 
 
@@ -65,7 +67,7 @@ class Advance:
         journaled: how many of its messages have an outcome.
         messages: the messages taken, to be handed over now.
         due_seconds: when the next waiting message may be tried; None: none waits.
-        released: nothing is in doubt and nothing was taken: the lease is released.
+        released: nothing is in doubt, taken or left out: the lease is released.
     """
 
     position: Position
@@ -137,22 +139,26 @@ def advance(
         connection, lease, batch, now=row.now, first_entry=row.journaled - len(batch.outcomes) + 1
     )
     messages = _take_due(connection, lease, row.now, take)
-    intent_through = min(position.intent_through + take - len(messages), row.last_sequence)
-    messages += _new(connection, lease, position.intent_through, intent_through)
+    first, last = position.intent_through + 1, row.last_sequence
+    omission = omissions.find(connection, lease.campaign, first, last, take - len(messages))
+    skipped, intent_through = omission.messages, omission.through
+    omissions.end(connection, lease.campaign, lease.shard, skipped, row)
+    messages += _new(connection, lease, first, intent_through, skipped)
     in_doubt = position.in_doubt - len(batch) + len(messages)
-    released = release or in_doubt == 0
+    released = release or (in_doubt == 0 and not skipped)
     if released or intent_through > position.intent_through:
         connection.execute(
             sa.update(shards)
             .where(*lease.guard())
             .values(
+                journaled=row.journaled + len(skipped),
                 intent_through=intent_through,
                 lease_expire_time=None if released else shards.c.lease_expire_time,
             )
         )
     return Advance(
         position=Position(row.revision, intent_through, in_doubt),
-        journaled=row.journaled,
+        journaled=row.journaled + len(skipped),
         messages=messages,
         due_seconds=_due_seconds(connection, lease, row.now),
         released=released,
@@ -185,7 +191,9 @@ def _advanced_before(
         _deferred(lease).where(deferrals.c.attempting, deferrals.c.sequence.not_in(retrying))
     )
     messages = [_deferred_message(found) for found in taken]
-    messages += _new(connection, lease, position.intent_through, row.intent_through)
+    new = (position.intent_through + 1, row.intent_through)
+    skipped = omissions.within(connection, lease.campaign, *new)
+    messages += _new(connection, lease, *new, skipped)
     in_doubt = position.in_doubt - len(batch) + len(messages)
     return Advance(
         position=Position(row.revision, row.intent_through, in_doubt),
@@ -265,9 +273,9 @@ def _take_due(
 
 
 def _new(
-    connection: sa.Connection, lease: Lease, intent_through: int, raised_to: int
+    connection: sa.Connection, lease: Lease, first: int, raised_to: int, skipped: Container[int]
 ) -> list[PendingMessage]:
-    if raised_to == intent_through:
+    if raised_to < first:
         return []
     rows = connection.execute(
         sa.select(
@@ -278,11 +286,11 @@ def _new(
         )
         .where(
             recipients.c.campaign == lease.campaign,
-            recipients.c.sequence.between(intent_through + 1, raised_to),
+            recipients.c.sequence.between(first, raised_to),
         )
         .order_by(recipients.c.sequence)
     )
-    return [PendingMessage(*row) for row in rows]
+    return [PendingMessage(*row) for row in rows if row.sequence not in skipped]
 
 
 def _due_seconds(connection: sa.Connection, lease: Lease, now: datetime) -> float | None:

@@ -36,11 +36,14 @@ class NewCampaign:
         guarantee: what a lost answer allows.
         max_in_flight: how many messages may be in the provider's hands at once.
         max_attempts: tries of one message; 0: no limit.
-        initial_backoff_ms: the wait before the second try.
-        max_backoff_ms: the longest wait.
+        initial_backoff_ms: the wait before the second try; 0 with ``max_backoff_ms`` 0.
+        max_backoff_ms: the longest wait; 0: the schedule of the channel counts.
         retry_deadline_ms: no try is planned for later than this after the first; None: the
             sender's setting.
         labels: of the campaign at the status service.
+        family: as ``family_of`` of the domain returns it; empty: none.
+        repeat_after_ms: how far from its begin another campaign of the family counts as a
+            repetition; 0: never.
     """
 
     organisation: str
@@ -58,26 +61,30 @@ class NewCampaign:
     max_backoff_ms: int
     retry_deadline_ms: int | None
     labels: Mapping[str, str]
+    family: str = ""
+    repeat_after_ms: int = 0
 
 
-def policy_of(row: sa.Row[Any], *, deadline_seconds: float) -> Policy:
+def policy_of(row: sa.Row[Any], *, deadline_seconds: float, channel_retry: RetryPolicy) -> Policy:
     """Return what a stored campaign does about messages that no answer has ended.
 
     Args:
         row: the campaign.
         deadline_seconds: the sender's setting, for a campaign without its own.
+        channel_retry: of the campaign's channel, for a campaign that chose no waits.
     """
     if row.retry_deadline_ms is not None:
         deadline_seconds = row.retry_deadline_ms / 1000
-    return Policy(
-        guarantee=Guarantee(row.guarantee),
-        retry=RetryPolicy(
+    limits = {"max_attempts": row.max_attempts, "deadline_seconds": deadline_seconds}
+    if row.max_backoff_ms:
+        retry = RetryPolicy(
             initial_backoff_seconds=row.initial_backoff_ms / 1000,
             max_backoff_seconds=row.max_backoff_ms / 1000,
-            max_attempts=row.max_attempts,
-            deadline_seconds=deadline_seconds,
-        ),
-    )
+            **limits,
+        )
+    else:
+        retry = dataclasses.replace(channel_retry, **limits)
+    return Policy(guarantee=Guarantee(row.guarantee), retry=retry)
 
 
 def problems_to_json(problems: Iterable[Problem]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from service_runtime.caller import Caller
 from service_runtime.database import database_now, read_clock
 from service_runtime.errors import InvalidRequestError
 from status_service.campaigns.types import Changed
@@ -19,6 +20,7 @@ from status_service.errors import CampaignSealedError, TransitionNotAllowedError
 from status_service.recording import result_rows
 from status_service.recording.completion import settle
 from status_service.recording.ledger import lock_one
+from status_service.recording.problems import NO_PROBLEMS
 from status_service.recording.transitions import write_transition
 from status_service.recording.types import CampaignKey, counters_of
 from status_service.schema import campaigns
@@ -26,7 +28,6 @@ from status_service.schema import campaigns
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from service_runtime.caller import Caller
     from status_service.campaigns.types import StartOrder
 
 _TOO_LATE = "more than a minute past"
@@ -71,9 +72,7 @@ def start(
         case Start.NOW:
             # The time is kept, so that a repeat of the call is known by it.
             times = {"schedule_time": order.start_time} if order.start_time else {}
-            after = _begin(
-                connection, campaign, caller.actor, cause=cause, total=order.total, **times
-            )
+            after = _begin(connection, campaign, caller, cause=cause, total=order.total, **times)
             return Changed(after, transitioned=True, before=campaign, cause=cause)
         case Start.LATER:
             values = {"total": order.total, "schedule_time": order.start_time}
@@ -114,7 +113,8 @@ def start_due(connection: sa.Connection, number: int) -> Changed | None:
     ).one_or_none()
     if campaign is None:
         return None
-    after = _begin(connection, campaign, "schedule", cause=Cause.SCHEDULE, total=campaign.total)
+    clock = Caller(campaign.organisation, "schedule")
+    after = _begin(connection, campaign, clock, cause=Cause.SCHEDULE, total=campaign.total)
     return Changed(after, transitioned=True, before=campaign, cause=Cause.SCHEDULE)
 
 
@@ -127,7 +127,7 @@ def _is_due() -> sa.ColumnElement[bool]:
 def _begin(
     connection: sa.Connection,
     campaign: sa.Row[Any],
-    actor: str,
+    caller: Caller,
     *,
     cause: Cause,
     total: int,
@@ -137,14 +137,29 @@ def _begin(
     values = {"total": total, "start_time": now, **times}
     sending = _guarded_update(connection, campaign, State.SENDING, values)
     write_transition(
-        connection, campaign.state, sending, now=now, cause=cause, actor=actor, reason=""
+        connection,
+        campaign.state,
+        sending,
+        now=now,
+        cause=cause,
+        actor=caller.actor,
+        reason="",
+        on_behalf_of=caller.on_behalf_of,
     )
     counters = counters_of(sending)
     if counters.processed < total:
         return sending
     # No messages, or all were reported before it was due: no later result completes it.
     counted = result_rows.count(connection, sending.campaign, total)
-    return settle(connection, sending, counted.minus(counters), now=now, cause=cause, actor=actor)
+    return settle(
+        connection,
+        sending,
+        counted.minus(counters),
+        now=now,
+        cause=cause,
+        actor=caller.actor,
+        on_behalf_of=caller.on_behalf_of,
+    )
 
 
 def change_state(
@@ -195,6 +210,7 @@ def _enter(
         cause=cause,
         actor=caller.actor,
         reason=reason,
+        on_behalf_of=caller.on_behalf_of,
     )
     return after
 
@@ -203,6 +219,8 @@ def _guarded_update(
     connection: sa.Connection, campaign: sa.Row[Any], target: State, values: dict[str, Any]
 ) -> sa.Row[Any]:
     """Bring a locked campaign to ``target``; the statement names the states it may come from."""
+    if target.is_terminal:
+        values = {**values, "problems": NO_PROBLEMS}  # they hold nobody up any more
     return connection.execute(
         sa.update(campaigns)
         .where(

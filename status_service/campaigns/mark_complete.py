@@ -79,7 +79,8 @@ def mark_complete(
     if dry_run:
         return Changed(campaign, transitioned=True, before=campaign)
     now = read_clock(connection)
-    if counted.processed < campaign.total:
+    forced = campaign.total - counted.processed
+    if forced:
         _record_missing(connection, campaign, now)
         counted = result_rows.count(connection, campaign.campaign, campaign.total)
     completed = settle(
@@ -90,6 +91,8 @@ def mark_complete(
         cause=Cause.MANUAL,
         actor=caller.actor,
         reason=reason,
+        on_behalf_of=caller.on_behalf_of,
+        forced=forced,
     )
     return Changed(completed, transitioned=True, before=campaign, cause=Cause.MANUAL)
 

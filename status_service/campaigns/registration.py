@@ -71,6 +71,7 @@ def create(connection: sa.Connection, caller: Caller, new: NewCampaign) -> Chang
         cause=Cause.USER,
         actor=caller.actor,
         reason="",
+        on_behalf_of=caller.on_behalf_of,
     )
     return Changed(created, transitioned=True, before=None)
 

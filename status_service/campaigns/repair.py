@@ -9,23 +9,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from service_runtime.database import read_clock
+from status_service.campaigns import explanation
+from status_service.campaigns.standing import Entry, Standing
 from status_service.domain import OPEN, Cause, Counters, Diagnosis, State, diagnose
-from status_service.recording import result_rows
+from status_service.recording import lookup, problems, result_rows
 from status_service.recording.completion import settle
 from status_service.recording.ledger import lock_one
 from status_service.recording.types import CampaignKey, counters_of
-from status_service.schema import campaigns
+from status_service.schema import campaigns, transitions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from service_runtime.caller import Caller
+
+_LOCKED = "Another client of the database holds the campaign locked. Try fix again later."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """What was found about one campaign, and what was done.
 
@@ -36,6 +41,7 @@ class Finding:
             None once the campaign is completed.
         repaired: true if something was (or, in a dry run, would be) repaired.
         now: the database's time when it was looked at.
+        entry: how it came into the state it has; None: the audit trail does not say.
         is_locked: true if somebody else holds it locked, so that it was not repaired.
     """
 
@@ -44,6 +50,7 @@ class Finding:
     after: Diagnosis | None
     repaired: bool
     now: datetime
+    entry: Entry | None = None
     is_locked: bool = False
 
     @property
@@ -54,37 +61,43 @@ class Finding:
     @property
     def needs_attention(self) -> bool:
         """True if only a person, or a sender, brings it further."""
-        return self.after is not None and self.after.needs_attention
+        return self.standing.needs_attention
+
+    @cached_property
+    def standing(self) -> Standing:
+        """What is known of it now."""
+        row = self.campaign
+        return Standing(
+            state=State(row.state),
+            total=row.total,
+            counters=counters_of(row),
+            diagnosis=self.after,
+            problems=problems.from_json(row.problems),
+            now=self.now,
+            start_time=row.start_time,
+            progress_time=row.progress_time,
+            schedule_time=row.schedule_time,
+            last_reporter=row.last_reporter,
+            entry=self.entry,
+        )
+
+    @cached_property
+    def _explained(self) -> explanation.Explanation:
+        return explanation.explain(self.standing)
+
+    @property
+    def explanation(self) -> str:
+        """How it stands, for people."""
+        return self._explained.explanation
 
     @property
     def action(self) -> str:
         """What was done or is to be done, for people."""
         if self.is_locked:
-            return "somebody else holds it locked in the database: repair it again later"
-        if self.after is None:
-            if self.repaired:
-                return f"{self.diagnosis}: completed from its results"
-            return f"nothing to do: it is {self.campaign.state}"
-        pending = self.campaign.total - counters_of(self.campaign).processed
-        who = self.campaign.last_reporter or "nobody yet"
-        return _ACTIONS[self.after].format(pending=pending, who=who)
-
-
-_ACTIONS = {
-    Diagnosis.STALLED: (
-        "{pending} messages have no result; the last reporter was {who}: see that this sender"
-        " runs and reaches this service. If it is gone for good, MarkComplete with force"
-        " records them as UNKNOWN"
-    ),
-    Diagnosis.NEVER_STARTED: (
-        "no result ever came: see that a sender runs, reaches this service and has this"
-        " campaign, or cancel it"
-    ),
-    Diagnosis.PAUSED: "resume it to send the remaining {pending}, or cancel it",
-    Diagnosis.IN_PROGRESS: "nothing to do: {pending} messages to go, last reporter {who}",
-    Diagnosis.FULLY_PROCESSED: "RepairCampaigns or MarkComplete completes it",
-    Diagnosis.COUNTER_DRIFT: "RepairCampaigns counts its results again",
-}
+            return _LOCKED
+        if self.repaired and self.diagnosis is not None and self.after is not self.diagnosis:
+            return explanation.after_repair(self.standing, self.diagnosis)
+        return self._explained.action
 
 
 def open_campaigns(connection: sa.Connection, organisation: str | None) -> list[CampaignKey]:
@@ -98,16 +111,47 @@ def open_campaigns(connection: sa.Connection, organisation: str | None) -> list[
     return [CampaignKey(*row) for row in rows]
 
 
+def look(connection: sa.Connection, key: CampaignKey, stall_threshold: timedelta) -> Finding:
+    """Diagnose a campaign by its key, as :func:`examine` does.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+    """
+    campaign = lookup.get(connection, key.organisation, key.campaign_id)
+    return examine(connection, campaign, stall_threshold)
+
+
 def examine(
     connection: sa.Connection, campaign: sa.Row[Any], stall_threshold: timedelta
 ) -> Finding:
     """Diagnose a campaign and change nothing. ``repaired`` says what a repair would do."""
     now = read_clock(connection)
+    entry = _entry(connection, campaign)
     if State(campaign.state) not in OPEN:
-        return Finding(campaign, None, None, repaired=False, now=now)
+        return Finding(campaign, None, None, repaired=False, now=now, entry=entry)
     counted = result_rows.count(connection, campaign.campaign, campaign.total)
     diagnosis = _diagnose(campaign, counters_of(campaign), counted, now, stall_threshold)
-    return Finding(campaign, diagnosis, diagnosis, repaired=diagnosis.is_defect, now=now)
+    return Finding(
+        campaign, diagnosis, diagnosis, repaired=diagnosis.is_defect, now=now, entry=entry
+    )
+
+
+def _entry(connection: sa.Connection, campaign: sa.Row[Any]) -> Entry | None:
+    """Return how a campaign came into its state, as the audit trail has it."""
+    columns = transitions.c
+    row = connection.execute(
+        sa.select(
+            columns.actor,
+            columns.on_behalf_of,
+            columns.reason,
+            columns.create_time,
+            columns.forced,
+        )
+        .where(columns.campaign == campaign.campaign, columns.to_state == campaign.state)
+        .order_by(columns.transition.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Entry(*row)
 
 
 def repair(
@@ -115,7 +159,7 @@ def repair(
     key: CampaignKey,
     stall_threshold: timedelta,
     *,
-    actor: str,
+    actor: Caller,
 ) -> Finding:
     """Lock a campaign, diagnose it, and repair what its results prove.
 
@@ -135,15 +179,17 @@ def repair(
         counted.minus(counters_of(campaign)),
         now=found.now,
         cause=Cause.RECONCILE,
-        actor=actor,
+        actor=actor.actor,
         reason=f"repair: {found.diagnosis}",
+        on_behalf_of=actor.on_behalf_of,
     )
     remaining = (
         None
         if State(after.state).is_terminal
         else _diagnose(after, counted, counted, found.now, stall_threshold)
     )
-    return Finding(after, found.diagnosis, remaining, repaired=True, now=found.now)
+    entry = _entry(connection, after)
+    return Finding(after, found.diagnosis, remaining, repaired=True, now=found.now, entry=entry)
 
 
 def _diagnose(
@@ -163,20 +209,3 @@ def _diagnose(
         now=now,
         stall_threshold=stall_threshold,
     )
-
-
-def explain(finding: Finding, missing: Sequence[tuple[int, int]]) -> str:
-    """Say in a sentence or two why a campaign is where it is, for people."""
-    campaign = finding.campaign
-    if campaign.total is None:
-        return f"It is {campaign.state}: no message count was sealed yet."
-    counters = counters_of(campaign)
-    numbers = (
-        f"{counters.processed} of {campaign.total} messages have a result"
-        f" (sent={counters.sent} failed={counters.failed}"
-        f" skipped={counters.skipped} unknown={counters.unknown})"
-    )
-    if finding.after is None:
-        return f"It is {campaign.state}: {numbers}."
-    ranges = f"; the first without one is {missing[0][0]}" if missing else ""
-    return f"It is {campaign.state} and {finding.after}: {numbers}{ranges}. Next: {finding.action}."

@@ -29,7 +29,7 @@ async def reconcile(service: CampaignService, *, interval_seconds: float) -> Non
     known: dict[tuple[str, str], Diagnosis] = {}
     while True:
         try:
-            findings = await service.repair(None, "reconcile")
+            findings = await service.repair(None)
         except StoreUnavailableError as error:
             log.warning("reconcile_postponed", error=error.message)
         else:
@@ -46,6 +46,7 @@ async def reconcile(service: CampaignService, *, interval_seconds: float) -> Non
                         campaign_id=found.campaign.campaign_id,
                         organisation=found.campaign.organisation,
                         diagnosis=found.after,
+                        explanation=found.explanation,
                         action=found.action,
                     )
             known = needy

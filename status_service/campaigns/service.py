@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from service_runtime.caller import Caller
 from service_runtime.errors import ServiceError, StoreBusyError
 from status_service.campaigns import lifecycle, mark_complete, registration, repair
 from status_service.domain import Cause, State
 from status_service.errors import CampaignBusyError, CampaignNotFoundError
-from status_service.recording import lookup
-from status_service.recording.transitions import log_state_change
+from status_service.recording.transitions import claim_of, log_state_change
 from status_service.recording.types import CampaignKey, change_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from service_runtime.caller import Caller
     from service_runtime.database import Store
     from status_service.campaigns.repair import Finding
     from status_service.campaigns.types import Changed, NewCampaign, StartOrder
@@ -130,12 +129,11 @@ class CampaignService:
         for number in await self._store.read(lifecycle.due):
             started = await self._store.write(partial(lifecycle.start_due, number=number))
             if started is not None:
-                self._publish(started, "schedule")
+                self._publish(started, Caller(started.campaign.organisation, "schedule"))
 
     async def repair(
         self,
-        organisation: str | None,
-        actor: str,
+        caller: Caller | None,
         *,
         dry_run: bool = False,
         stall_threshold: timedelta | None = None,
@@ -144,8 +142,8 @@ class CampaignService:
         """Diagnose open campaigns and repair what is safe, each in its own transaction.
 
         Args:
-            organisation: whose; None: everyone's, for the reconcile pass.
-            actor: for the audit trail.
+            caller: who asks for those of its organisation; None: the reconcile pass, for
+                everyone's.
             dry_run: diagnose only.
             stall_threshold: how long without a new result is too long.
             campaign_id: only this one.
@@ -157,14 +155,18 @@ class CampaignService:
             CampaignNotFoundError: there is no campaign ``campaign_id``.
         """
         threshold = stall_threshold or self._stall_threshold
+        organisation = None if caller is None else caller.organisation
         if campaign_id and organisation is not None:
             keys = [CampaignKey(organisation, campaign_id)]
         else:
             keys = await self._store.read(partial(repair.open_campaigns, organisation=organisation))
+        actor = caller or Caller("", "reconcile")
         findings = []
         for key in keys:
             try:
-                found = await self._store.read(partial(_examined, key=key, threshold=threshold))
+                found = await self._store.read(
+                    partial(repair.look, key=key, stall_threshold=threshold)
+                )
             except CampaignNotFoundError:
                 if campaign_id:
                     raise
@@ -175,7 +177,7 @@ class CampaignService:
         return findings
 
     async def _repair(
-        self, key: CampaignKey, examined: Finding, threshold: timedelta, actor: str
+        self, key: CampaignKey, examined: Finding, threshold: timedelta, actor: Caller
     ) -> Finding:
         try:
             found = await self._store.write(
@@ -208,8 +210,9 @@ class CampaignService:
                 change,
                 before=State(examined.campaign.state),
                 cause=Cause.RECONCILE,
-                actor=actor,
+                actor=actor.actor,
                 reason=f"repair: {found.diagnosis}",
+                on_behalf_of=actor.on_behalf_of,
             )
         return found
 
@@ -237,7 +240,7 @@ class CampaignService:
             if not campaign_id:
                 raise
             raise CampaignBusyError(campaign_id) from error
-        self._publish(changed, caller.actor, reason, known=known)
+        self._publish(changed, caller, reason, known=known)
         return changed
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
@@ -253,7 +256,9 @@ class CampaignService:
             raise done
         return done
 
-    def _publish(self, changed: Changed, actor: str, reason: str = "", *, known: int = 0) -> None:
+    def _publish(
+        self, changed: Changed, caller: Caller, reason: str = "", *, known: int = 0
+    ) -> None:
         if not changed.is_news:
             return
         found = 0 if changed.before is None else changed.before.revision
@@ -264,8 +269,9 @@ class CampaignService:
                 change,
                 before=changed.state_before,
                 cause=changed.cause,
-                actor=actor,
+                actor=caller.actor,
                 reason=reason,
+                on_behalf_of=caller.on_behalf_of,
             )
         elif changed.before and changed.before.schedule_time != changed.campaign.schedule_time:
             log.info(
@@ -274,7 +280,8 @@ class CampaignService:
                 organisation=change.key.organisation,
                 schedule_time_before=changed.before.schedule_time.isoformat(),
                 schedule_time=changed.campaign.schedule_time.isoformat(),
-                actor=actor,
+                actor=caller.actor,
+                **claim_of(caller.on_behalf_of),
             )
 
 
@@ -288,8 +295,3 @@ async def _outcome(work: Coroutine[Any, Any, T]) -> T | ServiceError:
         return await work
     except ServiceError as refusal:
         return refusal
-
-
-def _examined(connection: sa.Connection, key: CampaignKey, threshold: timedelta) -> Finding:
-    campaign = lookup.get(connection, key.organisation, key.campaign_id)
-    return repair.examine(connection, campaign, threshold)

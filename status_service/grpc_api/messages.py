@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from closeout.status.v1 import status_pb2
+from status_service.recording import problems
 from status_service.recording.types import counters_of
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
     from service_runtime.errors import ServiceError
     from status_service.campaigns.repair import Finding
-    from status_service.domain import State
+    from status_service.domain import Problem, State
     from status_service.recording.types import FrameReceipt
 
-#: Diagnoses in one answer, at most, and their bytes: one with all its labels takes up to
-#: 20,000. The rest of a message, which may have 4 MiB, is room to spare.
+#: Diagnoses in one answer, at most, and their bytes: one with all its labels and problems
+#: takes up to 60,000. The rest of a message, which may have 4 MiB, is room to spare.
 _MOST_DIAGNOSES = 2_000
 _DIAGNOSES_BYTES = 7 * 512 * 1024
 
@@ -54,7 +55,24 @@ def to_campaign(row: sa.Row[Any]) -> status_pb2.Campaign:
         start_time=to_timestamp(row.start_time),
         progress_time=to_timestamp(row.progress_time),
         complete_time=to_timestamp(row.complete_time),
+        problems=map(_to_problem, problems.from_json(row.problems)),
     )
+
+
+def _to_problem(problem: Problem) -> status_pb2.Problem:
+    message = status_pb2.Problem(
+        kind=cast("status_pb2.Problem.Kind.ValueType", problem.kind),
+        summary=problem.summary,
+        detail=problem.detail,
+        setting=problem.setting,
+        provider=problem.provider,
+        needs_attention=problem.needs_attention,
+    )
+    if problem.since_time is not None:
+        message.since_time.FromMicroseconds(problem.since_time)
+    if problem.deadline_time is not None:
+        message.deadline_time.FromMicroseconds(problem.deadline_time)
+    return message
 
 
 def to_state(state: State | str | None) -> status_pb2.Campaign.State.ValueType:
@@ -118,6 +136,7 @@ def to_transition(row: sa.Row[Any]) -> status_pb2.Transition:
         actor=row.actor,
         reason=row.reason,
         create_time=to_timestamp(row.create_time),
+        on_behalf_of=row.on_behalf_of,
     )
 
 
@@ -133,6 +152,7 @@ def to_diagnosis(found: Finding) -> status_pb2.CampaignDiagnosis:
         campaign=to_campaign(row),
         repaired=found.repaired,
         action=found.action,
+        explanation=found.explanation,
         last_reporter=row.last_reporter,
         needs_attention=found.needs_attention,
     )

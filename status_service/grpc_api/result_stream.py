@@ -130,13 +130,13 @@ class ResultStream:
         self, request: status_pb2.ReportResultsRequest
     ) -> asyncio.Future[FrameReceipt]:
         try:
-            reporter, [(campaign_id, results)] = validation.frame(request)
+            reporter, [(campaign_id, results, problems)] = validation.frame(request)
         except InvalidRequestError as error:
             rejected: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
             rejected.set_result(FrameReceipt(error=error))
             return rejected
         key = CampaignKey(self._caller.organisation, campaign_id)
-        frame = Frame(key, reporter or self._caller.actor, results)
+        frame = Frame(key, reporter or self._caller.actor, results, problems)
         receipt = await self._writer_pool.submit(frame)
         self._listen(key)  # queued, not stored yet: no later change is missed
         return receipt

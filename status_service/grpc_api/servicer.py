@@ -10,7 +10,6 @@ import grpc
 from closeout.status.v1 import status_pb2, status_pb2_grpc
 from service_runtime.caller import caller_of
 from service_runtime.errors import InvalidRequestError
-from status_service.campaigns import repair
 from status_service.domain import State
 from status_service.grpc_api import messages, validation
 from status_service.grpc_api.rejection_log import RejectionLog
@@ -109,8 +108,13 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             self._rejection_log.add(caller.organisation, "".join(named)[:LONGEST_ID], error)
             raise
         frames = [
-            Frame(CampaignKey(caller.organisation, name), reporter or caller.actor, results)
-            for name, results in reported
+            Frame(
+                CampaignKey(caller.organisation, campaign.campaign_id),
+                reporter or caller.actor,
+                campaign.results,
+                campaign.problems,
+            )
+            for campaign in reported
         ]
         receipts = await self._batch_recorder.record(frames)
         for frame, receipt in zip(frames, receipts, strict=True):
@@ -135,7 +139,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.ListCampaignsRequest, context: _Context
     ) -> status_pb2.ListCampaignsResponse:
         requested = validation.campaign_list(request)
-        page = await self._views.list_campaigns(
+        page, now = await self._views.list_campaigns(
             caller_of(context),
             requested.page,
             states=requested.states,
@@ -143,7 +147,9 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             stuck_first=requested.stuck_first,
         )
         return status_pb2.ListCampaignsResponse(
-            campaigns=map(messages.to_campaign, page.rows), next_page_token=page.next_page_token
+            campaigns=map(messages.to_campaign, page.rows),
+            next_page_token=page.next_page_token,
+            read_time=messages.to_timestamp(now),
         )
 
     async def WatchCampaign(  # noqa: D102, N802
@@ -229,11 +235,9 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def RepairCampaigns(  # noqa: D102, N802
         self, request: status_pb2.RepairCampaignsRequest, context: _Context
     ) -> status_pb2.RepairCampaignsResponse:
-        caller = caller_of(context)
         requested = validation.repair(request)
         findings = await self._service.repair(
-            caller.organisation,
-            caller.actor,
+            caller_of(context),
             dry_run=request.dry_run,
             stall_threshold=requested.stall_threshold,
             campaign_id=requested.campaign_id,
@@ -252,7 +256,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             diagnosis=diagnosis,
             missing_ranges=messages.to_ranges(missing),
             more_missing_ranges=more,
-            explanation=repair.explain(found, missing),
+            explanation=found.explanation,
         )
 
     async def ListTransitions(  # noqa: D102, N802

@@ -19,6 +19,7 @@ from service_runtime.validation import (
 )
 from status_service.campaigns.types import NewCampaign, StartOrder
 from status_service.domain import Outcome, State
+from status_service.grpc_api.problem_validation import checked_problems
 from status_service.grpc_api.result_validation import checked_results
 from status_service.recording.result_columns import NO_RESULTS
 
@@ -86,11 +87,19 @@ class RepairRequest(NamedTuple):
     stall_threshold: timedelta | None
 
 
+class ReportedCampaign(NamedTuple):
+    """What is reported of one campaign; ``problems`` None: no change of them."""
+
+    campaign_id: str
+    results: ResultColumns
+    problems: str | None
+
+
 class Reported(NamedTuple):
-    """Results of campaigns, and who reports them; empty: the caller."""
+    """Results and problems of campaigns, and who reports them; empty: the caller."""
 
     reporter: str
-    results: Sequence[tuple[str, ResultColumns]]
+    campaigns: Sequence[ReportedCampaign]
 
 
 def campaign_id(request: _OfCampaign) -> str:
@@ -181,7 +190,7 @@ def result_page(
 
 
 def frame(request: status_pb2.ReportResultsRequest) -> Reported:
-    """Return the results of a frame."""
+    """Return the results and the problems of a frame."""
     with Validation() as check:
         name = check.campaign_id(request.campaign_id)
         reporter = check.text("reporter", request.reporter, longest=REPORTER)
@@ -191,11 +200,12 @@ def frame(request: status_pb2.ReportResultsRequest) -> Reported:
             results = NO_RESULTS
         else:
             results = checked_results(check, "results", request.results)
-    return Reported(reporter, [(name, results)])
+        problems = checked_problems(check, "problems", request)
+    return Reported(reporter, [ReportedCampaign(name, results, problems)])
 
 
 def batch(request: status_pb2.BatchReportResultsRequest) -> Reported:
-    """Return the results of several campaigns."""
+    """Return the results and the problems of several campaigns."""
     given = request.campaigns
     reported = []
     with Validation() as check:
@@ -212,6 +222,7 @@ def batch(request: status_pb2.BatchReportResultsRequest) -> Reported:
                 place = f"campaigns[{index}]"
                 name = check.campaign_id(campaign.campaign_id, field=f"{place}.campaign_id")
                 results = checked_results(check, f"{place}.results", campaign.results)
-                reported.append((name, results))
-            check.unique("campaigns", [name for name, _ in reported])
+                problems = checked_problems(check, f"{place}.problems", campaign)
+                reported.append(ReportedCampaign(name, results, problems))
+            check.unique("campaigns", [campaign.campaign_id for campaign in reported])
     return Reported(reporter, reported)

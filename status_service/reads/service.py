@@ -8,13 +8,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from service_runtime.database import read_clock
 from status_service.campaigns import repair
 from status_service.reads import queries
 from status_service.recording import lookup, result_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from typing import Any
 
     import sqlalchemy as sa
@@ -55,18 +56,21 @@ class CampaignViews:
         states: Sequence[State],
         labels: Mapping[str, str],
         stuck_first: bool,
-    ) -> Page:
-        """Return a page of campaigns: :func:`.queries.list_campaigns`."""
-        return await self._store.read(
-            partial(
-                queries.list_campaigns,
+    ) -> tuple[Page, datetime]:
+        """Return a page of campaigns, :func:`.queries.list_campaigns`, and when it was read."""
+
+        def listed(connection: sa.Connection) -> tuple[Page, datetime]:
+            found = queries.list_campaigns(
+                connection,
                 organisation=caller.organisation,
                 page=page,
                 states=states,
                 labels=labels,
                 stuck_first=stuck_first,
             )
-        )
+            return found, read_clock(connection)
+
+        return await self._store.read(listed)
 
     async def list_results(
         self, caller: Caller, campaign_id: str, page: PageRequest, *, outcomes: Sequence[int]

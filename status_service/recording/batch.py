@@ -74,6 +74,5 @@ class BatchRecorder:
                 raise ShuttingDownError("the service stops; report the results again")
             if not self._store.answering:
                 raise StoreUnavailableError(
-                    "the database does not answer; report the results again",
-                    retry_after_seconds=1.0,
+                    f"{self._store.failure}; report the results again", retry_after_seconds=1.0
                 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from status_service.domain import State, sources
+from status_service.recording.problems import NO_PROBLEMS
 from status_service.recording.transitions import write_transition
 from status_service.schema import campaigns
 
@@ -49,6 +50,11 @@ def _settling() -> sa.Executable:
                 sa.bindparam("progressed", type_=columns.progress_time.type),
                 columns.progress_time,
             ),
+            # A problem holds nobody up any more once the campaign has ended.
+            problems=sa.case(
+                (full, NO_PROBLEMS),
+                else_=sa.func.coalesce(sa.bindparam("problems", type_=sa.Text), columns.problems),
+            ),
             last_reporter=sa.func.coalesce(
                 sa.bindparam("reporter", type_=sa.Text), columns.last_reporter
             ),
@@ -69,7 +75,10 @@ def settle(
     cause: Cause,
     actor: str,
     reason: str = "",
+    on_behalf_of: str = "",
+    forced: int = 0,
     progressed: bool = False,
+    problems: str | None = None,
 ) -> sa.Row[Any]:
     """Move the counters and, if that makes the campaign full, complete it.
 
@@ -84,7 +93,10 @@ def settle(
         cause: why, if this completes it.
         actor: who, if this completes it.
         reason: the reason given, if this completes it.
+        on_behalf_of: for whom the actor acts, if this completes it.
+        forced: how many messages were recorded as UNKNOWN to complete it.
         progressed: true if new results came in.
+        problems: what holds the sender up from now on; None: what did so before.
 
     Returns:
         The row as it is now; its state says whether it was completed.
@@ -97,10 +109,19 @@ def settle(
             "now": now,
             "progressed": now if progressed else None,
             "reporter": actor if progressed else None,
+            "problems": problems,
         },
     ).one()
     if after.state != campaign.state:
         write_transition(
-            connection, campaign.state, after, now=now, cause=cause, actor=actor, reason=reason
+            connection,
+            campaign.state,
+            after,
+            now=now,
+            cause=cause,
+            actor=actor,
+            reason=reason,
+            on_behalf_of=on_behalf_of,
+            forced=forced,
         )
     return after

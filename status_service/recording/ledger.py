@@ -20,7 +20,7 @@ from status_service.errors import (
     RevisionMismatchError,
     SequenceOutOfRangeError,
 )
-from status_service.recording import lookup
+from status_service.recording import lookup, problems
 from status_service.recording.completion import settle
 from status_service.recording.merge import merge, sequences_of
 from status_service.recording.result_rows import count, stored_outcomes, upsert
@@ -29,6 +29,7 @@ from status_service.recording.types import (
     Frame,
     FrameReceipt,
     Recorded,
+    change_of,
     counters_of,
     key_of,
 )
@@ -104,7 +105,7 @@ def check_revision(campaign: sa.Row[Any], revision: int) -> None:
 def record(
     connection: sa.Connection, frames: Sequence[Frame], *, skip_busy: bool = False
 ) -> Recorded:
-    """Store the results of ``frames``, and complete the campaigns they complete.
+    """Store the results and problems of ``frames``, and complete the campaigns they complete.
 
     A frame that can't be applied gets an ``error`` in its receipt and leaves the
     others alone. With ``skip_busy`` so do frames of campaigns that somebody else holds
@@ -139,10 +140,14 @@ def record(
         upsert(connection, given, now, all_new=all_new)
     for key, merged in merges.items():
         campaign = locked[key]
+        reported = problems.news(campaign, accepted[key])
         if merged.changed:
-            campaign = _settle(connection, campaign, accepted[key], merged, now=now)
+            campaign = _settle(connection, campaign, accepted[key], merged, reported, now=now)
             reporter = _last_reporter(accepted[key])
             recorded.note(campaign, state_before=locked[key].state, reporter=reporter)
+        elif reported is not None:
+            campaign = problems.store(connection, campaign, reported)
+            recorded.changes.append(change_of(campaign))
         for _, receipt in by_campaign[key]:
             receipt.state = State(campaign.state)
             receipt.revision = campaign.revision
@@ -177,7 +182,7 @@ def _existing(connection: sa.Connection, keys: Collection[CampaignKey]) -> set[C
 
 def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:
     if not frame.results.size:
-        return None  # a subscription
+        return None  # a subscription, or problems alone
     if campaign.total is None:
         return CampaignNotSealedError(campaign.campaign_id)
     for sequence in (min(frame.results.sequence), max(frame.results.sequence)):
@@ -198,6 +203,7 @@ def _settle(
     campaign: sa.Row[Any],
     accepted: Accepted,
     merged: Merged,
+    reported: str | None,
     *,
     now: datetime,
 ) -> sa.Row[Any]:
@@ -209,6 +215,7 @@ def _settle(
         cause=Cause.RESULT,
         actor=_last_reporter(accepted),
         progressed=any(receipt.new for _, receipt in accepted),
+        problems=reported,
     )
 
 

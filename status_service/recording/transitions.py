@@ -35,6 +35,8 @@ def write_transition(
     cause: Cause,
     actor: str,
     reason: str,
+    on_behalf_of: str = "",
+    forced: int = 0,
 ) -> None:
     """Write that ``campaign`` came from state ``before``, and the event of that.
 
@@ -52,6 +54,8 @@ def write_transition(
             "actor": actor,
             "reason": reason,
             "create_time": now,
+            "on_behalf_of": on_behalf_of,
+            "forced": forced,
         },
     ).scalar_one_or_none()
     if written is not None:
@@ -67,7 +71,13 @@ def write_transition(
 
 
 def log_state_change(
-    change: Change, *, before: State | None, cause: Cause, actor: str, reason: str = ""
+    change: Change,
+    *,
+    before: State | None,
+    cause: Cause,
+    actor: str,
+    reason: str = "",
+    on_behalf_of: str = "",
 ) -> None:
     """Log the old and the new state; of a campaign that is COMPLETED also its counts.
 
@@ -77,6 +87,7 @@ def log_state_change(
         cause: what caused the change.
         actor: who caused it.
         reason: why, if anybody said.
+        on_behalf_of: for whom the actor acted, by its own claim.
     """
     bound = log.bind(campaign_id=change.key.campaign_id, organisation=change.key.organisation)
     if change.state is State.COMPLETED:
@@ -96,4 +107,10 @@ def log_state_change(
         cause=cause,
         actor=actor,
         reason=reason,
+        **claim_of(on_behalf_of),
     )
+
+
+def claim_of(on_behalf_of: str) -> dict[str, str]:
+    """Return for whom an actor acted as a field of a log line; nothing if it did not say."""
+    return {"on_behalf_of": on_behalf_of} if on_behalf_of else {}

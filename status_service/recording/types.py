@@ -25,11 +25,15 @@ class CampaignKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Results of one campaign as one frame of a stream brought them."""
+    """Results of one campaign as one frame of a stream brought them.
+
+    ``problems`` is what holds the sender up, as :mod:`.problems` writes it; None: no change.
+    """
 
     key: CampaignKey
     reporter: str
     results: ResultColumns
+    problems: str | None = None
 
 
 @dataclass(slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from pysqlite3 import dbapi2
 
+from acceptance.deployment import CAMPAIGN_ID, deployed
 from acceptance.processes import PATIENCE_SECONDS, Service
+from providers.smtp_provider import scripted
 
 _GRPCURL = Path(sys.executable).with_name("grpcurl")
 _SERVICE = "closeout.status.v1.StatusService"
@@ -136,3 +141,52 @@ def test_mark_complete_of_nothing_is_not_found(status: Service) -> None:
     assert code != 0
     assert "Code: NotFound" in errors
     assert "CAMPAIGN_NOT_FOUND" in errors
+
+
+async def test_explain_names_the_cause_and_the_setting_of_a_refused_login(tmp_path: Path) -> None:
+    """The status service says what the sender met, at once, without being asked for it there.
+
+    With the right password the campaign goes on by itself, and nothing is left of it.
+    """
+    authority = trustme.CA()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    provider = scripted(tls=tls, login=("ann", "right"))
+    settings = {
+        "CLOSEOUT_SMTP_SECURITY": "starttls",
+        "CLOSEOUT_SMTP_CA_FILE": str(tmp_path / "authority.pem"),
+        "CLOSEOUT_SMTP_USERNAME": "ann",
+        "CLOSEOUT_SMTP_PASSWORD": "wrong",
+    }
+
+    async with deployed(tmp_path, provider, **settings) as deployment:
+
+        async def explained() -> Any:
+            return await asyncio.to_thread(
+                called, deployment.status, "ExplainCampaign", {"campaign_id": CAMPAIGN_ID}
+            )
+
+        await deployment.send([f"person-{number}@shop.example" for number in range(20)])
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (found := await explained())["diagnosis"]["campaign"]["problems"]:  # noqa: ASYNC110 - no event signals it
+                await asyncio.sleep(0.05)
+        problem = found["diagnosis"]["campaign"]["problems"][0]
+        assert problem["kind"] in {"PROVIDER_REFUSES", "PROVIDER_UNREACHABLE"}
+        assert problem["setting"].startswith("[smtp]") or not problem["setting"]
+        assert "535" in problem["detail"]
+        assert problem["since_time"]
+        assert "wrong" not in json.dumps(problem)
+        first_line, second_line = found["explanation"].split("\n")
+        assert first_line.lower().startswith(problem["summary"].lower())
+        assert second_line.startswith("20 of 20 messages have no result. None is lost")
+        assert problem["setting"] in found["diagnosis"]["action"]
+        assert found["diagnosis"]["diagnosis"] == "IN_PROGRESS"
+        assert found["diagnosis"]["needs_attention"] is problem["needs_attention"]
+        await asyncio.to_thread(deployment.sender.terminate)
+        deployment.sender.environment["CLOSEOUT_SMTP_PASSWORD"] = "right"  # noqa: S105 - of the test's provider
+        await deployment.start(deployment.sender)
+        await deployment.completed()
+        ended = await explained()
+        assert ended["diagnosis"]["campaign"]["problems"] == []
+        assert ended["explanation"].startswith("Completed ")

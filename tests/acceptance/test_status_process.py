@@ -100,7 +100,7 @@ def test_a_second_process_on_the_same_database_learns_who_holds_it(status: Servi
     [
         ("CLOSEOUT_STATUS_LISTEN", "nonsense", "expected HOST:PORT"),
         ("CLOSEOUT_STATUS_LISTEN", "127.0.0.1:99999", "expected HOST:PORT"),
-        ("CLOSEOUT_STATUS_LISTEN", "203.0.113.1:50051", "203.0.113.1:50051"),
+        ("CLOSEOUT_STATUS_LISTEN", "203.0.113.1:20051", "203.0.113.1:20051"),
         ("CLOSEOUT_STATUS_LISTN", "x", "did you mean CLOSEOUT_STATUS_LISTEN?"),
         ("CLOSEOUT_STATUS_DATABASE_URL", "mysql://u:secret@h/d", "only sqlite:///PATH"),
         ("CLOSEOUT_STATUS_DATABASE_URL", "sqlite:///:memory:", "as sqlite:///PATH only"),

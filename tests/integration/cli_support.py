@@ -24,13 +24,17 @@ def clean_environment() -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def started(
-    *words: str, folder: Path, environment: dict[str, str]
+    *words: str, folder: Path, environment: dict[str, str], piped: bool = False
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start a command; it is killed at the end if it still runs."""
+    """Start a command; it is killed at the end if it still runs.
+
+    ``piped`` gives it a pipe as its standard input, instead of ours.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "closeout_cli", *words),
         cwd=folder,
         env=environment,
+        stdin=asyncio.subprocess.PIPE if piped else None,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -48,9 +52,15 @@ async def started(
                 await process.communicate()
 
 
-async def finished(*words: str, folder: Path, environment: dict[str, str]) -> tuple[int, str, str]:
-    """Run a command to its end; return its exit code, output and errors."""
-    async with started(*words, folder=folder, environment=environment) as process:
-        out, err = await process.communicate()
+async def finished(
+    *words: str, folder: Path, environment: dict[str, str], given: bytes | None = None
+) -> tuple[int, str, str]:
+    """Run a command to its end; return its exit code, output and errors.
+
+    ``given`` is what it reads from its standard input.
+    """
+    piped = given is not None
+    async with started(*words, folder=folder, environment=environment, piped=piped) as process:
+        out, err = await process.communicate(given)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()

@@ -140,14 +140,23 @@ class Stream:
             self._news.set()
 
     async def send(
-        self, campaign_id: str, *rows: pb.Result, frame: int = 0, reporter: str = "tester"
+        self,
+        campaign_id: str,
+        *rows: pb.Result,
+        frame: int = 0,
+        reporter: str = "tester",
+        problems: Iterable[pb.Problem] | None = None,
     ) -> int:
         """Send the next frame, or one numbered ``frame``; return its number."""
         number = frame or self._next_frame
         self._next_frame = max(self._next_frame, number + 1)
         await self.call.write(
             pb.ReportResultsRequest(
-                frame=number, campaign_id=campaign_id, results=rows, reporter=reporter
+                frame=number,
+                campaign_id=campaign_id,
+                results=rows,
+                reporter=reporter,
+                problems=None if problems is None else pb.CampaignProblems(problems=problems),
             )
         )
         return number
@@ -241,7 +250,7 @@ def check_invariants(
     broken: Collection[str] = (),
     organisation: str | None = None,
 ) -> None:
-    """Check S1, S3, S4, S5 and S6 of every campaign in a database.
+    """Check S1, S3, S4, S5 and S6 of every campaign in a database, and that problems end with it.
 
     Args:
         connection: to the database, by hand.
@@ -258,6 +267,8 @@ def check_invariants(
             _check_counters(connection, campaign)
             _check_transitions(connection, campaign)
             _check_completion(connection, campaign, raised_late)
+            has_ended = campaign["state"] in {"COMPLETED", "CANCELLED"}
+            assert not has_ended or campaign["problems"] == "[]", f"problems: {dict(campaign)}"
 
 
 def _check_counters(connection: Hand, campaign: Any) -> None:

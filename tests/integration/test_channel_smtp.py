@@ -11,7 +11,8 @@ import pytest
 from providers.held_port import HeldPort
 from providers.scripts import Script
 from providers.smtp_provider import Ledger, SmtpProvider, scripted
-from sender_service.channels.contract import Answer, EmailContent, Handover, Message, Reply
+from sender_service.channels.contract import Answer, EmailContent, Fault, Handover, Message, Reply
+from sender_service.channels.email import faults
 from sender_service.channels.email.pool import SmtpPool
 from sender_service.channels.email.settings import SmtpSettings
 from sender_service.channels.email.smtp import SmtpChannel
@@ -69,11 +70,12 @@ async def test_accepted_message_arrives_as_rendered() -> None:
         ("defer451", Answer.DEFERRED, "451"),
         ("reject554", Answer.REFUSED, "554"),
         ("reject452", Answer.DEFERRED, "452"),
-        # Named by its address twice, on two connections: it is this recipient.
-        ("421", Answer.DEFERRED, "421"),
+        # 421 on two connections: the server wants no mail now, whatever the recipient.
+        ("421", Answer.PROVIDER_FAULT, "421"),
+        # Hung up on two connections, once it had the address: it is this recipient.
         ("cut", Answer.DEFERRED, "connection_lost"),
         # The whole message was there, and the server answered.
-        ("reject421", Answer.DEFERRED, "421"),
+        ("reject421", Answer.PROVIDER_FAULT, "421"),
         # No answer to a message that SMTP knows.
         ("reject354", Answer.LOST, "354"),
         # The server may have taken it, or not: the client can't know.
@@ -115,15 +117,16 @@ class PickyProvider(SmtpProvider):
 
 
 @pytest.mark.parametrize(
-    ("line", "answer"),
-    [("550 5.7.1 not from you", Answer.REFUSED), ("451 4.7.1 not now", Answer.DEFERRED)],
+    ("line", "fault"),
+    [("550 5.7.1 not from you", faults.SENDER_REFUSED), ("451 4.7.1 not now", faults.WAIT)],
 )
-async def test_a_refused_sender_is_an_answer_about_the_message(line: str, answer: Answer) -> None:
-    """The server talks, so the campaign does not wait for it: each message has its outcome."""
+async def test_a_refused_sender_is_the_fault_of_no_message(line: str, fault: Fault) -> None:
+    """MAIL names the sender alone, so nobody's message is tried or failed."""
     async with PickyProvider(line) as provider, channel(provider, connections=1) as smtp:
         for _ in range(2):
             reply = await send(smtp, "ann@shop.example")
-            assert (reply.answer, reply.code) == (answer, line[:3])
+            assert (reply.answer, reply.code) == (Answer.PROVIDER_FAULT, line[:3])
+            assert reply.fault == fault
 
 
 async def test_a_cancelled_connect_leaves_the_pool_whole() -> None:
@@ -147,12 +150,12 @@ async def test_a_cancelled_connect_leaves_the_pool_whole() -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         pool = SmtpPool(SmtpSettings(host="127.0.0.1", port=port, connections=1, security="none"))
-        connecting = asyncio.create_task(pool.take())
+        connecting = asyncio.create_task(pool.take(Handover()))
         await silent.wait()
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         async with asyncio.timeout(SECONDS):
-            connection = await pool.take()
+            connection = await pool.take(Handover())
         pool.give_back(connection, keep=False)
         pool.close()
 

@@ -137,20 +137,20 @@ async def test_a_document_that_is_no_json_once_rendered_is_not_posted() -> None:
     ("script", "answer", "code"),
     [
         ("refuse400", Answer.REFUSED, "400"),
-        ("refuse403", Answer.REFUSED, "403"),
-        ("refuse404", Answer.REFUSED, "404"),
         ("refuse422", Answer.REFUSED, "422"),
-        ("redirect", Answer.REFUSED, "302"),
         ("defer408", Answer.DEFERRED, "408"),
         ("defer425", Answer.DEFERRED, "425"),
-        ("defer429", Answer.DEFERRED, "429"),
         ("defer500", Answer.DEFERRED, "500"),
         ("defer503", Answer.DEFERRED, "503"),
         # A gateway speaks; the receiver behind it may have acted.
         ("defer502", Answer.LOST, "502"),
         ("defer504", Answer.LOST, "504"),
-        # The settings are wrong, not the message.
+        # The settings are wrong, not the message, or the server asks to wait.
         ("refuse401", Answer.PROVIDER_FAULT, "401"),
+        ("refuse403", Answer.PROVIDER_FAULT, "403"),
+        ("refuse404", Answer.PROVIDER_FAULT, "404"),
+        ("redirect", Answer.PROVIDER_FAULT, "302"),
+        ("defer429", Answer.PROVIDER_FAULT, "429"),
         ("cut", Answer.LOST, "connection_lost"),
         ("drop-after-data", Answer.LOST, "connection_lost"),
         # The status was there, only the text was not.

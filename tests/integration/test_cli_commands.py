@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from status_service.server import running
 from status_service.settings import Settings, StatusSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -75,22 +76,30 @@ def settings(folder: Path, listen: str = "127.0.0.1:0") -> Settings:
 
 
 @pytest.fixture
+def heeding_interrupts() -> Iterator[None]:
+    """Start programs that heed Ctrl-C also where the tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     async with running(settings(tmp_path)) as running_service:
         yield Service(tmp_path, running_service.address)
 
 
 async def test_list_prints_one_plain_line_for_each_campaign(service: Service) -> None:
-    """Off a terminal there are no control codes, and the counters are key=value."""
+    """Off a terminal there are no control codes, and values have tabs between them."""
     await service.campaign("one", 4, 1, 2, 3)
     await service.campaign("two", 2, 1, 2)
     code, out, err = await service.closeout("list")
     assert (code, err) == (0, "")
     assert "\x1b" not in out
     two, one = out.splitlines()
-    assert one.startswith("one SENDING total=4 sent=3 failed=0 skipped=0 unknown=0 processed=3 (75")
-    assert two.startswith("two COMPLETED total=2 sent=2")
-    assert one.endswith("name='One'")
+    assert one.startswith("one\tSENDING\t4\t3\t3\t0\t0\t0\t")
+    assert two.startswith("two\tCOMPLETED\t2\t2\t2\t")
+    assert one.split("\t")[14] == "One"
 
 
 async def test_list_filters_and_limits(service: Service) -> None:
@@ -110,7 +119,7 @@ async def test_list_filters_and_limits(service: Service) -> None:
         assert [json.loads(line)["campaign_id"] for line in out.splitlines()] == expected
 
 
-async def test_status_tells_what_is_known_without_a_sender(service: Service) -> None:
+async def test_status_shows_what_is_known_without_a_sender(service: Service) -> None:
     """The sender's part may be missing: that is said, and no failure."""
     await service.campaign("one", 4, 1)
     code, out, _ = await service.closeout("status", "one")
@@ -188,7 +197,7 @@ async def test_results_by_outcome_and_missing_ranges(service: Service) -> None:
     _, out, _ = await service.closeout("results", "one", "--outcome", "failed")
     assert out == ""
     _, out, _ = await service.closeout("results", "one", "--missing")
-    assert out == "3-4\n6-10\n"
+    assert out == "3\t4\n6\t10\n"
     _, out, _ = await service.closeout("results", "one", "--missing", "--json")
     assert json.loads(out.splitlines()[0]) == {"first": 3, "last": 4}
 
@@ -200,7 +209,7 @@ async def test_pause_resume_cancel_say_what_changed(service: Service) -> None:
     assert (code, out) == (0, "one: PAUSED total=2 sent=1 failed=0 skipped=0 unknown=0\n")
     code, out, _ = await service.closeout("pause", "one")
     assert code == 0
-    assert "PAUSED (was paused already)" in out
+    assert "PAUSED (already paused)" in out
     _, out, _ = await service.closeout("resume", "one", "--json")
     assert json.loads(out)["transitioned"] is True
     code, _, _ = await service.closeout("cancel", "one")
@@ -209,8 +218,8 @@ async def test_pause_resume_cancel_say_what_changed(service: Service) -> None:
     assert (code, out) == (1, "")
     assert err.startswith("closeout: refused: campaign 'one' is CANCELLED")
     _, out, _ = await service.closeout("transitions", "one")
-    assert "SENDING -> PAUSED  USER" in out
-    assert "because 'lunch'" in out
+    assert "\tSENDING\tPAUSED\tUSER\t" in out
+    assert out.splitlines()[2].endswith("\tlunch")
 
 
 async def test_mark_complete_has_four_answers(service: Service) -> None:
@@ -219,6 +228,7 @@ async def test_mark_complete_has_four_answers(service: Service) -> None:
     code, out, err = await service.closeout("mark-complete", "one")
     assert (code, out) == (1, "")
     assert "3-4, 6-10" in err
+    assert "use --force --reason WHY to record them as UNKNOWN" in err
     assert "`closeout explain one`" in err
     force = ("mark-complete", "one", "--force", "--reason", "its sender is gone")
     code, out, _ = await service.closeout(*force, "--dry-run")
@@ -228,7 +238,7 @@ async def test_mark_complete_has_four_answers(service: Service) -> None:
     assert (code, out) == (0, "one: COMPLETED total=10 sent=3 failed=0 skipped=0 unknown=7\n")
     code, out, _ = await service.closeout("mark-complete", "one")
     assert code == 0
-    assert "was completed already" in out
+    assert "already completed" in out
 
 
 async def test_explain_says_why_and_what_is_missing(service: Service) -> None:
@@ -255,17 +265,17 @@ async def test_fix_repairs_what_was_made_stuck_by_hand(service: Service) -> None
     """Seen by a dry run, repaired, and nothing left the second time."""
     await service.campaign("one", 3, 1, 2, 3)
     await asyncio.to_thread(take_completion_away, service.database, "one")
-    code, out, _ = await service.closeout("fix", "--dry-run")
+    code, out, err = await service.closeout("fix", "--dry-run")
     assert code == 3
-    assert out.startswith("one FULLY_PROCESSED total=3 sent=3 failed=0 processed=3 (100.0%)")
-    assert "1 open campaign: would fix 1," in out
+    assert out.startswith("one\tFULLY_PROCESSED\twould_be_fixed\t3\t3\t3\t0\t0\t0\t")
+    assert "1 open campaign: would fix 1," in err
     code, out, _ = await service.closeout("fix")
     assert code == 0
-    assert "fixed: one: " in out
-    code, out, _ = await service.closeout("fix")
-    assert (code, out) == (
+    assert out.startswith("one\tFULLY_PROCESSED\tfixed\t")
+    assert await service.closeout("fix") == (
         0,
-        "0 open campaigns: fixed 0, 0 in need of a person, 0 left alone\n",
+        "",
+        "closeout: 0 open campaigns: fixed 0, 0 need attention, 0 unchanged\n",
     )
 
 
@@ -304,6 +314,46 @@ async def test_watch_of_a_cancelled_campaign_is_exit_code_1(service: Service) ->
     assert (code, out) == (1, "CANCELLED total=2 sent=1 failed=0 skipped=0 unknown=0\n")
     code, out, _ = await service.closeout("watch", "one", "--json")
     assert (code, json.loads(out)["state"]) == (1, "CANCELLED")
+
+
+@pytest.mark.usefixtures("heeding_interrupts")
+async def test_an_interrupted_watch_says_that_the_campaign_goes_on(service: Service) -> None:
+    """Nobody believes that Ctrl-C stopped the campaign; it names both ways on."""
+    await service.campaign("one", 2, 1)
+    for words in ((), ("--json",)):
+        async with service.started("watch", "one", *words) as process:
+            assert process.stdout is not None
+            await process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, err = await process.communicate()
+        assert process.returncode == 130
+        assert b"the campaign goes on" in err
+        assert b"`closeout watch one`" in err
+        assert b"`closeout cancel one`" in err
+        assert err.count(b"\n") == 1
+        assert err.startswith(b'{"notice"' if words else b"closeout: you stopped watching")
+
+
+async def test_a_completed_campaign_with_failures_is_exit_code_6(service: Service) -> None:
+    """What failed or is in doubt is named, with what to do; skipped messages are no failure."""
+    outcomes = (pb.Result.FAILED, pb.Result.UNKNOWN, pb.Result.SKIPPED)
+    async with StatusClient(service.address) as status:
+        for outcome in outcomes:
+            campaign_id = pb.Result.Outcome.Name(outcome).lower()
+            await status.create_campaign(campaign_id=campaign_id)
+            await status.start_campaign(campaign_id=campaign_id, total=1)
+            await status.report(
+                campaign_id=campaign_id, results=[pb.Result(sequence=1, outcome=outcome)]
+            )
+    code, out, err = await service.closeout("watch", "failed")
+    assert (code, out) == (6, "COMPLETED total=1 sent=0 failed=1 skipped=0 unknown=0\n")
+    assert "`closeout results failed --outcome failed` says why" in err
+    assert "`closeout resend failed --to failed`" in err
+    code, _, err = await service.closeout("watch", "unknown")
+    assert code == 6
+    assert "`closeout resend unknown --to unknown`" in err
+    code, _, err = await service.closeout("watch", "skipped")
+    assert (code, err) == (0, "")
 
 
 async def test_watch_goes_on_when_the_service_comes_back(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ async def scripted(tmp_path: Path) -> AsyncIterator[Scripted]:
         yield services
 
 
-async def test_status_shows_labels_revision_shards_and_problems(scripted: Scripted) -> None:
+async def test_status_shows_labels_revision_and_problems(scripted: Scripted) -> None:
     """All that holds a campaign up: what, the other side's words, the setting; enums are open."""
     scripted.status.campaign.state = _UNKNOWN  # type: ignore[assignment] # of a newer service
     code, out, err = await scripted.closeout("status", "c")
@@ -160,15 +160,15 @@ async def test_status_shows_labels_revision_shards_and_problems(scripted: Script
     lines = [" ".join(line.split()) for line in out.splitlines()]
     for line in (
         "labels list=news, tenant=a",
-        "state 77 (revision 4)",
-        "shards 1 of 3 finished, 2 at work",
-        "problem the mail server refuses the login (PROVIDER_UNREACHABLE, needs a person)",
+        "state 77",
+        "revision 4",
+        "problem the mail server refuses the login (PROVIDER_UNREACHABLE, needs attention)",
         "detail 535 5.7.8 failed",
         "setting [smtp] password",
         "problem of a newer sender (77)",
     ):
         assert line in lines
-    assert any(line.startswith("delivery STARTED, 50 of 120 messages finished,") for line in lines)
+    assert any(line == "delivery ready, 50 of 120 messages finished" for line in lines)
 
 
 async def test_list_asks_for_labels(scripted: Scripted) -> None:
@@ -178,6 +178,16 @@ async def test_list_asks_for_labels(scripted: Scripted) -> None:
     assert (code, out.split()[0]) == (0, "c")
     (request,) = scripted.status.listed
     assert dict(request.labels) == {"list": "news", "tenant": "a=b"}
+
+
+async def test_stuck_campaigns_are_listed_also_without_what_they_wait_for(
+    scripted: Scripted,
+) -> None:
+    """A service that has to count for too long still lists them."""
+    code, out, err = await scripted.closeout("list", "--stuck")
+    assert (code, out.split()[0]) == (0, "c")
+    assert "did not say within 20 s" in err
+    assert err.count("\n") == 1
 
 
 async def test_watch_says_what_the_sender_waits_for(scripted: Scripted) -> None:
@@ -192,24 +202,27 @@ async def test_watch_says_what_the_sender_waits_for(scripted: Scripted) -> None:
             assert line, "watch ended"
     assert line.decode() == (
         "closeout: the sender waits: the mail server refuses the login: 535 5.7.8 failed"
-        " (setting [smtp] password); it needs a person; of a newer sender\n"
+        " (setting [smtp] password); it needs attention; of a newer sender\n"
     )
 
 
 async def test_a_repeated_send_keeps_the_time_and_says_so(scripted: Scripted) -> None:
     """A scheduled campaign is not sent early by a repeated command, but by --now."""
-    (scripted.folder / "c.toml").write_text('name = "x"\nid = "c"\n[content]\ntext = "t"\n')
+    (scripted.folder / "c.toml").write_text(
+        'name = "x"\nchannel = "console"\n[content]\ntext = "t"\n'
+    )
     (scripted.folder / "r.csv").write_text("email\na@example.com\n")
-    words = ("send", "c.toml", "--recipients", "r.csv")
+    words = ("send", "c.toml", "--recipients", "r.csv", "--campaign-id", "c")
     code, out, _ = await scripted.closeout(*words)
     assert code == 0
-    kept = "is scheduled already and keeps its time, 2099-01-01 00:00:00+00:00 (--now starts it"
+    kept = "already scheduled for 2099-01-01 00:00:00+00:00, which stays (--now starts it at once)"
     assert kept in out
     code, out, _ = await scripted.closeout(*words, "--now")
-    assert (code, "started: 1 message" in out) == (0, True)
+    assert code == 0
+    assert "started now, instead of at 2099-01-01 00:00:00+00:00: 1 message" in out
     assert [request.start_now for request in scripted.sender.started] == [False, True]
     code, _, err = await scripted.closeout(*words, "--now", "--start-time", "2099-01-01")
-    assert (code, "exclude each other" in err) == (2, True)
+    assert (code, "use either --now or --start-time" in err) == (2, True)
 
 
 @pytest.mark.parametrize("words", [("explain", "c"), ("mark-complete", "c"), ("fix",)])

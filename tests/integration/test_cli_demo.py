@@ -56,8 +56,8 @@ async def test_two_demos_at_once_end_well_and_leave_nothing(tmp_path: Path) -> N
         assert "FAILED with 550" in text
         assert re.search(r"The first of them is message \d+, C\d+ \S+@\S+; `closeout res", text)
         assert "no result for 401-420, 981-1000" in text
-        assert "fixed: stuck: " in text
-        assert "SENDING -> COMPLETED  RECONCILE" in text
+        assert "stuck\tFULLY_PROCESSED\tfixed\t" in text
+        assert "\tSENDING\tCOMPLETED\tRECONCILE\t" in text
         assert "\x1b" not in text
     assert [list(folder.iterdir()) for folder in folders] == [[], []]
 

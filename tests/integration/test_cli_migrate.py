@@ -15,7 +15,7 @@ from providers.postgresql_server import PostgresqlServer
 from providers.written_versions import make_first_version
 from status_service.migrations import MIGRATIONS
 
-NOTHING = "version 0002, nothing to migrate"
+NOTHING = "version 0003, nothing to migrate"
 MISSING = "does not exist yet; the service will create it"
 
 
@@ -62,9 +62,9 @@ async def test_both_databases_are_checked_and_migrated(tmp_path: Path, database:
     shown = f"status service: {database.replace('a-secret', '***')}: "
     other = f"sender service: {sender}: "
     expected = [
-        (["--check"], 1, "to migrate: empty -> 0002"),
-        (["--check"], 1, "to migrate: empty -> 0002"),
-        ([], 0, "migrated: empty -> 0002"),
+        (["--check"], 1, "to migrate: empty -> 0003"),
+        (["--check"], 1, "to migrate: empty -> 0003"),
+        ([], 0, "migrated: empty -> 0003"),
         (["--check"], 0, NOTHING),
         ([], 0, NOTHING),
     ]
@@ -82,7 +82,7 @@ async def test_the_folder_of_up_is_found(tmp_path: Path) -> None:
     words = ("migrate", "--data-dir", "data")
     found = await finished(*words, folder=tmp_path, environment=clean_environment())
     assert found[0] == 0, found
-    assert found[1].splitlines()[0] == f"status service: {url}: migrated: unversioned -> 0002"
+    assert found[1].splitlines()[0] == f"status service: {url}: migrated: unversioned -> 0003"
     assert f"sqlite:///{tmp_path}/data/sender.db: {MISSING}" in found[1]
 
 
@@ -106,10 +106,10 @@ async def test_one_service_alone(tmp_path: Path) -> None:
     words = ("status_service", "migrate")
     assert (await alone(*words, "--check", folder=tmp_path, **settings))[:2] == (
         1,
-        f"status service: {url}: to migrate: unversioned -> 0002\n",
+        f"status service: {url}: to migrate: unversioned -> 0003\n",
     )
     code, out, err = await alone(*words, folder=tmp_path, **settings)
-    assert (code, out) == (0, f"status service: {url}: migrated: unversioned -> 0002\n")
+    assert (code, out) == (0, f"status service: {url}: migrated: unversioned -> 0003\n")
     assert '"database_migrated"' in err
     assert err.count("\n") == 1
     settings = {"CLOSEOUT_SENDER_DATABASE_URL": "postgresql://someone@localhost/x"}

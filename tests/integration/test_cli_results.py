@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from google.protobuf import json_format, struct_pb2
 
 from closeout.sender.v1 import sender_pb2 as pb
 from closeout_cli.demo.reports import report_sent
@@ -76,9 +77,10 @@ async def test_each_result_says_whose_it_is(both: Pair) -> None:
     code, out, err = await closeout(both, "results", "c")
     assert (code, err) == (0, "")
     first, second, third = out.splitlines()
-    assert first.endswith(" zoe@example.com key=K1")
-    assert " =cmd@example.com key=-2  [2J  no such user" in second
-    assert third.endswith(" sam@example.com")
+    assert first.startswith("1\tK1\tzoe@example.com\tSENT\t")
+    assert second.startswith("2\t-2\\n [2J\t=cmd@example.com\tFAILED\t")
+    assert "\tno such user\t" in second
+    assert third.startswith("3\t\tsam@example.com\tSENT\t")
 
     _, out, err = await closeout(both, "results", "c", "--csv", "--outcome", "failed")
     assert err == ""
@@ -95,6 +97,49 @@ async def test_each_result_says_whose_it_is(both: Pair) -> None:
         ("", "sam@example.com"),
     ]
     assert list(lines[0])[:4] == ["sequence", "recipient_key", "address", "outcome"]
+
+
+async def test_the_other_columns_of_the_recipients_come_with_their_results(both: Pair) -> None:
+    """As CSV columns by name, as an object in JSON; over many calls of the sender."""
+    total = 45
+    await both.create("c", 0)
+    await both.sender.upload_recipients(
+        campaign_id="c",
+        upload_id="fields",
+        batches=[
+            [
+                pb.Recipient(
+                    address=f"p{number}@example.com",
+                    fields=json_format.ParseDict(
+                        {"points": number, "code": "=1", "likes": ["a", 1.5]}, struct_pb2.Struct()
+                    ),
+                )
+                for number in range(1, total + 1)
+            ]
+        ],
+    )
+    await both.sender.start_campaign(campaign_id="c")
+    await both.ended("c")
+    await both.finished("c")
+    code, out, err = await closeout(both, "results", "c", "--csv", "--with-fields")
+    assert (code, err) == (0, "")
+    found = rows(out)
+    assert list(found[0])[-4:] == ["finish_time", "fields.code", "likes", "points"]
+    assert [(row["address"], row["points"]) for row in found] == [
+        (f"p{number}@example.com", str(number)) for number in range(1, total + 1)
+    ]
+    assert {(row["fields.code"], row["likes"]) for row in found} == {("'=1", '["a", 1.5]')}
+    _, out, _ = await closeout(both, "results", "c", "--json", "--with-fields")
+    assert json.loads(out.splitlines()[44])["fields"] == {
+        "points": 45,
+        "code": "=1",
+        "likes": ["a", 1.5],
+    }
+    words = ("results", "c", "--csv", "--with-fields", "--outcome", "failed")
+    code, out, err = await closeout(both, *words)
+    assert (code, out.count("\n"), err) == (0, 1, "")
+    code, _, err = await closeout(both, "results", "c", "--with-fields")
+    assert (code, "--with-fields needs --csv or --json" in err) == (2, True)
 
 
 async def test_without_recipients_the_sender_is_not_asked(both: Pair) -> None:
@@ -114,7 +159,7 @@ async def test_each_missing_message_says_whose_it_is(both: Pair) -> None:
     total = 2 * BATCH + 5
     await waiting(both, total)
     code, out, err = await closeout(both, "results", "c", "--missing")
-    assert (code, out, err) == (0, f"1-{total}\n", "")
+    assert (code, out, err) == (0, f"1\t{total}\n", "")
 
     code, out, err = await closeout(both, "results", "c", "--missing", "--csv")
     assert (code, err) == (0, "")
@@ -151,7 +196,8 @@ async def test_results_of_another_sender_come_without_recipients(both: Pair) -> 
     assert (code, err) == (0, why)
     assert out.split()[:2] == ["1", "SENT"]
     code, out, err = await closeout(both, "results", "theirs", "--json")
-    assert (code, err) == (0, why)
+    message = why.removeprefix("closeout: ").rstrip()
+    assert (code, json.loads(err)) == (0, {"notice": {"message": message}})
     assert json.loads(out)["address"] is None
     code, out, err = await closeout(both, "results", "theirs", "--missing", "--csv")
     assert (code, out, err) == (0, "sequence,recipient_key,address\n2,,\n3,,\n", why)

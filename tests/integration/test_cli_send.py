@@ -34,6 +34,9 @@ initial_backoff_seconds = 0.05
 """
 
 
+PERSON = "email,name\na@example.com,Zoë\n"
+
+
 class Obliging(DemoBehaviour):
     """A provider that accepts everything."""
 
@@ -54,9 +57,9 @@ class System:
         """Start a command for the time of a block."""
         return started(*words, folder=self.folder, environment=self.environment)
 
-    async def closeout(self, *words: str) -> tuple[int, str, str]:
-        """Run a command; return its exit code, output and errors."""
-        return await finished(*words, folder=self.folder, environment=self.environment)
+    async def closeout(self, *words: str, given: bytes | None = None) -> tuple[int, str, str]:
+        """Run a command, with ``given`` as its input; return its exit code, output and errors."""
+        return await finished(*words, folder=self.folder, environment=self.environment, given=given)
 
     def write(self, name: str, text: str) -> str:
         """Write a file and return its name."""
@@ -120,6 +123,8 @@ async def test_a_campaign_goes_out_and_completes(system: System) -> None:
 
     code, out, err = await system.closeout(*words)
     assert (code, err) == (0, "")
+    assert "this campaign was sent before: COMPLETED " in out
+    assert "nothing was sent again: 2 messages" in out
     assert out.splitlines()[-1] == lines[-1]
     assert system.recipients() == ["a@example.com", "b@example.com"]
 
@@ -127,7 +132,7 @@ async def test_a_campaign_goes_out_and_completes(system: System) -> None:
 async def test_send_speaks_json(system: System) -> None:
     """A script gets the id and the counts."""
     campaign = system.write("c.toml", CAMPAIGN)
-    recipients = system.write("r.csv", "email\na@example.com\nnobody\n")
+    recipients = system.write("r.csv", "email,name\na@example.com,A\nnobody,B\n")
     code, out, _ = await system.closeout("send", campaign, "--recipients", recipients, "--json")
     assert code == 0
     plain = json.loads(out)
@@ -140,7 +145,7 @@ async def test_a_provider_that_is_down_is_waited_for(system: System) -> None:
     """The campaign waits, `watch` and `status` say why, and it goes on by itself."""
     await system.provider.__aexit__(None, None, None)
     campaign = system.write("c.toml", CAMPAIGN)
-    recipients = system.write("r.csv", "email\na@example.com\n")
+    recipients = system.write("r.csv", PERSON)
     named = ("--recipients", recipients, "--campaign-id", "waits")
     assert (await system.closeout("send", campaign, *named))[0] == 0
     async with system.started("watch", "waits") as process:
@@ -163,7 +168,7 @@ async def test_a_broken_template_shows_the_place(system: System) -> None:
     system.write("letter.txt", "Hello\nyour {{ name | upcaze }}\n")
     text = CAMPAIGN.replace('text = "Hello {{ name }}"', 'text_file = "letter.txt"')
     campaign = system.write("c.toml", text)
-    recipients = system.write("r.csv", "email\na@example.com\n")
+    recipients = system.write("r.csv", PERSON)
     code, out, err = await system.closeout("send", campaign, "--recipients", recipients)
     assert (code, out) == (2, "")
     first, line, mark = err.splitlines()
@@ -173,32 +178,148 @@ async def test_a_broken_template_shows_the_place(system: System) -> None:
     assert line[mark.index("^") :].startswith("upcaze")
 
 
-async def test_a_preview_sends_nothing(system: System) -> None:
-    """The message of the first recipient is printed, its subject on one line; nothing is stored."""
+async def test_a_scheduled_campaign_waits(system: System) -> None:
+    """The same command is no change, another time moves it, none keeps it; --now starts it."""
     campaign = system.write("c.toml", CAMPAIGN)
-    recipients = system.write("r.csv", 'email,name\na@example.com,"Zoë\nBcc: x@example.com"\n')
-    words = ("send", campaign, "--recipients", recipients, "--preview")
+    recipients = system.write("r.csv", PERSON)
+    words = ("send", campaign, "--recipients", recipients, "--campaign-id", "later")
+    first, second = "2099-01-01 00:00:00+00:00", "2099-02-01 00:00:00+00:00"
+    for time, text in (
+        (first, f"scheduled for {first}: 1 message"),
+        (first, f"already scheduled for {first}, which stays (--now starts it at once): 1 message"),
+        (second, f"moved from {first} to {second}: 1 message"),
+    ):
+        code, out, err = await system.closeout(*words, "--start-time", time)
+        assert (code, err) == (0, "")
+        assert text in out.splitlines()
+    code, out, _ = await system.closeout(*words)
+    assert code == 0
+    assert f"already scheduled for {second}, which stays" in out
+    _, out, _ = await system.closeout("status", "later")
+    assert "state          SCHEDULED (starts in " in out
+    assert system.recipients() == []
+    code, out, _ = await system.closeout(*words, "--now", "--watch")
+    assert code == 0
+    assert f"started now, instead of at {second}: 1 message" in out
+    assert system.recipients() == ["a@example.com"]
+
+
+async def test_a_past_start_creates_nothing(system: System) -> None:
+    """A mistyped year is refused, and no draft stays."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", PERSON)
+    words = ("send", campaign, "--recipients", recipients, "--start-time", "2020-01-01T00:00")
+    code, out, err = await system.closeout(*words)
+    assert (code, out) == (2, "")
+    assert "is past; nothing was created" in err
+    assert (await system.closeout("list"))[1] == ""
+
+
+async def test_a_cancelled_campaign_is_not_sent_again(system: System) -> None:
+    """The text names the way to send it after all."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", PERSON)
+    words = ("send", campaign, "--recipients", recipients, "--campaign-id", "later")
+    assert (await system.closeout(*words, "--start-time", "2099-01-01"))[0] == 0
+    assert (await system.closeout("cancel", "later"))[0] == 0
+    code, out, err = await system.closeout(*words)
+    assert (code, out) == (1, "")
+    assert "campaign later was cancelled; nothing was sent" in err
+    assert "--campaign-id later-2" in err
+    assert system.recipients() == []
+
+
+async def test_other_rows_for_a_frozen_audience_are_refused(system: System) -> None:
+    """The text says what to do now."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", PERSON)
+    words = ("send", campaign, "--recipients", recipients, "--campaign-id", "later")
+    assert (await system.closeout(*words, "--start-time", "2099-01-01"))[0] == 0
+    system.write("r.csv", PERSON + "b@example.com,B\n")
+    code, _, err = await system.closeout(*words, "--json")
+    error = json.loads(err)["error"]
+    assert (code, error["reason"]) == (1, "AUDIENCE_FROZEN")
+    assert "was started with other rows than r.csv has" in error["message"]
+
+
+async def test_an_id_that_is_taken_is_refused(system: System) -> None:
+    """Other content is another campaign, and needs another id."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", PERSON)
+    words = ("send", campaign, "--recipients", recipients, "--campaign-id", "later")
+    assert (await system.closeout(*words, "--start-time", "2099-01-01"))[0] == 0
+    system.write("c.toml", CAMPAIGN.replace("Hello", "Hallo"))
+    code, out, err = await system.closeout(*words)
+    assert (code, out) == (1, "")
+    assert "campaign later exists with other content" in err
+    assert "Send c.toml with another --campaign-id, or without one" in err
+
+
+async def test_nobody_to_send_to_leaves_no_draft(system: System) -> None:
+    """Checked here where that is possible; else the draft that was created is cancelled."""
+    recipients = system.write("r.csv", "email,name\nnobody,B\n,C\n")
+    campaign = system.write("c.toml", CAMPAIGN)
+    code, _, err = await system.closeout("send", campaign, "--recipients", recipients)
+    assert code == 2
+    assert "none of the 2 rows of r.csv can be sent to; nothing was created" in err
+    assert (await system.closeout("list"))[1] == ""
+
+
+async def test_a_test_message_goes_to_its_addresses_alone(system: System) -> None:
+    """It has the fields of the first recipient who can be sent to; no campaign is made."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", "email,name\nnobody,N\na@example.com,Zoë\n")
+    words = ("send", campaign, "--recipients", recipients)
+    code, out, err = await system.closeout(
+        *words, "--test", "me@example.com", "--test", "you@example.com"
+    )
+    assert (code, err) == (0, "")
+    first, *attempts = out.splitlines()
+    assert first == "the message to row 2, as a test outside the campaign:"
+    assert [line.split(":")[0] for line in attempts] == [
+        "SENT me@example.com",
+        "SENT you@example.com",
+    ]
+    assert system.recipients() == ["me@example.com", "you@example.com"]
+    assert (await system.closeout("list"))[1] == ""
+
+
+async def test_a_test_message_that_fails_says_what_to_correct(system: System) -> None:
+    """Without a provider the exit code is 1, and the cause is named, in JSON as well."""
+    await system.provider.__aexit__(None, None, None)
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", PERSON)
+    words = ("send", campaign, "--recipients", recipients, "--test", "me@example.com")
+    code, out, _ = await system.closeout(*words)
+    assert code == 1
+    assert "FAILED me@example.com" in out
+    code, document, _ = await system.closeout(*words, "--json")
+    (attempt,) = json.loads(document)["attempts"]
+    assert (code, attempt["outcome"]) == (1, "FAILED")
+    assert f"  {attempt['problem']['summary']}" in out
+
+
+async def test_a_followed_campaign_is_json_lines(system: System) -> None:
+    """The first object says what was started, the last one how it ended."""
+    campaign = system.write("c.toml", CAMPAIGN)
+    recipients = system.write("r.csv", PERSON)
+    words = ("send", campaign, "--recipients", recipients, "--watch", "--json")
     code, out, err = await system.closeout(*words)
     assert (code, err) == (0, "")
-    assert "Subject: Hello Zoë Bcc: x@example.com" in out.splitlines()
-    code, out, _ = await system.closeout("list")
-    assert (code, out) == (0, "")
-    assert system.recipients() == []
+    first, *_, last = (json.loads(line) for line in out.splitlines())
+    assert (first["event"], first["total"], first["message"]) == ("started", 1, "started")
+    assert last["state"] == "COMPLETED"
 
 
-async def test_a_scheduled_campaign_waits(system: System) -> None:
-    """With --start-time in the future nothing goes out; cancelling ends it."""
+async def test_standard_input_is_a_recipients_file(system: System) -> None:
+    """What a program prints can be sent to."""
     campaign = system.write("c.toml", CAMPAIGN)
-    recipients = system.write("r.csv", "email\na@example.com\n")
-    named = ("--campaign-id", "later", "--start-time", "2099-01-01T00:00+00:00")
-    code, out, _ = await system.closeout("send", campaign, "--recipients", recipients, *named)
-    assert code == 0
-    assert "to be started at 2099-01-01 00:00:00+00:00: 1 message" in out
-    _, out, _ = await system.closeout("status", "later")
-    assert "state          SCHEDULED (revision " in out
-    code, out, _ = await system.closeout("cancel", "later")
-    assert code == 0
-    assert system.recipients() == []
+    words = ("send", campaign, "--recipients", "-", "--format", "jsonl", "--watch")
+    given = b'{"email": "a@example.com", "name": "Z"}\n'
+    code, out, err = await system.closeout(*words, given=given)
+    assert (code, err) == (0, "")
+    assert "standard input: 1 row, 1 accepted, 0 duplicate, 0 invalid" in out
+    assert system.recipients() == ["a@example.com"]
 
 
 async def test_a_document_is_refused_by_email_and_shown_by_the_console(system: System) -> None:
@@ -208,7 +329,7 @@ async def test_a_document_is_refused_by_email_and_shown_by_the_console(system: S
     words = ("--recipients", recipients, "--preview")
     code, out, err = await system.closeout("send", system.write("c.toml", document), *words)
     assert (code, out) == (2, "")
-    assert "body: channel smtp takes email; not json" in err
+    assert "c.toml [content]: channel smtp takes email; not json" in err
     campaign = system.write("c.toml", document.replace("smtp", "console"))
     code, out, err = await system.closeout("send", campaign, *words)
     assert (code, err) == (0, "")
@@ -237,15 +358,7 @@ async def test_a_broken_list_creates_no_campaign(system: System, csv: str, messa
 async def test_a_channel_that_is_not_there_is_told(system: System) -> None:
     """The message lists the channels there are."""
     campaign = system.write("c.toml", CAMPAIGN.replace("[content]", 'channel = "fax"\n[content]'))
-    recipients = system.write("r.csv", "email\na@example.com\n")
+    recipients = system.write("r.csv", PERSON)
     code, _, err = await system.closeout("send", campaign, "--recipients", recipients)
     assert code == 2
     assert "there is no channel 'fax'; installed: console, null, smtp, webhook" in err
-
-
-async def test_the_examples_can_be_previewed(system: System) -> None:
-    """The example campaign is in order, Liquid in subject, text and HTML included."""
-    files = (str(EXAMPLES / "welcome.toml"), "--recipients", str(EXAMPLES / "recipients.csv"))
-    code, out, err = await system.closeout("send", *files, "--preview")
-    assert (code, err) == (0, "")
-    assert "Jürgen, your Lantern Pro account is ready" in out

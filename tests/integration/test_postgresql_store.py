@@ -16,7 +16,7 @@ from integration.databases import PostgresqlDatabase
 from integration.status_support import check_invariants, results, serving
 from providers.postgresql_server import PATIENCE_SECONDS, PostgresqlServer
 from service_runtime.database import Store
-from service_runtime.errors import StartupError, StoreUnavailableError
+from service_runtime.errors import StartupError, StoreFullError, StoreUnavailableError
 from status_service.migrations import MIGRATIONS
 
 _OwnServer = Callable[..., PostgresqlServer]
@@ -244,3 +244,26 @@ async def test_a_connection_lost_while_idle_is_replaced_unseen(
         assert store.answering
     finally:
         store.close()
+
+
+async def test_a_server_without_room_is_said_to_have_none(
+    postgresql_server: PostgresqlServer,
+) -> None:
+    """The error says that the disk is full and what to do, not that the server is away."""
+    url = postgresql_server.create_database()
+    store = Store(url, MIGRATIONS, holder="test")
+
+    def full(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(
+            "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$"
+        )
+
+    try:
+        with pytest.raises(StoreFullError, match="disk of the database server is full: free some"):
+            await store.write(full)
+        assert not store.answering
+        await store.probe()
+        assert store.answering
+    finally:
+        store.close()
+        postgresql_server.drop_database(url)

@@ -57,6 +57,22 @@ async def test_the_script_completes_its_campaign(address: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["report_results.py", "report_results_sync.py"])
+async def test_without_a_service_the_script_says_so_in_one_line(name: str) -> None:
+    """The line names the address and what to start; there is no stack."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(EXAMPLE.with_name(name)), "127.0.0.1:1"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert (process.returncode, output) == (1, b"")
+    assert errors.decode() == (
+        "no status service answers at 127.0.0.1:1; start it with `closeout up`,"
+        " or name its address\n"
+    )
+
+
 async def test_reporting_again_changes_nothing(address: str, example: dict[str, Any]) -> None:
     """A sender that is not sure repeats everything, in frames cut differently."""
     async with StatusClient(address) as status:

@@ -102,6 +102,8 @@ async def test_totals_are_those_of_all_shards(store: Store) -> None:
         finished_shards=1,
         leased_shards=1,
         problems=(),
+        family="",
+        resend_of="",
     )
 
 
@@ -135,12 +137,29 @@ async def test_a_campaigns_own_policy_comes_out_of_its_row(store: Store) -> None
         row = await store.read(
             partial(campaigns.get, organisation=support.ORGANISATION, campaign_id=campaign_id)
         )
-        assert policy_of(row, deadline_seconds=60.0) == Policy(
+        channel_retry = RetryPolicy(schedule=(1.0, 2.0))
+        policy = policy_of(row, deadline_seconds=60.0, channel_retry=channel_retry)
+        assert policy == Policy(
             Guarantee.AT_MOST_ONCE,
             RetryPolicy(
                 expected, initial_backoff_seconds=0.25, max_backoff_seconds=0.5, max_attempts=0
             ),
         )
+
+
+async def test_a_campaign_that_chose_no_waits_has_the_schedule_of_its_channel(
+    store: Store,
+) -> None:
+    """Its limit of tries and its deadline stay those of the campaign."""
+    options = {"max_attempts": 7, "initial_backoff_ms": 0, "max_backoff_ms": 0}
+    new = support.new_campaign("c1", **options)
+    await store.write(partial(campaigns.insert, new=new))
+    row = await store.read(
+        partial(campaigns.get, organisation=support.ORGANISATION, campaign_id="c1")
+    )
+    channel_retry = RetryPolicy(max_attempts=0, schedule=(1.0, 2.0))
+    policy = policy_of(row, deadline_seconds=60.0, channel_retry=channel_retry)
+    assert policy.retry == RetryPolicy(60.0, max_attempts=7, schedule=(1.0, 2.0))
 
 
 async def test_problems_come_back_as_they_were_stored(store: Store) -> None:

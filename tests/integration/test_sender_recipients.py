@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.protobuf import json_format, struct_pb2
 from pysqlite3 import dbapi2
 
 from closeout.aio.channel import open_channel
@@ -107,6 +108,34 @@ async def test_four_hundred_fit_an_answer_however_long_they_are(both: Pair) -> N
     await upload(both, *recipients)
     found = await asked(both, *range(1, 401))
     assert [address for _, address, _ in found] == addresses
+
+
+async def test_forty_with_their_fields_fit_an_answer_however_many_they_are(both: Pair) -> None:
+    """Fields of 16 KiB take the most space as a list of numbers; 41 recipients are refused."""
+    wide = "\U0001f4e7"
+    fields = struct_pb2.Struct()
+    json_format.ParseDict({"a": [1] * 8000}, fields)
+    recipients = [
+        pb.Recipient(
+            address=f"{number:04}@" + wide * (2048 - 5), recipient_key=wide * 255, fields=fields
+        )
+        for number in range(40)
+    ]
+    await both.create("c", 0)
+    await both.sender.upload_recipients(
+        campaign_id="c", upload_id="more", batches=[recipients[:20], recipients[20:]]
+    )
+    found = await both.sender.batch_get_recipients(
+        campaign_id="c", sequences=range(1, 41), include_fields=True
+    )
+    assert [entry.fields for entry in found] == [fields] * 40
+    (bare,) = await both.sender.batch_get_recipients(campaign_id="c", sequences=[1])
+    assert not bare.HasField("fields")
+    with pytest.raises(InvalidArgumentError) as refused:
+        await both.sender.batch_get_recipients(
+            campaign_id="c", sequences=range(1, 42), include_fields=True
+        )
+    assert refused.value.field_violations == {"sequences": "41 given; 1 to 40"}
 
 
 async def test_an_upload_without_a_campaign_is_the_callers_mistake(both: Pair) -> None:

@@ -127,13 +127,51 @@ def test_a_status_database_of_the_first_version_keeps_its_campaigns(
                 " unknown, revision, display_name, channel, last_reporter, create_time)"
                 " VALUES ('default', 'a', 'DRAFT', 0, 0, 0, 0, 1, 'x', '', '', 1)"
             )
-        assert migrations.migrate(engines).after == "0002"
+        assert migrations.migrate(engines).after == "0003"
         with engines.writer.begin() as connection:
             caller = Caller("default", "tester")
             again = registration.create(connection, caller, NewCampaign("a", display_name="x"))
             assert (again.transitioned, again.campaign.labels) == (False, "{}")
             labelled = NewCampaign("b", labels={"tenant": "x"})
             assert registration.create(connection, caller, labelled).transitioned
+    finally:
+        engines.close()
+
+
+def test_what_force_recorded_before_it_was_counted_is_counted(urls: tuple[str, str]) -> None:
+    """A completion by force of an earlier version has the number of its results afterwards."""
+    migrations = status_service.migrations.MIGRATIONS
+    make_first_version(urls[0], migrations)
+    engines = open_engines(urls[0], holder="test")
+    try:
+        with engines.writer.begin() as connection:
+            for statement in (
+                (
+                    "INSERT INTO campaigns (campaign, organisation, campaign_id, state, total,"
+                    " sent, failed, skipped, unknown, revision, display_name, channel,"
+                    " last_reporter, create_time, complete_time)"
+                    " VALUES (7, 'o', 'a', 'COMPLETED', 3, 1, 0, 0, 2, 5, '', '', '', 1, 2)"
+                ),
+                (
+                    "INSERT INTO transitions (transition, campaign, from_state, to_state, cause,"
+                    " actor, reason, create_time) VALUES (1, 7, NULL, 'DRAFT', 'USER', '', '', 1),"
+                    " (2, 7, 'DRAFT', 'SENDING', 'SEAL', '', '', 1),"
+                    " (3, 7, 'SENDING', 'COMPLETED', 'MANUAL', 'x', 'gone', 2)"
+                ),
+                (
+                    "INSERT INTO results (campaign, sequence, outcome, attempt, code, detail,"
+                    " provider_message_id, record_time) VALUES (7, 1, 4, 1, '', '', '', 1),"
+                    " (7, 2, 1, 0, 'forced', '', '', 2), (7, 3, 1, 0, 'forced', '', '', 2)"
+                ),
+            ):
+                connection.exec_driver_sql(statement)
+        migrations.migrate(engines)
+        with engines.reader.begin() as connection:
+            table = status_service.schema.transitions
+            rows = connection.execute(
+                sa.select(table.c.forced, table.c.on_behalf_of).order_by(table.c.transition)
+            )
+            assert [tuple(row) for row in rows] == [(0, ""), (0, ""), (2, "")]
     finally:
         engines.close()
 
@@ -180,6 +218,50 @@ def test_campaigns_of_the_first_version_keep_what_they_say(urls: tuple[str, str]
     assert (problem.kind, problem.summary) == (ProblemKind.START_REFUSED, "it was cancelled")
     assert problem.since_time == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
     assert upload.campaign == 1
+
+
+def test_campaigns_of_an_older_version_get_a_family_and_a_begin(urls: tuple[str, str]) -> None:
+    """What was sent a week ago under a name stands in the way of its repetition."""
+    migrations = sender_service.migrations.MIGRATIONS
+    make_first_version(urls[0], migrations)
+    engines = open_engines(urls[0], holder="test")
+    columns = (
+        "campaign, campaign_id, display_name, organisation, channel, content, content_digest,"
+        ' request_digest, guarantee, "window", max_attempts, retry_backoff_ms, total, state,'
+        " problem, phase, create_time, schedule_time, start_time"
+    )
+    values = "'default', 'smtp', '{}', 'd', 'r', 'AT_MOST_ONCE', 7, 3, 250, 0, '', ''"
+    try:
+        with engines.writer.begin() as connection:
+            for head, tail in (
+                ("1, 'c1', ' Cafe\u0301 '", "'FINISHED', 1, NULL, 3"),
+                ("2, 'c2', ''", "'STARTED', 1, 4, 3"),
+                ("3, 'c3', 'Spring'", "'FROZEN', 1, NULL, NULL"),
+                ("4, 'c4', 'Spring'", "'COLLECTING', 1, NULL, NULL"),
+            ):
+                connection.exec_driver_sql(
+                    f"INSERT INTO campaigns ({columns}) VALUES ({head}, {values}, {tail})"  # noqa: S608 - a test's own
+                )
+        migrations.migrate(engines)
+        with engines.reader.begin() as connection:
+            table = sender_service.store.schema.campaigns
+            found = connection.execute(
+                sa.select(
+                    table.c.family,
+                    sa.type_coerce(table.c.begin_time, sa.BigInteger),
+                    table.c.repeat_after_ms,
+                    table.c.left_out,
+                ).order_by(table.c.campaign)
+            ).all()
+    finally:
+        engines.close()
+    week = 7 * 24 * 3600 * 1000
+    assert [tuple(row) for row in found] == [
+        ("Caf\u00e9", 3, week, 0),
+        ("", 4, week, 0),
+        ("Spring", 1, week, 0),
+        ("Spring", None, week, 0),
+    ]
 
 
 @pytest.mark.parametrize("service", ["status_service", "sender_service"])

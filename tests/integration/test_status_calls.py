@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,10 @@ from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
+import closeout
+from closeout.aio import StatusClient
 from closeout.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -379,8 +383,10 @@ async def test_an_explanation_says_what_is_missing_and_what_to_do(status: Status
     assert explained.diagnosis.last_reporter == "sender-7"
     assert (len(explained.missing_ranges), explained.more_missing_ranges) == (20, True)
     assert (explained.missing_ranges[1].first, explained.missing_ranges[1].last) == (3, 3)
-    assert "49 of 100" in explained.explanation
-    assert "sender-7" in explained.explanation
+    expected = "On course: 49 of 100 messages have a result."
+    assert explained.explanation == explained.diagnosis.explanation == expected
+    (found,) = (await status.client.repair_campaigns(dry_run=True)).diagnoses
+    assert found.explanation == expected, "the same words"
 
 
 async def test_an_explanation_of_what_is_not_open_has_no_diagnosis(status: Status) -> None:
@@ -389,7 +395,15 @@ async def test_an_explanation_of_what_is_not_open_has_no_diagnosis(status: Statu
     await status.start("done", 0)
     await status.start("over", 5)
     await status.client.cancel_campaign(campaign_id="over")
-    for campaign_id, word in (("draft", "DRAFT"), ("done", "COMPLETED"), ("over", "CANCELLED")):
+    await status.start("forced", 5)
+    async with StatusClient(status.address, on_behalf_of="ops@desk") as acting:
+        await acting.mark_complete(campaign_id="forced", force=True, reason="gone")
+    for campaign_id, word in (
+        ("draft", "Not started;"),
+        ("done", "Completed "),
+        ("over", "Cancelled "),
+        ("forced", '(ops@desk); 5 messages without a result were recorded as UNKNOWN. Reason: "'),
+    ):
         explained = await status.client.explain_campaign(campaign_id=campaign_id)
         assert explained.diagnosis.diagnosis == pb.CampaignDiagnosis.DIAGNOSIS_UNSPECIFIED
         assert word in explained.explanation
@@ -430,3 +444,36 @@ async def test_the_generation_belongs_to_the_database(
             seen += generations
     assert seen[0]
     assert seen[0] == seen[1] != seen[2]
+
+
+async def test_the_audit_trail_says_for_whom_a_caller_acted(status: Status) -> None:
+    """Each change of a client that says so has it, also in the log; others have nothing."""
+    with capture_logs() as logs:
+        async with StatusClient(status.address, on_behalf_of="ops@desk") as acting:
+            await acting.create_campaign(campaign_id="a")
+            await acting.start_campaign(campaign_id="a", total=2)
+            await acting.pause_campaign(campaign_id="a", reason="wait")
+            await status.client.resume_campaign(campaign_id="a")
+            await acting.report(results([1]), campaign_id="a")
+        with closeout.StatusClient(status.address, on_behalf_of="cron@desk") as blocking:
+            await asyncio.to_thread(blocking.cancel_campaign, campaign_id="a")
+    trail = [step async for step in status.client.list_transitions(campaign_id="a")]
+    said = [step.on_behalf_of for step in trail]
+    assert said == ["ops@desk", "ops@desk", "ops@desk", "", "cron@desk"]
+    assert all(step.actor.startswith("ipv4:127.0.0.1:") for step in trail), (
+        "as the service knows it"
+    )
+    changes = [line for line in logs if line["event"] == "campaign_state_changed"]
+    assert [line.get("on_behalf_of", "") for line in changes] == said
+
+
+async def test_a_claim_that_is_too_long_is_refused(status: Status) -> None:
+    """INVALID_ARGUMENT names the metadata entry, and nothing is done; the longest one is taken."""
+    request = pb.CreateCampaignRequest(campaign_id="a")
+    entry = "closeout-on-behalf-of"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await status.stub.CreateCampaign(request, metadata=((entry, "x" * 129),))
+    error = from_rpc_error(caught.value)
+    assert isinstance(error, InvalidArgumentError)
+    assert set(error.field_violations) == {entry}
+    assert (await status.stub.CreateCampaign(request, metadata=((entry, "x" * 128),))).created

@@ -21,6 +21,7 @@ from status_service.campaigns.types import NewCampaign, StartOrder
 from status_service.domain import Outcome, State
 from status_service.migrations import MIGRATIONS
 from status_service.recording import ledger
+from status_service.recording.problems import NO_PROBLEMS
 from status_service.recording.result_columns import ResultColumns
 from status_service.recording.types import CampaignKey, Frame, Recorded
 
@@ -133,6 +134,72 @@ def test_s2_any_split_order_and_repetition_ends_in_the_same_rows(
         }
 
 
+_SOME_PROBLEMS = [None, NO_PROBLEMS, '["one"]', '["two"]']
+_frames = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(1, _TOTAL), outcomes), max_size=4),
+        st.sampled_from(_SOME_PROBLEMS),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(reported=_frames, total=st.integers(4, _TOTAL), together=st.booleans())
+def test_problems_change_nothing_but_themselves(
+    tables: Database,
+    reported: list[tuple[list[tuple[int, int]], str | None]],
+    total: int,
+    together: bool,  # noqa: FBT001
+) -> None:
+    """The same results with problems beside and between them end in the same rows.
+
+    The last problems stay while the campaign goes on. No more revisions are used up than
+    frames that changed the problems.
+    """
+    fitting = [([one for one in rows if one[0] <= total], problems) for rows, problems in reported]
+    with closing(Books(tables)) as books:
+        for name in ("with", "without"):
+            frames = [
+                Frame(
+                    books.key(name),
+                    "tester",
+                    ResultColumns.of(result(*one) for one in rows),
+                    problems if name == "with" else None,
+                )
+                for rows, problems in fitting
+            ]
+            _record(books, name, frames, total=total, together=together)
+        columns = "campaign_id, state, sent, failed, skipped, unknown, problems, revision"
+        moved = "progress_time IS NULL AS idle"
+        rows = books.rows(f"DISTINCT {columns}, {moved}", order="campaign_id")
+        found = {row["campaign_id"]: row for row in rows}
+        one, other = found["with"], found["without"]
+        for column in ("state", "sent", "failed", "skipped", "unknown", "idle"):
+            assert one[column] == other[column], column
+        assert other["problems"] == NO_PROBLEMS
+        named = [problems for _, problems in fitting if problems is not None]
+        expected = named[-1] if named and one["state"] == State.SENDING else NO_PROBLEMS
+        assert one["problems"] == expected
+        news = sum(a != b for a, b in itertools.pairwise([NO_PROBLEMS, *named]))
+        assert 0 <= one["revision"] - other["revision"] <= news
+
+
+def _record(books: Books, name: str, frames: list[Frame], *, total: int, together: bool) -> None:
+    def prepared(connection: sa.Connection) -> None:
+        registration.create(connection, books.caller, NewCampaign(name))
+        lifecycle.start(connection, books.caller, name, StartOrder(total))
+
+    books.write(prepared)
+    for batch in [frames] if together else [[frame] for frame in frames]:
+        recorded = books.write(lambda connection, batch=batch: ledger.record(connection, batch))
+        assert all(receipt.error is None for receipt in recorded.receipts)
+        # Each commit is whole: whatever else is needed came with it.
+        books.check(
+            raised_late=[(name, number) for frame in frames for number in frame.results.sequence]
+        )
+
+
 def _report(
     books: Books, name: str, parts: list[list[tuple[int, int]]], *, total: int, together: bool
 ) -> None:
@@ -140,19 +207,7 @@ def _report(
     parsed = [
         Frame(key, "tester", ResultColumns.of(result(*one) for one in part)) for part in parts
     ]
-
-    def prepared(connection: sa.Connection) -> None:
-        registration.create(connection, books.caller, NewCampaign(name))
-        lifecycle.start(connection, books.caller, name, StartOrder(total))
-
-    books.write(prepared)
-    for batch in [parsed] if together else [[frame] for frame in parsed]:
-        recorded = books.write(lambda connection, batch=batch: ledger.record(connection, batch))
-        assert all(receipt.error is None for receipt in recorded.receipts)
-        # Each commit is whole: whatever else is needed came with it.
-        books.check(
-            raised_late=[(name, number) for frame in parsed for number in frame.results.sequence]
-        )
+    _record(books, name, parsed, total=total, together=together)
 
 
 def test_the_audit_trail_names_who_reported_the_last_result(tables: Database) -> None:

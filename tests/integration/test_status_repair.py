@@ -267,7 +267,7 @@ async def test_a_campaign_without_progress_is_stalled_and_left_alone(status: Sta
     found = await _only_finding(status)
     assert (found.diagnosis, found.needs_attention) == (Diagnosis.STALLED, True)
     assert found.last_reporter == "sender-3"
-    assert "sender-3" in found.action
+    assert "sender-3 reported last" in found.explanation
     assert 7_200 <= found.idle_duration.seconds < 7_300
     assert 9 * 3_600 <= found.sending_duration.seconds < 9 * 3_600 + 100
 

@@ -66,8 +66,8 @@ TWICE_BUGS = (
         edits=(
             Edit(
                 _TRANSACTION,
-                "    Stage.HANDED_OVER: Answer.LOST,\n",
-                "    Stage.HANDED_OVER: Answer.DEFERRED,\n",
+                "Answer.LOST if self.handover.begun else Answer.DEFERRED\n",
+                "Answer.DEFERRED\n",
             ),
         ),
         test=f"{_SMTP_TESTS}::test_no_answer_in_time",
@@ -135,11 +135,15 @@ NEVER_BUGS = (
         edits=(
             Edit(
                 _REPORTER,
-                "            await call.write(request)\n",
-                "            await call.write(request)\n"
+                "        writer = asyncio.create_task(self._writer.write(call))\n",
+                "        sent = self._queue.sent\n\n"
+                "        def counted(number, frame):\n"
+                "            sent(number, frame)\n"
                 "            if frame.page is not None:\n"
-                "                sent = {frame.page.key: frame.page.through}\n"
-                "                self._acknowledgements.add(sent)\n",
+                "                through = {frame.page.key: frame.page.through}\n"
+                "                self._acknowledgements.add(through)\n\n"
+                "        self._queue.sent = counted\n"
+                "        writer = asyncio.create_task(self._writer.write(call))\n",
             ),
         ),
         test=f"{_RESTART_TESTS}::test_s7_what_was_not_acknowledged_is_reported_after_a_restart",
@@ -193,7 +197,13 @@ NEVER_BUGS = (
         invariant="API",
         bug="A mail server's 4xx, which asks for another try, fails the message.",
         seen="knadh/listmonk #2663, #2971",
-        edits=(Edit(_TRANSACTION, "_PERMANENT = 500\n", "_PERMANENT = 400\n"),),
+        edits=(
+            Edit(
+                "sender_service/channels/email/recipient_verdicts.py",
+                "_DEFERRED = Verdict(Answer.DEFERRED)\n",
+                "_DEFERRED = Verdict(Answer.REFUSED)\n",
+            ),
+        ),
         test=f"{_SMTP_TESTS}::test_deferred_message_is_accepted_at_the_second_try",
     ),
     Mutant(
@@ -243,10 +253,10 @@ ORDER_BUGS = (
             ),
             Edit(
                 "sender_service/campaigns/service.py",
-                "        return Started(row.total, transitioned=started)\n",
+                "        return Started(row.total, transitioned=started, left_out=row.left_out)\n",
                 "        active.state = status_gateway.ANSWERS[row.campaign]\n"
                 "        active.wake()\n"
-                "        return Started(row.total, transitioned=started)\n",
+                "        return Started(row.total, transitioned=started, left_out=row.left_out)\n",
             ),
         ),
         test=f"{_ORDER_TESTS}::test_s17_a_cancel_is_not_undone_by_an_older_answer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mutants.mutant import Edit, Mutant
+from mutants.problem_bugs import PROBLEM_BUGS
 
 _LEDGER = "status_service/recording/ledger.py"
 _COMPLETION = "status_service/recording/completion.py"
@@ -294,4 +295,4 @@ CONNECTION_BUGS = (
     ),
 )
 
-STATUS_BUGS = COMPLETION_BUGS + REPAIR_BUGS + CONNECTION_BUGS
+STATUS_BUGS = COMPLETION_BUGS + REPAIR_BUGS + CONNECTION_BUGS + PROBLEM_BUGS

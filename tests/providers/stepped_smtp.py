@@ -134,6 +134,11 @@ class SteppedProvider:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.ledger.close()
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._tasks)
+
     async def wait_for(self, step: str, *, times: int = 1, seconds: float = 20.0) -> None:
         """Wait until a client has reached a step so often; its argument does not count.
 

@@ -188,6 +188,9 @@ class Sender(SenderServiceServicer):
     def __init__(self) -> None:
         self.uploads: list[sender_pb2.UploadRecipientsRequest] = []
         self.created: list[sender_pb2.CreateCampaignRequest] = []
+        self.tests: list[sender_pb2.SendTestRequest] = []
+        self.started: list[sender_pb2.StartCampaignRequest] = []
+        self.resent: list[sender_pb2.ResendCampaignRequest] = []
         self.frozen = False
         self.stuck = False
 
@@ -202,6 +205,29 @@ class Sender(SenderServiceServicer):
     async def CreateCampaign(self, request, context):
         self.created.append(request)
         return sender_pb2.CreateCampaignResponse(campaign_id="c", created=True)
+
+    async def SendTest(self, request, context):
+        self.tests.append(request)
+        return sender_pb2.SendTestResponse(
+            attempts=[
+                sender_pb2.SendTestResponse.Attempt(address=recipient.address)
+                for recipient in request.recipients
+            ]
+        )
+
+    async def CheckSender(self, request, context):
+        name = f"channel {request.channel or 'smtp'}"
+        return sender_pb2.CheckSenderResponse(
+            checks=[sender_pb2.CheckSenderResponse.Check(name=name, ok=True)]
+        )
+
+    async def StartCampaign(self, request, context):
+        self.started.append(request)
+        return sender_pb2.StartCampaignResponse(total=3, left_out=1)
+
+    async def ResendCampaign(self, request, context):
+        self.resent.append(request)
+        return sender_pb2.ResendCampaignResponse(campaign_id="c", created=True, total=2)
 
     async def UploadRecipients(self, request_iterator, context):
         async for request in request_iterator:

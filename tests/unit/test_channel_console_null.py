@@ -145,9 +145,11 @@ def test_every_installed_channel_has_the_shape_of_one() -> None:
         assert channel.settings_model() == channel.settings_model()
         defaults[channel.name] = (channel.max_in_flight, channel.at_least_once, channel.retry)
     minute, hour = 60.0, 3600.0
+    mail = (minute, 5 * minute, 15 * minute, hour, 4 * hour)
+    web = (5.0, 30.0, 2 * minute, 10 * minute, hour)
     assert defaults == {
-        "smtp": (64, False, RetryPolicy(math.inf, minute, 4 * hour, 0)),
-        "webhook": (256, True, RetryPolicy(math.inf, 5.0, hour, 0)),
+        "smtp": (64, False, RetryPolicy(math.inf, minute, 4 * hour, 0, mail)),
+        "webhook": (256, True, RetryPolicy(math.inf, 5.0, hour, 0, web)),
         "console": (64, False, RetryPolicy(math.inf, 2.0, hour, 5)),
         "null": (1000, False, RetryPolicy(math.inf, 2.0, hour, 5)),
     }

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+import tomllib
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from google.protobuf import duration_pb2
 
 from closeout.sender.v1 import sender_pb2 as pb
 from closeout_cli.campaign_file import Body, read_campaign_file
+from closeout_cli.campaign_file_page import page
+from closeout_cli.campaign_ids import derived_id
+from closeout_cli.campaign_keys import KEYS, Key
 from closeout_cli.failures import USAGE, CommandError
 from closeout_cli.recipients_file import read_recipients_file
-from closeout_cli.send import derived_id
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).resolve().parents[2]
 
 WHOLE = """
 name = "Welcome"
-id = "welcome-1"
+id = "welcome"
+repeat_after_days = 0.5
 channel = "webhook"
 
 [content]
@@ -58,7 +63,8 @@ def test_every_key_reaches_the_request(tmp_path: Path) -> None:
     (tmp_path / "mail").mkdir()
     (tmp_path / "mail" / "welcome.txt").write_text("Hallo Zoë", encoding="utf-8")
     file = read_campaign_file(written(tmp_path, WHOLE))
-    assert (file.name, file.campaign_id, file.channel) == ("Welcome", "welcome-1", "webhook")
+    assert (file.name, file.family, file.channel) == ("Welcome", "welcome", "webhook")
+    assert file.repeat_after == timedelta(hours=12)
     assert isinstance(file.body, pb.EmailContent)
     assert file.body.text == "Hallo Zoë"
     assert file.body.html == "<p>Hello</p>"
@@ -81,7 +87,7 @@ def test_every_key_reaches_the_request(tmp_path: Path) -> None:
 def test_little_is_enough(tmp_path: Path) -> None:
     """Without options the service's defaults hold; the channel is smtp."""
     file = read_campaign_file(written(tmp_path, 'name = "x"\n[content]\ntext = "y"'))
-    assert file.channel == "smtp"
+    assert (file.channel, file.family, file.repeat_after) == ("smtp", "x", None)
     assert file.options == pb.DeliveryOptions()
     assert file.labels == {}
 
@@ -147,6 +153,9 @@ def test_a_document_can_be_a_file_of_its_own(tmp_path: Path) -> None:
         ('name = "x"\n[content]\ntext = "a"\ntext_file = "b"', "both text and text_file"),
         ('name = "x"\n[content]\nhtml_file = "no.html"', "no.html: No such file"),
         ('name = "x"\n[content.headers]\nX = 1', "[content.headers] X must be a text"),
+        ('name = "x"\nrepeat_after_days = -1', "repeat_after_days must be 0 to 366, not -1"),
+        ('name = "x"\nrepeat_after_days = 367', "repeat_after_days must be 0 to 366, not 367"),
+        ('name = "x"\nrepeat_after_days = nan', "repeat_after_days must be 0 to 366, not nan"),
         ("name = \nid", "at line 1, column"),
     ],
 )
@@ -187,7 +196,37 @@ def test_the_id_depends_on_what_is_sent_to_whom(tmp_path: Path) -> None:
         identity(base + "[labels]\na = 'b'\n", "email\na@example.com\n"),
         identity(f"channel = 'console'\n{base}", "email\na@example.com\n"),
         identity(base.replace("text", "json"), "email\na@example.com\n"),
+        identity(base.replace("Sale!", "Sale?"), "email\na@example.com\n"),
+        identity(f"id = 'sale'\n{base}", "email\na@example.com\n"),
+        identity(f"repeat_after_days = 0\n{base}", "email\na@example.com\n"),
     ]
-    assert len(set(ids)) == 8
+    assert len(set(ids)) == 11
     assert ids[0] == identity(base, "email\na@example.com\n")
     assert ids[0].startswith("ete-sale-")
+    assert ids[9].startswith("sale-")
+
+
+def test_the_page_of_the_campaign_file_is_that_of_its_keys() -> None:
+    """docs/campaign-file.md is what ``python -m closeout_cli.campaign_file_page`` prints."""
+    assert (ROOT / "docs" / "campaign-file.md").read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key.table}.{key.name}")
+def test_the_example_of_every_key_is_accepted(tmp_path: Path, key: Key) -> None:
+    """What the page shows can be written so."""
+    for name in ("welcome.txt", "welcome.html", "push.json"):
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+    line = f"{key.name.replace('*', 'list')} = {key.example}"
+    head = "" if (key.table, key.name) == ("", "name") else "name = 'x'\n"
+    table = f"[{key.table}]\n" if key.table else ""
+    read_campaign_file(written(tmp_path, f"{head}{table}{line}"))
+
+
+def test_the_file_on_the_page_is_accepted(tmp_path: Path) -> None:
+    """So can the whole file at its head, with every table that there is."""
+    for name in ("welcome.txt", "welcome.html"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    (shown,) = re.findall(r"```toml\n(.+?)```", page(), re.DOTALL)
+    file = read_campaign_file(written(tmp_path, shown))
+    assert (file.family, file.labels) == ("welcome", {"list": "newsletter"})
+    assert set(tomllib.loads(shown)) >= {key.table for key in KEYS if key.table}

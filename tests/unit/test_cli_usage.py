@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +16,9 @@ from closeout.errors import (
     NotFoundError,
     UnavailableError,
 )
-from closeout_cli import addresses, failures
+from closeout_cli import addresses, audit, campaigns, failures, fix, result_lines
 from closeout_cli.__main__ import main
 from closeout_cli.failures import CommandError, report
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
@@ -37,8 +35,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
         (["list", "--state", "foo"], "'foo' is not one of 'draft'"),
         (["list", "--jsno"], "No such option: --jsno"),
         (["fix", "--stall-threshold", "soon"], "'soon' is not a duration"),
-        (["results", "x", "--csv", "--json"], "--csv and --json exclude each other"),
-        (["results", "x", "--missing", "--outcome", "failed"], "exclude each other"),
+        (["results", "x", "--missing", "--csv", "--outcome", "failed"], "use either --missing or"),
         (["mark-complete", "x", "--force"], "--force needs a --reason"),
         (["send", "none.toml", "--recipients", "none.csv"], "none.toml: No such file"),
         (["list", "--label", "x"], "'x' is not a label, as in list=newsletter"),
@@ -66,6 +63,24 @@ def test_help_lists_commands_and_exit_codes(capsys: pytest.CaptureFixture[str]) 
         assert f"{code}  {meaning}" in text
 
 
+def test_the_documents_list_the_exit_codes_and_the_columns() -> None:
+    """docs/command-line.md says what the command does."""
+    text = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
+    for code, meaning in failures.MEANINGS.items():
+        assert f"\n| {code} | {meaning} |\n" in text
+    shown = result_lines.Form(missing=False, recipients=True).shown
+    tables = {
+        "list": campaigns._COLUMNS,
+        "fix": fix._COLUMNS,
+        "results": [result_lines._COLUMNS[name] for name in shown],
+        "transitions": audit._COLUMNS,
+    }
+    for command, columns in tables.items():
+        going = sorted(columns, key=lambda column: -column.drop)
+        names = ", ".join(column.heading for column in going if column.drop)
+        assert f"\n| `{command}` | {names} |\n" in text
+
+
 def test_without_a_command_the_help_comes(capsys: pytest.CaptureFixture[str]) -> None:
     """A bare call shows the commands, and is no success for a script."""
     assert main([]) == failures.USAGE
@@ -77,6 +92,7 @@ def test_without_a_command_the_help_comes(capsys: pytest.CaptureFixture[str]) ->
     [
         "up",
         "send",
+        "resend",
         "demo",
         "list",
         "status",
@@ -100,7 +116,9 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """`closeout --version` names the program and its version."""
     assert main(["--version"]) == failures.OK
-    assert capsys.readouterr().out.startswith("closeout ")
+    version = capsys.readouterr().out.removeprefix("closeout ").strip()
+    assert main(["--version", "--json"]) == failures.OK
+    assert json.loads(capsys.readouterr().out) == {"version": version}
 
 
 @pytest.mark.parametrize("kind", list(BY_CODE.values()))
@@ -131,8 +149,8 @@ def test_addresses_come_from_the_services_settings(
     monkeypatch.chdir(tmp_path)
     for name in ("SENDER_STATUS_ADDRESS", "STATUS_LISTEN", "SENDER_LISTEN", "CONFIG"):
         monkeypatch.delenv(f"CLOSEOUT_{name}", raising=False)
-    assert addresses.status_address() == "127.0.0.1:50051"
-    assert addresses.sender_address() == "127.0.0.1:50052"
+    assert addresses.status_address() == "127.0.0.1:20051"
+    assert addresses.sender_address() == "127.0.0.1:20052"
     (tmp_path / "closeout.toml").write_text('[status]\nlisten = "a:1"\n[sender]\nlisten = "b:2"\n')
     assert addresses.status_address() == "a:1"
     assert addresses.sender_address() == "b:2"

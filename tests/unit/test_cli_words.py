@@ -12,9 +12,8 @@ from google.protobuf import duration_pb2, timestamp_pb2
 
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen, words
-from closeout_cli.log_lines import readable
+from closeout_cli.log_lines import for_terminal, readable
 from closeout_cli.result_lines import range_text, safe_cell
-from closeout_cli.start_request import StartRequest, described
 
 
 @pytest.mark.parametrize(
@@ -78,8 +77,8 @@ def test_a_state_of_a_newer_service_is_a_number() -> None:
 def test_processed_is_a_dash_before_the_seal() -> None:
     """Nobody knows of how many before the total is sealed."""
     assert words.processed(pb.Campaign()) == "-"
-    campaign = pb.Campaign(sealed=True, total=4, processed=1)
-    assert words.processed(campaign) == "1 of 4 (25.0%)"
+    campaign = pb.Campaign(sealed=True, total=4000, processed=1000)
+    assert words.processed(campaign) == "1,000 of 4,000 (25.0%)"
 
 
 def test_json_has_numbers_and_the_order_of_the_contract() -> None:
@@ -98,6 +97,8 @@ def test_json_has_numbers_and_the_order_of_the_contract() -> None:
     assert plain["diagnosis"]["idle_duration"] == "2s"
     assert plain["missing_ranges"] == [{"first": 1, "last": 2}]
     assert list(plain) == ["diagnosis", "missing_ranges", "more_missing_ranges", "explanation"]
+    labelled = screen.as_dict(pb.Campaign(labels={"tenant": "a", "list": "news"}))
+    assert list(labelled["labels"].items()) == [("list", "news"), ("tenant", "a")]
     assert list(screen.as_dict(pb.Campaign()))[:2] == ["campaign_id", "display_name"]
     assert "create_time" not in screen.as_dict(pb.Campaign())
 
@@ -177,7 +178,8 @@ def test_a_problem_is_one_line() -> None:
     problem.detail, problem.setting = "535 failed", "[smtp] password"
     problem.needs_attention = True
     assert words.problem_text(problem) == (
-        "the mail server refuses the login: 535 failed (setting [smtp] password); it needs a person"
+        "the mail server refuses the login: 535 failed (setting [smtp] password);"
+        " it needs attention"
     )
 
 
@@ -190,30 +192,21 @@ def test_a_label_has_a_key_and_a_value() -> None:
             words.parse_label(text)
 
 
-LATER = datetime(2099, 1, 1, tzinfo=UTC)
-
-
 @pytest.mark.parametrize(
-    ("request_", "state", "transitioned", "text"),
+    ("entry", "shown"),
     [
-        (StartRequest(), None, True, "started"),
-        (StartRequest(now=True), None, True, "started"),
-        (StartRequest(LATER), None, True, "to be started at "),
-        (StartRequest(), pb.Campaign.SCHEDULED, False, "is scheduled already and keeps its time, "),
-        (StartRequest(LATER), pb.Campaign.SCHEDULED, False, "is scheduled for 2"),
-        (StartRequest(), pb.Campaign.SENDING, False, "was started before"),
-        (StartRequest(), None, False, "was started before"),
+        ({"event": "serving", "level": "info"}, False),
+        ({"event": "stopped", "level": "info"}, False),
+        ({"event": "readiness_changed", "level": "info", "serving": True}, False),
+        ({"event": "readiness_changed", "level": "warning", "serving": False}, True),
+        ({"event": "database_migrated", "level": "info", "version_before": "empty"}, False),
+        ({"event": "database_migrated", "level": "info", "version_before": "0001"}, True),
+        ({"event": "batch_sent", "level": "info"}, True),
     ],
 )
-def test_a_start_says_what_became_of_it(
-    request_: StartRequest,
-    state: pb.Campaign.State.ValueType | None,
-    text: str,
-    *,
-    transitioned: bool,
+def test_a_terminal_shows_no_line_that_says_only_that_all_goes_well(
+    entry: dict[str, object], *, shown: bool
 ) -> None:
-    """Whoever repeats a start learns that a scheduled campaign keeps its time."""
-    campaign = None if state is None else pb.Campaign(state=state)
-    if campaign is not None:
-        campaign.schedule_time.FromDatetime(LATER)
-    assert described(request_, campaign, transitioned=transitioned).startswith(text)
+    """Start and stop are reported by the command; a line that is not JSON stays."""
+    assert bool(for_terminal(json.dumps(entry))) is shown
+    assert for_terminal("plain words") == "plain words"

@@ -250,3 +250,16 @@ async def test_a_stream_or_an_upload_of_a_closed_client_is_cancelled() -> None:
         pass
     with pytest.raises(CallCancelledError, match="the client is closed"):
         uploading.upload_recipients(campaign_id="a", upload_id="u", batches=batches)
+
+
+@pytest.mark.parametrize("claim", ["x" * 129, "M\xfcller@desk", "a\nb", " padded"])
+async def test_a_claim_that_metadata_can_not_have_is_refused(claim: str) -> None:
+    """Where the client is made, whichever it is, in words that say what is taken."""
+    for client in (
+        closeout.aio.StatusClient,
+        closeout.aio.SenderClient,
+        closeout.StatusClient,
+        closeout.SenderClient,
+    ):
+        with pytest.raises(ValueError, match="at most 128 printable ASCII characters"):
+            client("127.0.0.1:1", on_behalf_of=claim)

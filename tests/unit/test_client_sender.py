@@ -6,7 +6,9 @@ which: what they do is the same.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -16,6 +18,7 @@ import closeout.aio
 from closeout.errors import FailedPreconditionError
 from closeout.sender.v1 import sender_pb2
 from closeout.sender.v1.sender_pb2_grpc import add_SenderServiceServicer_to_server
+from closeout.status.v1 import status_pb2
 from unit.fake_services import Sender, connected, serving
 
 
@@ -110,6 +113,88 @@ async def test_a_create_carries_a_body_of_any_kind(
     """The type of the body chooses its field; channel null needs no body."""
     await sender.create_campaign(channel="c", body=body)
     assert sender_servicer.created[0].WhichOneof("body") == field
+
+
+async def test_fields_of_recipients_are_named_or_absent(
+    sender: Any, sender_servicer: Sender
+) -> None:
+    """No field at all is something else than no word about them."""
+    for fields in (None, [], iter(["name", "city"])):
+        await sender.create_campaign(channel="c", recipient_fields=fields)
+    absent, none, two = sender_servicer.created
+    assert not absent.HasField("recipient_fields")
+    assert none.HasField("recipient_fields")
+    assert list(none.recipient_fields.names) == []
+    assert list(two.recipient_fields.names) == ["name", "city"]
+
+
+async def test_a_test_carries_body_recipients_and_fields(
+    sender: Any, sender_servicer: Sender
+) -> None:
+    """Any iterables do; there is one attempt for each recipient."""
+    recipients = [sender_pb2.Recipient(address=f"{name}@shop.example") for name in "ab"]
+    answer = await sender.send_test(
+        channel="sms",
+        body=sender_pb2.TextContent(text="t"),
+        recipients=iter(recipients),
+        recipient_fields=["name"],
+    )
+    assert [attempt.address for attempt in answer.attempts] == ["a@shop.example", "b@shop.example"]
+    (request,) = sender_servicer.tests
+    assert (request.channel, request.text.text) == ("sms", "t")
+    assert list(request.recipient_fields.names) == ["name"]
+
+
+async def test_a_check_is_of_all_channels_or_of_one(sender: Any) -> None:
+    """The name of a channel is passed on."""
+    assert (await sender.check_sender()).checks[0].name == "channel smtp"
+    assert (await sender.check_sender(channel="null")).checks[0].name == "channel null"
+
+
+async def test_a_create_carries_its_family(sender: Any, sender_servicer: Sender) -> None:
+    """A time of zero is sent, since it switches the check off; none given is the default."""
+    await sender.create_campaign(channel="c", family="News", repeat_after=timedelta(0))
+    await sender.create_campaign(channel="c", repeat_after=timedelta(days=2))
+    await sender.create_campaign(channel="c")
+    named, timed, plain = sender_servicer.created
+    assert (named.family, named.HasField("repeat_after")) == ("News", True)
+    assert timed.repeat_after.ToTimedelta() == timedelta(days=2)
+    assert (plain.family, plain.HasField("repeat_after")) == ("", False)
+
+
+async def test_a_start_says_what_to_do_about_repetitions(
+    sender: Any, sender_servicer: Sender
+) -> None:
+    """Without a choice the call is refused where there are any."""
+    await sender.start_campaign(campaign_id="c")
+    started = await sender.start_campaign(
+        campaign_id="c", repeat=sender_pb2.StartCampaignRequest.ONLY_NEW
+    )
+    assert started.left_out == 1
+    repeats = [request.repeat for request in sender_servicer.started]
+    assert repeats == [
+        sender_pb2.StartCampaignRequest.REFUSE,
+        sender_pb2.StartCampaignRequest.ONLY_NEW,
+    ]
+
+
+async def test_a_resend_is_safe_to_repeat(sender: Any, sender_servicer: Sender) -> None:
+    """Without an id each call has a request_id of its own; with one it has none."""
+    answer = await sender.resend_campaign(
+        source_campaign_id="s",
+        outcomes=iter([status_pb2.Result.FAILED, status_pb2.Result.UNKNOWN]),
+        include_unsent=True,
+        display_name="Sorry",
+    )
+    assert (answer.campaign_id, answer.total) == ("c", 2)
+    await sender.resend_campaign(
+        source_campaign_id="s", include_unsent=True, campaign_id="c", validate_only=True
+    )
+    first, second = sender_servicer.resent
+    assert list(first.outcomes) == [status_pb2.Result.FAILED, status_pb2.Result.UNKNOWN]
+    assert (first.include_unsent, first.display_name, first.campaign_id) == (True, "Sorry", "")
+    assert uuid.UUID(first.request_id)
+    assert (second.request_id, second.campaign_id, second.validate_only) == ("", "c", True)
 
 
 async def test_shards_come_over_all_pages(sender: Any) -> None:

@@ -14,9 +14,9 @@ from closeout import SenderClient, StatusClient, UnavailableError, aio
 from closeout.sender.v1.sender_pb2 import Recipient
 from closeout.status.v1.status_pb2 import Campaign, ReportResultsRequest, Result
 
-blocking = StatusClient("127.0.0.1:50051")
-sender = SenderClient("127.0.0.1:50052")
-asynchronous = aio.StatusClient("127.0.0.1:50051")
+blocking = StatusClient("127.0.0.1:20051")
+sender = SenderClient("127.0.0.1:20052")
+asynchronous = aio.StatusClient("127.0.0.1:20051")
 results = [Result(sequence=1, outcome=Result.SENT)]
 
 
@@ -49,7 +49,7 @@ REVEALED = {
 WRONG = {
     "blocking.get_campaign()": "call-arg",
     'blocking.report("no", campaign_id="c")': "arg-type",
-    "StatusClient(50051)": "arg-type",
+    "StatusClient(20051)": "arg-type",
     'await blocking.get_campaign(campaign_id="c")': "misc",
     'asynchronous.report(results, campaign_id="c")': "unused-coroutine",
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from sender_service.channels.contract import EmailContent, Message, TextContent
@@ -149,3 +151,22 @@ def test_preview_shows_all_that_is_rendered() -> None:
         "To: ann@shop.example\nSubject: Hi Ann\n"
         "List-Unsubscribe: https://shop.example/k-7\n\nDear Ann\n\n<p>Ann</p>"
     )
+
+
+def test_an_expression_that_is_too_deep_fails_its_message_alone() -> None:
+    """Where the stack is nearly used up, it is an error of the template as any other."""
+
+    def nest() -> None:
+        template = LiquidTemplate("text", "{{ a" + "[b" * 300 + "]" * 300 + " }}")
+
+        def render(calls: int) -> None:
+            if calls:
+                return render(calls - 1)
+            template.render({"a": {"b": 1}, "b": 1})
+            return None
+
+        for calls in range(0, sys.getrecursionlimit() - 100, 20):
+            render(calls)
+
+    with pytest.raises(TemplateError, match="too many parts"):
+        nest()

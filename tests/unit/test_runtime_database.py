@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from providers.written_versions import THINGS, written
 from service_runtime.database import Store, UtcTime, read_clock
-from service_runtime.errors import StartupError, StoreUnavailableError
+from service_runtime.errors import StartupError, StoreFullError, StoreUnavailableError
 from service_runtime.migrations import Migrations
 
 _things = sa.Table(
@@ -168,13 +168,19 @@ async def test_s15_a_probe_finds_a_full_database(store: Store) -> None:
     def emptied(connection: sa.Connection) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count = 100000")
 
-    await store.write(filled)
-    with pytest.raises(StoreUnavailableError, match="full"):
-        await store.probe()
+    said = "the disk of the test is full: free some space"
+    with capture_logs() as logs:
+        for _ in range(20):
+            await store.write(filled)  # for the connection, which is a new one after a failure
+            with pytest.raises(StoreFullError, match=said):
+                await store.probe()
+    assert [line["event"] for line in logs] == ["store_failed"], "not at each probe"
     assert not store.answering
+    assert store.failure == said
     await store.write(emptied)
     await store.probe()
     assert store.answering
+    assert not store.failure
     assert await store.read(tables) == ["closeout_test_version", "things"]
 
 

@@ -7,10 +7,16 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from sender_service.channels.registry import installed_channels
+from sender_service.settings import settings_model
 from service_runtime import settings
 from service_runtime.errors import StartupError
-from service_runtime.settings import Section, load
+from service_runtime.setting_names import known_settings
+from service_runtime.settings import Section, SettingsError, load
 from status_service.settings import Settings
+
+SENDER = settings_model(installed_channels())
+KNOWN = [(table, field) for table, fields in known_settings().items() for field in fields]
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +28,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_everything_has_a_default() -> None:
     """Without environment and file a service has its defaults."""
     assert load(Settings, {}) == Settings()
-    assert load(Settings, {}).status.listen == "127.0.0.1:50051"
+    assert load(Settings, {}).status.listen == "127.0.0.1:20051"
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
@@ -101,7 +107,7 @@ def test_a_wrong_variable_is_named_in_one_line(environment: dict[str, str], expe
     ("text", "expected"),
     [
         ("[status]\nlistn = 1\n", "[status] listn: unknown setting; did you mean listen?"),
-        ("[statsu]\nlisten = 1\n", "unknown table [statsu]; did you mean status?"),
+        ("[statsu]\nlisten = 1\n", "unknown table [statsu]; did you mean [status]?"),
         ("listen = 1\n", "unknown table [listen]"),
         ("[status]\nlisten = 5\n", "[status] listen: Input should be a valid string (got 5)"),
         ("[status]\nlisten = [\n", "closeout.toml: "),
@@ -117,3 +123,121 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, text: str, expected: 
     assert expected in str(caught.value)
     assert str(caught.value).startswith("settings file closeout.toml: ")
     assert "\n" not in str(caught.value)
+
+
+def problems(environment: dict[str, str], model: type[pydantic.BaseModel] = SENDER) -> list[str]:
+    """Return the problems of an environment."""
+    with pytest.raises(SettingsError) as caught:
+        load(model, environment)
+    assert str(caught.value).splitlines() == list(caught.value.problems)
+    return list(caught.value.problems)
+
+
+def suggested(name: str, model: type[pydantic.BaseModel] = SENDER) -> str:
+    """Return what is suggested for a variable."""
+    (line,) = problems({name: "x"}, model)
+    return line.partition("; ")[2]
+
+
+def test_all_problems_are_found_at_once(tmp_path: Path) -> None:
+    """Variables and the file: each problem has its line, and the right ones are no problem."""
+    (tmp_path / "closeout.toml").write_text('[smtp]\nport = "x"\n[lgo]\nlevel = "info"\n')
+    found = problems(
+        {
+            "CLOSEOUT_SENDER_LISTEN": "nonsense",
+            "CLOSEOUT_SENDER_SHARD_SIZE": "0",
+            "CLOSEOUT_SENDER_GRACE_SECONDS": "1",
+            "CLOSEOUT_SMTP_HOTS": "x",
+            "CLOSEOUT_ZZZ": "x",
+        }
+    )
+    assert [line.partition(": ")[0] for line in found[:1]] == ["settings file closeout.toml"]
+    assert sorted(line.split("; ")[0].split(" (got")[0] for line in found) == [
+        "CLOSEOUT_SENDER_LISTEN: expected HOST:PORT, as in 127.0.0.1:20051",
+        "CLOSEOUT_SENDER_SHARD_SIZE: Input should be greater than or equal to 1",
+        "CLOSEOUT_SMTP_HOTS: unknown setting",
+        (
+            "settings file closeout.toml: [smtp] port: Input should be a valid integer,"
+            " unable to parse string as an integer"
+        ),
+        "settings file closeout.toml: unknown table [lgo]",
+        "unknown setting CLOSEOUT_ZZZ",
+    ]
+
+
+@pytest.mark.parametrize("model", [Settings, SENDER], ids=["status", "sender"])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CLOSEOUT_SMPT_HOST", "CLOSEOUT_SMTP_HOST"),
+        ("CLOSEOUT_MAIL_HOST", "CLOSEOUT_SMTP_HOST"),
+        ("CLOSEOUT_EMAIL_PASS", "CLOSEOUT_SMTP_PASSWORD"),
+        ("CLOSEOUT_SEDNER_STATUS_ADDRESS", "CLOSEOUT_SENDER_STATUS_ADDRESS"),
+        ("CLOSEOUT_HOST", "CLOSEOUT_SMTP_HOST"),
+        ("CLOSEOUT_LISTEN", "CLOSEOUT_STATUS_LISTEN or CLOSEOUT_SENDER_LISTEN"),
+    ],
+)
+def test_both_services_name_the_neighbour_of_an_unknown_table(
+    name: str, meant: str, model: type[pydantic.BaseModel]
+) -> None:
+    """The settings of both services and of all channels are looked through."""
+    names = suggested(name, model).removeprefix("did you mean ").removesuffix("?")
+    assert sorted(names.split(" or ")) == sorted(meant.split(" or "))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CLOSEOUT_SMTP_PROT", "CLOSEOUT_SMTP_PORT"),
+        ("CLOSEOUT_SMTP_TLS", "CLOSEOUT_SMTP_SECURITY"),
+        ("CLOSEOUT_SMTP_SSL", "CLOSEOUT_SMTP_SECURITY"),
+        ("CLOSEOUT_SMTP_USER", "CLOSEOUT_SMTP_USERNAME"),
+        ("CLOSEOUT_SMTP_PASS", "CLOSEOUT_SMTP_PASSWORD"),
+        ("CLOSEOUT_SMTP_SERVER", "CLOSEOUT_SMTP_HOST"),
+        ("CLOSEOUT_SMTP_LEVEL", "CLOSEOUT_LOG_LEVEL"),
+        ("CLOSEOUT_WEBHOOK_TOKEN", "CLOSEOUT_WEBHOOK_AUTHORIZATION"),
+        ("CLOSEOUT_SENDER_DATABASE", "CLOSEOUT_SENDER_DATABASE_URL"),
+        ("CLOSEOUT_SENDER_PORT", "CLOSEOUT_SENDER_LISTEN"),
+    ],
+)
+def test_a_usual_wrong_guess_names_the_setting_that_is_meant(name: str, meant: str) -> None:
+    """What people call a setting elsewhere leads to its name here."""
+    assert suggested(name) == f"did you mean {meant}?"
+
+
+@pytest.mark.parametrize("name", ["CLOSEOUT_SMTP_FROM", "CLOSEOUT_FROM"])
+def test_the_senders_address_is_found_in_the_campaign_file(name: str) -> None:
+    """From is no setting; the message says where it is written."""
+    assert suggested(name) == ("the sender's address is `from` in [content] of the campaign file")
+
+
+@pytest.mark.parametrize(("table", "field"), KNOWN)
+def test_a_slip_of_a_finger_names_its_setting(table: str, field: str) -> None:
+    """Two letters swapped, a letter missing or doubled, in the table or the field."""
+    whole = f"{table}_{field}"
+    model = Settings if table == "status" else SENDER
+    for place in range(1, len(whole) - 1, 2):
+        if "_" in whole[place : place + 2]:
+            continue
+        for slip in (
+            whole[:place] + whole[place + 1] + whole[place] + whole[place + 2 :],
+            whole[:place] + whole[place + 1 :],
+            whole[:place] + whole[place] + whole[place:],
+        ):
+            if slip == whole:
+                continue
+            name = f"CLOSEOUT_{slip}".upper()
+            assert suggested(name, model) == f"did you mean CLOSEOUT_{whole.upper()}?", name
+
+
+def test_no_value_that_may_be_a_secret_is_shown(tmp_path: Path) -> None:
+    """A wrong type of a password, and a URL that is none: the text has not the secret."""
+    (tmp_path / "closeout.toml").write_text("[smtp]\npassword = 4711\n")
+    text = "\n".join(
+        problems({"CLOSEOUT_SENDER_DATABASE_URL": "mysql://u:4711@h/d"})
+        + problems({"CLOSEOUT_SENDER_DATABASE_URL": "u:4711@h"})
+        + problems({"CLOSEOUT_SENDER_HEARTBEAT_SECONDS": "29"})
+    )
+    assert "[smtp] password: Input should be a valid string" in text
+    assert "[sender]: lease_seconds must be at least 3 times heartbeat_seconds" in text
+    assert "4711" not in text

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
-from sender_service.campaigns.directory import ActiveCampaign, Decision, Directory, Source
+from sender_service.campaigns.directory import (
+    ActiveCampaign,
+    Decision,
+    Directory,
+    ProblemsChanged,
+    Source,
+)
 from sender_service.domain import Problem, ProblemKind, State
 from service_runtime.errors import StoreUnavailableError
 
@@ -175,6 +183,34 @@ async def test_a_problem_that_was_not_stored_is_stored_by_the_next_call(
         assert store.problems == stored
         assert not await directory.set_problem(active, Source.PROVIDER, change)
     assert store.writes == 2
+
+
+async def test_a_change_of_the_problems_is_announced_also_where_it_is_not_stored(
+    directory: Directory, active: ActiveCampaign, store: Store
+) -> None:
+    """What can't be stored may be the very problem; the same problem again is no news."""
+    problem = Problem(ProblemKind.PROVIDER_UNREACHABLE, "away")
+    store.fails = True
+    with pytest.raises(StoreUnavailableError):
+        await directory.set_problem(active, Source.PROVIDER, problem)
+    assert directory.announcements.get_nowait() == ProblemsChanged(1)
+    store.fails = False
+    await directory.set_problem(active, Source.PROVIDER, problem)
+    assert directory.announcements.get_nowait() == ProblemsChanged(1)
+    await directory.set_problem(active, Source.PROVIDER, problem)
+    assert directory.announcements.empty()
+
+
+async def test_a_problem_may_say_since_when(directory: Directory, active: ActiveCampaign) -> None:
+    """The first one of a source; those after it keep that time."""
+    began = datetime(2026, 11, 25, 9, tzinfo=UTC)
+    problem = Problem(ProblemKind.PROVIDER_UNREACHABLE, "away", since_time=began)
+    await directory.set_problem(active, Source.PROVIDER, problem)
+    again = replace(problem, summary="still away", since_time=None)
+    await directory.set_problem(active, Source.PROVIDER, again)
+    assert [(shown.summary, shown.since_time) for shown in active.problems] == [
+        ("still away", began)
+    ]
 
 
 def test_a_loss_of_the_status_service_is_noted_once(directory: Directory) -> None:

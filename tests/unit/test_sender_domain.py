@@ -127,6 +127,17 @@ def test_a_delay_is_bounded_and_never_shorter_than_asked(
     assert delay <= max(longest * 1.25, max(retry_after or 0, 0) * 1.1)
 
 
+def test_a_schedule_names_each_wait_and_keeps_the_last() -> None:
+    """Jitter spreads a wait by a quarter, and the provider may ask for more."""
+    retry = RetryPolicy(initial_backoff_seconds=1.0, schedule=(5.0, 30.0, 120.0))
+    waits = [retry_delay(attempt, None, retry, 0.5) for attempt in (1, 2, 3, 4, 10_000)]
+    assert waits == [5.0, 30.0, 120.0, 120.0, 120.0]
+    assert retry_delay(2, None, retry, 0.0) == 22.5
+    assert retry_delay(2, None, retry, 1.0) == 37.5
+    assert retry_delay(3, 900.0, retry, 0.0) == 900.0
+    assert retry_delay(1, 1.0, retry, 0.5) == 5.0
+
+
 @pytest.mark.parametrize("attempt", [1, 5, 100, 10_000])
 def test_without_a_number_of_tries_only_the_deadline_ends_them(attempt: int) -> None:
     """max_attempts 0 is no limit, and never a refusal of the second try."""

@@ -59,10 +59,15 @@ def test_a_schedule_left_out_is_the_channels() -> None:
 
     smtp = SmtpChannel(SmtpSettings(host="x.example"))
     webhook = WebhookChannel(WebhookSettings(url="https://x.example"))
-    assert schedule(smtp) == (60_000, 14_400_000, 0, None)
-    assert schedule(webhook) == (5_000, 3_600_000, 0, None)
-    assert schedule(smtp, **retry(max_attempts=7)) == (60_000, 14_400_000, 7, None)
-    assert schedule(webhook, **retry(deadline={"seconds": 9})) == (5_000, 3_600_000, 0, 9_000)
+    # Zeros stand for the schedule of the channel, whatever it is when messages are sent.
+    assert schedule(smtp) == (0, 0, 0, None)
+    assert schedule(webhook) == (0, 0, 0, None)
+    assert schedule(smtp, **retry(max_attempts=7)) == (0, 0, 7, None)
+    assert schedule(webhook, **retry(deadline={"seconds": 9})) == (0, 0, 0, 9_000)
+    # A wait that is chosen is doubled; the other one is the channel's.
+    initial = {"seconds": 9}
+    assert schedule(smtp, **retry(initial_backoff=initial)) == (9_000, 14_400_000, 0, None)
+    assert schedule(webhook, **retry(initial_backoff=initial)) == (9_000, 3_600_000, 0, None)
     assert schedule(smtp, **retry(max_backoff={"seconds": 9})) == (9_000, 9_000, 0, None)
 
 

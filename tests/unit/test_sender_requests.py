@@ -12,8 +12,10 @@ from google.protobuf import struct_pb2
 from closeout.sender.v1 import sender_pb2 as pb
 from sender_service.api import requests
 from sender_service.campaigns.audience import RecipientInput, check_rows
+from sender_service.channels.from_wire import fields_of
 from sender_service.channels.null import NullChannel
 from sender_service.channels.registry import ChannelRegistry, installed_channels
+from sender_service.domain import Repeat
 from sender_service.settings import SenderSettings, Settings, settings_model
 from service_runtime.errors import InvalidRequestError, StartupError
 from service_runtime.settings import load
@@ -159,7 +161,8 @@ def test_a_start_is_at_a_time_or_now() -> None:
     """Both at once contradict each other; neither is the usual start."""
     both = pb.StartCampaignRequest(campaign_id="c", start_time={"seconds": 1}, start_now=True)
     assert set(refused(requests.start, both)) == {"start_time", "start_now"}
-    assert requests.start(pb.StartCampaignRequest(campaign_id="c")) == ("c", None, False)
+    usual = requests.start(pb.StartCampaignRequest(campaign_id="c"))
+    assert usual == ("c", None, False, Repeat.REFUSE)
     timed = requests.start(pb.StartCampaignRequest(campaign_id="c", start_time={"seconds": 1}))
     assert timed.start_time == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
 
@@ -215,14 +218,14 @@ def test_whole_numbers_stay_whole() -> None:
     """A template prints 5 for 5, and nested values keep their shape."""
     struct = struct_pb2.Struct()
     struct.update({"n": 5, "f": 2.5, "b": True, "l": [1, {"x": None}], "s": "t"})
-    assert requests.struct_to_dict(struct) == {
+    assert fields_of(struct) == {
         "n": 5,
         "f": 2.5,
         "b": True,
         "l": [1, {"x": None}],
         "s": "t",
     }
-    assert repr(requests.struct_to_dict(struct)["n"]) == "5"
+    assert repr(fields_of(struct)["n"]) == "5"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def violations(check: Callable[[], object]) -> dict[str, str]:
 def frame(*results: pb.Result, **fields: Any) -> ResultColumns:
     """Return the results of a frame as they are checked."""
     request = pb.ReportResultsRequest(campaign_id="a", results=results, **fields)
-    return validation.frame(request).results[0][1]
+    return validation.frame(request).campaigns[0].results
 
 
 @pytest.mark.parametrize("given_id", ["a", "A-1", "0", "a.b_c-d", "x" * 128])
@@ -258,7 +258,7 @@ def test_a_frame_has_at_most_a_thousand_results() -> None:
     rows = [pb.Result(sequence=1, outcome=4)] * 1_001
     assert frame(*rows[:1_000]).size == 1_000
     assert set(violations(lambda: frame(*rows))) == {"results"}
-    assert len(validation.batch(batch_of(("a", rows[:500]), ("b", rows[:500]))).results) == 2
+    assert len(validation.batch(batch_of(("a", rows[:500]), ("b", rows[:500]))).campaigns) == 2
     too_many = batch_of(("a", rows[:500]), ("b", rows[:501]))
     assert set(violations(lambda: validation.batch(too_many))) == {"campaigns"}
 
@@ -272,7 +272,7 @@ def batch_of(*campaigns: tuple[str, list[pb.Result]]) -> pb.BatchReportResultsRe
 
 def test_a_call_has_one_to_a_hundred_campaigns_each_once() -> None:
     """None and 101 are refused as a whole; an id that comes again, or is none, at its place."""
-    assert len(validation.batch(batch_of(*((str(n), []) for n in range(100)))).results) == 100
+    assert len(validation.batch(batch_of(*((str(n), []) for n in range(100)))).campaigns) == 100
     for wrong in (batch_of(), batch_of(*((str(n), []) for n in range(101)))):
         assert set(violations(lambda: validation.batch(wrong))) == {"campaigns"}  # noqa: B023
     request = batch_of(("a", []), ("b", []), ("a", []), ("-", []))

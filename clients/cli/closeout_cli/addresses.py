@@ -6,6 +6,7 @@ The same settings that the services read: the environment, then the settings fil
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from pathlib import Path
@@ -16,8 +17,8 @@ from closeout_cli.failures import USAGE, CommandError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-STATUS_DEFAULT = "127.0.0.1:50051"
-SENDER_DEFAULT = "127.0.0.1:50052"
+STATUS_DEFAULT = "127.0.0.1:20051"
+SENDER_DEFAULT = "127.0.0.1:20052"
 
 
 def setting(section: str, field: str, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -29,8 +30,8 @@ def setting(section: str, field: str, environment: Mapping[str, str] = os.enviro
     name = f"CLOSEOUT_{section}_{field}".upper()
     if environment.get(name):
         return environment[name]
-    path = Path(environment.get("CLOSEOUT_CONFIG", "closeout.toml"))
-    if "CLOSEOUT_CONFIG" not in environment and not path.exists():
+    path = settings_file(environment)
+    if path is None:
         return None
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get(section, {})
@@ -38,6 +39,23 @@ def setting(section: str, field: str, environment: Mapping[str, str] = os.enviro
         raise CommandError(f"settings file {path}: {error}", exit_code=USAGE) from error
     value = table.get(field) if isinstance(table, dict) else None
     return value if isinstance(value, str) else None
+
+
+def settings_file(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the settings file that is read, or nothing if there is none."""
+    path = Path(environment.get("CLOSEOUT_CONFIG", "closeout.toml"))
+    return path.resolve() if "CLOSEOUT_CONFIG" in environment or path.exists() else None
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether only this machine reaches what listens on HOST:PORT."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def status_address() -> str:

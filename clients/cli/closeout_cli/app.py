@@ -7,19 +7,41 @@ from typing import Annotated
 
 import typer
 
-from closeout_cli import audit, campaigns, control, failures, fix, migrate, results, send, up, watch
+from closeout_cli import (
+    audit,
+    campaign_status,
+    campaigns,
+    control,
+    doctor,
+    down,
+    failures,
+    fix,
+    man_pages,
+    migrate,
+    output_mode,
+    resend,
+    results,
+    screen,
+    send,
+    serve,
+    up,
+    watch,
+)
+from closeout_cli.command_line import Command, Group
 from closeout_cli.demo import play
-from closeout_cli.options import SENDER_HELP, STATUS_HELP, Defaults
-
-_EPILOG = "\n\n".join(
-    ["Exit codes:", *(f"{code:>3}  {meaning}" for code, meaning in failures.MEANINGS.items())]
+from closeout_cli.options import (
+    JSON_HELP,
+    SENDER_HELP,
+    STATUS_HELP,
+    Defaults,
+    with_global_options,
 )
 
 app = typer.Typer(
     name="closeout",
-    epilog=_EPILOG,
+    cls=Group,
     help="Send campaigns, and always know when they are done.",
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -27,7 +49,11 @@ app = typer.Typer(
 
 def _version(requested: bool) -> None:  # noqa: FBT001 - called so by typer
     if requested:
-        typer.echo(f"closeout {importlib.metadata.version('closeout-server')}")
+        version = importlib.metadata.version("closeout-server")
+        if output_mode.as_json():
+            screen.print_json({"version": version})
+        else:
+            screen.line(f"closeout {version}")
         raise typer.Exit
 
 
@@ -35,34 +61,40 @@ def _version(requested: bool) -> None:  # noqa: FBT001 - called so by typer
 def closeout(
     *,
     context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
     status_address: Annotated[
         str, typer.Option(metavar="HOST:PORT", help=STATUS_HELP, show_default=False)
     ] = "",
     sender_address: Annotated[
         str, typer.Option(metavar="HOST:PORT", help=SENDER_HELP, show_default=False)
     ] = "",
-    version: Annotated[  # noqa: ARG001 - its callback does the work
-        bool,
-        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
-    ] = False,
 ) -> None:
     """Send campaigns, and always know when they are done."""
-    context.obj = Defaults(status_address, sender_address)
+    context.obj = Defaults(status_address, sender_address, as_json=as_json)
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        typer.echo(context.get_help(), nl=False)
         raise typer.Exit(failures.USAGE)
 
 
 _START = "Run and send"
 _LOOK = "Look"
 _CHANGE = "Change and repair"
+_HELP = "Help"
 
 for name, command, panel in (
     ("up", up.up, _START),
+    ("down", down.down, _START),
+    ("serve", serve.serve, _START),
+    ("doctor", doctor.doctor, _START),
     ("send", send.send, _START),
+    ("resend", resend.resend, _START),
     ("demo", play.demo, _START),
     ("list", campaigns.list_campaigns, _LOOK),
-    ("status", campaigns.status, _LOOK),
+    ("status", campaign_status.status, _LOOK),
     ("watch", watch.watch, _LOOK),
     ("results", results.results, _LOOK),
     ("explain", audit.explain, _LOOK),
@@ -73,5 +105,6 @@ for name, command, panel in (
     ("mark-complete", control.mark_complete, _CHANGE),
     ("fix", fix.fix, _CHANGE),
     ("migrate", migrate.migrate, _CHANGE),
+    ("man", man_pages.man, _HELP),
 ):
-    app.command(name, rich_help_panel=panel)(command)
+    app.command(name, cls=Command, rich_help_panel=panel)(with_global_options(command))

@@ -1,78 +1,25 @@
 """The campaign file: TOML with a name, a channel, the content, options and labels.
 
-::
-
-    name = "Welcome"
-    channel = "smtp"
-
-    [content]
-    subject = "Welcome, {{ first_name }}"
-    text_file = "welcome.txt"
-    html_file = "welcome.html"
-    from = "Example <news@example.com>"
-    reply_to = "help@example.com"
-    list_unsubscribe = "https://example.com/unsubscribe/{{ recipient_key }}"
-
-    [content.headers]
-    X-Campaign = "welcome"
-
-    [options]
-    guarantee = "at_most_once"
-    max_in_flight = 64
-
-    [retry]
-    initial_backoff_seconds = 2
-    max_backoff_seconds = 3600
-    max_attempts = 5
-    deadline_hours = 24
-
-    [labels]
-    list = "newsletter"
-
-``json`` or ``json_file`` in ``[content]`` makes it a JSON document, ``text`` or
-``text_file`` alone a text on any channel but smtp; everything else is an e-mail. Files
-are named relative to the campaign file. Every key is optional but ``name``. With a
-table ``[retry]``, ``max_attempts`` 0 or left out is no limit but the deadline.
+``docs/campaign-file.md`` has every key; :mod:`closeout_cli.campaign_keys` is its source.
 """
 
 from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from closeout.sender.v1 import sender_pb2 as pb
-from closeout_cli.campaign_tables import check_table, delivery_options, texts, wrong
+from closeout_cli.campaign_keys import TEMPLATES, kinds_of
+from closeout_cli.campaign_tables import check_table, delivery_options, repeat_after, texts, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Body: TypeAlias = "pb.EmailContent | pb.TextContent | pb.JsonContent | None"
 
-_TOP = {
-    "name": str,
-    "id": str,
-    "channel": str,
-    "content": dict,
-    "options": dict,
-    "retry": dict,
-    "labels": dict,
-}
-_CONTENT = {
-    "subject": str,
-    "text": str,
-    "text_file": str,
-    "html": str,
-    "html_file": str,
-    "from": str,
-    "reply_to": str,
-    "list_unsubscribe": str,
-    "headers": dict,
-    "json": str,
-    "json_file": str,
-}
-_TEMPLATES = ("subject", "text", "html", "list_unsubscribe", "json")
 _JSON = frozenset({"json", "json_file"})
 _TEXT = frozenset({"text", "text_file"})
 
@@ -95,22 +42,29 @@ class CampaignFile:
     """A campaign file, read and checked.
 
     Attributes:
+        path: where it is.
         name: what people call the campaign.
-        campaign_id: its id; empty if the file names none.
+        family: the campaigns that it must not repeat by accident: its ``id``, else its name.
+        repeat_after: for how long after the start of one of them it would repeat it; None:
+            for 7 days; zero: never.
         channel: the channel it goes out on.
         body: what is sent; None: nothing.
         options: how it is sent.
         labels: its labels.
         templates: where each template of the content came from, by field.
+        content_keys: the keys of its content.
     """
 
+    path: Path
     name: str
-    campaign_id: str
+    family: str
+    repeat_after: timedelta | None
     channel: str
     body: Body
     options: pb.DeliveryOptions
     labels: Mapping[str, str] = field(default_factory=dict)
     templates: Mapping[str, Template] = field(default_factory=dict)
+    content_keys: frozenset[str] = frozenset()
 
 
 def read_campaign_file(path: Path) -> CampaignFile:
@@ -123,28 +77,31 @@ def read_campaign_file(path: Path) -> CampaignFile:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise wrong(path, _reason(error, path)) from error
-    check_table(path, "", tables, _TOP)
+    check_table(path, "", tables, kinds_of(""))
     content: dict[str, Any] = tables.get("content", {})
-    check_table(path, "content", content, _CONTENT)
+    check_table(path, "content", content, kinds_of("content"))
     options = delivery_options(path, tables)
     if not tables.get("name"):
         raise wrong(path, 'a name is missing, as in name = "Welcome"')
     channel = tables.get("channel", "smtp")
     templates = _templates(path, content)
     return CampaignFile(
+        path=path,
         name=tables["name"],
-        campaign_id=tables.get("id", ""),
+        family=tables.get("id") or tables["name"],
+        repeat_after=repeat_after(path, tables),
         channel=channel,
         body=_body(path, channel, content, templates),
         options=options,
         labels=texts(path, "labels", tables.get("labels", {})),
         templates=templates,
+        content_keys=frozenset(key.removesuffix("_file") for key in content),
     )
 
 
 def _templates(path: Path, content: dict[str, Any]) -> dict[str, Template]:
     templates = {}
-    for key in _TEMPLATES:
+    for key in TEMPLATES:
         file = content.get(f"{key}_file")
         if file is not None and key in content:
             raise wrong(path, f"[content] has both {key} and {key}_file; leave one")

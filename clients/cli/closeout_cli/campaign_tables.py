@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from closeout.sender.v1 import sender_pb2 as pb
 from closeout.times import duration
+from closeout_cli.campaign_keys import KIND_NAMES, kinds_of
 from closeout_cli.failures import USAGE, CommandError
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ _GUARANTEES = {
     "at_most_once": pb.DeliveryOptions.AT_MOST_ONCE,
     "at_least_once": pb.DeliveryOptions.AT_LEAST_ONCE,
 }
-_OPTIONS = {"guarantee": str, "max_in_flight": int}
-_RETRY = {
-    "initial_backoff_seconds": float,
-    "max_backoff_seconds": float,
-    "max_attempts": int,
-    "deadline_hours": float,
-}
 #: Keys of earlier versions, and where their values stand now.
 _MOVED = {
     "[options] window": "[options] max_in_flight",
@@ -34,7 +28,7 @@ _MOVED = {
 _MAX_INT32 = 2**31 - 1
 #: Longer spans are refused by the service, or by a Duration.
 _MAX_SECONDS = 365 * 86_400
-_KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "a table"}
+_MAX_DAYS = 366
 
 
 def check_table(path: Path, section: str, table: dict[str, Any], kinds: Mapping[str, type]) -> None:
@@ -58,7 +52,7 @@ def check_table(path: Path, section: str, table: dict[str, Any], kinds: Mapping[
         kind = kinds[key]
         accepted = (int, float) if kind is float else kind
         if not isinstance(value, accepted) or isinstance(value, bool):
-            raise wrong(path, f"{place} must be {_KINDS[kind]}, not {value!r}")
+            raise wrong(path, f"{place} must be a {KIND_NAMES[kind]}, not {value!r}")
 
 
 def texts(path: Path, section: str, table: dict[str, Any]) -> dict[str, str]:
@@ -80,7 +74,7 @@ def delivery_options(path: Path, tables: Mapping[str, Any]) -> pb.DeliveryOption
         CommandError: a key is unknown or wrong.
     """
     options: dict[str, Any] = tables.get("options", {})
-    check_table(path, "options", options, _OPTIONS)
+    check_table(path, "options", options, kinds_of("options"))
     guarantee = options.get("guarantee")
     if guarantee is not None and guarantee not in _GUARANTEES:
         raise wrong(
@@ -93,8 +87,22 @@ def delivery_options(path: Path, tables: Mapping[str, Any]) -> pb.DeliveryOption
     )
 
 
+def repeat_after(path: Path, tables: Mapping[str, Any]) -> timedelta | None:
+    """Return what ``repeat_after_days`` says; None: nothing.
+
+    Raises:
+        CommandError: it is negative or too long.
+    """
+    days = tables.get("repeat_after_days")
+    if days is None:
+        return None
+    if not 0 <= days <= _MAX_DAYS:
+        raise wrong(path, f"repeat_after_days must be 0 to {_MAX_DAYS}, not {days}")
+    return timedelta(days=days)
+
+
 def _retry(path: Path, table: dict[str, Any]) -> pb.RetryPolicy:
-    check_table(path, "retry", table, _RETRY)
+    check_table(path, "retry", table, kinds_of("retry"))
     policy = pb.RetryPolicy(
         max_attempts=_count(path, "[retry] max_attempts", table.get("max_attempts", 0))
     )

@@ -1,4 +1,4 @@
-"""``closeout list`` and ``closeout status``: how campaigns stand."""
+"""``closeout list``: the campaigns, and those that are stuck with the reason."""
 
 from __future__ import annotations
 
@@ -7,29 +7,46 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from closeout.aio import SenderClient
-from closeout.errors import ClientError
-from closeout.sender.v1 import sender_pb2
+from closeout.errors import DeadlineExceededError
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
-from closeout_cli.failures import OK, sender_trouble
-from closeout_cli.options import CampaignId, Json, SenderAddress, StatusAddress, run, status_client
+from closeout_cli.failures import OK, say
+from closeout_cli.options import Json, StatusAddress, run, status_client
+from closeout_cli.tables import Column
 from closeout_cli.words import (
     ago,
-    clock,
-    counts,
     enum_name,
-    labels_text,
     parse_label,
     percent,
-    processed,
+    rfc3339,
+    sentence,
+    short_problem,
+    standing,
     state_name,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from closeout.aio import StatusClient
 
 _OPEN = (pb.Campaign.SENDING, pb.Campaign.PAUSED)
+#: How long ``list --stuck`` waits for what each campaign waits for, seconds.
+_SCAN_SECONDS = 20.0
+#: What a terminal shows. docs/command-line.md lists the order in which columns go.
+_COLUMNS = (
+    Column("Campaign"),
+    Column("State"),
+    Column("Progress", right=True),
+    Column("%", right=True, drop=3),
+    Column("Failed", right=True, drop=1),
+    Column("Unknown", right=True, drop=2),
+    Column("Skipped", right=True, drop=7),
+    Column("Last result", right=True, drop=4),
+    Column("Name", drop=5, shrink=True),
+    Column("Note", drop=6),
+    Column("Channel", drop=8),
+)
 
 
 class State(enum.StrEnum):
@@ -59,19 +76,30 @@ def list_campaigns(
     ] = None,
     stuck: Annotated[
         bool,
-        typer.Option("--stuck", help="Only open campaigns, longest without progress first."),
+        typer.Option(
+            "--stuck",
+            help="Only open campaigns, longest without progress first, with what each waits for.",
+        ),
     ] = False,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0: all.")] = 50,
+    limit: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, help="Maximum number to list (0 = all).")
+    ] = 50,
     status_address: StatusAddress = "",
     as_json: Json = False,
 ) -> int:
-    """List campaigns, newest first."""
+    """List campaigns, newest first.
+
+    In a pipe or a file, each campaign is one line with tabs between its values: id,
+    state, total, processed, sent, failed, skipped, unknown, channel, create, schedule,
+    start, progress and complete time, name, needs_attention or empty, what it waits for.
+    """
     states = [pb.Campaign.State.Value(name.upper()) for name in state or ()]
+    labels = _labels(label or ())
     return run(
         _list(
             status_address,
             states=states or (list(_OPEN) if stuck else []),
-            labels=_labels(label or ()),
+            labels=labels,
             stuck=stuck,
             limit=limit,
             as_json=as_json,
@@ -110,137 +138,118 @@ async def _list(
                 break
             found.append(campaign)
         await campaigns.aclose()
+        reasons = await _reasons(status) if stuck and found else {}
     if as_json:
-        for campaign in found:
-            screen.print_json(campaign)
+        _print_json(found, reasons, stuck=stuck)
     elif screen.on_terminal():
-        screen.show(_table(found) if found else "no campaigns")
+        _print_table(found, reasons, filtered=bool(states or labels), stuck=stuck)
         if more:
-            screen.line("there are more; --limit 0 shows all")
+            screen.line("There are more; --limit 0 shows all.")
     else:
         for campaign in found:
-            screen.line(summary(campaign))
+            screen.row(*_values(campaign, reasons.get(campaign.campaign_id)))
     return OK
 
 
-def summary(campaign: pb.Campaign) -> str:
-    """Return a campaign on one plain line: id, state, counters, last progress, name."""
-    done = percent(campaign.processed, campaign.total) if campaign.sealed else "-"
-    progress = f" progress={_last_progress(campaign)!r}" if campaign.sealed else ""
-    return (
-        f"{campaign.campaign_id} {state_name(campaign)} {counts(campaign)}"
-        f" processed={campaign.processed} ({done}){progress} name={campaign.display_name!r}"
-    )
+async def _reasons(status: StatusClient) -> dict[str, pb.CampaignDiagnosis]:
+    """Return what is the matter with each open campaign, by id; changes nothing.
 
-
-def _last_progress(campaign: pb.Campaign) -> str:
-    return ago(campaign.progress_time) if campaign.HasField("progress_time") else "never"
-
-
-def _table(campaigns: list[pb.Campaign]) -> Any:
-    table = screen.table(
-        ("Campaign", "left"),
-        ("State", "left"),
-        ("Processed", "right"),
-        ("Sent", "right"),
-        ("Failed", "right"),
-        ("Skipped", "right"),
-        ("Unknown", "right"),
-        ("Idle", "right"),
-    )
-    for campaign in campaigns:
-        table.add_row(
-            screen.titled(campaign),
-            screen.styled(state_name(campaign)),
-            processed(campaign).replace(" (", "\n("),
-            str(campaign.sent),
-            str(campaign.failed),
-            str(campaign.skipped),
-            str(campaign.unknown),
-            _last_progress(campaign).removesuffix(" ago"),
+    The service counts results for that. Where this takes too long, the list comes without.
+    """
+    try:
+        found = await status.repair_campaigns(dry_run=True, timeout_seconds=_SCAN_SECONDS)
+    except DeadlineExceededError:
+        say(
+            f"the status service did not say within {_SCAN_SECONDS:.0f} s what these campaigns"
+            " wait for; `closeout explain ID` asks about one"
         )
-    return table
+        return {}
+    return {diagnosis.campaign.campaign_id: diagnosis for diagnosis in found.diagnoses}
 
 
-def status(
+def _print_json(
+    campaigns: Sequence[pb.Campaign],
+    reasons: Mapping[str, pb.CampaignDiagnosis],
     *,
-    campaign_id: CampaignId,
-    status_address: StatusAddress = "",
-    sender_address: SenderAddress = "",
-    as_json: Json = False,
-) -> int:
-    """Show how a campaign stands, and what its delivery waits for."""
-    return run(_status(campaign_id, status_address, sender_address, as_json=as_json))
+    stuck: bool,
+) -> None:
+    for campaign in campaigns:
+        values = screen.as_dict(campaign)
+        if stuck:
+            reason = reasons.get(campaign.campaign_id, pb.CampaignDiagnosis())
+            values["diagnosis"] = enum_name(pb.CampaignDiagnosis.Diagnosis, reason.diagnosis)
+            values["explanation"] = sentence(reason)
+            values["needs_attention"] = reason.needs_attention
+        screen.print_json(values)
 
 
-async def _status(
-    campaign_id: str, status_address: str, sender_address: str, *, as_json: bool
-) -> int:
-    async with status_client(status_address) as client:
-        campaign = await client.get_campaign(campaign_id=campaign_id)
-    delivery, trouble = await _delivery(campaign_id, sender_address)
-    if as_json:
-        screen.print_json(
-            {
-                "campaign": screen.as_dict(campaign),
-                "delivery": screen.as_dict(delivery) if delivery else None,
-                "delivery_error": trouble,
-            }
-        )
-        return OK
-    for name, value in [*_campaign_lines(campaign), *_delivery_lines(delivery, trouble)]:
-        if value:
-            screen.line(f"{name:<14} {value}")
-    return OK
+def _values(campaign: pb.Campaign, reason: pb.CampaignDiagnosis | None) -> list[Any]:
+    """Return the values of a line for programs; new ones come at the end."""
+    attention = any(problem.needs_attention for problem in campaign.problems)
+    if reason is not None:
+        attention = attention or reason.needs_attention
+    explained = sentence(reason) if reason is not None else ""
+    return [
+        campaign.campaign_id,
+        state_name(campaign),
+        campaign.total if campaign.sealed else None,
+        campaign.processed,
+        campaign.sent,
+        campaign.failed,
+        campaign.skipped,
+        campaign.unknown,
+        campaign.channel,
+        *(rfc3339(campaign, f"{name}_time") for name in _TIMES),
+        campaign.display_name,
+        "needs_attention" if attention else "",
+        explained or "; ".join(problem.summary for problem in campaign.problems),
+    ]
 
 
-async def _delivery(
-    campaign_id: str, address: str
-) -> tuple[sender_pb2.GetDeliveryResponse | None, str]:
-    """Return the sender's answer, or why there is none, which is no failure."""
-    async with SenderClient(address) as sender:
-        try:
-            return await sender.get_delivery(campaign_id=campaign_id), ""
-        except ClientError as error:
-            return None, sender_trouble(error, address)
+_TIMES = ("create", "schedule", "start", "progress", "complete")
 
 
-def _campaign_lines(campaign: pb.Campaign) -> Iterator[tuple[str, str]]:
-    yield "campaign", campaign.campaign_id
-    yield "name", campaign.display_name
-    yield "channel", campaign.channel
-    yield "labels", labels_text(campaign)
-    yield "state", f"{state_name(campaign)} (revision {campaign.revision})"
-    if campaign.sealed:
-        yield "processed", processed(campaign)
-        yield "counts", f"{counts(campaign)} pending={campaign.pending}"
-    for name in ("create", "schedule", "start", "progress", "complete"):
-        if campaign.HasField(f"{name}_time"):  # type: ignore[arg-type] # names of fields
-            time = getattr(campaign, f"{name}_time")
-            when = clock(time) if name == "schedule" else f"{clock(time)} ({ago(time)})"
-            yield f"{name} time", when
-
-
-def _delivery_lines(
-    delivery: sender_pb2.GetDeliveryResponse | None, trouble: str
-) -> Iterator[tuple[str, str]]:
-    if delivery is None:
-        yield "delivery", trouble
+def _print_table(
+    campaigns: Sequence[pb.Campaign],
+    reasons: Mapping[str, pb.CampaignDiagnosis],
+    *,
+    filtered: bool,
+    stuck: bool,
+) -> None:
+    if not campaigns:
+        screen.line(_nothing(filtered=filtered, stuck=stuck))
         return
-    phase = enum_name(sender_pb2.GetDeliveryResponse.Phase, delivery.phase)
-    text = (
-        f"{phase}, {delivery.finished} of {delivery.total} messages finished,"
-        f" {delivery.in_doubt} in doubt, {delivery.deferred} waiting for another try,"
-        f" {delivery.unreported} not reported yet"
-    )
-    yield "delivery", text
-    if delivery.shards:
-        finished, leased = delivery.finished_shards, delivery.leased_shards
-        yield "shards", f"{finished} of {delivery.shards} finished, {leased} at work"
-    for problem in delivery.problems:
-        kind = enum_name(pb.Problem.Kind, problem.kind)
-        since = f", since {ago(problem.since_time)}" if problem.HasField("since_time") else ""
-        person = ", needs a person" if problem.needs_attention else ""
-        yield "problem", f"{problem.summary} ({kind}{since}{person})"
-        yield "  detail", problem.detail
-        yield "  setting", problem.setting
+    table = screen.TableWriter(_COLUMNS, [_cells(campaign) for campaign in campaigns])
+    for campaign in campaigns:
+        table.write([_cells(campaign)])
+        reason = reasons.get(campaign.campaign_id)
+        if reason is not None:
+            screen.paragraph(sentence(reason), indent=2)
+        elif campaign.problems:
+            screen.paragraph(short_problem(campaign.problems[0]), indent=2)
+
+
+def _nothing(*, filtered: bool, stuck: bool) -> str:
+    if stuck:
+        return "No campaign is open."
+    if filtered:
+        return "No campaign is like that; `closeout list` shows all."
+    return "No campaigns yet. Send one: closeout send CAMPAIGN.toml --recipients FILE.csv"
+
+
+def _cells(campaign: pb.Campaign) -> list[str]:
+    sealed = campaign.sealed
+    running = campaign.state in _OPEN and campaign.HasField("progress_time")
+    return [
+        campaign.campaign_id,
+        state_name(campaign),
+        f"{campaign.processed:,} of {campaign.total:,}" if sealed else "",
+        percent(campaign.processed, campaign.total) if sealed else "",
+        f"{campaign.failed:,}" if sealed else "",
+        f"{campaign.unknown:,}" if sealed else "",
+        f"{campaign.skipped:,}" if sealed else "",
+        ago(campaign.progress_time) if running else "",
+        campaign.display_name,
+        standing(campaign),
+        campaign.channel,
+    ]

@@ -10,7 +10,9 @@ from closeout.errors import FailedPreconditionError
 from closeout_cli import screen
 from closeout_cli.failures import FAILED, LONG_TIMEOUT_SECONDS, OK, CommandError, working_long
 from closeout_cli.options import CampaignId, Json, Reason, StatusAddress, run, status_client
-from closeout_cli.words import counts, state_name
+from closeout_cli.prompts import Yes, confirm, may_ask
+from closeout_cli.watch_views import TERMINAL
+from closeout_cli.words import counts, number, state_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,7 +39,7 @@ def pause(
     return _change(
         status_address,
         lambda status: status.pause_campaign(campaign_id=campaign_id, reason=reason),
-        "was paused already",
+        "already paused",
         as_json=as_json,
     )
 
@@ -53,7 +55,7 @@ def resume(
     return _change(
         status_address,
         lambda status: status.resume_campaign(campaign_id=campaign_id, reason=reason),
-        "was sending already",
+        "already sending",
         as_json=as_json,
     )
 
@@ -62,14 +64,21 @@ def cancel(
     *,
     campaign_id: CampaignId,
     reason: Reason = "",
+    yes: Yes = False,
     status_address: StatusAddress = "",
     as_json: Json = False,
 ) -> int:
-    """End a campaign early, for good; messages not sent yet are not sent."""
+    """End a campaign early, for good.
+
+    Messages that are not sent yet are not sent; what a provider has still gets its
+    result. On a terminal you are asked first.
+    """
+    if may_ask() and not yes:
+        _confirm(status_address, campaign_id, _cancelling)
     return _change(
         status_address,
         lambda status: status.cancel_campaign(campaign_id=campaign_id, reason=reason),
-        "was cancelled already",
+        "already cancelled",
         as_json=as_json,
     )
 
@@ -83,12 +92,13 @@ def mark_complete(
         typer.Option(
             "--force",
             help="Record every message without a result as UNKNOWN, then complete."
-            " Nothing missing becomes sent. Needs --reason.",
+            " Nothing missing becomes sent. Needs --reason. On a terminal you are asked first.",
         ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would happen, change nothing.")
     ] = False,
+    yes: Yes = False,
     status_address: StatusAddress = "",
     as_json: Json = False,
 ) -> int:
@@ -98,6 +108,8 @@ def mark_complete(
     """
     if force and not reason:
         raise typer.BadParameter("--force needs a --reason, for the audit trail")
+    if force and may_ask() and not yes and not dry_run:
+        _confirm(status_address, campaign_id, _forcing)
 
     async def call(status: StatusClient) -> pb.MarkCompleteResponse:
         with working_long(status_address):
@@ -112,7 +124,7 @@ def mark_complete(
     return _change(
         status_address,
         call,
-        "was completed already",
+        "already completed",
         as_json=as_json,
         would="would be completed" if dry_run else "",
     )
@@ -138,13 +150,55 @@ def _change(
     return OK
 
 
+def _confirm(address: str, campaign_id: str, question: Callable[[pb.Campaign], str]) -> None:
+    """Ask about a campaign that is open; one that has ended is left to the service.
+
+    Raises:
+        CommandError: the answer is no.
+    """
+    campaign = run(_campaign(address, campaign_id))
+    if campaign.state not in TERMINAL:
+        confirm(question(campaign))
+
+
+async def _campaign(address: str, campaign_id: str) -> pb.Campaign:
+    async with status_client(address) as status:
+        return await status.get_campaign(campaign_id=campaign_id)
+
+
+def _cancelling(campaign: pb.Campaign) -> str:
+    if not campaign.sealed:
+        what = "It has not started, and nothing was sent."
+    else:
+        what = (
+            f"{number(campaign.pending, 'message')} of {campaign.total:,} without a result are"
+            " not sent and end as SKIPPED."
+        )
+    return f"This ends {_named(campaign)} for good. {what} Cancel it?"
+
+
+def _forcing(campaign: pb.Campaign) -> str:
+    return (
+        f"This records {number(campaign.pending, 'message')} of {campaign.total:,} as UNKNOWN and"
+        f" completes {_named(campaign)}. Nothing missing becomes sent. It can't be taken back."
+        " Complete it?"
+    )
+
+
+def _named(campaign: pb.Campaign) -> str:
+    name = campaign.display_name
+    return f"{name} ({campaign.campaign_id})" if name else campaign.campaign_id
+
+
 async def _answer(address: str, call: Callable[[StatusClient], Awaitable[Answer]]) -> Answer:
     async with status_client(address) as status:
         try:
             return await call(status)
         except FailedPreconditionError as error:
+            # The service names fields of its request; here they are options.
+            text = error.message.replace("use force with a reason", "use --force --reason WHY")
             raise CommandError(
-                f"refused: {error.message}", exit_code=FAILED, more=_next_step(error)
+                f"refused: {text}", exit_code=FAILED, more=_next_step(error)
             ) from error
 
 

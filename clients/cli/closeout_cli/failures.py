@@ -6,6 +6,7 @@ Scripts depend on the codes; ``closeout --help`` lists them.
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from closeout.errors import (
     UnavailableError,
     UnimplementedError,
 )
+from closeout_cli import output_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +28,14 @@ OK: Final = 0
 FAILED: Final = 1
 #: The command line, a campaign file or a recipients file is wrong.
 USAGE: Final = 2
-#: Something is stuck that only a person can decide about.
+#: Something waits for a person: a stuck campaign, or a problem of its sender.
 NEEDS_A_PERSON: Final = 3
 #: There is no such campaign.
 NOT_FOUND: Final = 4
 #: A service does not answer.
 UNREACHABLE: Final = 5
+#: The campaign is COMPLETED, and some of its messages failed or are in doubt.
+SOME_FAILED: Final = 6
 #: Ended by Ctrl-C.
 INTERRUPTED: Final = 130
 
@@ -40,13 +44,23 @@ LONG_TIMEOUT_SECONDS: Final = 60.0
 
 #: The texts of ``closeout --help``.
 MEANINGS: Final = {
-    OK: "done; nothing is left to do",
-    FAILED: "failed or refused",
+    OK: "done",
+    FAILED: "failed or refused; watch: the campaign was cancelled",
     USAGE: "wrong command line, campaign file or recipients file",
-    NEEDS_A_PERSON: "something is stuck and needs a person",
+    NEEDS_A_PERSON: "explain, fix: a campaign needs attention",
     NOT_FOUND: "no such campaign",
     UNREACHABLE: "a service does not answer",
+    SOME_FAILED: "watch: completed, but some messages failed or are in doubt",
     INTERRUPTED: "interrupted",
+}
+
+
+#: The canonical code that JSON has for a failure of the command itself.
+_CODES: Final = {
+    USAGE: "INVALID_ARGUMENT",
+    NOT_FOUND: "NOT_FOUND",
+    UNREACHABLE: "UNAVAILABLE",
+    INTERRUPTED: "CANCELLED",
 }
 
 
@@ -57,39 +71,89 @@ class CommandError(Exception):
         message: for people.
         exit_code: one of the codes above.
         more: lines that show the place, printed below.
+        reason: for programs, as in an ErrorReason; empty: that of the call which failed.
     """
 
     def __init__(
-        self, message: str, *, exit_code: int = FAILED, more: tuple[str, ...] = ()
+        self,
+        message: str,
+        *,
+        exit_code: int = FAILED,
+        more: tuple[str, ...] = (),
+        reason: str = "",
     ) -> None:
         super().__init__(message)
         self.exit_code = exit_code
         self.more = more
+        self.reason = reason
 
 
 def report(error: CommandError | ClientError) -> int:
-    """Print the failure on standard error and return the exit code for it."""
-    more: tuple[str, ...] = ()
-    if isinstance(error, CommandError):
-        code, more = error.exit_code, error.more
-    elif isinstance(error, NotFoundError):
-        code = NOT_FOUND
-    elif isinstance(error, InvalidArgumentError):
-        code = USAGE
-    elif isinstance(error, UnavailableError | DeadlineExceededError):
-        code = UNREACHABLE
-    else:
-        code = FAILED
+    """Print the failure on standard error and return the exit code for it.
+
+    It is one line, or with ``--json`` one object: ``{"error": {"code", "reason",
+    "message", "metadata", "exit_code"}}``.
+    """
+    code = exit_code_of(error)
+    if output_mode.as_json():
+        _print_error(error, code)
+        return code
     say(str(error))
-    for line in more:
-        sys.stderr.write(f"{line}\n")
+    for line in error.more if isinstance(error, CommandError) else ():
+        _print(line)
     return code
 
 
+def exit_code_of(error: CommandError | ClientError) -> int:
+    """Return the exit code for a failure."""
+    if isinstance(error, CommandError):
+        return error.exit_code
+    if isinstance(error, NotFoundError):
+        return NOT_FOUND
+    if isinstance(error, InvalidArgumentError):
+        return USAGE
+    if isinstance(error, UnavailableError | DeadlineExceededError):
+        return UNREACHABLE
+    return FAILED
+
+
+def _print_error(error: CommandError | ClientError, exit_code: int) -> None:
+    call = error if isinstance(error, ClientError) else error.__cause__
+    code, reason, metadata = _CODES.get(exit_code, "UNKNOWN"), "", dict[str, str]()
+    if isinstance(call, ClientError):
+        code, reason, metadata = call.code.name, call.reason, call.metadata
+    message = str(error)
+    if isinstance(error, CommandError):
+        reason = error.reason or reason
+        message = "\n".join([message, *error.more])
+    values = {
+        "code": code,
+        "reason": reason,
+        "message": message,
+        "metadata": metadata,
+        "exit_code": exit_code,
+    }
+    _print(json.dumps({"error": values}))
+
+
 def say(line: str) -> None:
-    """Print one line for people on standard error, where no script reads it as output."""
+    """Print one line for people on standard error, where no script reads it as output.
+
+    With ``--json`` it is an object: ``{"notice": {"message"}}``.
+    """
+    if output_mode.as_json():
+        _print(json.dumps({"notice": {"message": line}}))
+        return
     text = " ".join(line.split())
-    sys.stderr.write(f"closeout: {''.join(sign for sign in text if sign.isprintable())}\n")
+    _print(f"closeout: {''.join(sign for sign in text if sign.isprintable())}")
+
+
+def _print(line: str) -> None:
+    # Where standard error is full or closed, nobody can be informed; the exit code is
+    # still the answer.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 @contextlib.contextmanager

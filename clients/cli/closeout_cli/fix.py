@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
-from closeout_cli.failures import LONG_TIMEOUT_SECONDS, NEEDS_A_PERSON, OK, working_long
+from closeout_cli.failures import LONG_TIMEOUT_SECONDS, NEEDS_A_PERSON, OK, say, working_long
 from closeout_cli.options import Json, StatusAddress, run, status_client
-from closeout_cli.words import enum_name, parse_span, percent, processed, span
+from closeout_cli.tables import Column
+from closeout_cli.words import enum_name, number, parse_span, percent, sentence, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+#: What a terminal shows. docs/command-line.md lists the order in which columns go.
+_COLUMNS = (
+    Column("Campaign"),
+    Column("Diagnosis"),
+    Column("Progress", right=True),
+    Column("%", right=True, drop=3),
+    Column("Failed", right=True, drop=2),
+    Column("No result for", right=True, drop=1),
+    Column("Sending for", right=True, drop=4),
+    Column("Name", drop=5, shrink=True),
+)
 
 
 def fix(
@@ -33,11 +46,16 @@ def fix(
     status_address: StatusAddress = "",
     as_json: Json = False,
 ) -> int:
-    """Look at every open campaign, say what is the matter, and repair what is safe.
+    """Look at every open campaign, and repair what is safe.
 
     Safe at any time: it never ends a campaign that has messages without a result.
-    Exit code 0 when nothing is left stuck, 3 when something needs a person (with
-    --dry-run also when something would be repaired).
+
+    In a pipe or a file, each campaign is one line with tabs between its values: id,
+    diagnosis, what was done, total, processed, sent, failed, skipped, unknown, seconds
+    sending, seconds without a new result, name, explanation.
+
+    Exit code 0 when nothing is left to do, 3 when a campaign needs attention, and with
+    --dry-run also when something would be fixed.
     """
     threshold: timedelta | None = None
     if stall_threshold:
@@ -67,81 +85,91 @@ async def _fix(address: str, threshold: timedelta | None, *, dry_run: bool, as_j
             }
         )
     else:
-        print_repairs(found, dry_run=dry_run)
+        _print_repairs(found, dry_run=dry_run)
     stuck = found.attention_campaigns or (dry_run and found.repaired_campaigns)
     return NEEDS_A_PERSON if stuck else OK
 
 
-def print_repairs(found: pb.RepairCampaignsResponse, *, dry_run: bool) -> None:
+def _print_repairs(found: pb.RepairCampaignsResponse, *, dry_run: bool) -> None:
     """Print what was found about each campaign, what was done, and a summary."""
-    if screen.on_terminal() and found.diagnoses:
-        screen.show(_table(found.diagnoses))
-    else:
+    summary = _summary(found, dry_run=dry_run)
+    hidden = found.open_campaigns - len(found.diagnoses)
+    if not screen.on_terminal():
         for diagnosis in found.diagnoses:
-            screen.line(_line(diagnosis))
+            screen.row(*_values(diagnosis, dry_run=dry_run))
+        say(summary + (f"; {hidden:,} more are not shown" if hidden else ""))
+        return
+    if found.diagnoses:
+        screen.show_table(_COLUMNS, [_cells(diagnosis) for diagnosis in found.diagnoses])
     for diagnosis in found.diagnoses:
         if diagnosis.repaired or diagnosis.needs_attention:
-            mark = "needs a person" if diagnosis.needs_attention else "fixed"
-            if dry_run and diagnosis.repaired:
-                mark = "would be fixed"
-            screen.line(f"{mark}: {diagnosis.campaign.campaign_id}: {diagnosis.action}")
-    hidden = found.open_campaigns - len(found.diagnoses)
+            mark = _mark(diagnosis, dry_run=dry_run)
+            screen.line("")
+            screen.line(f"{diagnosis.campaign.campaign_id}: {mark}")
+            screen.paragraph(sentence(diagnosis), indent=2)
+    if found.diagnoses:
+        screen.line("")
     if hidden:
-        screen.line(f"{hidden} more are not shown")
+        screen.line(f"{hidden:,} more are not shown.")
+    screen.line(f"{summary}.")
+
+
+def _summary(found: pb.RepairCampaignsResponse, *, dry_run: bool) -> str:
     total, repaired, attention = (
         found.open_campaigns,
         found.repaired_campaigns,
         found.attention_campaigns,
     )
     verb = "would fix" if dry_run else "fixed"
-    screen.line(
-        f"{total} open campaign{'' if total == 1 else 's'}: {verb} {repaired},"
-        f" {attention} in need of a person, {total - repaired - attention} left alone"
-    )
-
-
-def _line(diagnosis: pb.CampaignDiagnosis) -> str:
-    campaign = diagnosis.campaign
-    done = percent(campaign.processed, campaign.total)
+    needs = "needs" if attention == 1 else "need"
+    unchanged = max(total - repaired - attention, 0)
     return (
-        f"{campaign.campaign_id} {_name(diagnosis)} total={campaign.total} sent={campaign.sent}"
-        f" failed={campaign.failed} processed={campaign.processed} ({done})"
-        f" sending_for={_sending(diagnosis)!r} no_progress_for={_idle(diagnosis)!r}"
-        f" name={campaign.display_name!r}"
+        f"{number(total, 'open campaign')}: {verb} {repaired:,},"
+        f" {attention:,} {needs} attention, {unchanged:,} unchanged"
     )
 
 
-def _table(diagnoses: Sequence[pb.CampaignDiagnosis]) -> Any:
-    table = screen.table(
-        ("Campaign", "left"),
-        ("Processed", "right"),
-        ("Sent", "right"),
-        ("Failed", "right"),
-        ("Sending", "right"),
-        ("Idle", "right"),
-        ("Diagnosis", "left"),
+def _mark(diagnosis: pb.CampaignDiagnosis, *, dry_run: bool) -> str:
+    if diagnosis.needs_attention:
+        return "needs attention"
+    if diagnosis.repaired:
+        return "would be fixed" if dry_run else "fixed"
+    return "unchanged"
+
+
+def _values(diagnosis: pb.CampaignDiagnosis, *, dry_run: bool) -> Sequence[object]:
+    """Return the values of a line for programs; new ones come at the end."""
+    campaign = diagnosis.campaign
+    return (
+        campaign.campaign_id,
+        _name(diagnosis),
+        _mark(diagnosis, dry_run=dry_run).replace(" ", "_"),
+        campaign.total,
+        campaign.processed,
+        campaign.sent,
+        campaign.failed,
+        campaign.skipped,
+        campaign.unknown,
+        diagnosis.sending_duration.seconds,
+        diagnosis.idle_duration.seconds,
+        campaign.display_name,
+        sentence(diagnosis),
     )
-    for diagnosis in diagnoses:
-        campaign = diagnosis.campaign
-        table.add_row(
-            screen.titled(campaign),
-            processed(campaign).replace(" (", "\n("),
-            str(campaign.sent),
-            str(campaign.failed),
-            _sending(diagnosis),
-            _idle(diagnosis),
-            screen.styled(_name(diagnosis)),
-        )
-    return table
+
+
+def _cells(diagnosis: pb.CampaignDiagnosis) -> list[str]:
+    campaign = diagnosis.campaign
+    return [
+        campaign.campaign_id,
+        _name(diagnosis),
+        f"{campaign.processed:,} of {campaign.total:,}",
+        percent(campaign.processed, campaign.total),
+        f"{campaign.failed:,}",
+        span(diagnosis.idle_duration.ToTimedelta()),
+        span(diagnosis.sending_duration.ToTimedelta()),
+        campaign.display_name,
+    ]
 
 
 def _name(diagnosis: pb.CampaignDiagnosis) -> str:
     return enum_name(pb.CampaignDiagnosis.Diagnosis, diagnosis.diagnosis)
-
-
-def _sending(diagnosis: pb.CampaignDiagnosis) -> str:
-    return span(diagnosis.sending_duration.ToTimedelta())
-
-
-def _idle(diagnosis: pb.CampaignDiagnosis) -> str:
-    return span(diagnosis.idle_duration.ToTimedelta())

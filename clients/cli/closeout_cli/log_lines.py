@@ -8,6 +8,32 @@ from typing import Any
 _LEFT_OUT = ("timestamp", "level", "service", "event", "exception")
 
 
+#: Events of every start and stop, which the command itself reports.
+_NO_NEWS = frozenset({"serving", "stopping", "stopped", "reachable_from_elsewhere"})
+
+
+def for_terminal(line: str) -> str:
+    """Return a log line as :func:`readable` has it; empty if the command said it already."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if isinstance(entry, dict) and _is_no_news(entry):
+        return ""
+    return readable(line)
+
+
+def _is_no_news(entry: dict[str, Any]) -> bool:
+    """Return whether an entry says only that a start or a stop goes as it should."""
+    match entry.get("event"):
+        case "readiness_changed":
+            return entry.get("serving") is True and entry.get("level") == "info"
+        case "database_migrated":
+            return entry.get("version_before") == "empty"
+        case event:
+            return event in _NO_NEWS
+
+
 def readable(line: str) -> str:
     """Return a JSON log line as ``time level service event key=value…``; others as they are."""
     try:

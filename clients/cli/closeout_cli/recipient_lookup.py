@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 #: Messages of one call: the service takes no more.
 BATCH = 400
+_BATCH_WITH_FIELDS = 40
 
 
 class RecipientLookup:
@@ -28,12 +29,16 @@ class RecipientLookup:
         sender: the client.
         address: where the sender is, for messages.
         campaign_id: the campaign.
+        fields: whether what the templates had of a recipient is asked for too.
     """
 
-    def __init__(self, sender: SenderClient, address: str, campaign_id: str) -> None:
+    def __init__(
+        self, sender: SenderClient, address: str, campaign_id: str, *, fields: bool = False
+    ) -> None:
         self._sender = sender
         self._address = address
         self._campaign_id = campaign_id
+        self._fields = fields
         self._answered = False
         self._given_up = False
 
@@ -42,11 +47,18 @@ class RecipientLookup:
 
         Those the sender does not know are left out.
         """
-        if self._given_up or not sequences:
+        size = _BATCH_WITH_FIELDS if self._fields else BATCH
+        found: dict[int, RecipientEntry] = {}
+        for start in range(0, len(sequences), size):
+            found |= await self._asked(sequences[start : start + size])
+        return found
+
+    async def _asked(self, sequences: Sequence[int]) -> dict[int, RecipientEntry]:
+        if self._given_up:
             return {}
         try:
             found = await self._sender.batch_get_recipients(
-                campaign_id=self._campaign_id, sequences=sequences
+                campaign_id=self._campaign_id, sequences=sequences, include_fields=self._fields
             )
         except ClientError as error:
             self._given_up = True

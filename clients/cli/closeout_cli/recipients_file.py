@@ -1,4 +1,4 @@
-"""The recipients file: CSV with a header, an address column, and fields for templates.
+"""The recipients file: CSV with a header, or JSON Lines, with an address and fields.
 
 The whole file is read once before anything is sent, so that a broken row at its end
 is found before the first message goes out.
@@ -6,28 +6,24 @@ is found before the first message goes out.
 
 from __future__ import annotations
 
-import csv
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from closeout.aio.sender import MAX_BATCH
-from closeout.sender.v1 import sender_pb2 as pb
-from closeout_cli.failures import USAGE, CommandError
+from closeout_cli.recipients_csv import CsvRecipients, read_csv
+from closeout_cli.recipients_jsonl import JsonRecipients, read_jsonl
+from closeout_cli.recipients_source import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
-#: Columns that may hold the address, and the caller's id of a recipient.
-ADDRESS_COLUMNS = ("address", "email")
-KEY_COLUMNS = ("recipient_key", "id")
+    from closeout.sender.v1 import sender_pb2 as pb
+    from closeout_cli.recipients_source import RecipientsSource
+
 #: What a batch weighs at most, bytes; a message of the stream takes 4 MiB.
 _MAX_BATCH_BYTES = 1024 * 1024
-#: What one recipient weighs at most, bytes.
-_MAX_RECIPIENT_BYTES = 256 * 1024
-_DELIMITERS = ",;\t"
+_JSON_SUFFIXES = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
@@ -35,22 +31,48 @@ class RecipientsFile:
     """A recipients file that was read to its end and found in order.
 
     Attributes:
-        path: where it is.
-        columns: the headings.
-        address_column: the index of the column with the address.
-        key_column: the index of the column with the caller's id, if there is one.
-        delimiter: what stands between cells.
-        rows: how many recipients it has.
-        digest: of its bytes and of what its columns mean; 32 hexadecimal digits.
+        source: the file.
+        records: its recipients, in order, each with its line.
+        rows: how many recipients it has, those in ``repeated`` included.
+        digest: of its bytes and of what they mean; 32 hexadecimal digits.
+        repeated: rows (from 0) that are left out, as their addresses differ from those
+            of earlier rows in nothing but case, with the lines of those.
     """
 
-    path: Path
-    columns: tuple[str, ...]
-    address_column: int
-    key_column: int | None
-    delimiter: str
+    source: RecipientsSource
+    records: CsvRecipients | JsonRecipients
     rows: int
     digest: str
+    repeated: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What people call the file."""
+        return self.source.shown
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The headings."""
+        return self.records.columns.headings
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names that templates can use, beside address and recipient_key."""
+        return tuple(name for name in self.records.columns.fields if name)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What people should know about how the file was read."""
+        names = self.records.columns.notice
+        return tuple(
+            text for text in (self.source.notice, f"{self.name}: {names}" if names else "") if text
+        )
+
+    def recipients(self) -> Iterator[tuple[int, pb.Recipient]]:
+        """Yield the recipients in order, without the repeated ones, with their lines."""
+        for row, (line, recipient) in enumerate(self.records):
+            if row not in self.repeated:
+                yield line, recipient
 
     def batches(
         self, progress: Callable[[int], None] = lambda _: None
@@ -62,8 +84,7 @@ class RecipientsFile:
         """
         batch: list[pb.Recipient] = []
         weight = 0
-        for _, cells in _rows(self.path, self.delimiter):
-            recipient = self._recipient(cells)
+        for _, recipient in self.recipients():
             size = recipient.ByteSize()
             if batch and (len(batch) == MAX_BATCH or weight + size > _MAX_BATCH_BYTES):
                 yield batch
@@ -76,130 +97,78 @@ class RecipientsFile:
             progress(len(batch))
 
     def lines(self, rows: Collection[int]) -> dict[int, int]:
-        """Return the line of the file on which each of ``rows`` (from 0) ends."""
+        """Return the line on which each of ``rows`` ends; they count as in the batches, from 0."""
         found: dict[int, int] = {}
-        for number, (line, _) in enumerate(_rows(self.path, self.delimiter)):
+        for number, (line, _) in enumerate(self.recipients()):
             if number in rows:
                 found[number] = line
             if len(found) == len(rows):
                 break
         return found
 
-    def _recipient(self, cells: list[str]) -> pb.Recipient:
-        recipient = pb.Recipient(
-            address=cells[self.address_column],
-            recipient_key=cells[self.key_column] if self.key_column is not None else "",
-        )
-        for index, (column, cell) in enumerate(zip(self.columns, cells, strict=True)):
-            # An empty cell is no value: a condition of a template is false on it.
-            if cell and index not in (self.address_column, self.key_column):
-                recipient.fields.fields[column].string_value = cell
-        return recipient
 
-
-def read_recipients_file(path: Path, *, address_column: str | None = None) -> RecipientsFile:
+def read_recipients_file(
+    path: Path,
+    *,
+    address_column: str = "",
+    encoding: str = "",
+    kind: str = "",
+    keep_case_duplicates: bool = False,
+) -> RecipientsFile:
     """Read a recipients file to its end.
 
     Args:
-        path: the file.
-        address_column: the heading of the column with the address; by default
-            ``address`` or ``email``.
+        path: the file; ``-`` is standard input.
+        address_column: the heading of the column with the address; by default the one
+            that is called address, email, e-mail address or the like.
+        encoding: its encoding; by default UTF-8 or what it looks like.
+        kind: ``csv`` or ``jsonl``; by default what its name ends with.
+        keep_case_duplicates: whether addresses equal but for case are several recipients.
 
     Raises:
         CommandError: it can't be read, has no address column, or a row is broken.
     """
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-        delimiter = _delimiter(path)
-        columns, rows = _inspect(path, delimiter)
-    except UnicodeDecodeError as error:
-        raise _wrong(path, f"not UTF-8 ({error.reason}); save it as CSV in UTF-8") from error
-    except OSError as error:
-        raise _wrong(path, str(error.strerror)) from error
-    address = _address_column(path, columns, address_column)
-    digest.update(columns[address].encode())
-    key = next(
-        (i for i, name in enumerate(columns) if name.lower() in KEY_COLUMNS and i != address), None
-    )
-    return RecipientsFile(path, columns, address, key, delimiter, rows, digest.hexdigest()[:32])
+    source = open_source(path, encoding)
+    json_lines = kind == "jsonl" or (not kind and path.suffix.lower() in _JSON_SUFFIXES)
+    records = read_jsonl(source, address_column) if json_lines else read_csv(source, address_column)
+    rows, mixed = _counted(records)
+    repeated = _repeated(records, mixed) if mixed and not keep_case_duplicates else {}
+    digest = source.digest()
+    digest.update(records.columns.headings[records.columns.address].encode())
+    # The rows of an upload count without those left out.
+    if keep_case_duplicates:
+        digest.update(b"case")
+    if source.encoding != "utf-8-sig":
+        digest.update(source.encoding.encode())
+    return RecipientsFile(source, records, rows, digest.hexdigest()[:32], repeated)
 
 
-def _delimiter(path: Path) -> str:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = file.readline()
-    return max(_DELIMITERS, key=header.count)
-
-
-def _inspect(path: Path, delimiter: str) -> tuple[tuple[str, ...], int]:
-    columns = _columns(path, delimiter)
+def _counted(records: CsvRecipients | JsonRecipients) -> tuple[int, set[str]]:
+    """Return how many recipients there are, and the addresses with capitals in lower case."""
     rows = 0
-    for line, cells in _rows(path, delimiter):
+    mixed: set[str] = set()
+    for _, text in records.addresses():
         rows += 1
-        if len(cells) != len(columns):
-            raise _wrong(
-                path,
-                f"line {line} has {len(cells)} cells where the header has {len(columns)};"
-                " a cell with a comma or a quote in it needs quotes around it",
-            )
-        if any("\0" in cell for cell in cells):
-            raise _wrong(path, f"line {line} has a NUL character; save it as CSV in UTF-8")
-        if sum(map(len, cells)) > _MAX_RECIPIENT_BYTES // 4:
-            raise _wrong(path, f"line {line} is too long for one recipient")
-    return columns, rows
+        address = text.strip()
+        lower = address.casefold()
+        if lower != address and "@" in address:
+            mixed.add(lower)
+    return rows, mixed
 
 
-def _columns(path: Path, delimiter: str) -> tuple[str, ...]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            header = next(reader, [])
-        except csv.Error as error:
-            raise _wrong(path, f"line {reader.line_num or 1}: {error}") from error
-    columns = tuple(name.strip() for name in header)
-    if not columns:
-        raise _wrong(path, "empty; its first line must name the columns")
-    seen: set[str] = set()
-    for number, name in enumerate(columns, 1):
-        if not name:
-            raise _wrong(path, f"column {number} has no name")
-        if name in seen:
-            raise _wrong(path, f"two columns are named {name!r}")
-        seen.add(name)
-    return columns
+def _repeated(records: CsvRecipients | JsonRecipients, mixed: Collection[str]) -> dict[int, int]:
+    """Return the rows whose address differs from an earlier one in nothing but case.
 
-
-def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows below the header with the number of their last line; blank ones are none."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            next(reader, None)
-            for cells in reader:
-                if any(cells):
-                    yield reader.line_num, cells
-        except csv.Error as error:
-            raise _wrong(path, f"line {reader.line_num}: {error}") from error
-
-
-def _address_column(path: Path, columns: tuple[str, ...], requested: str | None) -> int:
-    names = [name.lower() for name in columns]
-    listed = ", ".join(columns)
-    if requested is not None:
-        if requested.lower() not in names:
-            raise _wrong(path, f"no column {requested!r}; its columns are {listed}")
-        return names.index(requested.lower())
-    found = [name for name in ADDRESS_COLUMNS if name in names]
-    if not found:
-        raise _wrong(
-            path,
-            f"no column 'address' or 'email'; its columns are {listed}."
-            " Rename one, or name it with --address-column",
-        )
-    if len(found) > 1:
-        raise _wrong(path, "both 'address' and 'email' are columns; choose with --address-column")
-    return names.index(found[0])
-
-
-def _wrong(path: Path, message: str) -> CommandError:
-    return CommandError(f"{path}: {message}", exit_code=USAGE)
+    Those with the same spelling are left to the service, which counts them as duplicates.
+    """
+    first: dict[str, tuple[str, int]] = {}
+    repeated: dict[int, int] = {}
+    for row, (line, text) in enumerate(records.addresses()):
+        address = text.strip()
+        lower = address.casefold()
+        if lower not in mixed:
+            continue
+        spelling, at = first.setdefault(lower, (address, line))
+        if spelling != address:
+            repeated[row] = at
+    return repeated

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Annotated, TextIO, TypeVar
 
 import typer
 
-from closeout.aio import SenderClient
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
 from closeout_cli.failures import FAILED, OK, CommandError, say
-from closeout_cli.options import CampaignId, Json, SenderAddress, StatusAddress, run, status_client
+from closeout_cli.options import (
+    CampaignId,
+    Json,
+    SenderAddress,
+    StatusAddress,
+    run,
+    sender_of,
+    status_client,
+)
 from closeout_cli.recipient_lookup import BATCH, RecipientLookup
 from closeout_cli.result_lines import Form, Line, writer
 
@@ -61,6 +68,13 @@ def results(
             show_default=False,
         ),
     ] = None,
+    with_fields: Annotated[
+        bool,
+        typer.Option(
+            "--with-fields",
+            help="Add the other columns of the recipients file; with --csv or --json.",
+        ),
+    ] = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV, safe for spreadsheets.")
     ] = False,
@@ -76,20 +90,26 @@ def results(
     sender_address: SenderAddress = "",
     as_json: Json = False,
 ) -> int:
-    """List the results of a campaign in order of sequence, and who each message went to.
+    """List what became of each message, and who it went to.
 
     Addresses stay with the sender, which is asked for them; results of another
     sender come without.
+
+    In a pipe or a file, each result is one line with tabs between its values: sequence,
+    recipient key, address, outcome, attempt, code, detail, provider's message id, finish
+    time; with --missing, the first and the last sequence of a range.
     """
     if as_csv and as_json:
-        raise typer.BadParameter("--csv and --json exclude each other")
+        raise typer.BadParameter("use either --csv or --json")
     if missing and outcome:
-        raise typer.BadParameter("--missing and --outcome exclude each other")
+        raise typer.BadParameter("use either --missing or --outcome")
     outcomes = [pb.Result.Outcome.Value(name.upper()) for name in outcome or ()]
     as_csv = as_csv or (not as_json and output is not None and output.suffix.lower() == ".csv")
     if recipients is None:
-        recipients = as_csv or not missing
-    form = Form(missing=missing, recipients=recipients)
+        recipients = as_csv or not missing or with_fields
+    if with_fields and not (recipients and (as_csv or as_json)):
+        raise typer.BadParameter("--with-fields needs --csv or --json, and no --no-recipients")
+    form = Form(missing=missing, recipients=recipients, fields=with_fields)
     with _destination(output) as file:
         write = writer(file, form, as_csv=as_csv, as_json=as_json)
         written = run(_list(status_address, sender_address, campaign_id, outcomes, form, write))
@@ -110,13 +130,15 @@ async def _list(  # noqa: PLR0917 - the options of the command, in their order
 ) -> int:
     """Write the lines batch by batch, so that a campaign of any size takes little memory."""
     written = 0
-    async with status_client(status_address) as status, SenderClient(sender_address) as sender:
-        lookup = RecipientLookup(sender, sender_address, campaign_id)
+    async with status_client(status_address) as status, sender_of(sender_address) as sender:
+        lookup = RecipientLookup(sender, sender_address, campaign_id, fields=form.fields)
         async for items in _batches(_items(status, campaign_id, outcomes, form)):
             write(
                 await _lines(items, lookup) if form.recipients else [Line(item) for item in items]
             )
             written += len(items)
+    if not written and form.fields:
+        write([])  # the heading, which waits for the first lines
     return written
 
 

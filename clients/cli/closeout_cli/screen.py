@@ -12,18 +12,27 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from closeout_cli import output_mode
+from closeout_cli.tables import fitted, tab_separated
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from google.protobuf.message import Message
     from rich.console import RenderableType
 
-    from closeout.status.v1 import status_pb2 as pb
+    from closeout_cli.tables import Column
 
 _LONG = {
     FieldDescriptor.CPPTYPE_INT64,
     FieldDescriptor.CPPTYPE_UINT64,
 }
 _FIRST_COLUMN_MIN = 14
+#: The names of facts stand in so many columns.
+_NAME_WIDTH = 15
+_BELOW_INDENT = 2
 #: How a state, an outcome or a diagnosis looks on a terminal.
 STYLES = {
     "COMPLETED": "green",
@@ -48,16 +57,29 @@ def console() -> Console:
 
 
 def on_terminal() -> bool:
-    """Return whether a person looks at standard output, and it can move the cursor."""
-    return console().is_terminal and not console().is_dumb_terminal
+    """Return whether a person looks at standard output, and it can move the cursor.
+
+    FORCE_COLOR, which makes everything a terminal for some libraries, does not change
+    what programs read from a pipe.
+    """
+    return sys.stdout.isatty() and not console().is_dumb_terminal
 
 
 def line(text: str) -> None:
     """Print one plain line at once, so that whoever reads a pipe sees it now.
 
     What users and providers wrote can't move the cursor or begin another line.
+    With ``--json`` it is an object, ``{"message"}``: a command that has an answer in
+    JSON prints that instead.
     """
-    sys.stdout.write(f"{printable(text)}\n")
+    if output_mode.as_json():
+        print_json({"message": text})
+        return
+    _write(printable(text))
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
@@ -100,10 +122,85 @@ def table(*columns: tuple[str, str]) -> Table:
     return made
 
 
-def titled(campaign: pb.Campaign) -> str:
-    """Return a campaign's id, and below it its name, for the first column of a table."""
-    name = plain(campaign.display_name)
-    return plain(campaign.campaign_id) + (f"\n[dim]{name}[/]" if name else "")
+def width() -> int:
+    """Return how many columns the terminal has."""
+    return console().width
+
+
+def row(*values: object) -> None:
+    """Print values as one line with tabs between, for programs; see ``tab_separated``."""
+    _write(tab_separated(values))
+
+
+def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table that fits the terminal."""
+    TableWriter(columns, rows).write(rows)
+
+
+class TableWriter:
+    """A table whose rows come in parts.
+
+    Args:
+        columns: all of them; those that do not fit are left out.
+        sample: rows that decide how wide the columns are.
+    """
+
+    def __init__(self, columns: Sequence[Column], sample: Iterable[Sequence[str]]) -> None:
+        rows = [[printable(text) for text in cells] for cells in sample]
+        self._layout = fitted(columns, rows, width())
+        self._has_heading = False
+
+    def write(self, rows: Iterable[Sequence[str]]) -> None:
+        """Print rows, and before the first ones the heading."""
+        if not self._has_heading:
+            _print_cells(self._layout.heading(), "bold")
+            self._has_heading = True
+        for cells in rows:
+            row, below = self._layout.split([printable(text) for text in cells])
+            for parts in self._layout.lines(row):
+                _print_cells(parts)
+            for text in below:
+                paragraph(text, indent=_BELOW_INDENT)
+
+
+def _print_cells(cells: Iterable[str], style: str = "") -> None:
+    text = Text(style=style, no_wrap=True)
+    for number, cell in enumerate(cells):
+        word = cell.strip()
+        before, _, after = cell.partition(word) if word else (cell, "", "")
+        text.append(("  " if number else "") + before)
+        text.append(word, STYLES.get(word, ""))
+        text.append(after)
+    text.rstrip()
+    console().print(text, soft_wrap=True)
+
+
+def paragraph(text: str, *, indent: int = 0) -> None:
+    """Print a text for people: on a terminal broken between words, elsewhere one line."""
+    visible = printable(" ".join(text.split()))
+    if not on_terminal():
+        line(" " * indent + visible)
+        return
+    for part in Text(visible).wrap(console(), max(width() - indent, _NAME_WIDTH)):
+        part.rstrip()
+        console().print(Text(" " * indent) + part, soft_wrap=True)
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line; on a terminal long values are broken."""
+    for name, value in pairs:
+        if not value:
+            continue
+        if not on_terminal():
+            line(f"{name:<{_NAME_WIDTH}}{value}")
+            continue
+        text = Text(printable(value))
+        text.stylize(STYLES.get(value.partition(" ")[0], ""), 0, len(value.partition(" ")[0]))
+        parts = text.wrap(console(), max(width() - _NAME_WIDTH, _NAME_WIDTH))
+        for number, part in enumerate(parts):
+            part.rstrip()
+            heading = "" if number else name
+            console().print(Text(f"{heading:<{_NAME_WIDTH}}") + part, soft_wrap=True)
 
 
 def as_dict(message: Message) -> dict[str, Any]:
@@ -131,12 +228,31 @@ def _value(field: Any, value: Any, plain: Any) -> Any:
         return list(value) if field.is_repeated else value
     if field.message_type is None or field.message_type.full_name.startswith("google."):
         return plain  # times and spans are text
+    if field.message_type.GetOptions().map_entry:
+        return dict(sorted(plain.items()))
     if field.is_repeated:
         return [_arranged(item, text) for item, text in zip(value, plain, strict=True)]
     return _arranged(value, plain)
 
 
 def print_json(value: Message | dict[str, Any]) -> None:
-    """Print one JSON object on one line."""
+    """Print one JSON object on one line, at once: an answer, or one item of a list."""
     plain = value if isinstance(value, dict) else as_dict(value)
-    line(json.dumps(plain, ensure_ascii=False))
+    _write(json_text(plain))
+
+
+def print_event(event: str, value: Message | dict[str, Any]) -> None:
+    """Print one object of a stream, on one line, at once; ``event`` says what it is.
+
+    Args:
+        event: the first entry of the object, as in ``started`` or ``campaign``.
+        value: its other entries.
+    """
+    plain = value if isinstance(value, dict) else as_dict(value)
+    _write(json_text({"event": event, **plain}))
+
+
+def json_text(value: dict[str, Any]) -> str:
+    """Return a JSON object on one line; ASCII where standard output takes nothing else."""
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    return json.dumps(value, ensure_ascii=not encoding.startswith("utf"))

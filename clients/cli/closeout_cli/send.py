@@ -2,256 +2,210 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, NamedTuple
 
-import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-from closeout.errors import ClientError, InvalidArgumentError
-from closeout.sender.v1 import sender_pb2
 from closeout_cli import screen
 from closeout_cli.campaign_file import CampaignFile, read_campaign_file
-from closeout_cli.failures import OK, USAGE, CommandError
+from closeout_cli.campaign_ids import derived_id
+from closeout_cli.chosen_recipient import address_trouble, chosen_recipient
+from closeout_cli.content_check import checked_content
+from closeout_cli.failures import INTERRUPTED, OK, USAGE, CommandError, say
 from closeout_cli.options import Json, SenderAddress, StatusAddress, run, sender_client
+from closeout_cli.preview import check_audience, preview, rendered
 from closeout_cli.recipients_file import RecipientsFile, read_recipients_file
-from closeout_cli.start_request import StartRequest, outcome_of
-from closeout_cli.watch import follow, view_of
+from closeout_cli.send_options import (
+    AddressColumn,
+    Again,
+    AllowUnknownVariables,
+    CampaignPath,
+    Encoding,
+    InBrowser,
+    KeepCaseDuplicates,
+    Kind,
+    NewId,
+    Now,
+    OnlyNew,
+    PreviewOnly,
+    RecipientsPath,
+    Shown,
+    StartTime,
+    TestAddresses,
+    Watch,
+    check_options,
+)
+from closeout_cli.start_request import StartRequest
+from closeout_cli.submission import Submission, create, nobody, submit
+from closeout_cli.trial import send_test
+from closeout_cli.watch import followed
 
 if TYPE_CHECKING:
-    from closeout.aio import SenderClient
+    from sender_service.channels.offline import OfflineContent
 
-#: So many reasons of rows that were not accepted are shown.
-_SHOWN_REASONS = 5
-_MAX_SLUG = 40
+#: So many names of fields the sender takes.
+_MAX_FIELDS = 1000
 
 
 def send(
     *,
-    campaign: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CAMPAIGN.toml",
-            help="The campaign file: name, channel, content and options.",
-            show_default=False,
-        ),
-    ],
-    recipients: Annotated[
-        Path,
-        typer.Option(
-            "--recipients",
-            metavar="FILE.csv",
-            help="CSV in UTF-8 with a header and a column address or email; a column"
-            " recipient_key or id is your own id; all others are fields for the templates.",
-            show_default=False,
-        ),
-    ],
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Follow the campaign until it has ended.")
-    ] = False,
-    campaign_id: Annotated[
-        str,
-        typer.Option(
-            metavar="ID",
-            help="The campaign's id. Default: made of the name and the content of both"
-            " files, so that the same command again sends nothing twice.",
-            show_default=False,
-        ),
-    ] = "",
-    start_time: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME",
-            help="When to start, as in 2030-01-31T09:00 (local time). Default: now; a campaign"
-            " that is scheduled already keeps its time.",
-            show_default=False,
-        ),
-    ] = "",
-    now: Annotated[
-        bool,
-        typer.Option("--now", help="Start at once, also a campaign that is scheduled for later."),
-    ] = False,
-    address_column: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="The column with the address, if it is not address or email.",
-            show_default=False,
-        ),
-    ] = "",
-    preview: Annotated[
-        bool,
-        typer.Option(
-            "--preview",
-            help="Check everything, print the message of the first recipient, send nothing.",
-        ),
-    ] = False,
+    campaign: CampaignPath,
+    recipients: RecipientsPath,
+    watch: Watch = False,
+    preview_only: PreviewOnly = False,
+    test: TestAddresses = None,
+    recipient: Shown = "",
+    in_browser: InBrowser = False,
+    start_time: StartTime = "",
+    now: Now = False,
+    only_new: OnlyNew = False,
+    again: Again = False,
+    campaign_id: NewId = "",
+    address_column: AddressColumn = "",
+    encoding: Encoding = "",
+    kind: Kind = None,
+    keep_case_duplicates: KeepCaseDuplicates = False,
+    allow_unknown_variables: AllowUnknownVariables = False,
     status_address: StatusAddress = "",
     sender_address: SenderAddress = "",
     as_json: Json = False,
 ) -> int:
     """Send a campaign to the recipients of a file.
 
-    Safe to repeat: the same command again goes on where it stopped.
+    Safe to repeat: the same command again goes on where it stopped. Changed files are
+    another campaign, which is refused while it would go to people who got the earlier
+    one within a week.
     """
-    file = read_campaign_file(campaign)
-    audience = read_recipients_file(recipients, address_column=address_column or None)
-    if not audience.rows:
-        raise CommandError(f"{recipients}: no recipients below its header", exit_code=USAGE)
-    when = StartRequest.of(start_time, now=now)
-    identity = campaign_id or file.campaign_id or derived_id(file, audience)
-    if preview:
-        return run(_preview(file, audience, identity, sender_address))
-    code = run(
-        _send(file, audience, identity, when, (status_address, sender_address), as_json=as_json)
+    check_options(
+        preview_only=preview_only, test=test, watch=watch, in_browser=in_browser, wanted=recipient
     )
-    if watch and code == OK:
-        view = view_of(as_json=as_json)
-        return run(follow(identity, status_address, sender_address, view=view))
-    if not as_json:
-        screen.line(f"follow it with: closeout watch {identity}")
-    return code
+    file = read_campaign_file(campaign)
+    audience = read_recipients_file(
+        recipients,
+        address_column=address_column,
+        encoding=encoding,
+        kind=kind.value if kind else "",
+        keep_case_duplicates=keep_case_duplicates,
+    )
+    for notice in audience.notices:
+        say(notice)
+    if not audience.rows:
+        raise CommandError(f"{audience.name}: no recipients below its header", exit_code=USAGE)
+    checked = _Checked(
+        file, audience, checked_content(file, audience, allow_unknown=allow_unknown_variables)
+    )
+    submission = Submission(
+        file,
+        audience,
+        campaign_id or derived_id(file, audience),
+        StartRequest.of(start_time, now=now, only_new=only_new, again=again),
+        None if allow_unknown_variables else checked.fields,
+        status_address,
+        sender_address,
+    )
+    if preview_only:
+        return _preview(
+            checked, submission, wanted=recipient, in_browser=in_browser, as_json=as_json
+        )
+    if test:
+        return _test(checked, submission, test, wanted=recipient, as_json=as_json)
+    checked.check_addresses()
+    return _send(submission, watch=watch, as_json=as_json)
 
 
-def derived_id(file: CampaignFile, audience: RecipientsFile) -> str:
-    """Return an id that the same name, content, options, labels and recipients always have."""
-    digest = hashlib.sha256(audience.digest.encode())
-    others = sender_pb2.CreateCampaignRequest(channel=file.channel, labels=file.labels)
-    for part in (file.body, file.options, others):
-        if part is not None:
-            digest.update(part.DESCRIPTOR.name.encode())
-            digest.update(part.SerializeToString(deterministic=True))
-    plain = unicodedata.normalize("NFKD", file.name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_SLUG].strip("-") or "campaign"
-    return f"{slug}-{digest.hexdigest()[:8]}"
+class _Checked(NamedTuple):
+    """Both files, and the content as far as it can be compiled here."""
+
+    file: CampaignFile
+    audience: RecipientsFile
+    content: OfflineContent | None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields for the sender's check of variables, no more than it takes."""
+        fields = self.audience.fields
+        if len(fields) <= _MAX_FIELDS or self.content is None:
+            return fields
+        return tuple(name for name in fields if name in self.content.variables)
+
+    def check_addresses(self) -> None:
+        """Check, before anything is created, that there is somebody to send to.
+
+        Raises:
+            CommandError: no address of the file can be used; the text has the reasons.
+        """
+        content = self.content
+        if content is None:
+            return
+        if any(not address_trouble(content, text) for _, text in self.audience.records.addresses()):
+            return
+        raise nobody(check_audience(self.audience, content).summary)
 
 
-async def _preview(
-    file: CampaignFile, audience: RecipientsFile, campaign_id: str, sender_address: str
+def _preview(
+    checked: _Checked, submission: Submission, *, wanted: str, in_browser: bool, as_json: bool
 ) -> int:
-    first = next(audience.batches())[0]
-    async with sender_client(sender_address) as sender:
-        answer = await _create(sender, file, campaign_id, preview_recipient=first)
+    if checked.content is None:
+        return run(_preview_of_sender(submission, wanted))
+    preview(
+        checked.file,
+        checked.audience,
+        checked.content,
+        wanted=wanted,
+        in_browser=in_browser,
+        as_json=as_json,
+    )
+    return OK
+
+
+async def _preview_of_sender(submission: Submission, wanted: str) -> int:
+    """Print the preview of a channel that only its sender knows."""
+    chosen = chosen_recipient(submission.audience, wanted)
+    async with sender_client(submission.sender_address) as sender:
+        answer = await create(sender, submission, preview_recipient=chosen.recipient)
     for line in answer.preview.splitlines():
         screen.line(line)
     return OK
 
 
-async def _send(
-    file: CampaignFile,
-    audience: RecipientsFile,
-    campaign_id: str,
-    when: StartRequest,
-    addresses: tuple[str, str],
-    *,
-    as_json: bool,
+def _test(
+    checked: _Checked, submission: Submission, addresses: list[str], *, wanted: str, as_json: bool
 ) -> int:
-    status_address, sender_address = addresses
-    async with sender_client(sender_address) as sender:
-        created = await _create(sender, file, campaign_id)
-        if not as_json:
-            known = "created" if created.created else "was created before; going on with it"
-            screen.line(f"campaign {campaign_id}: {known}")
-        uploaded = await _upload(sender, audience, campaign_id)
-        if not as_json:
-            _show_upload(audience, uploaded)
-        if not uploaded.total:
-            raise CommandError(
-                f"none of the {audience.rows} rows of {audience.path} can be sent to;"
-                f" the campaign stays a draft (closeout cancel {campaign_id} ends it)"
-            )
-        started = await sender.start_campaign(
-            campaign_id=campaign_id, start_time=when.time, start_now=when.now
+    chosen = chosen_recipient(checked.audience, wanted, checked.content)
+    if checked.content is not None:
+        rendered(checked.file, checked.content, chosen)
+    return run(
+        send_test(
+            checked.file,
+            chosen,
+            addresses,
+            submission.sender_address,
+            fields=submission.fields,
+            as_json=as_json,
         )
-    if as_json:
-        screen.print_json(
-            {
-                "campaign_id": campaign_id,
-                "created": created.created,
-                **screen.as_dict(uploaded),
-                "total": started.total,
-                "transitioned": started.transitioned,
-            }
-        )
-    else:
-        how = await outcome_of(when, started, campaign_id, status_address)
-        screen.line(f"{how}: {started.total} message{'' if started.total == 1 else 's'}")
-    return OK
+    )
 
 
-async def _create(
-    sender: SenderClient,
-    file: CampaignFile,
-    campaign_id: str,
-    *,
-    preview_recipient: sender_pb2.Recipient | None = None,
-) -> sender_pb2.CreateCampaignResponse:
+def _send(submission: Submission, *, watch: bool, as_json: bool) -> int:
+    campaign_id = submission.campaign_id
     try:
-        return await sender.create_campaign(
-            campaign_id=campaign_id,
-            display_name=file.name,
-            channel=file.channel,
-            body=file.body,
-            options=file.options,
-            labels=file.labels,
-            validate_only=preview_recipient is not None,
-            preview_recipient=preview_recipient,
+        submitted = run(submit(submission, quiet=as_json))
+    except KeyboardInterrupt:
+        say(
+            f"interrupted: the same command again goes on with campaign {campaign_id} where it"
+            f" stopped; closeout cancel {campaign_id} ends it"
         )
-    except InvalidArgumentError as error:
-        if error.reason != "TEMPLATE_INVALID":
-            raise
-        raise _template_error(file, error) from error
-
-
-def _template_error(file: CampaignFile, error: ClientError) -> CommandError:
-    """Show the place of a template's error: file, line, column, and the line itself."""
-    template = file.templates.get(error.metadata.get("field", "").rpartition(".")[2])
-    line, column = (int(error.metadata.get(key) or 0) for key in ("line", "column"))
-    lines = template.text.splitlines() if template else []
-    if template is None or not 1 <= line <= len(lines):
-        return CommandError(error.message, exit_code=USAGE)
-    # The service's text begins with a place within the field; here the file is known.
-    problem = re.sub(r"^template \S+ at line \d+, column \d+: ", "", error.message)
-    return CommandError(
-        f"{template.place}:{line}:{column}: {problem}",
-        exit_code=USAGE,
-        more=(f"  {lines[line - 1].expandtabs(1)}", f"  {' ' * (max(column, 1) - 1)}^"),
-    )
-
-
-async def _upload(
-    sender: SenderClient, audience: RecipientsFile, campaign_id: str
-) -> sender_pb2.UploadRecipientsResponse:
-    progress = Progress(
-        TextColumn("uploading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=screen.console(),
-        transient=True,
-        disable=not screen.on_terminal(),
-    )
-    with progress:
-        task = progress.add_task("", total=audience.rows)
-        return await sender.upload_recipients(
-            campaign_id=campaign_id,
-            upload_id=audience.digest,
-            batches=audience.batches(lambda rows: progress.advance(task, rows)),
+        return INTERRUPTED
+    if as_json and watch:
+        screen.print_event("started", submitted.as_dict())
+    elif as_json:
+        screen.print_json(submitted.as_dict())
+    else:
+        for line in submitted.lines():
+            screen.line(line)
+    if watch:
+        return followed(
+            campaign_id, submission.status_address, submission.sender_address, as_json=as_json
         )
-
-
-def _show_upload(audience: RecipientsFile, uploaded: sender_pb2.UploadRecipientsResponse) -> None:
-    screen.line(
-        f"{audience.path}: {audience.rows} rows, {uploaded.accepted} accepted,"
-        f" {uploaded.duplicate} duplicate, {uploaded.invalid} invalid"
-    )
-    shown = uploaded.rejected_rows[:_SHOWN_REASONS]
-    lines = audience.lines({rejected.row for rejected in shown})
-    for rejected in shown:
-        place = f"line {lines[rejected.row]}" if rejected.row in lines else f"row {rejected.row}"
-        screen.line(f"  {place}: {rejected.address or '(empty)'}: {rejected.reason}")
-    more = uploaded.duplicate + uploaded.invalid - len(shown)
-    if shown and more > 0:
-        screen.line(f"  and {more} more")
+    if not as_json and not submitted.ended:
+        screen.line(f"follow it: closeout watch {campaign_id}")
+        screen.line(f"stop it: closeout cancel {campaign_id}")
+    return OK

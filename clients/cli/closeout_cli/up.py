@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from closeout_cli import screen
-from closeout_cli.addresses import setting
+from closeout_cli import run_record, screen
+from closeout_cli.addresses import (
+    SENDER_DEFAULT,
+    STATUS_DEFAULT,
+    is_loopback,
+    setting,
+    settings_file,
+)
 from closeout_cli.failures import OK, CommandError, say
-from closeout_cli.log_lines import readable
+from closeout_cli.log_lines import for_terminal
 from closeout_cli.options import run
+from closeout_cli.preflight import SENDER_MODULE, STATUS_MODULE, refusal, settings_problems
+from closeout_cli.run_record import RunRecord
 from closeout_cli.services import ServiceProcess
 
 if TYPE_CHECKING:
@@ -24,20 +32,21 @@ if TYPE_CHECKING:
 _HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
 #: Exit code of a process that a second signal ended at once.
 _EXIT_FORCED = 1
+_DEFAULT_DATA = Path("closeout-data")
 
 
 def up(
     *,
     data_dir: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Where the databases are; made if it is not there."),
-    ] = Path("closeout-data"),
+        typer.Option(metavar="DIR", help="Where the databases are; made if it does not exist."),
+    ] = _DEFAULT_DATA,
     status_listen: Annotated[
         str,
         typer.Option(
             metavar="HOST:PORT",
             help="Where the status service listens; port 0: any free one."
-            " Default: CLOSEOUT_STATUS_LISTEN, or 127.0.0.1:50051.",
+            f" Default: CLOSEOUT_STATUS_LISTEN, or {STATUS_DEFAULT}.",
             show_default=False,
         ),
     ] = "",
@@ -46,49 +55,97 @@ def up(
         typer.Option(
             metavar="HOST:PORT",
             help="Where the sender service listens; port 0: any free one."
-            " Default: CLOSEOUT_SENDER_LISTEN, or 127.0.0.1:50052.",
+            f" Default: CLOSEOUT_SENDER_LISTEN, or {SENDER_DEFAULT}.",
             show_default=False,
         ),
     ] = "",
 ) -> int:
-    """Run both services until Ctrl-C, with SQLite databases in one folder.
+    """Run both services until Ctrl-C or `closeout down`.
 
-    Prints where each listens on standard output; their logs go to standard error.
-    Settings of the environment and of closeout.toml hold, as for each service alone.
+    Their SQLite databases are in one folder. All settings are checked before anything
+    starts; they come from the environment and closeout.toml. The addresses are printed
+    to standard output, and the logs of both services to standard error.
     """
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise CommandError(f"--data-dir {data_dir}: {error.strerror}") from error
-    return run(_up(data_dir.resolve(), status_listen, sender_listen))
+    return run(_up(data_dir, data_dir.resolve(), status_listen, sender_listen))
 
 
-async def _up(data_dir: Path, status_listen: str, sender_listen: str) -> int:
-    status = ServiceProcess(
-        "status service",
-        "status_service",
-        settings=status_settings(data_dir, status_listen),
-        log=_log,
-    )
-    sender: ServiceProcess | None = None
-    stopping = _stop_signal([status])
-    try:
-        if await _started(status, stopping):
-            sender = ServiceProcess(
-                "sender service",
-                "sender_service",
-                settings=sender_settings(data_dir, sender_listen, status.address),
-                log=_log,
-            )
-            stopping.services.append(sender)
-            if await _started(sender, stopping):
-                await _run_until_stopped([status, sender], stopping)
-    finally:
-        # The sender first: its last results find their way to the status service.
-        if sender is not None:
-            await sender.stop()
-        await status.stop()
+async def _up(data_dir: Path, folder: Path, status_listen: str, sender_listen: str) -> int:
+    run_record.refuse_second(folder)
+    await _check(data_dir, folder, status_listen, sender_listen)
+    _make(folder)
+    with RunRecord(folder) as record:
+        say(f"settings: {settings_file() or 'the environment only'}; data: {folder}")
+        status = ServiceProcess(
+            "status service",
+            STATUS_MODULE,
+            settings=status_settings(folder, status_listen),
+            log=_log,
+        )
+        sender: ServiceProcess | None = None
+        stopping = _stop_signal([status])
+        try:
+            if await _started(status, stopping, record):
+                sender = ServiceProcess(
+                    "sender service",
+                    SENDER_MODULE,
+                    settings=sender_settings(folder, sender_listen, status.address),
+                    log=_log,
+                )
+                stopping.services.append(sender)
+                if await _started(sender, stopping, record):
+                    await _run_until_stopped([status, sender], stopping, _down(data_dir))
+        finally:
+            # The sender first: its last results find their way to the status service.
+            if sender is not None:
+                await sender.stop()
+            await status.stop()
     return OK
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise CommandError(f"--data-dir {folder}: {error.strerror}; name another folder") from error
+
+
+def _down(data_dir: Path) -> str:
+    """Return the command that stops what runs on a folder."""
+    return "closeout down" + ("" if data_dir == _DEFAULT_DATA else f" --data-dir {data_dir}")
+
+
+async def _check(data_dir: Path, folder: Path, status_listen: str, sender_listen: str) -> None:
+    """Check everything that can be wrong with settings; make and start nothing.
+
+    Raises:
+        CommandError: something is wrong; the text names every problem once.
+    """
+    problems = []
+    found = next(place for place in (folder, *folder.parents) if place.exists())
+    if not found.is_dir():
+        problems.append(f"--data-dir {data_dir}: {found} is not a folder")
+    elif not os.access(found, os.W_OK | os.X_OK):
+        problems.append(f"--data-dir {data_dir}: the folder {found} can't be written")
+    services: dict[str, Mapping[str, str]] = {STATUS_MODULE: {}, SENDER_MODULE: {}}
+    try:
+        if not problems:
+            services[STATUS_MODULE] = status_settings(folder, status_listen)
+            services[SENDER_MODULE] = sender_settings(folder, sender_listen, "")
+        problems += _same_port(status_listen, sender_listen)
+    except CommandError:
+        pass  # the file can't be read, which the services report
+    for lines in (await settings_problems(services, startable=not problems)).values():
+        problems += lines
+    if problems:
+        raise refusal(problems)
+
+
+def _same_port(status_listen: str, sender_listen: str) -> list[str]:
+    status = status_listen or setting("status", "listen") or STATUS_DEFAULT
+    sender = sender_listen or setting("sender", "listen") or SENDER_DEFAULT
+    if status != sender or status.endswith(":0"):
+        return []
+    return [f"both services are to listen on {status}; give one of them another port"]
 
 
 def status_settings(data_dir: Path, listen: str) -> Mapping[str, str]:
@@ -136,7 +193,7 @@ def _stop_signal(services: list[ServiceProcess]) -> _StopSignal:
     return stopping
 
 
-async def _started(service: ServiceProcess, stopping: _StopSignal) -> bool:
+async def _started(service: ServiceProcess, stopping: _StopSignal, record: RunRecord) -> bool:
     """Start a service and print where it listens; false if a signal came first."""
     starting = asyncio.create_task(service.start())
     waiting = asyncio.create_task(stopping.event.wait())
@@ -147,16 +204,24 @@ async def _started(service: ServiceProcess, stopping: _StopSignal) -> bool:
         return False
     waiting.cancel()
     screen.line(starting.result())
+    record.add(service.name, service.pid)
+    if not is_loopback(service.address):
+        say(
+            f"warning: {service.address} can be reached from elsewhere, and anybody who reaches it"
+            " can read recipients and change campaigns: there is no authentication yet"
+        )
     return True
 
 
-async def _run_until_stopped(services: list[ServiceProcess], stopping: _StopSignal) -> None:
+async def _run_until_stopped(
+    services: list[ServiceProcess], stopping: _StopSignal, down: str
+) -> None:
     """Wait for a signal.
 
     Raises:
         CommandError: a service ended by itself.
     """
-    say("both services run; Ctrl-C stops them")
+    say(f"both services run; stop them with Ctrl-C or `{down}`")
     ends = {asyncio.create_task(service.wait()): service for service in services}
     waiting = asyncio.create_task(stopping.event.wait())
     done, pending = await asyncio.wait({*ends, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,5 +234,7 @@ async def _run_until_stopped(services: list[ServiceProcess], stopping: _StopSign
 
 
 def _log(line: str) -> None:
-    sys.stderr.write(f"{readable(line) if sys.stderr.isatty() else line}\n")
-    sys.stderr.flush()
+    text = for_terminal(line) if sys.stderr.isatty() else line
+    if text:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

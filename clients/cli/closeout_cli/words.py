@@ -10,8 +10,14 @@ from closeout.status.v1 import status_pb2 as pb
 from closeout.times import to_datetime
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
 
+_STANDING = {
+    pb.Campaign.DRAFT: "collecting recipients",
+    pb.Campaign.PAUSED: "until it is resumed",
+    pb.Campaign.CANCELLED: "ended by its owner",
+}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -46,14 +52,39 @@ def span(time: timedelta) -> str:
     return f"{seconds // 86400}d {seconds % 86400 // 3600}h"
 
 
+def now() -> datetime:
+    """Return the time by the clock of this machine."""
+    return datetime.now(UTC)
+
+
 def ago(time: Timestamp) -> str:
     """Return how long ago it was, by the clock of this machine."""
-    return f"{span(datetime.now(UTC) - to_datetime(time))} ago"
+    return f"{span(now() - to_datetime(time))} ago"
+
+
+def until(time: Timestamp) -> str:
+    """Return in how long it will be, by the clock of this machine."""
+    return f"in {span(to_datetime(time) - now())}"
 
 
 def clock(time: Timestamp) -> str:
     """Return a point in time in the local time zone, to the second."""
     return to_datetime(time).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def short_clock(time: Timestamp) -> str:
+    """Return the same without the time zone, for tables that people read."""
+    return to_datetime(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def rfc3339(message: Message, field: str) -> str:
+    """Return a time of a message for programs, in UTC; empty if it is not set."""
+    return getattr(message, field).ToJsonString() if message.HasField(field) else ""
+
+
+def number(count: int, noun: str) -> str:
+    """Return a number with its noun, as in ``1 message`` or ``12,050 messages``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def parse_span(text: str) -> timedelta:
@@ -95,15 +126,44 @@ def processed(campaign: pb.Campaign) -> str:
     if not campaign.sealed:
         return "-"
     done = percent(campaign.processed, campaign.total)
-    return f"{campaign.processed} of {campaign.total} ({done})"
+    return f"{campaign.processed:,} of {campaign.total:,} ({done})"
 
 
 def problem_text(problem: pb.Problem) -> str:
     """Return what holds a sender up, in one line: what, the other side's words, the setting."""
     detail = f": {problem.detail}" if problem.detail else ""
     setting = f" (setting {problem.setting})" if problem.setting else ""
-    person = "; it needs a person" if problem.needs_attention else ""
+    person = "; it needs attention" if problem.needs_attention else ""
     return f"{problem.summary}{detail}{setting}{person}"
+
+
+def short_problem(problem: pb.Problem) -> str:
+    """Return a problem as a sentence, for a list."""
+    text = problem.summary[:1].upper() + problem.summary[1:]
+    return f"{text}; it needs attention." if problem.needs_attention else f"{text}."
+
+
+def sentence(diagnosis: pb.CampaignDiagnosis, explanation: str = "") -> str:
+    """Return how a campaign stands and what to do, as the service says it.
+
+    Args:
+        diagnosis: what was found.
+        explanation: the explanation that came beside it, if one did.
+    """
+    stated = explanation or diagnosis.explanation
+    action = "" if diagnosis.action in stated else diagnosis.action
+    return " ".join(f"{stated} {action}".split())
+
+
+def standing(campaign: pb.Campaign) -> str:
+    """Return what the state alone does not say, in a few words; often nothing."""
+    if any(problem.needs_attention for problem in campaign.problems):
+        return "needs attention"
+    if campaign.state == pb.Campaign.SCHEDULED and campaign.HasField("schedule_time"):
+        return f"starts {until(campaign.schedule_time)}"
+    if campaign.state == pb.Campaign.COMPLETED and campaign.unknown:
+        return f"with {campaign.unknown:,} in doubt"
+    return _STANDING.get(campaign.state, "")
 
 
 def parse_label(text: str) -> tuple[str, str]:

@@ -11,6 +11,8 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 DEFAULT_TIMEOUT_SECONDS = 10.0
 #: Deadline of a call that may read every result of a campaign, seconds.
 SCAN_TIMEOUT_SECONDS = 60.0
+#: As many characters may say for whom a caller acts.
+_LONGEST_CLAIM = 128
 
 # Every call may be repeated, so UNAVAILABLE is tried again. The two streams that
 # their caller writes are not: only the caller knows what was acknowledged. A
@@ -68,8 +70,28 @@ def grpc_target(target: str) -> str:
     """Return the name that gRPC has for ``target``.
 
     Args:
-        target: an address, as in ``127.0.0.1:50051``; a name that resolves to several,
-            as in ``dns:///status:50051``; or several IPv4 addresses with commas between.
+        target: an address, as in ``127.0.0.1:20051``; a name that resolves to several,
+            as in ``dns:///status:20051``; or several IPv4 addresses with commas between.
     """
     several = "," in target and ":///" not in target
     return f"ipv4:{target}" if several else target
+
+
+def call_options(on_behalf_of: str) -> dict[str, Any]:
+    """Return what every call of a client is made with, beside its deadline.
+
+    Args:
+        on_behalf_of: for whom the caller acts; empty: nothing is said.
+
+    Raises:
+        ValueError: it is no text that metadata of a call can have.
+    """
+    if not on_behalf_of:
+        return {}
+    printable = on_behalf_of.isascii() and on_behalf_of.isprintable()
+    if not printable or len(on_behalf_of) > _LONGEST_CLAIM or on_behalf_of.strip() != on_behalf_of:
+        raise ValueError(
+            f"on_behalf_of must be at most {_LONGEST_CLAIM} printable ASCII characters, without"
+            f" blanks at either end: {on_behalf_of[:_LONGEST_CLAIM]!r}"
+        )
+    return {"metadata": (("closeout-on-behalf-of", on_behalf_of),)}

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from sender_service.channels.errors import ChannelError, InvalidContentError
+from sender_service.channels.rendering.header_text import BREAKS, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +24,6 @@ _LONGEST_WORD = 900
 #: Bytes that fill an encoded word of 75 characters (RFC 2047, section 2).
 _ENCODED_WORD_BYTES = 45
 
-#: Control characters, spaces, and what some programs take for a line break.
-_BREAKS = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 _NAME = re.compile(r"[!-9;-~]{1,70}")
 _URI = re.compile(r"(?:https?://|mailto:)[!-;=?-~]+")
@@ -39,11 +38,6 @@ _RESERVED = re.compile(
 
 class UnsafeHeaderError(ChannelError):
     """A rendered value can't stand in a header."""
-
-
-def one_line(text: str) -> str:
-    """Return ``text`` on one line: each run of spaces and control characters is a space."""
-    return _BREAKS.sub(" ", text).strip(" ")
 
 
 def unstructured(text: str) -> bytes:
@@ -152,7 +146,7 @@ def extra_fields(headers: Mapping[str, str]) -> bytes:
         if name.lower() in seen:
             raise InvalidContentError(where, "the header is there twice")
         seen.add(name.lower())
-        if any(c != " " and _BREAKS.match(c) for c in value):
+        if any(c != " " and BREAKS.match(c) for c in value):
             raise InvalidContentError(where, "the value has a line break or control character")
         if max(map(len, value.split(" "))) > _LONGEST_WORD:
             raise InvalidContentError(

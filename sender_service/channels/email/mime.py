@@ -19,6 +19,8 @@ from sender_service.channels.email import headers
 from sender_service.channels.email.addresses import Mailbox
 from sender_service.channels.errors import InvalidAddressError, InvalidContentError, TemplateError
 from sender_service.channels.rendering.content import CompiledContent, Rendered
+from sender_service.channels.rendering.header_text import one_line
+from sender_service.channels.rendering.preview import Preview
 
 if TYPE_CHECKING:
     from sender_service.channels.contract import EmailContent, Message
@@ -50,9 +52,10 @@ class MimeTemplate:
         self.sender = self._from.address.address
         self._domain = self.sender.rpartition("@")[2].encode("ascii")
         fixed = b"From: " + headers.mailbox(self._from) + b"\r\n"
-        if content.reply_to:
-            box = _mailbox("reply_to", content.reply_to)
-            fixed += b"Reply-To: " + headers.mailbox(box) + b"\r\n"
+        self._reply_to = _mailbox("reply_to", content.reply_to) if content.reply_to else None
+        if self._reply_to:
+            fixed += b"Reply-To: " + headers.mailbox(self._reply_to) + b"\r\n"
+        self._extra = content.headers
         fixed += headers.extra_fields(content.headers) + b"MIME-Version: 1.0\r\n"
         self._fixed = fixed
         # Neither encoding of a body can contain "=_" (RFC 2045, section 6.7).
@@ -119,20 +122,51 @@ class MimeTemplate:
             )
         )
 
+    def readable(self, message: Message) -> Preview:
+        """Return what the recipient would see, for people, with all headers of the campaign.
+
+        Raises:
+            TemplateError: it can't be rendered with these fields.
+        """
+        rendered = self._content.render(message)
+        subject = one_line(rendered.subject)
+        shown = [
+            ("From", _shown(self._from)),
+            ("To", message.address),
+            ("Reply-To", _shown(self._reply_to) if self._reply_to else ""),
+            ("Subject", subject),
+            *((name, one_line(value)) for name, value in self._extra.items()),
+            *self._shown_unsubscribe(rendered),
+        ]
+        return Preview(
+            headers=tuple((name, value) for name, value in shown if value),
+            subject=subject,
+            text=rendered.text,
+            html=rendered.html,
+        )
+
     def preview(self, message: Message) -> str:
         """Return what the recipient would see, readable.
 
         Raises:
             TemplateError: it can't be rendered with these fields.
         """
-        rendered = self._content.render(message)
-        if self._unsubscribe:
-            try:
-                headers.list_unsubscribe(rendered.list_unsubscribe)
-            except headers.UnsafeHeaderError as error:
-                raise TemplateError("list_unsubscribe", str(error)) from error
-        name = f"{self._from.name} " if self._from.name else ""
-        return f"From: {name}<{self.sender}>\n{self._content.preview(message)}"
+        return str(self.readable(message))
+
+    def _shown_unsubscribe(self, rendered: Rendered) -> list[tuple[str, str]]:
+        if not self._unsubscribe:
+            return []
+        try:
+            fields = headers.list_unsubscribe(rendered.list_unsubscribe).decode("ascii")
+        except headers.UnsafeHeaderError as error:
+            raise TemplateError("list_unsubscribe", str(error)) from error
+        unfolded = fields.replace("\r\n ", " ").splitlines()
+        return [(name, value) for name, _, value in (line.partition(": ") for line in unfolded)]
+
+
+def _shown(box: Mailbox) -> str:
+    name = one_line(box.name)
+    return f"{name} <{box.address.address}>" if name else box.address.address
 
 
 def _mailbox(field: str, text: str) -> Mailbox:

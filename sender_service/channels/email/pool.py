@@ -6,32 +6,19 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-import aiosmtplib
-
+from sender_service.channels.email.opening import Opening
 from sender_service.channels.email.settings import Security
-from sender_service.channels.errors import ChannelError
 
 if TYPE_CHECKING:
+    from sender_service.channels.contract import Handover
+    from sender_service.channels.email.opening import SmtpClient
     from sender_service.channels.email.settings import SmtpSettings
-
-
-class CannotConnectError(ChannelError):
-    """There is no connection to be had: no server, no TLS, or no login.
-
-    Args:
-        code: the server's code, or a word of ours.
-        message: what happened, for people.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class SmtpConnection:
     """A connection that has said EHLO and logged in."""
 
-    def __init__(self, client: aiosmtplib.SMTP) -> None:
+    def __init__(self, client: SmtpClient) -> None:
         self.client = client
         #: Messages it was used for before.
         self.used = 0
@@ -69,8 +56,10 @@ class SmtpPool:
             None if settings.effective_security is Security.NONE else settings.tls_context()
         )
 
-    async def take(self, *, fresh: bool = False) -> SmtpConnection:
+    async def take(self, handover: Handover, *, fresh: bool = False) -> SmtpConnection:
         """Return a connection; with ``fresh``, one that nobody used before.
+
+        The stage of ``handover`` says how far it has come.
 
         Raises:
             CannotConnectError: there is none to be had.
@@ -78,7 +67,9 @@ class SmtpPool:
         await self._free.acquire()
         connection = None
         try:
-            connection = (None if fresh else self._pop_idle()) or await self._connect()
+            if fresh and self._idle:  # never more connections than the settings allow
+                self._idle.pop(0).quit()
+            connection = (None if fresh else self._pop_idle()) or await self._connect(handover)
         finally:
             if connection is None:
                 self._free.release()
@@ -112,55 +103,6 @@ class SmtpPool:
             connection.quit()
         return None
 
-    async def _connect(self) -> SmtpConnection:
-        settings = self._settings
-        security = settings.effective_security
-        client = aiosmtplib.SMTP(
-            hostname=settings.host,
-            port=settings.effective_port,
-            local_hostname=settings.effective_local_hostname,
-            timeout=None,  # the caller bounds the whole message
-            use_tls=security is Security.TLS,
-            start_tls=False,
-            tls_context=self._tls_context,
-        )
-        connected = False
-        try:
-            await client.connect()
-            await _greet(client)
-            if security is Security.STARTTLS:
-                await self._start_tls(client)
-            if settings.username:
-                await client.login(settings.username, settings.password.get_secret_value())
-            connected = True
-        except aiosmtplib.SMTPAuthenticationError as error:
-            raise CannotConnectError(
-                str(error.code), f"the login was refused: {error.message}"
-            ) from error
-        except aiosmtplib.SMTPResponseException as error:
-            raise CannotConnectError(str(error.code), error.message) from error
-        except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
-            raise CannotConnectError("connect_failed", str(error)) from error
-        finally:
-            if not connected:
-                client.close()
-        return SmtpConnection(client)
-
-    async def _start_tls(self, client: aiosmtplib.SMTP) -> None:
-        if not client.supports_extension("starttls"):
-            raise CannotConnectError(
-                "no_starttls",
-                f"{self._settings.host} does not offer STARTTLS; to send in the clear,"
-                " set smtp.security to none",
-            )
-        await client.starttls()
-        await _greet(client)  # what it said before TLS may have been forged
-
-
-async def _greet(client: aiosmtplib.SMTP) -> None:
-    try:
-        await client.ehlo()
-    except aiosmtplib.SMTPHeloError:
-        if not client.is_connected:
-            raise
-        await client.helo()
+    async def _connect(self, handover: Handover) -> SmtpConnection:
+        opening = Opening(self._settings, self._tls_context, handover)
+        return SmtpConnection(await opening.run())

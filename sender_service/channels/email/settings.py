@@ -41,7 +41,7 @@ class SmtpSettings(Section):
     port: int = pydantic.Field(default=0, ge=0, le=65535)
     #: How the connection is protected.
     security: Security = Security.AUTO
-    #: Who logs in; empty: nobody.
+    #: Who logs in, with ``password``; empty: nobody.
     username: str = ""
     #: The password of ``username``.
     password: pydantic.SecretStr = pydantic.SecretStr("")

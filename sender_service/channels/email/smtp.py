@@ -20,15 +20,17 @@ from sender_service.channels.contract import (
     RetryPolicy,
 )
 from sender_service.channels.email.addresses import check_email, wire_address
+from sender_service.channels.email.failures import Server, silence
 from sender_service.channels.email.headers import UnsafeHeaderError
 from sender_service.channels.email.mime import MimeTemplate
-from sender_service.channels.email.pool import CannotConnectError, SmtpPool
+from sender_service.channels.email.opening import CannotConnectError
+from sender_service.channels.email.pool import SmtpPool
 from sender_service.channels.email.settings import SmtpSettings
+from sender_service.channels.email.steps import Step
 from sender_service.channels.email.transaction import (
     ConnectionClosingError,
     Envelope,
     Progress,
-    Stage,
     transact,
     wire_data,
 )
@@ -38,6 +40,8 @@ from sender_service.channels.errors import (
     InvalidContentError,
     TemplateError,
 )
+from sender_service.channels.network_faults import words
+from sender_service.channels.odd_ones import OddOnes
 from sender_service.channels.replies import detail, render_error
 
 if TYPE_CHECKING:
@@ -62,7 +66,10 @@ class SmtpChannel:
     #: A server that greylists takes a message after minutes; a full mailbox, or a limit
     #: of the server, lasts for hours.
     retry: ClassVar[RetryPolicy] = RetryPolicy(
-        initial_backoff_seconds=60, max_backoff_seconds=4 * 3600, max_attempts=0
+        initial_backoff_seconds=60,
+        max_backoff_seconds=4 * 3600,
+        max_attempts=0,
+        schedule=(60, 5 * 60, 15 * 60, 3600, 4 * 3600),
     )
 
     def __init__(self, settings: SmtpSettings) -> None:
@@ -70,10 +77,17 @@ class SmtpChannel:
             raise ChannelNotConfiguredError(
                 "smtp.host is not set (CLOSEOUT_SMTP_HOST): which server sends the e-mail?"
             )
+        if settings.username and not settings.password.get_secret_value():
+            raise ChannelNotConfiguredError(
+                "smtp.username is set without smtp.password; set both (CLOSEOUT_SMTP_PASSWORD),"
+                " or leave the user name empty for a server without a login"
+            )
         self.concurrency = settings.connections
         self.timeout_seconds = settings.timeout_seconds
         self.provider = f"{settings.host}:{settings.effective_port}"
         self._pool = SmtpPool(settings)
+        self._server = Server.from_settings(settings)
+        self._odd_ones = OddOnes()
 
     @classmethod
     def from_settings(cls, settings: SmtpSettings) -> SmtpChannel:
@@ -108,34 +122,37 @@ class SmtpChannel:
     async def send(self, template: MimeTemplate, message: Message, handover: Handover) -> Reply:
         """Hand one message to the server, within ``timeout_seconds``.
 
-        A recipient at whom the server hangs up twice is DEFERRED, not UNREACHABLE: one
+        A recipient at whom the server hangs up twice is DEFERRED, not PROVIDER_FAULT: one
         such recipient must not hold up a campaign for ever.
         """
         try:
             to = wire_address(message.address)
-            envelope = Envelope(template.sender, to, wire_data(template.render(message, to)))
+            data = wire_data(template.render(message, to))
         except TemplateError as error:
             return render_error(error)
         except (InvalidAddressError, UnsafeHeaderError) as error:
             return Reply(Answer.REFUSED, code="header_injection", detail=detail(error))
-        progress = Progress(handover)
+        envelope = Envelope(template.sender, to, data, message.idempotency_key)
+        progress = Progress(envelope, self._server, self._odd_ones, handover)
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                return await self._deliver(envelope, progress)
+                return await self._deliver(progress)
         except TimeoutError:
-            return progress.broken("timeout", f"no answer within {self.timeout_seconds:g} s")
+            return progress.timed_out()
 
-    async def check(self) -> Reply:
-        """Connect and log in, within ``timeout_seconds``."""
+    async def check(self, handover: Handover | None = None) -> Reply:
+        """Connect, agree on TLS and log in, within ``timeout_seconds``.
+
+        The connection is kept for the next message.
+        """
+        handover = handover or Handover()
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                connection = await self._pool.take(fresh=True)
+                connection = await self._pool.take(handover, fresh=True)
         except CannotConnectError as error:
-            return Reply(Answer.PROVIDER_FAULT, code=error.code, detail=detail(error))
+            return error.reply
         except TimeoutError:
-            return Progress(Handover()).broken(
-                "timeout", f"no answer within {self.timeout_seconds:g} s"
-            )
+            return silence(self._server, handover.stage)
         self._pool.give_back(connection, keep=True)
         return Reply(Answer.ACCEPTED)
 
@@ -143,37 +160,37 @@ class SmtpChannel:
         """Close the connections."""
         self._pool.close()
 
-    async def _deliver(self, envelope: Envelope, progress: Progress) -> Reply:
-        reply = await self._attempt(envelope, progress, fresh=False)
+    async def _deliver(self, progress: Progress) -> Reply:
+        reply = await self._attempt(progress, fresh=False)
         if reply is None:
             # Nothing of the message went out, and a lasting connection may just have
             # come to its end: a new one shows whether.
-            progress.stage = Stage.BEFORE
-            reply = await self._attempt(envelope, progress, fresh=True)
-        return reply or progress.broken("connection_lost", "the server hung up")
+            progress.named = False
+            progress.awaits(Step.CONNECT)
+            reply = await self._attempt(progress, fresh=True)
+        return reply or progress.broken("the server hung up")
 
-    async def _attempt(
-        self, envelope: Envelope, progress: Progress, *, fresh: bool
-    ) -> Reply | None:
+    async def _attempt(self, progress: Progress, *, fresh: bool) -> Reply | None:
         """Try on one connection; None if it broke in a way that a new one may cure."""
+        handover = progress.handover
         try:
-            connection = await self._pool.take(fresh=fresh)
+            connection = await self._pool.take(handover, fresh=fresh)
         except CannotConnectError as error:
-            return Reply(Answer.PROVIDER_FAULT, code=error.code, detail=detail(error))
+            return error.reply
         keep = False
         try:
-            reply = await transact(connection, envelope, progress)
+            reply = await transact(connection, progress)
             keep = reply.answer is not Answer.LOST and connection.client.is_connected
         except ConnectionClosingError as error:
-            reply = progress.broken(str(error.code), str(error))
+            reply = error.reply
         except (aiosmtplib.SMTPException, OSError) as error:
-            reply = progress.broken("connection_lost", str(error))
+            reply = progress.broken(words(error))
         else:
             return reply
         finally:
             # Also when cancelled: an answer still under way must meet no other message.
             self._pool.give_back(connection, keep=keep)
-        first_of_its_connection = connection.used == 1 and progress.stage is Stage.BEFORE
-        if fresh or first_of_its_connection or progress.stage is Stage.HANDED_OVER:
+        first_of_its_connection = connection.used == 1 and not progress.named
+        if fresh or first_of_its_connection or handover.begun:
             return reply
         return None

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sender_service.channels.contract import EmailContent, TextContent
+from sender_service.channels.contract import EmailContent, JsonContent, NoContent, TextContent
 from sender_service.channels.errors import InvalidContentError
 from sender_service.channels.rendering.derived_text import DerivedText
+from sender_service.channels.rendering.header_text import one_line
+from sender_service.channels.rendering.preview import Preview
 from sender_service.channels.rendering.templates import LiquidTemplate, variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender_service.channels.contract import Message
+    from sender_service.channels.contract import Content, Message
+    from sender_service.channels.rendering.variables import Variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +81,56 @@ class CompiledContent:
             return self.text.render(variables, html)
         return self.text.render(variables)
 
+    def readable(self, message: Message) -> Preview:
+        """Return what the recipient of ``message`` gets, for people.
+
+        Raises:
+            TemplateError: it can't be rendered with these fields.
+        """
+        rendered = self.render(message)
+        headers = {
+            "To": message.address,
+            "Subject": one_line(rendered.subject),
+            "List-Unsubscribe": one_line(rendered.list_unsubscribe),
+        }
+        return Preview(
+            headers=tuple((name, value) for name, value in headers.items() if value),
+            subject=headers["Subject"],
+            text=rendered.text,
+            html=rendered.html,
+        )
+
     def preview(self, message: Message) -> str:
         """Return what the recipient of ``message`` gets, readable.
 
         Raises:
             TemplateError: it can't be rendered with these fields.
         """
-        rendered = self.render(message)
-        lines = [f"To: {message.address}"]
-        if rendered.subject:
-            # On one line, as a header is: a line break would look like another header.
-            lines.append(f"Subject: {' '.join(rendered.subject.split())}")
-        if rendered.list_unsubscribe:
-            lines.append(f"List-Unsubscribe: {' '.join(rendered.list_unsubscribe.split())}")
-        parts = ["\n".join(lines), rendered.text, rendered.html]
-        return "\n\n".join(part for part in parts if part)
+        return str(self.readable(message))
+
+
+def content_variables(content: Content) -> tuple[Variable, ...]:
+    """Return every use of a variable in a content, whatever channel it is for.
+
+    Raises:
+        TemplateError: a template is broken; it says which, line and column.
+    """
+    match content:
+        case NoContent():
+            sources = {}
+        case JsonContent(json=document):
+            sources = {"json": document}
+        case TextContent(text=text):
+            sources = {"text": text}
+        case EmailContent():
+            sources = {
+                "subject": content.subject,
+                "text": content.text,
+                "html": content.html,
+                "list_unsubscribe": content.list_unsubscribe,
+            }
+    return tuple(
+        variable
+        for field, source in sources.items()
+        for variable in LiquidTemplate(field, source).variables()
+    )

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, NoReturn
 
 from sender_service.channels.errors import TemplateError
+from sender_service.channels.rendering.preview import Preview
 from sender_service.channels.rendering.templates import LiquidTemplate, variables_of
 
 if TYPE_CHECKING:
@@ -41,13 +42,22 @@ class JsonDocument:
             _check(rendered)
         return rendered
 
+    def readable(self, message: Message) -> Preview:
+        """Return the document and the address it goes to.
+
+        Raises:
+            TemplateError: it can't be rendered with these fields, or is no JSON then.
+        """
+        to = (("To", message.address),) if message.address else ()
+        return Preview(headers=to, document=self.render(message))
+
     def preview(self, message: Message) -> str:
         """Return the document with the address it goes to.
 
         Raises:
             TemplateError: it can't be rendered with these fields, or is no JSON then.
         """
-        return f"To: {message.address}\n\n{self.render(message)}"
+        return str(self.readable(message))
 
 
 def _check(text: str) -> None:

@@ -8,6 +8,7 @@ that fails.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,22 @@ class Position:
     def at(cls, text: str, index: int) -> Position:
         """Return the place of the character with this index."""
         return cls(text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+
+
+class Places:
+    """The places of many characters of one text.
+
+    Args:
+        text: the text.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def at(self, index: int) -> Position:
+        """Return the place of the character with this index."""
+        line = bisect_right(self._line_starts, index)
+        return Position(line, index - self._line_starts[line - 1] + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from liquid.undefined import is_undefined
 
 from sender_service.channels.errors import TemplateError
 from sender_service.channels.rendering.template_position import Position, position_of
+from sender_service.channels.rendering.variables import variables_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from liquid.span import Span
 
     from sender_service.channels.contract import Message
+    from sender_service.channels.rendering.variables import Variable
 
 #: Most a template may produce, bytes.
 OUTPUT_LIMIT_BYTES = 1024 * 1024
@@ -41,6 +43,8 @@ LOOP_LIMIT = 10_000
 _LOADING_TAGS = ("include", "render")
 #: What a filter raises for a value it can't take, besides the errors of Liquid.
 _FILTER_FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+#: What is wrong with a template that can't be walked through.
+_TOO_DEEP = "an expression has too many parts"
 
 
 class _Environment(Environment):
@@ -142,6 +146,21 @@ class LiquidTemplate:
             raise _template_error(self.field, self.source, error) from error
         except _FILTER_FAILURES as error:
             raise TemplateError(self.field, str(error)) from error
+        except RecursionError as error:
+            raise TemplateError(self.field, _TOO_DEEP) from error
+
+    def variables(self) -> tuple[Variable, ...]:
+        """Return every use of a variable that the template does not set itself, in order.
+
+        Raises:
+            TemplateError: an expression of it has too many parts.
+        """
+        if self._template is None:
+            return ()
+        try:
+            return variables_in(self.field, self.source, self._template)
+        except RecursionError as error:
+            raise TemplateError(self.field, _TOO_DEEP) from error
 
 
 def _compile(field: str, source: str, *, escape: bool) -> BoundTemplate:

@@ -6,21 +6,20 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import json
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
-from urllib.parse import urlsplit
 
 import aiohttp
 
-from sender_service.channels.contract import Answer, Reply, RetryPolicy
+from sender_service.channels.contract import Answer, Handover, Reply, RetryPolicy
 from sender_service.channels.email.addresses import check_printable
 from sender_service.channels.errors import TemplateError
+from sender_service.channels.network_faults import words
+from sender_service.channels.odd_ones import OddOnes
 from sender_service.channels.replies import detail, render_error
+from sender_service.channels.sockets import open_socket
+from sender_service.channels.webhook.answer import message_id, read
 from sender_service.channels.webhook.body import body_of
 from sender_service.channels.webhook.settings import (
     WebhookSettings,
@@ -28,21 +27,25 @@ from sender_service.channels.webhook.settings import (
     header_value,
     signing_key,
 )
+from sender_service.channels.webhook.verdicts import (
+    AGREEING,
+    ASKING,
+    CONNECTING,
+    POSTING,
+    failure,
+    health_reply,
+    place_of,
+    retry_after_seconds,
+    silence,
+    verdict_of,
+)
 
 if TYPE_CHECKING:
     from types import SimpleNamespace
 
-    from sender_service.channels.contract import Content, Handover, Message
+    from sender_service.channels.contract import Content, Message
     from sender_service.channels.webhook.body import Body
     from service_runtime.settings import Section
-
-#: As much of an answer is read, bytes; more is of no interest.
-_MAX_ANSWER_BYTES = 64 * 1024
-_MAX_ID_CHARACTERS = 255
-#: 425 is Too Early (RFC 8470); with 5xx, these say "not now".
-_NOT_NOW = frozenset({408, 425, 429})
-#: A gateway says that it had no answer; what the receiver behind it did is not known.
-_ANSWER_LOST = frozenset({502, 504})
 
 
 class WebhookChannel:
@@ -71,14 +74,23 @@ class WebhookChannel:
     max_in_flight: ClassVar[int] = 256
     #: A server that is overloaded, or restarts, is back after seconds or minutes.
     retry: ClassVar[RetryPolicy] = RetryPolicy(
-        initial_backoff_seconds=5, max_backoff_seconds=3600, max_attempts=0
+        initial_backoff_seconds=5,
+        max_backoff_seconds=3600,
+        max_attempts=0,
+        schedule=(5, 30, 2 * 60, 10 * 60, 3600),
     )
 
     def __init__(self, settings: WebhookSettings) -> None:
         self.concurrency = settings.connections
         self.timeout_seconds = settings.timeout_seconds
         self._url = checked_url(settings.url)
-        self.provider = self._url
+        self._health_url = checked_url(settings.health_url, "health_url", required=False)
+        self._place = place_of(self._url)
+        self._checked_place = (
+            place_of(self._health_url, "health_url") if self._health_url else self._place
+        )
+        self._odd_ones = OddOnes()
+        self.provider = f"{self._place.host}:{self._place.port}"
         self._authorization = header_value(settings.authorization, "authorization")
         self._key = signing_key(settings.secret)
         self._session: aiohttp.ClientSession | None = None
@@ -115,33 +127,60 @@ class WebhookChannel:
             body = template.render(message)
         except TemplateError as error:
             return render_error(error)
+        handover.stage = CONNECTING
         progress = _Progress(handover)
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 return await self._post(body, message.idempotency_key, progress)
         except TimeoutError:
-            return progress.broken("timeout", f"no answer within {self.timeout_seconds:g} s")
-        except (aiohttp.ClientError, OSError) as error:
-            return progress.broken("connection_lost", str(error) or type(error).__name__)
+            return progress.broken(silence(self._place, self.timeout_seconds, handover.stage))
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            said = words(error) or type(error).__name__
+            lost = Reply(Answer.LOST, code="connection_lost", detail=said)
+            return progress.broken(
+                lost if handover.begun else failure(self._place, error, handover.stage)
+            )
 
-    async def check(self) -> Reply:
-        """Connect to the server, within ``timeout_seconds``."""
-        parts = urlsplit(self._url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+    async def check(self, handover: Handover | None = None) -> Reply:
+        """Get ``health_url``, or only connect where there is none, within ``timeout_seconds``."""
+        handover = handover or Handover()
+        handover.stage = CONNECTING
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                _, writer = await asyncio.open_connection(
-                    parts.hostname, port, ssl=parts.scheme == "https" or None
-                )
-        except (OSError, TimeoutError) as error:
-            return Reply(Answer.PROVIDER_FAULT, code="connect_failed", detail=detail(error))
-        writer.close()
-        return Reply(Answer.ACCEPTED)
+                return await (self._ask(handover) if self._health_url else self._reach(handover))
+        except TimeoutError:
+            return silence(self._checked_place, self.timeout_seconds, handover.stage)
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            return failure(self._checked_place, error, handover.stage)
 
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
+
+    async def _ask(self, handover: Handover) -> Reply:
+        headers = {"Authorization": self._authorization} if self._authorization else {}
+        async with self._open_session().get(
+            self._health_url,
+            headers=headers,
+            allow_redirects=False,
+            trace_request_ctx=_Progress(handover, is_check=True),
+        ) as response:
+            said = f"{response.reason or ''} {(await read(response)).decode('utf-8', 'replace')}"
+            header = response.headers.get("Retry-After", "")
+            return health_reply(self._checked_place, response.status, said, header)
+
+    async def _reach(self, handover: Handover) -> Reply:
+        host, is_secure = self._place.host, self._url.lower().startswith("https:")
+        connection = await open_socket(host, self._place.port)
+        handover.stage = AGREEING if is_secure else CONNECTING
+        _, writer = await asyncio.open_connection(
+            sock=connection,
+            ssl=True if is_secure else None,
+            server_hostname=host if is_secure else None,
+        )
+        writer.close()
+        return Reply(Answer.ACCEPTED)
 
     async def _post(self, body: bytes, key: str, progress: _Progress) -> Reply:
         async with self._open_session().post(
@@ -151,12 +190,26 @@ class WebhookChannel:
             allow_redirects=False,
             trace_request_ctx=progress,
         ) as response:
-            progress.reply = _reply(response)
-            content = await _read(response)
+            progress.reply = self._judge(response, key)
+            content = await read(response)
             if progress.reply.answer is Answer.ACCEPTED:
-                return replace(progress.reply, provider_message_id=_message_id(content))
+                return replace(progress.reply, provider_message_id=message_id(content))
             said = f"{response.reason or ''} {content.decode('utf-8', 'replace')}"
             return replace(progress.reply, detail=detail(said))
+
+    def _judge(self, response: aiohttp.ClientResponse, key: str) -> Reply:
+        """Return the reply by the status alone; the text may still be on its way."""
+        header = response.headers.get("Retry-After", "")
+        verdict = verdict_of(response.status, header)
+        if verdict.answer is Answer.ACCEPTED:
+            self._odd_ones.taken(key)
+        return verdict.reply(
+            str(response.status),
+            "",
+            names={"host": self._place.host},
+            is_odd=verdict.alone is not None and self._odd_ones.is_odd(key, kind=verdict.kind),
+            retry_after_seconds=retry_after_seconds(header),
+        )
 
     def _headers(self, body: bytes, key: str) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
@@ -175,7 +228,7 @@ class WebhookChannel:
         # It belongs to a loop, so it is not made before the first message.
         if self._session is None:
             trace = aiohttp.TraceConfig()
-            trace.on_request_headers_sent.append(_mark_handed_over)
+            trace.on_request_headers_sent.append(_mark_sent)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self.concurrency),
                 timeout=aiohttp.ClientTimeout(total=None),  # the whole message is bounded
@@ -187,77 +240,34 @@ class WebhookChannel:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a message has come, known also when its time is up."""
+    """How far a call has come, known also when its time is up."""
 
     handover: Handover
+    #: Nothing is handed over.
+    is_check: bool = False
     #: By the status alone; the answer's text may still be on its way.
     reply: Reply | None = None
 
-    def broken(self, code: str, text: str) -> Reply:
-        """Return the reply for a connection that broke, or a time that was up."""
+    def broken(self, reply: Reply) -> Reply:
+        """Return what a broken connection, or a time that was up, means.
+
+        ``reply`` counts before the request went out.
+        """
         if self.reply is not None:
             return self.reply
-        answer = Answer.LOST if self.handover.begun else Answer.PROVIDER_FAULT
-        return Reply(answer, code=code, detail=detail(text))
+        if self.handover.begun:
+            return Reply(Answer.LOST, code=reply.code, detail=reply.detail)
+        return reply
 
 
-async def _mark_handed_over(
+async def _mark_sent(
     session: aiohttp.ClientSession,  # noqa: ARG001 - the shape of a trace
     context: SimpleNamespace,
     parameters: aiohttp.TraceRequestHeadersSentParams,  # noqa: ARG001
 ) -> None:
     # Called when there is a connection, just before the first byte is written to it.
-    context.trace_request_ctx.handover.begin("before the server answered")
-
-
-def _reply(response: aiohttp.ClientResponse) -> Reply:
-    status = response.status
-    code = str(status)
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return Reply(Answer.ACCEPTED, code=code)
-    if status in _ANSWER_LOST:
-        return Reply(Answer.LOST, code=code)
-    if status in _NOT_NOW or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        wait = _retry_after(response.headers.get("Retry-After", ""))
-        return Reply(Answer.DEFERRED, code=code, retry_after_seconds=wait)
-    if status == HTTPStatus.UNAUTHORIZED:  # the settings are wrong, not the message
-        return Reply(Answer.PROVIDER_FAULT, code=code)
-    return Reply(Answer.REFUSED, code=code)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    content = b""
-    while len(content) < _MAX_ANSWER_BYTES:
-        chunk = await response.content.read(_MAX_ANSWER_BYTES - len(content))
-        if not chunk:
-            break
-        content += chunk
-    return content
-
-
-def _message_id(content: bytes) -> str:
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        return ""  # an answer need not be JSON
-    if not isinstance(answer, dict):
-        return ""
-    for name in ("id", "message_id"):
-        value = answer.get(name)
-        if isinstance(value, str | int) and not isinstance(value, bool):
-            text = str(value)
-            return text[:_MAX_ID_CHARACTERS] if text.isprintable() else ""
-    return ""
-
-
-def _retry_after(value: str) -> float | None:
-    """Return the seconds that a Retry-After header asks for, if it can be read."""
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        due = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if due.tzinfo is None:
-        due = due.replace(tzinfo=UTC)
-    return max(0.0, (due - datetime.now(UTC)).total_seconds())
+    progress: _Progress = context.trace_request_ctx
+    if progress.is_check:
+        progress.handover.stage = ASKING
+    else:
+        progress.handover.begin(POSTING)

@@ -24,19 +24,29 @@ class WebhookSettings(Section):
     secret: pydantic.SecretStr = pydantic.SecretStr("")
     #: The value of the Authorization header, as in "Bearer ..."; empty: none.
     authorization: pydantic.SecretStr = pydantic.SecretStr("")
+    #: What a check of the channel gets, with the Authorization header; 2xx: a message may be
+    #: posted now. Empty: a check only connects.
+    health_url: str = ""
     #: Connections kept to the server; each carries one message at a time.
     connections: int = pydantic.Field(default=64, ge=1, le=1000)
     #: The longest one message may take, connecting included.
     timeout_seconds: float = pydantic.Field(default=30.0, gt=0, le=600)
 
 
-def checked_url(url: str) -> str:
-    """Return ``url`` if messages can be posted to it.
+def checked_url(url: str, field: str = "url", *, required: bool = True) -> str:
+    """Return ``url`` if a request can be made to it.
+
+    Args:
+        url: the value of the setting.
+        field: its name.
+        required: whether it must be set.
 
     Raises:
-        ChannelNotConfiguredError: they can't.
+        ChannelNotConfiguredError: it can't be used, or is missing.
     """
     if not url:
+        if not required:
+            return url
         raise ChannelNotConfiguredError(
             "webhook.url is not set (CLOSEOUT_WEBHOOK_URL): where are messages posted to?"
         )
@@ -46,10 +56,10 @@ def checked_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable or not url.isprintable() or " " in url:
-        raise ChannelNotConfiguredError("webhook.url is not an https:// or http:// address")
+        raise ChannelNotConfiguredError(f"webhook.{field} is not an https:// or http:// address")
     if parts.username or parts.password:
         raise ChannelNotConfiguredError(
-            "webhook.url holds a password; give it as webhook.authorization"
+            f"webhook.{field} holds a password; give it as webhook.authorization"
         )
     return url
 

@@ -18,6 +18,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from closeout_cli import lifeline
 from closeout_cli.demo.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -238,6 +239,7 @@ async def serve(arguments: argparse.Namespace, behaviour: Behaviour) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    lifeline.follow(stop)
     async with SmtpProvider(
         behaviour,
         ledger=Ledger(arguments.ledger),

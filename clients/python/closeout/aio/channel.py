@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
 
-from closeout.connection import CHANNEL_OPTIONS, DEFAULT_TIMEOUT_SECONDS, grpc_target
+from closeout.connection import (
+    CHANNEL_OPTIONS,
+    DEFAULT_TIMEOUT_SECONDS,
+    call_options,
+    grpc_target,
+)
 from closeout.errors import CallCancelledError, from_rpc_error
 
 if TYPE_CHECKING:
@@ -34,8 +39,8 @@ def open_channel(target: str) -> Channel:
     Call it inside the event loop that uses the channel.
 
     Args:
-        target: an address, as in ``127.0.0.1:50051``; a name that resolves to several,
-            as in ``dns:///status:50051``; or several IPv4 addresses with commas between.
+        target: an address, as in ``127.0.0.1:20051``; a name that resolves to several,
+            as in ``dns:///status:20051``; or several IPv4 addresses with commas between.
     """
     return grpc.aio.insecure_channel(grpc_target(target), options=CHANNEL_OPTIONS)
 
@@ -59,6 +64,11 @@ class ChannelOwner:
         target: an address (see :func:`open_channel`), or a ready channel, which the
             client never closes.
         timeout_seconds: the deadline of each call that does not name another.
+        on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
+            most 128 printable ASCII characters, without blanks at either end.
+
+    Raises:
+        ValueError: ``on_behalf_of`` is not that.
     """
 
     def __init__(
@@ -66,7 +76,9 @@ class ChannelOwner:
         target: str | Channel,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        on_behalf_of: str = "",
     ) -> None:
+        self._options = call_options(on_behalf_of)
         self._owned = isinstance(target, str)
         self._channel = open_channel(target) if isinstance(target, str) else target
         self._timeout_seconds = timeout_seconds
@@ -99,7 +111,7 @@ class ChannelOwner:
             CallCancelledError: the client is closed.
         """
         try:
-            return method(*arguments, **options)
+            return method(*arguments, **options, **self._options)
         except grpc.aio.UsageError as error:
             if self._closed:
                 raise CallCancelledError("the client is closed; use another one") from error

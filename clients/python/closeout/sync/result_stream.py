@@ -26,6 +26,8 @@ class ResultReporter(ChannelOwner):
     Args:
         target: an address, or a ready channel, which the client never closes.
         timeout_seconds: the deadline of each call that does not name another.
+        on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
+            most 128 printable ASCII characters, without blanks at either end.
     """
 
     def __init__(
@@ -33,8 +35,9 @@ class ResultReporter(ChannelOwner):
         target: str | Channel,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        on_behalf_of: str = "",
     ) -> None:
-        super().__init__(target, timeout_seconds=timeout_seconds)
+        super().__init__(target, timeout_seconds=timeout_seconds, on_behalf_of=on_behalf_of)
         self._stub = StatusServiceStub(self._channel)
 
     def report_results(

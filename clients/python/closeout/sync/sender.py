@@ -17,12 +17,16 @@ from closeout.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
+
+    from closeout.status.v1.status_pb2 import Result
 
 #: Deadline of calls that freeze or compile a whole campaign, seconds.
 CAMPAIGN_TIMEOUT_SECONDS = 60.0
 #: Deadline of an upload from its first row to its answer, seconds.
 UPLOAD_TIMEOUT_SECONDS = 3600.0
+#: Deadline of tests and checks, which wait for providers, seconds.
+PROVIDER_TIMEOUT_SECONDS = 90.0
 #: Recipients in one message of an upload, at most.
 MAX_BATCH = 1000
 
@@ -32,13 +36,15 @@ class SenderClient(ChannelOwner):
 
     ::
 
-        with SenderClient("127.0.0.1:50052") as sender:
+        with SenderClient("127.0.0.1:20052") as sender:
             delivery = sender.get_delivery(campaign_id="welcome")
 
     Args:
-        target: an address as in ``127.0.0.1:50052``, or a ready channel, which
+        target: an address as in ``127.0.0.1:20052``, or a ready channel, which
             stays open when the client closes.
         timeout_seconds: the deadline of each call that does not name another.
+        on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
+            most 128 printable ASCII characters, without blanks at either end.
     """
 
     def __init__(
@@ -46,8 +52,9 @@ class SenderClient(ChannelOwner):
         target: str | Channel,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        on_behalf_of: str = "",
     ) -> None:
-        super().__init__(target, timeout_seconds=timeout_seconds)
+        super().__init__(target, timeout_seconds=timeout_seconds, on_behalf_of=on_behalf_of)
         self._stub = SenderServiceStub(self._channel)
 
     def create_campaign(
@@ -62,13 +69,21 @@ class SenderClient(ChannelOwner):
         labels: Mapping[str, str] | None = None,
         validate_only: bool = False,
         preview_recipient: pb.Recipient | None = None,
+        recipient_fields: Iterable[str] | None = None,
+        family: str = "",
+        repeat_after: timedelta | None = None,
         timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
     ) -> pb.CreateCampaignResponse:
         """Store what is sent and how, and register the campaign as a DRAFT.
 
         With ``validate_only`` nothing is stored, and ``preview`` shows the message of
         ``preview_recipient``. The field ``from`` of an e-mail is a keyword of Python:
-        set it by ``setattr(body, "from", ...)``.
+        set it by ``setattr(body, "from", ...)``. With ``recipient_fields``, the names of
+        all fields that recipients have, a template with another variable is refused.
+
+        ``family`` names the campaigns that this one must not repeat by accident; empty:
+        those with its ``display_name``. ``repeat_after`` is how long a campaign counts
+        as a repetition of another one; None: 7 days; zero: never.
 
         Safe to repeat with the same ``campaign_id`` or ``request_id``. Without either,
         the call makes a ``request_id``, so that its own retries create one campaign.
@@ -89,14 +104,12 @@ class SenderClient(ChannelOwner):
             labels=labels,
             validate_only=validate_only,
             preview_recipient=preview_recipient,
+            recipient_fields=_recipient_fields(recipient_fields),
+            family=family,
         )
-        match body:
-            case pb.EmailContent():
-                request.email.CopyFrom(body)
-            case pb.TextContent():
-                request.text.CopyFrom(body)
-            case pb.JsonContent():
-                request.json.CopyFrom(body)
+        if repeat_after is not None:
+            request.repeat_after.FromTimedelta(repeat_after)
+        _set_body(request, body)
         return self._call(self._stub.CreateCampaign, request, timeout_seconds)
 
     def upload_recipients(
@@ -137,25 +150,110 @@ class SenderClient(ChannelOwner):
         campaign_id: str,
         start_time: datetime | None = None,
         start_now: bool = False,
+        repeat: pb.StartCampaignRequest.Repeat.ValueType = pb.StartCampaignRequest.REFUSE,
         timeout_seconds: float = CAMPAIGN_TIMEOUT_SECONDS,
     ) -> pb.StartCampaignResponse:
         """Freeze the audience and start, now or at ``start_time`` (aware).
 
         A campaign that is SCHEDULED keeps its time unless ``start_time`` names
-        another one or ``start_now`` is true.
+        another one or ``start_now`` is true. ``repeat`` says what to do about people
+        who would get a campaign of its family twice; the default refuses the call.
 
         Raises:
-            FailedPreconditionError: the campaign is cancelled, or started already
-                and ``start_time`` is another one.
+            FailedPreconditionError: there are such people (the numbers are in
+                ``metadata``), or the campaign is cancelled, or started already and
+                ``start_time`` is another one.
             InvalidArgumentError: ``start_time`` is more than a minute past.
             NotFoundError: there is no such campaign.
             UnavailableError: the status service does not answer the sender, which
                 starts the campaign by itself when it can.
         """
-        request = pb.StartCampaignRequest(campaign_id=campaign_id, start_now=start_now)
+        request = pb.StartCampaignRequest(
+            campaign_id=campaign_id, start_now=start_now, repeat=repeat
+        )
         if start_time is not None:
             request.start_time.CopyFrom(timestamp(start_time))
         return self._call(self._stub.StartCampaign, request, timeout_seconds)
+
+    def send_test(
+        self,
+        *,
+        channel: str,
+        body: pb.EmailContent | pb.TextContent | pb.JsonContent | None = None,
+        recipients: Iterable[pb.Recipient],
+        recipient_fields: Iterable[str] | None = None,
+        timeout_seconds: float = PROVIDER_TIMEOUT_SECONDS,
+    ) -> pb.SendTestResponse:
+        """Send a message to each of 1 to 10 recipients now, outside any campaign.
+
+        Nothing is stored, and nothing is tried again: a repeated call sends again.
+        ``recipient_fields`` are those of :meth:`create_campaign`.
+
+        Raises:
+            FailedPreconditionError: the channel is not configured.
+            InvalidArgumentError: a template is broken (its place is in ``metadata``), a
+                recipient can't be used, there is no such channel, or a field is wrong.
+        """
+        request = pb.SendTestRequest(
+            channel=channel,
+            recipients=recipients,
+            recipient_fields=_recipient_fields(recipient_fields),
+        )
+        _set_body(request, body)
+        return self._call(self._stub.SendTest, request, timeout_seconds)
+
+    def check_sender(
+        self, *, channel: str = "", timeout_seconds: float = PROVIDER_TIMEOUT_SECONDS
+    ) -> pb.CheckSenderResponse:
+        """Check what the sender needs, without sending anything.
+
+        Its database, the disk, the status service, and the provider of ``channel`` or of
+        all channels that are configured. What is wrong is in the answer.
+
+        Raises:
+            InvalidArgumentError: there is no such channel.
+        """
+        request = pb.CheckSenderRequest(channel=channel)
+        return self._call(self._stub.CheckSender, request, timeout_seconds)
+
+    def resend_campaign(
+        self,
+        *,
+        source_campaign_id: str,
+        outcomes: Iterable[Result.Outcome.ValueType] = (),
+        include_unsent: bool = False,
+        campaign_id: str = "",
+        display_name: str = "",
+        request_id: str = "",
+        validate_only: bool = False,
+        timeout_seconds: float = UPLOAD_TIMEOUT_SECONDS,
+    ) -> pb.ResendCampaignResponse:
+        """Make a campaign that sends one that has ended again, to some of its people.
+
+        ``outcomes`` and ``include_unsent`` say to whom. Send it with
+        :meth:`start_campaign`. With ``validate_only`` nothing is stored, and ``preview``
+        shows the first message.
+
+        Safe to repeat with the same ``campaign_id`` or ``request_id``. Without either,
+        the call makes a ``request_id``, so that its own retries make one campaign.
+
+        Raises:
+            AlreadyExistsError: the id is taken by another campaign.
+            FailedPreconditionError: the source has not ended.
+            InvalidArgumentError: nobody is selected, or a field is wrong.
+            NotFoundError: there is no such source.
+            UnavailableError: the status service does not answer the sender.
+        """
+        request = pb.ResendCampaignRequest(
+            source_campaign_id=source_campaign_id,
+            outcomes=outcomes,
+            include_unsent=include_unsent,
+            campaign_id=campaign_id,
+            display_name=display_name,
+            request_id=request_id or ("" if campaign_id else str(uuid.uuid4())),
+            validate_only=validate_only,
+        )
+        return self._call(self._stub.ResendCampaign, request, timeout_seconds)
 
     def get_delivery(
         self, *, campaign_id: str, timeout_seconds: float | None = None
@@ -189,16 +287,37 @@ class SenderClient(ChannelOwner):
         *,
         campaign_id: str,
         sequences: Iterable[int],
+        include_fields: bool = False,
         timeout_seconds: float | None = None,
     ) -> list[pb.RecipientEntry]:
         """Return who the messages with ``sequences`` (1 to 400) go to, in order.
 
-        Sequences that the campaign does not have are left out.
+        Sequences that the campaign does not have are left out. With ``include_fields``,
+        1 to 40 sequences, and the answer has what the templates had of each recipient.
 
         Raises:
-            InvalidArgumentError: none or more than 400 were asked for.
+            InvalidArgumentError: none or too many were asked for.
             NotFoundError: the sender has no such campaign.
         """
-        request = pb.BatchGetRecipientsRequest(campaign_id=campaign_id, sequences=sequences)
+        request = pb.BatchGetRecipientsRequest(
+            campaign_id=campaign_id, sequences=sequences, include_fields=include_fields
+        )
         response = self._call(self._stub.BatchGetRecipients, request, timeout_seconds)
         return list(response.recipients)
+
+
+def _recipient_fields(names: Iterable[str] | None) -> pb.RecipientFields | None:
+    return None if names is None else pb.RecipientFields(names=names)
+
+
+def _set_body(
+    request: pb.CreateCampaignRequest | pb.SendTestRequest,
+    body: pb.EmailContent | pb.TextContent | pb.JsonContent | None,
+) -> None:
+    match body:
+        case pb.EmailContent():
+            request.email.CopyFrom(body)
+        case pb.TextContent():
+            request.text.CopyFrom(body)
+        case pb.JsonContent():
+            request.json.CopyFrom(body)

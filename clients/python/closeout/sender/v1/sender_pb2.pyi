@@ -673,8 +673,10 @@ class ResendCampaignRequest(_message.Message):
     source_campaign_id: _builtins.str
     """Required. The campaign that has ended."""
     include_unsent: _builtins.bool
-    """Also those whose message never got an outcome at the sender, as after
-    MarkComplete by force. Required where outcomes is empty.
+    """Also those whose message never got an outcome at the sender, as where the
+    campaign was cancelled before it was started. What was not sent when a campaign
+    was cancelled later, or completed by force, is SKIPPED with the code cancelled.
+    Required where outcomes is empty.
     """
     campaign_id: _builtins.str
     """The id of the new campaign. Empty: the service chooses one."""
@@ -1234,8 +1236,11 @@ class BatchGetRecipientsRequest(_message.Message):
 
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     SEQUENCES_FIELD_NUMBER: _builtins.int
+    INCLUDE_FIELDS_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Required. The campaign; its audience need not be frozen."""
+    include_fields: _builtins.bool
+    """Answers the fields of the recipients too; then 1 to 40 sequences."""
     @_builtins.property
     def sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Required. The numbers of the messages: 1 to 400 of them, in any order. One
@@ -1247,10 +1252,11 @@ class BatchGetRecipientsRequest(_message.Message):
         *,
         campaign_id: _builtins.str = ...,
         sequences: _abc.Iterable[_builtins.int] | None = ...,
+        include_fields: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "sequences", b"sequences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "include_fields", b"include_fields", "sequences", b"sequences"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1289,22 +1295,28 @@ class RecipientEntry(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     RECIPIENT_KEY_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The number of the message within its campaign."""
     address: _builtins.str
     """The address in the form the channel gave it when it was taken."""
     recipient_key: _builtins.str
     """The caller's own id of the recipient; empty if it gave none."""
+    @_builtins.property
+    def fields(self) -> _struct_pb2.Struct:
+        """What the templates had of the recipient; absent unless include_fields asks for it."""
+
     def __init__(
         self,
         *,
         sequence: _builtins.int = ...,
         address: _builtins.str = ...,
         recipient_key: _builtins.str = ...,
+        fields: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "recipient_key", b"recipient_key", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fields", b"fields", "recipient_key", b"recipient_key", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -386,6 +386,10 @@ class Problem(_message.Message):
         """
         PROVIDER_DEFERS: Problem._Kind.ValueType  # 8
         """The provider asks to wait with everything: throttling, greylisting."""
+        STORE_UNAVAILABLE: Problem._Kind.ValueType  # 9
+        """The sender cannot use its database, or its disk is nearly full. Only in answers
+        of CheckSender.
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What kind of problem it is."""
@@ -410,6 +414,10 @@ class Problem(_message.Message):
     """
     PROVIDER_DEFERS: Problem.Kind.ValueType  # 8
     """The provider asks to wait with everything: throttling, greylisting."""
+    STORE_UNAVAILABLE: Problem.Kind.ValueType  # 9
+    """The sender cannot use its database, or its disk is nearly full. Only in answers
+    of CheckSender.
+    """
 
     KIND_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
@@ -422,13 +430,21 @@ class Problem(_message.Message):
     kind: Global___Problem.Kind.ValueType
     """What kind of problem it is."""
     summary: _builtins.str
-    """A clause for people, as in "the mail server refuses the sender's login"."""
+    """A clause for people, as in "the mail server refuses the sender's login". At most
+    300 characters.
+    """
     detail: _builtins.str
-    """The other side's own words, as in "535 5.7.8 authentication failed"."""
+    """The other side's own words, as in "535 5.7.8 authentication failed". At most 500
+    characters.
+    """
     setting: _builtins.str
-    """The setting to correct, as in "[smtp] password"; empty if none is known."""
+    """The setting to correct, as in "[smtp] password"; empty if none is known. At most
+    200 characters.
+    """
     provider: _builtins.str
-    """The provider concerned, as its channel names it; empty if none is."""
+    """The provider concerned, as its channel names it; empty if none is. At most 300
+    characters.
+    """
     needs_attention: _builtins.bool
     """True if only a person can solve it."""
     @_builtins.property
@@ -784,7 +800,8 @@ class ReportResultsRequest(_message.Message):
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Result]:
         """At most 1,000; about 500 is best. None: subscribes this stream to the
-        campaign and answers its state.
+        campaign and answers its state. Problems may come without results, in every
+        state, also before the campaign is sealed.
         """
 
     @_builtins.property
@@ -913,7 +930,7 @@ class CampaignResults(_message.Message):
     """Required."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Result]:
-        """None: asks for the state of the campaign."""
+        """Neither results nor problems: asks for the state of the campaign."""
 
     @_builtins.property
     def problems(self) -> Global___CampaignProblems:
@@ -1134,7 +1151,7 @@ class ListCampaignsRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most how many; 0: 50. More than 1,000 counts as 1,000. A page of campaigns with
-    many labels ends earlier, where the message would be too large.
+    many labels or problems ends earlier, where the message would be too large.
     """
     page_token: _builtins.str
     """next_page_token of the page before; the other fields must be the same."""
@@ -1743,7 +1760,7 @@ class CampaignDiagnosis(_message.Message):
     repaired: _builtins.bool
     """True if something was repaired (with dry_run: would be)."""
     action: _builtins.str
-    """What was done or should be, for people."""
+    """What was done or should be, for people; empty if nothing can be done."""
     last_reporter: _builtins.str
     """Who reported last; empty if nobody did."""
     needs_attention: _builtins.bool
@@ -1752,7 +1769,8 @@ class CampaignDiagnosis(_message.Message):
     """
     explanation: _builtins.str
     """How it stands, in one or two sentences, for people; the same words as
-    ExplainCampaign has.
+    ExplainCampaign has. A second line, if there is one, says what becomes of the
+    messages without a result.
     """
     @_builtins.property
     def campaign(self) -> Global___Campaign:
@@ -1822,7 +1840,7 @@ class ExplainCampaignResponse(_message.Message):
     more_missing_ranges: _builtins.bool
     """True if there are more."""
     explanation: _builtins.str
-    """In one or two sentences, for people."""
+    """How it stands, for people: that of the diagnosis."""
     @_builtins.property
     def diagnosis(self) -> Global___CampaignDiagnosis:
         """What is the matter; nothing was repaired by asking."""

@@ -1,0 +1,106 @@
+"""``closeout status``: how a campaign stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from closeout.sender.v1 import sender_pb2
+from closeout.status.v1 import status_pb2 as pb
+from closeout_cli import screen
+from closeout_cli.failures import OK
+from closeout_cli.options import CampaignId, Json, SenderAddress, StatusAddress, run, status_client
+from closeout_cli.problems import all_problems, delivery_of, problem_facts
+from closeout_cli.words import (
+    ago,
+    clock,
+    counts,
+    labels_text,
+    number,
+    processed,
+    standing,
+    state_name,
+    until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PHASES = {
+    sender_pb2.GetDeliveryResponse.COLLECTING: "collecting recipients",
+    sender_pb2.GetDeliveryResponse.FROZEN: "waits for the status service to start it",
+    sender_pb2.GetDeliveryResponse.STARTED: "at work",
+    sender_pb2.GetDeliveryResponse.FINISHED: "finished, everything is reported",
+}
+
+
+def status(
+    *,
+    campaign_id: CampaignId,
+    status_address: StatusAddress = "",
+    sender_address: SenderAddress = "",
+    as_json: Json = False,
+) -> int:
+    """Show how a campaign stands, and what it waits for."""
+    return run(_status(campaign_id, status_address, sender_address, as_json=as_json))
+
+
+async def _status(
+    campaign_id: str, status_address: str, sender_address: str, *, as_json: bool
+) -> int:
+    async with status_client(status_address) as client:
+        campaign = await client.get_campaign(campaign_id=campaign_id)
+    delivery, trouble = await delivery_of(campaign_id, sender_address)
+    if as_json:
+        screen.print_json(
+            {
+                "campaign": screen.as_dict(campaign),
+                "delivery": screen.as_dict(delivery) if delivery else None,
+                "delivery_error": trouble,
+            }
+        )
+        return OK
+    screen.facts(_campaign_facts(campaign))
+    screen.facts([("delivery", _delivery_text(delivery, campaign) if delivery else trouble)])
+    screen.facts(problem_facts(all_problems(campaign, delivery)))
+    return OK
+
+
+def _campaign_facts(campaign: pb.Campaign) -> Iterator[tuple[str, str]]:
+    yield "campaign", campaign.campaign_id
+    yield "name", campaign.display_name
+    yield "channel", campaign.channel
+    yield "labels", labels_text(campaign)
+    note = standing(campaign)
+    yield "state", f"{state_name(campaign)}{f' ({note})' if note else ''}"
+    yield "revision", str(campaign.revision)
+    if campaign.sealed:
+        yield "processed", processed(campaign)
+        yield "counts", f"{counts(campaign)} pending={campaign.pending}"
+    for name in ("create", "schedule", "start", "progress", "complete"):
+        if campaign.HasField(f"{name}_time"):  # type: ignore[arg-type] # names of fields
+            time = getattr(campaign, f"{name}_time")
+            when = until(time) if name == "schedule" and not campaign.start_time.seconds else ""
+            yield f"{name} time", f"{clock(time)} ({when or ago(time)})"
+
+
+def _delivery_text(delivery: sender_pb2.GetDeliveryResponse, campaign: pb.Campaign) -> str:
+    phase = _PHASES.get(delivery.phase, str(delivery.phase))
+    if (
+        delivery.phase == sender_pb2.GetDeliveryResponse.STARTED
+        and campaign.state != pb.Campaign.SENDING
+    ):
+        phase = "ready"
+    parts = [
+        phase,
+        f"{delivery.finished:,} of {number(delivery.total, 'message')} finished",
+        *(
+            f"{count:,} {text}"
+            for count, text in (
+                (delivery.in_doubt, "in doubt"),
+                (delivery.deferred, "waiting for another try"),
+                (delivery.unreported, "not reported yet"),
+            )
+            if count
+        ),
+    ]
+    return ", ".join(parts)

@@ -1,0 +1,46 @@
+"""What the shell completes: ids of campaigns, from the status service."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer  # noqa: TC002 - typer reads the annotations
+
+from closeout.aio import StatusClient
+from closeout.errors import ClientError
+from closeout_cli import addresses
+from closeout_cli.failures import CommandError
+
+#: Nobody waits longer for a list of ids, seconds.
+_TIMEOUT_SECONDS = 1.0
+#: The newest campaigns; who has more types more.
+_MAX_IDS = 200
+
+
+def campaign_ids(context: typer.Context, incomplete: str) -> list[str]:
+    """Return ids that begin so, newest first; none if the service does not answer in time."""
+    try:
+        return asyncio.run(_ids(_address(context), incomplete))
+    except (ClientError, CommandError, TimeoutError):
+        return []  # a shell that completes has no place for messages
+
+
+def _address(context: typer.Context) -> str:
+    for place in (context, context.parent):
+        source = place.get_parameter_source("status_address") if place else None
+        if place and source and source.name == "COMMANDLINE":
+            return str(place.params["status_address"])
+    return addresses.status_address()
+
+
+async def _ids(address: str, incomplete: str) -> list[str]:
+    async with asyncio.timeout(_TIMEOUT_SECONDS), StatusClient(address) as status:
+        campaigns = status.list_campaigns(page_size=_MAX_IDS)
+        found: list[str] = []
+        async for campaign in campaigns:
+            if campaign.campaign_id.startswith(incomplete):
+                found.append(campaign.campaign_id)
+            if len(found) == _MAX_IDS:
+                break
+        await campaigns.aclose()
+    return found

@@ -1,0 +1,111 @@
+"""Write frames to the stream: as many as may be in flight, as soon as there is something."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from closeout.status.v1 import status_pb2 as pb
+from sender_service.reporting import wire
+from sender_service.store import outbox
+
+if TYPE_CHECKING:
+    import grpc
+
+    from sender_service.reporting.problem_reports import ProblemReports
+    from sender_service.reporting.relay_queue import Frame, RelayQueue
+    from service_runtime.database import Store
+
+Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.ReportResultsRequest, pb.ReportResultsResponse]"
+
+_FRAMES_IN_FLIGHT = 16
+
+
+class FrameWriter:
+    """Writes what is to be reported to one stream after another.
+
+    Args:
+        store: the sender's.
+        queue: what is to be reported.
+        problem_reports: the problems that are to be reported.
+        instance: the name of this process, for "who reported last".
+    """
+
+    def __init__(
+        self, store: Store, queue: RelayQueue, problem_reports: ProblemReports, *, instance: str
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._problem_reports = problem_reports
+        self._instance = instance
+        self._more = asyncio.Event()
+        self._room = asyncio.Event()
+        self._progress_time = 0.0
+
+    def wake(self) -> None:
+        """Look for something to report."""
+        self._more.set()
+
+    def progressed(self) -> None:
+        """Note that frames were acknowledged."""
+        self._progress_time = time.monotonic()
+        self._room.set()
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long frames in flight have not been acknowledged; 0 if none is."""
+        return time.monotonic() - self._progress_time if self._queue.in_flight else 0.0
+
+    async def write(self, call: Call) -> None:
+        """Write frames to a new stream, until cancelled.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+            asyncio.InvalidStateError: the call has ended.
+            grpc.aio.AioRpcError: it has failed.
+        """
+        number = 0
+        while True:
+            self._room.clear()
+            if self._queue.in_flight >= _FRAMES_IN_FLIGHT:
+                await self._room.wait()
+                continue
+            self._more.clear()
+            now = time.monotonic()
+            # Problems are few, and explain why results do not come.
+            frame = self._problem_reports.next_frame(now) or self._queue.next_frame(now)
+            if frame is None:
+                await self._wait_for_more(now)
+                continue
+            number += 1
+            request = await self._request(number, frame)
+            if not self._queue.in_flight:
+                self._progress_time = time.monotonic()
+            self._queue.sent(number, frame)
+            await call.write(request)
+
+    async def _wait_for_more(self, now: float) -> None:
+        times = (self._queue.next_hold_over(now), self._problem_reports.next_time(now))
+        until = min((moment for moment in times if moment is not None), default=None)
+        try:
+            async with asyncio.timeout(None if until is None else until - now):
+                await self._more.wait()
+        except TimeoutError:
+            return
+
+    async def _request(self, number: int, frame: Frame) -> pb.ReportResultsRequest:
+        request = pb.ReportResultsRequest(
+            frame=number, campaign_id=frame.campaign.campaign_id, reporter=self._instance
+        )
+        problems = frame.problems
+        if frame.page is not None:
+            page = frame.page
+            read = partial(outbox.read, key=page.key, after=page.after, limit=page.size)
+            request.results.extend(map(wire.result, await self._store.read(read)))
+        elif problems is None:
+            problems = self._problem_reports.beside_request(frame.campaign)
+        if problems is not None:
+            request.problems.CopyFrom(wire.problems(problems))
+        return request

@@ -1,0 +1,257 @@
+"""Who would get a campaign of the same family twice.
+
+An audience is looked at in parts, each of which is short, whatever the size of the
+audience; :mod:`.freezes` makes sure that what was found still holds when it counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+
+from sender_service.domain import Outcome, Phase
+from sender_service.store import bulk
+from sender_service.store.schema import (
+    campaigns,
+    families,
+    left_out,
+    outcomes,
+    recipients,
+    resends,
+)
+from service_runtime.database import read_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: People who are looked at in one transaction.
+PEOPLE_A_PART = 5_000
+#: Their provider has the message, or may have it.
+_ARRIVED = (Outcome.SENT.value, Outcome.UNKNOWN.value)
+_FROZEN = Phase.FROZEN.value
+_LAST_TIME = datetime.max.replace(tzinfo=UTC)
+_OPEN = (_FROZEN, Phase.STARTED.value)
+_SEALED = (Phase.STARTED.value, Phase.FINISHED.value)
+
+
+class Earlier(NamedTuple):
+    """Another campaign of the family, near enough in time; ``is_open`` until it has ended."""
+
+    campaign: int
+    campaign_id: str
+    display_name: str
+    begin_time: datetime
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whose audience is looked at, and what it is compared with.
+
+    Attributes:
+        campaign: the number of the campaign.
+        organisation: whose it is.
+        family: of the campaigns that are compared.
+        total: how many people the audience has.
+        freezes: how often an audience of the family was frozen.
+        now: the time of the database.
+        begin_time: when the campaign is to begin.
+        span: how far from that another one counts.
+        ancestors: the campaigns that it sends again; they do not count.
+    """
+
+    campaign: int
+    organisation: str
+    family: str
+    total: int
+    freezes: int
+    now: datetime
+    begin_time: datetime
+    span: timedelta
+    ancestors: tuple[int, ...]
+
+    def earlier(self, *conditions: sa.ColumnElement[bool]) -> sa.CompoundSelect[int]:
+        """Select the numbers of the campaigns that must not be repeated.
+
+        Both parts are found by an index, however many campaigns the family has had.
+        """
+        of_family = sa.select(campaigns.c.campaign).where(
+            # The partial index serves only what repeats its condition.
+            campaigns.c.family != "",
+            campaigns.c.organisation == self.organisation,
+            campaigns.c.family == self.family,
+            campaigns.c.campaign.not_in([self.campaign, *self.ancestors]),
+            *conditions,
+        )
+        last = _LAST_TIME - self.span
+        begin = (self.begin_time - self.span, min(self.begin_time, last) + self.span)
+        return sa.union_all(
+            of_family.where(campaigns.c.phase.in_(_SEALED), campaigns.c.begin_time.between(*begin)),
+            # It begins as soon as the status service answers, whenever that is.
+            of_family.where(campaigns.c.phase == _FROZEN),
+        )
+
+
+def ask(connection: sa.Connection, row: sa.Row[Any], start_time: datetime | None) -> Question:
+    """Return what is to be looked at before a campaign can be frozen.
+
+    Args:
+        connection: of a snapshot, from which ``row`` is as well.
+        row: the campaign.
+        start_time: when it is to begin; None: now.
+    """
+    now = read_clock(connection)
+    freezes = connection.execute(
+        sa.select(families.c.freezes).where(
+            families.c.organisation == row.organisation, families.c.family == row.family
+        )
+    ).scalar_one_or_none()
+    return Question(
+        campaign=row.campaign,
+        organisation=row.organisation,
+        family=row.family,
+        total=row.total,
+        freezes=freezes or 0,
+        now=now,
+        begin_time=start_time or now,
+        span=timedelta(milliseconds=row.repeat_after_ms),
+        ancestors=tuple(_ancestors(connection, row.campaign)),
+    )
+
+
+def is_alone(connection: sa.Connection, question: Question) -> bool:
+    """Return whether there is no campaign that must not be repeated."""
+    return connection.execute(question.earlier().limit(1)).first() is None
+
+
+def latest(connection: sa.Connection, numbers: Sequence[int]) -> Earlier:
+    """Return the campaign among ``numbers``, of which there is one, that begins last."""
+    found = []
+    for part in bulk.chunks(numbers):
+        query = (
+            sa.select(
+                campaigns.c.campaign,
+                campaigns.c.campaign_id,
+                campaigns.c.display_name,
+                campaigns.c.begin_time,
+                campaigns.c.phase.in_(_OPEN),
+            )
+            .where(campaigns.c.campaign.in_(part))
+            .order_by(campaigns.c.begin_time.desc(), campaigns.c.campaign.desc())
+            .limit(1)
+        )
+        found.append(Earlier(*connection.execute(query).one()))
+    return max(found, key=lambda earlier: earlier.begin_time)
+
+
+def _ancestors(connection: sa.Connection, campaign: int) -> list[int]:
+    """Return the campaigns that one sends again, and those that they do."""
+    found: list[int] = []
+    source: int | None = campaign
+    while source is not None:
+        source = connection.execute(
+            sa.select(resends.c.source).where(resends.c.campaign == source)
+        ).scalar_one_or_none()
+        if source is not None:
+            found.append(source)
+    return found
+
+
+def count(connection: sa.Connection, question: Question, *, first: int) -> dict[int, int]:
+    """Return how many people of one part of the audience each earlier campaign has.
+
+    A person of several counts for one of them. ``first`` is the first sequence of the
+    part, which has :data:`PEOPLE_A_PART` of them.
+    """
+    repeated = _repeated(question, first).subquery()
+    rows = connection.execute(
+        sa.select(repeated.c.earlier, sa.func.count()).group_by(repeated.c.earlier)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def leave_out(
+    connection: sa.Connection, question: Question, *, list_number: int, first: int
+) -> dict[int, int]:
+    """Put the people whom :func:`count` counts on a list; return what that returns."""
+    repeated = _repeated(question, first).subquery()
+    connection.execute(
+        sa.insert(left_out).from_select(
+            ["campaign", "list", "sequence", "earlier"],
+            sa.select(
+                sa.literal(question.campaign),
+                sa.literal(list_number),
+                repeated.c.sequence,
+                repeated.c.earlier,
+            ),
+        )
+    )
+    rows = connection.execute(
+        sa.select(left_out.c.earlier, sa.func.count())
+        .where(
+            left_out.c.campaign == question.campaign,
+            left_out.c.list == list_number,
+            left_out.c.sequence.between(*_part(question, first)),
+        )
+        .group_by(left_out.c.earlier)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _part(question: Question, first: int) -> tuple[int, int]:
+    return first, min(first + PEOPLE_A_PART - 1, question.total)
+
+
+def _repeated(question: Question, first: int) -> sa.Select[Any]:
+    """Select sequence and earlier campaign of those in a part who would get it twice."""
+    other = recipients.alias("other")
+    is_open = question.earlier(campaigns.c.phase.in_(_OPEN))
+    return (
+        sa.select(recipients.c.sequence, sa.func.max(other.c.campaign).label("earlier"))
+        .select_from(
+            recipients.join(
+                other,
+                sa.and_(
+                    other.c.campaign.in_(question.earlier()),
+                    other.c.address == recipients.c.address,
+                ),
+            ).outerjoin(
+                outcomes,
+                sa.and_(
+                    outcomes.c.campaign == other.c.campaign,
+                    outcomes.c.sequence == other.c.sequence,
+                ),
+            )
+        )
+        .where(
+            recipients.c.campaign == question.campaign,
+            recipients.c.sequence.between(*_part(question, first)),
+            sa.or_(
+                outcomes.c.outcome.in_(_ARRIVED),
+                sa.and_(
+                    outcomes.c.outcome.is_(None),
+                    other.c.campaign.in_(is_open),
+                    ~_is_left_out(other),
+                ),
+            ),
+        )
+        .group_by(recipients.c.sequence)
+    )
+
+
+def _is_left_out(person: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Return whether a person of an open campaign gets nothing from it."""
+    theirs = campaigns.alias("theirs")
+    return (
+        sa.exists()
+        .where(
+            theirs.c.campaign == person.c.campaign,
+            left_out.c.campaign == person.c.campaign,
+            left_out.c.list == theirs.c.left_out_list,
+            left_out.c.sequence == person.c.sequence,
+        )
+        .correlate(person)
+    )

@@ -1,0 +1,53 @@
+"""Settings that name a place: where a service listens, its peer, its database."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import pydantic
+
+from service_runtime.database import check_url
+from service_runtime.errors import StartupError
+
+_LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+_LAST_PORT = 65_535
+
+
+def is_listen_address(text: str) -> bool:
+    """Return whether ``text`` is HOST:PORT or [HOST]:PORT with a port up to 65535."""
+    found = _LISTEN.fullmatch(text)
+    return found is not None and int(found[2]) <= _LAST_PORT
+
+
+def _listen(text: str) -> str:
+    if not is_listen_address(text):
+        raise ValueError(f"expected HOST:PORT, as in 127.0.0.1:20051 (got {text!r})")
+    return text
+
+
+def _peer(text: str) -> str:
+    """Check an address only where it can be wrong: gRPC takes many forms of names."""
+    for part in text.split(","):
+        if "/" not in part and not is_listen_address(part):
+            raise ValueError(
+                "expected HOST:PORT, several of them with commas between,"
+                f" or dns:///HOST:PORT (got {text!r})"
+            )
+    return text
+
+
+def _database(url: str) -> str:
+    try:
+        check_url(url)
+    except StartupError as error:
+        raise ValueError(str(error)) from error
+    return url
+
+
+#: Where a service listens: HOST:PORT.
+ListenAddress = Annotated[str, pydantic.AfterValidator(_listen)]
+#: Where another service is, in the forms that gRPC takes.
+PeerAddress = Annotated[str, pydantic.AfterValidator(_peer)]
+#: The URL of a database of a supported kind.
+DatabaseUrl = Annotated[str, pydantic.AfterValidator(_database)]

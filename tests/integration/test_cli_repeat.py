@@ -1,0 +1,222 @@
+"""No accidental double through the command line, and ``closeout resend``.
+
+Both services and a provider run, whose ledger is the witness.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pysqlite3 import dbapi2
+
+from integration.test_cli_send import CAMPAIGN, System, system
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["system"]
+
+PEOPLE = "email,name\na@example.com,A\nb@example.com,B\n"
+NEW = "c@example.com,C\n"
+BOTH = ["a@example.com", "b@example.com"]
+
+
+def age(system: System, by: timedelta) -> None:
+    """Have every campaign of the sender begin earlier than it did."""
+    connection = dbapi2.connect(system.folder / "sender.db", timeout=10)
+    try:
+        with connection:
+            shift = round(by.total_seconds() * 1_000_000)
+            connection.execute("UPDATE campaigns SET begin_time = begin_time - ?", (shift,))
+    finally:
+        connection.close()
+
+
+async def sent(
+    system: System, *words: str, campaign: str = CAMPAIGN, people: str = PEOPLE
+) -> tuple[int, str, str]:
+    """Send the files as they are now, and follow that; return exit code, output and errors."""
+    system.write("c.toml", campaign)
+    system.write("r.csv", people)
+    return await system.closeout("send", "c.toml", "--recipients", "r.csv", "--watch", *words)
+
+
+async def first_sent(system: System) -> None:
+    """Send to two people, as every test here begins."""
+    code, _, err = await sent(system)
+    assert (code, err) == (0, "")
+    assert system.recipients() == BOTH
+
+
+async def test_the_same_files_are_the_same_campaign(system: System) -> None:
+    """The same command again sends nothing, and says so."""
+    await first_sent(system)
+    code, out, _ = await sent(system)
+    assert code == 0
+    assert "this campaign was sent before: COMPLETED " in out
+    assert system.recipients() == BOTH
+
+
+@pytest.mark.parametrize(
+    ("changed", "people", "words", "found"),
+    [
+        (str, PEOPLE + NEW, (), "2 of these 3 people got campaign 'Letter' (letter-"),
+        (lambda text: text.replace("Hello", "Hallo"), PEOPLE, (), "2 of these 2 people got "),
+        (str, PEOPLE, ("--campaign-id", "mine"), "2 of these 2 people got campaign 'Letter' ("),
+    ],
+    ids=["one row added", "one character changed", "another campaign id"],
+)
+async def test_a_changed_file_is_refused_with_the_numbers(
+    system: System,
+    changed: Callable[[str], str],
+    people: str,
+    words: tuple[str, ...],
+    found: str,
+) -> None:
+    """Nobody gets a campaign twice by a correction; the ways on are named."""
+    await first_sent(system)
+    code, _, err = await sent(system, *words, campaign=changed(CAMPAIGN), people=people)
+    assert code == 1
+    first, *more = err.splitlines()
+    assert first.startswith(f"closeout: {found}")
+    assert first.endswith(" ago. Nothing was sent")
+    ways = "\n".join(more)
+    assert all(word in ways for word in ("--only-new", "--again", "another id", "closeout cancel"))
+    assert system.recipients() == BOTH
+
+
+async def test_the_refusal_is_json_with_its_numbers(system: System) -> None:
+    """A program gets the reason, and the numbers in the metadata."""
+    await first_sent(system)
+    code, _, err = await sent(system, "--json", people=PEOPLE + NEW)
+    error = json.loads(err)["error"]
+    assert (code, error["reason"]) == (1, "AUDIENCE_REPEATED")
+    assert (error["metadata"]["repeated"], error["metadata"]["total"]) == ("2", "3")
+
+
+async def test_only_new_people_can_be_sent_to(system: System) -> None:
+    """The refused command with --only-new goes on with its draft; one campaign more is there."""
+    await first_sent(system)
+    assert (await sent(system, people=PEOPLE + NEW))[0] == 1
+    code, out, _ = await sent(system, "--only-new", people=PEOPLE + NEW)
+    assert code == 0
+    assert "2 of them are left out: these people got an earlier one, or will" in out
+    assert "COMPLETED total=3 sent=1 failed=0 skipped=2 unknown=0" in out
+    assert system.recipients() == [*BOTH, "c@example.com"]
+    _, out, _ = await system.closeout("list")
+    assert len(out.splitlines()) == 2
+
+
+async def test_all_can_be_sent_to_again(system: System) -> None:
+    """The refused command with --again goes on with its draft."""
+    await first_sent(system)
+    assert (await sent(system, people=PEOPLE + NEW))[0] == 1
+    code, out, _ = await sent(system, "--again", people=PEOPLE + NEW)
+    assert code == 0
+    assert "COMPLETED total=3 sent=3 failed=0 skipped=0 unknown=0" in out
+    assert system.recipients() == sorted([*BOTH, *BOTH, "c@example.com"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"Letter"', '"Second letter"'),
+        lambda text: f'id = "second"\n{text}',
+        lambda text: f"repeat_after_days = 0\n{text}",
+    ],
+    ids=["another name", "another id", "repeat_after_days = 0"],
+)
+async def test_something_else_is_sent(system: System, change: Callable[[str], str]) -> None:
+    """Another family goes to the same people, and so does a file that switches the check off."""
+    await first_sent(system)
+    code, out, _ = await sent(system, campaign=change(CAMPAIGN))
+    assert code == 0
+    assert "COMPLETED total=2 sent=2" in out
+    assert system.recipients() == sorted(BOTH * 2)
+
+
+async def test_an_id_is_a_family_over_a_change_of_name(system: System) -> None:
+    """What the file calls its id stays the family, whatever the campaign is called."""
+    with_id = f'id = "letter"\n{CAMPAIGN}'
+    assert (await sent(system, campaign=with_id))[0] == 0
+    code, _, err = await sent(system, campaign=with_id.replace('"Letter"', '"Second letter"'))
+    assert (code, "2 of these 2 people got campaign 'Letter' (letter-" in err) == (1, True)
+
+
+async def test_after_eight_days_it_is_no_repetition(system: System) -> None:
+    """Seven days are the default, and the file can name another number."""
+    await first_sent(system)
+    age(system, timedelta(days=8))
+    changed = CAMPAIGN.replace("Hello", "Hallo")
+    code, _, err = await sent(system, campaign=f"repeat_after_days = 9\n{changed}")
+    assert (code, "got campaign 'Letter'" in err) == (1, True)
+    code, out, _ = await sent(system, campaign=changed)
+    assert (code, "COMPLETED total=2 sent=2" in out) == (0, True)
+
+
+async def test_a_scheduled_campaign_counts_as_well(system: System) -> None:
+    """People who are about to get one count as those who got it do."""
+    words = ("send", "c.toml", "--recipients", "r.csv")
+    system.write("c.toml", CAMPAIGN)
+    system.write("r.csv", PEOPLE)
+    assert (await system.closeout(*words, "--start-time", "2099-01-01"))[0] == 0
+    system.write("r.csv", PEOPLE + NEW)
+    code, _, err = await system.closeout(*words, "--start-time", "2099-01-02")
+    assert code == 1
+    assert "2 of these 3 people will get campaign 'Letter'" in err
+    assert system.recipients() == []
+
+
+async def test_a_draft_keeps_nobody_who_was_taken_out_of_the_file(system: System) -> None:
+    """Rows of an earlier try are not sent to silently; another id sends the file as it is."""
+    await first_sent(system)
+    words = ("--campaign-id", "mine")
+    assert (await sent(system, *words, people=PEOPLE + NEW))[0] == 1
+    code, _, err = await sent(system, *words, "--again", people=PEOPLE)
+    assert code == 1
+    assert "the draft mine has people of another recipients file" in err
+    assert system.recipients() == BOTH
+    code, _, _ = await sent(system, "--campaign-id", "mine-2", "--again", people=PEOPLE)
+    assert code == 0
+    assert system.recipients() == sorted(BOTH * 2)
+
+
+async def test_some_of_a_campaign_are_sent_to_again(system: System) -> None:
+    """The people are counted first; nothing is sent without --yes, and then only to them."""
+    await first_sent(system)
+    _, out, _ = await system.closeout("list")
+    source = out.split()[0]
+    code, _, err = await system.closeout("resend", source, "--to", "failed,unknown")
+    assert code != 0
+    assert "nobody whose message is failed or unknown; nothing was sent" in err
+    code, out, err = await system.closeout("resend", source, "--to", "sent", given=b"")
+    assert (code, out) == (1, "")
+    assert "Resend to 2 people? 2 sent: they get it twice." in err
+    assert "agree with --yes" in err
+    assert system.recipients() == BOTH
+    code, out, err = await system.closeout("resend", source, "--to", "sent", "--yes", "--watch")
+    assert (code, err) == (0, "")
+    assert f"campaign {source}-resend-1: started, 2 people" in out
+    assert "COMPLETED total=2 sent=2" in out
+    assert system.recipients() == sorted(BOTH * 2)
+    code, out, _ = await system.closeout("resend", source, "--to", "sent", "--json", given=b"")
+    assert (code, out) == (1, "")
+    code, out, _ = await system.closeout("resend", source, "--to", "sent", "--yes", "--json")
+    answer = json.loads(out)
+    assert (code, answer["campaign_id"]) == (0, f"{source}-resend-2")
+    assert (answer["total"], answer["sent"], answer["started"]) == (2, 2, True)
+
+
+async def test_a_campaign_that_goes_on_is_not_sent_again(system: System) -> None:
+    """The text says how it ends."""
+    system.write("c.toml", CAMPAIGN)
+    system.write("r.csv", PEOPLE)
+    words = ("send", "c.toml", "--recipients", "r.csv", "--campaign-id", "later")
+    assert (await system.closeout(*words, "--start-time", "2099-01-01"))[0] == 0
+    code, _, err = await system.closeout("resend", "later", "--to", "unsent", "--yes")
+    assert code == 1
+    assert "campaign later has not ended" in err
+    assert "closeout cancel later ends it" in err

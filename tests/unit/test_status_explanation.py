@@ -1,0 +1,395 @@
+"""The sentences for people: each row of what can be found, word by word."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from status_service.campaigns.explanation import after_repair, explain
+from status_service.campaigns.standing import Entry, Standing
+from status_service.campaigns.wording import ago, at, number, since, span
+from status_service.domain import Counters, Diagnosis, Problem, State
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+LOGIN = Problem(
+    kind=7,
+    summary="the mail server refuses the sender's login",
+    detail="535 5.7.8 authentication failed",
+    setting="[smtp] password",
+    needs_attention=True,
+)
+DEADLINE = round(datetime(2026, 11, 26, 8, 59, 12, tzinfo=UTC).timestamp() * 1e6)
+CORRECT = (
+    "Correct [smtp] password at the sender and start it again."
+    " The campaign goes on by itself; there is nothing to do here."
+)
+WAIT = "29,960 of 48,200 messages have no result. None is lost: they wait at the sender."
+
+
+def entered(before: timedelta, **changed: Any) -> Entry:
+    """Return that a campaign came into its state so long ago."""
+    values = {"actor": "ops", "on_behalf_of": "", "reason": "", "forced": 0} | changed
+    return Entry(create_time=NOW - before, **values)
+
+
+def standing(**changed: Any) -> Standing:
+    """Return a campaign of 48,200 messages that has been sending for an hour."""
+    values: dict[str, Any] = {
+        "state": State.SENDING,
+        "total": 48_200,
+        "counters": Counters(sent=18_097, failed=143),
+        "diagnosis": Diagnosis.IN_PROGRESS,
+        "problems": (),
+        "now": NOW,
+        "start_time": NOW - HOUR,
+        "progress_time": NOW - timedelta(seconds=12),
+        "last_reporter": "mail-1/77",
+        "entry": entered(HOUR),
+    }
+    return Standing(**(values | changed))
+
+
+STALLED = {"diagnosis": Diagnosis.STALLED, "progress_time": NOW - 42 * MINUTE}
+UNSENT = {"counters": Counters(), "progress_time": None}
+
+ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "stalled, a problem": (
+        STALLED | {"problems": [LOGIN]},
+        f"Nothing has gone out for 42 min: the mail server refuses the sender's login.\n{WAIT}",
+        CORRECT,
+    ),
+    "stalled, a problem with a deadline": (
+        STALLED | {"problems": [LOGIN._replace(deadline_time=DEADLINE)]},
+        (
+            "Nothing has gone out for 42 min: the mail server refuses the sender's login.\n"
+            f"{WAIT} None fails before 26 Nov 2026, 08:59 UTC."
+        ),
+        CORRECT,
+    ),
+    "stalled, one message left": (
+        STALLED
+        | {"total": 2, "counters": Counters(sent=1)}
+        | {"problems": [LOGIN._replace(deadline_time=DEADLINE)]},
+        (
+            "Nothing has gone out for 42 min: the mail server refuses the sender's login.\n"
+            "1 of 2 messages has no result. It is not lost: it waits at the sender."
+            " It does not fail before 26 Nov 2026, 08:59 UTC."
+        ),
+        CORRECT,
+    ),
+    "stalled, a deadline that is past": (
+        STALLED | {"problems": [LOGIN._replace(deadline_time=1)]},
+        f"Nothing has gone out for 42 min: the mail server refuses the sender's login.\n{WAIT}",
+        CORRECT,
+    ),
+    "stalled, a problem that passes": (
+        STALLED | {"problems": [Problem(8, "the provider asks to wait")]},
+        f"Nothing has gone out for 42 min: the provider asks to wait.\n{WAIT}",
+        "Nothing to do yet: the sender tries again by itself. If it lasts, see to the provider.",
+    ),
+    "stalled, no problem": (
+        STALLED,
+        "No result for 42 min; mail-1/77 reported last.",
+        (
+            "See that this sender runs and reaches this service. If it is gone for good with its"
+            " database, mark complete by force records 29,960 messages as UNKNOWN."
+        ),
+    ),
+    "never started": (
+        UNSENT | {"diagnosis": Diagnosis.NEVER_STARTED},
+        "Started 1 h ago, and no sender has reported anything.",
+        "See that a sender runs, reaches this service and has this campaign, or cancel it.",
+    ),
+    "never started, a problem": (
+        UNSENT | {"diagnosis": Diagnosis.NEVER_STARTED, "problems": [LOGIN]},
+        (
+            "Nothing has gone out for 1 h: the mail server refuses the sender's login.\n"
+            "48,200 of 48,200 messages have no result. None is lost: they wait at the sender."
+        ),
+        CORRECT,
+    ),
+    "in progress, a problem": (
+        {"problems": [Problem(8, "the provider asks to wait"), LOGIN]},
+        f"The mail server refuses the sender's login. Results still came 12 s ago.\n{WAIT}",
+        CORRECT,
+    ),
+    "in progress, a problem and no result": (
+        UNSENT | {"problems": [LOGIN], "start_time": NOW - timedelta(seconds=4)},
+        (
+            "The mail server refuses the sender's login. It started 4 s ago, and no result has"
+            " come yet.\n48,200 of 48,200 messages have no result. None is lost: they wait at the"
+            " sender."
+        ),
+        CORRECT,
+    ),
+    "in progress, a problem that passes": (
+        {"problems": [Problem(1, "the mail server does not answer", setting="[smtp] host")]},
+        f"The mail server does not answer. Results still came 12 s ago.\n{WAIT}",
+        "Nothing to do yet: the sender tries again by itself. If it lasts, check [smtp] host.",
+    ),
+    "in progress, a problem without a setting": (
+        {"problems": [LOGIN._replace(kind=2, setting="", summary="there is no channel carrier")]},
+        f"There is no channel carrier. Results still came 12 s ago.\n{WAIT}",
+        "Install and configure the channel at the sender, and start the sender again.",
+    ),
+    "in progress": (
+        {},
+        "On course: 18,240 of 48,200 messages have a result, about 1 h 38 min to go.",
+        "Nothing to do.",
+    ),
+    "in progress, one result": (
+        {"counters": Counters(sent=1), "total": 2, "start_time": NOW - MINUTE},
+        "On course: 1 of 2 messages has a result.",
+        "Nothing to do.",
+    ),
+    "in progress, resumed": (
+        {"entry": entered(5 * MINUTE)},
+        "On course: 18,240 of 48,200 messages have a result.",
+        "Nothing to do.",
+    ),
+    "in progress, no recent result": (
+        {"progress_time": NOW - 3 * MINUTE},
+        "On course: 18,240 of 48,200 messages have a result.",
+        "Nothing to do.",
+    ),
+    "in progress, no result": (
+        UNSENT | {"start_time": NOW - timedelta(seconds=4)},
+        "Started 4 s ago; no result has come yet of 48,200 messages.",
+        "Nothing to do.",
+    ),
+    "paused": (
+        {
+            "state": State.PAUSED,
+            "diagnosis": Diagnosis.PAUSED,
+            "entry": entered(84 * MINUTE, on_behalf_of="kim@desk"),
+        },
+        "Paused 1 h 24 min ago by ops (kim@desk); 29,960 messages wait.",
+        "Resume it, or cancel it.",
+    ),
+    "paused, one message left": (
+        {
+            "state": State.PAUSED,
+            "diagnosis": Diagnosis.PAUSED,
+            "total": 18_241,
+            "entry": entered(timedelta()),
+        },
+        "Paused now by ops; 1 message waits.",
+        "Resume it, or cancel it.",
+    ),
+    "paused, a problem": (
+        {
+            "state": State.PAUSED,
+            "diagnosis": Diagnosis.PAUSED,
+            "entry": entered(MINUTE),
+            "problems": [LOGIN],
+        },
+        (
+            "Paused 1 min ago by ops; 29,960 messages wait."
+            " The mail server refuses the sender's login."
+        ),
+        f"{CORRECT} Resume the campaign, or cancel it.",
+    ),
+    "fully processed": (
+        {"diagnosis": Diagnosis.FULLY_PROCESSED},
+        "All 48,200 messages have a result, and the campaign is still open.",
+        "Fix completes it.",
+    ),
+    "counter drift": (
+        {"diagnosis": Diagnosis.COUNTER_DRIFT},
+        "The counters differ from the stored results.",
+        "Fix counts them again.",
+    ),
+    "draft": (
+        {"state": State.DRAFT, "total": None, "counters": Counters(), "diagnosis": None},
+        "Not started; recipients are being collected.",
+        "",
+    ),
+    "draft, its start is refused": (
+        {
+            "state": State.DRAFT,
+            "total": None,
+            "counters": Counters(),
+            "diagnosis": None,
+            "problems": [Problem(4, "the status service refuses the start", needs_attention=True)],
+        },
+        "Not started: the status service refuses the start.",
+        (
+            "Correct what the status service refuses: the sender tries again by itself. Otherwise"
+            " cancel the campaign."
+        ),
+    ),
+    "scheduled": (
+        {
+            "state": State.SCHEDULED,
+            "diagnosis": None,
+            "schedule_time": NOW + 21 * HOUR,
+            "total": 120_000,
+        },
+        "Starts in 21 h, on 26 Nov 2026, 09:00 UTC: 120,000 messages.",
+        "",
+    ),
+    "completed": (
+        {
+            "state": State.COMPLETED,
+            "diagnosis": None,
+            "counters": Counters(sent=48_000, failed=200),
+            "entry": entered(17 * HOUR),
+        },
+        "Completed 17 h ago. Every one of 48,200 messages has a result.",
+        "",
+    ),
+    "completed, some in doubt": (
+        {
+            "state": State.COMPLETED,
+            "diagnosis": None,
+            "counters": Counters(sent=48_188, unknown=12),
+            "entry": entered(timedelta(days=40)),
+        },
+        (
+            "Completed on 16 Oct 2026. Every one of 48,200 messages has a result; 12 of them are in"
+            " doubt."
+        ),
+        "Look at those in doubt, then resend if a second copy does no harm.",
+    ),
+    "completed, one in doubt": (
+        {
+            "state": State.COMPLETED,
+            "diagnosis": None,
+            "counters": Counters(sent=48_199, unknown=1),
+            "entry": entered(17 * HOUR),
+        },
+        "Completed 17 h ago. Every one of 48,200 messages has a result; 1 of them is in doubt.",
+        "Look at the one in doubt, then resend if a second copy does no harm.",
+    ),
+    "completed, nobody": (
+        {
+            "state": State.COMPLETED,
+            "diagnosis": None,
+            "total": 0,
+            "counters": Counters(),
+            "entry": entered(17 * HOUR),
+        },
+        "Completed 17 h ago. It has no messages.",
+        "",
+    ),
+    "completed by force": (
+        {
+            "state": State.COMPLETED,
+            "diagnosis": None,
+            "counters": Counters(sent=18_240, unknown=29_960),
+            "entry": entered(6 * 24 * HOUR, forced=29_960, reason="the sender burnt down"),
+        },
+        (
+            "Marked complete 6 d ago by ops; 29,960 messages without a result were recorded as"
+            ' UNKNOWN. Reason: "the sender burnt down"'
+        ),
+        "Look at those in doubt, then resend if a second copy does no harm.",
+    ),
+    "cancelled": (
+        {
+            "state": State.CANCELLED,
+            "diagnosis": None,
+            "counters": Counters(sent=18_240, skipped=29_950),
+            "entry": entered(2 * HOUR),
+        },
+        "Cancelled 2 h ago by ops. 18,240 were sent, 29,950 were not; 10 have no result yet.",
+        "",
+    ),
+    "cancelled, one of each": (
+        {
+            "state": State.CANCELLED,
+            "diagnosis": None,
+            "total": 5,
+            "counters": Counters(sent=1, failed=1, skipped=1, unknown=1),
+            "entry": entered(2 * HOUR),
+        },
+        (
+            "Cancelled 2 h ago by ops. 1 was sent, 1 was not, 1 failed, 1 is in doubt;"
+            " 1 has no result yet."
+        ),
+        "",
+    ),
+    "cancelled before the start": (
+        {
+            "state": State.CANCELLED,
+            "diagnosis": None,
+            "total": None,
+            "counters": Counters(),
+            "entry": entered(2 * HOUR),
+        },
+        "Cancelled 2 h ago by ops, before it was started.",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changed", "explanation", "action"), ROWS.values(), ids=ROWS)
+def test_what_is_found_is_said_in_these_words(
+    changed: dict[str, Any], explanation: str, action: str
+) -> None:
+    """The explanation and the action of each row, to the letter."""
+    assert explain(standing(**changed)) == (explanation, action)
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "found", "said"),
+    [
+        (None, Diagnosis.FULLY_PROCESSED, "Completed: all 48,200 messages have a result."),
+        (
+            None,
+            Diagnosis.COUNTER_DRIFT,
+            "Counted again, and completed: all 48,200 messages have a result.",
+        ),
+        (Diagnosis.IN_PROGRESS, Diagnosis.COUNTER_DRIFT, "Counted again. Nothing to do."),
+    ],
+)
+def test_a_repair_says_what_it_did(
+    diagnosis: Diagnosis | None, found: Diagnosis, said: str
+) -> None:
+    """And what is to be done now, if the campaign goes on."""
+    assert after_repair(standing(diagnosis=diagnosis), found) == said
+
+
+@pytest.mark.parametrize("diagnosis", Diagnosis)
+@pytest.mark.parametrize("problem", [None, LOGIN, LOGIN._replace(needs_attention=False)])
+def test_a_problem_that_needs_a_person_needs_one_at_once(
+    diagnosis: Diagnosis, problem: Problem | None
+) -> None:
+    """Whatever the diagnosis is; any other problem leaves it to the diagnosis."""
+    problems = [] if problem is None else [Problem(8), problem]
+    expected = diagnosis.needs_attention or (problem is not None and problem.needs_attention)
+    assert standing(diagnosis=diagnosis, problems=problems).needs_attention is expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "length", "past"),
+    [
+        (0, "less than 1 s", "now"),
+        (0.999, "less than 1 s", "now"),
+        (1, "1 s", "1 s ago"),
+        (12.9, "12 s", "12 s ago"),
+        (59.9, "59 s", "59 s ago"),
+        (60, "1 min", "1 min ago"),
+        (42 * 60 + 59, "42 min", "42 min ago"),
+        (3_600, "1 h", "1 h ago"),
+        (84 * 60, "1 h 24 min", "1 h 24 min ago"),
+        (17 * 3_600, "17 h", "17 h ago"),
+        (24 * 3_600, "1 d", "1 d ago"),
+        (6.9 * 86_400, "6 d", "6 d ago"),
+        (30 * 86_400, "30 d", "30 d ago"),
+    ],
+)
+def test_times_have_at_most_two_units(seconds: float, length: str, past: str) -> None:
+    """Spans and relative times, at their bounds."""
+    assert (span(timedelta(seconds=seconds)), ago(timedelta(seconds=seconds))) == (length, past)
+
+
+def test_what_is_a_month_ago_has_its_date() -> None:
+    """From 30 days on; in UTC."""
+    assert since(NOW - timedelta(days=29, hours=23), NOW) == "29 d ago"
+    assert since(NOW - timedelta(days=30), NOW) == "on 26 Oct 2026"
+    assert at(datetime(2026, 3, 1, 8, 5, 59, tzinfo=UTC)) == "1 Mar 2026, 08:05 UTC"
+    assert number(1_000_000) == "1,000,000"
