@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: How long a campaign takes is estimated from so long a time on, and only while results
 #: are no older than this.
 _KNOWN_RATE, _RECENT = timedelta(seconds=10), timedelta(minutes=1)
+#: A longer estimate says nothing, and may be more than a timedelta holds.
+_LONGEST_ESTIMATE = timedelta(days=365)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: What to do about a problem that names no setting, by the number of its kind.
 _BY_KIND = {
     # CHANNEL_UNAVAILABLE
@@ -105,7 +108,8 @@ def _what_waits(it: Standing, problem: Problem) -> str:
     )
     if problem.deadline_time is None:
         return text
-    deadline = datetime.fromtimestamp(problem.deadline_time / 1e6, UTC)
+    # Exact: as a number of seconds, the last moment of 9999 becomes one of the year after.
+    deadline = _EPOCH + timedelta(microseconds=problem.deadline_time)
     if deadline <= it.now:
         return text
     return f"{text} {'It does not fail' if one else 'None fails'} before {at(deadline)}."
@@ -151,6 +155,8 @@ def _left(it: Standing) -> str:
     if not went_on or it.sending < _KNOWN_RATE or it.idle > _RECENT:
         return ""
     seconds = it.pending * it.sending.total_seconds() / it.counters.processed
+    if seconds > _LONGEST_ESTIMATE.total_seconds():
+        return ""
     return span(timedelta(seconds=math.ceil(seconds)))
 
 

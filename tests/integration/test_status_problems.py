@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from closeout.errors import InvalidArgumentError
 from closeout.status.v1 import status_pb2 as pb
@@ -297,6 +298,32 @@ async def test_campaigns_with_the_longest_problems_fit_a_message(status: Status)
     assert 10 < len(found.diagnoses) < found.open_campaigns == 201
     # Made by hand, without an audit trail: not for the check of what always holds.
     status.execute("DELETE FROM campaigns WHERE campaign_id LIKE 'more-%'")
+
+
+async def test_b2_no_time_of_a_problem_takes_explanations_or_the_service_away(
+    database: Database,
+) -> None:
+    """The first and the last times there are: one campaign's cost nobody else an answer."""
+    first, last = refused(), refused()
+    for name in ("since_time", "deadline_time"):
+        getattr(first, name).FromJsonString("0001-01-01T00:00:00Z")
+        getattr(last, name).FromJsonString("9999-12-31T23:59:59.999999Z")
+    async with serving(database, reconcile_interval_seconds=0.05) as status:
+        await status.start("a", 3)
+        await status.start("b", 3)
+        for problem in (first, last):
+            await say(status, "a", problem)
+            explained = await status.client.explain_campaign(campaign_id="a")
+            assert refused().summary in explained.explanation.lower()
+            found = await status.client.repair_campaigns()
+            assert (found.open_campaigns, found.attention_campaigns) == (2, 1)
+            assert list((await read(status)).problems) == [problem]
+        with capture_logs() as logs:
+
+            async def passed() -> bool:
+                return any(line["event"] == "reconciled" for line in logs)
+
+            await eventually(passed, what="a pass looked at every campaign")
 
 
 async def test_a_list_says_when_it_was_read(status: Status) -> None:

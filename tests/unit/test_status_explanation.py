@@ -26,6 +26,8 @@ CORRECT = (
     "Correct [smtp] password at the sender and start it again."
     " The campaign goes on by itself; there is nothing to do here."
 )
+#: What a Timestamp holds at most, in microseconds since 1970; many programs mean "never" by it.
+LAST_MOMENT = 253_402_300_799_999_999
 WAIT = "29,960 of 48,200 messages have no result. None is lost: they wait at the sender."
 
 
@@ -82,6 +84,19 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "stalled, a deadline that is past": (
         STALLED | {"problems": [LOGIN._replace(deadline_time=1)]},
+        f"Nothing has gone out for 42 min: the mail server refuses the sender's login.\n{WAIT}",
+        CORRECT,
+    ),
+    "stalled, the last deadline there is": (
+        STALLED | {"problems": [LOGIN._replace(deadline_time=LAST_MOMENT)]},
+        (
+            "Nothing has gone out for 42 min: the mail server refuses the sender's login.\n"
+            f"{WAIT} None fails before 31 Dec 9999, 23:59 UTC."
+        ),
+        CORRECT,
+    ),
+    "stalled, the first deadline there is": (
+        STALLED | {"problems": [LOGIN._replace(deadline_time=-62_135_596_800_000_000)]},
         f"Nothing has gone out for 42 min: the mail server refuses the sender's login.\n{WAIT}",
         CORRECT,
     ),
@@ -143,6 +158,26 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     "in progress, one result": (
         {"counters": Counters(sent=1), "total": 2, "start_time": NOW - MINUTE},
         "On course: 1 of 2 messages has a result.",
+        "Nothing to do.",
+    ),
+    "in progress, more than an estimate is good for": (
+        {
+            "counters": Counters(sent=1),
+            "total": 2**53,
+            "start_time": NOW - timedelta(days=30),
+            "entry": entered(timedelta(days=30)),
+        },
+        "On course: 1 of 9,007,199,254,740,992 messages has a result.",
+        "Nothing to do.",
+    ),
+    "in progress, the longest that is said": (
+        {
+            "counters": Counters(sent=1),
+            "total": 37,
+            "start_time": NOW - timedelta(days=10),
+            "entry": entered(timedelta(days=10)),
+        },
+        "On course: 1 of 37 messages has a result, about 360 d to go.",
         "Nothing to do.",
     ),
     "in progress, resumed": (
