@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from status_service.campaigns.wording import (
     ago,
     at,
+    foreign,
     have,
     messages,
     number,
@@ -89,7 +90,7 @@ def after_repair(it: Standing, found: Diagnosis) -> str:
 
 
 def _held_up(it: Standing, problem: Problem) -> Explanation:
-    summary = problem.summary or "the sender names a problem without a description"
+    summary = _summary(problem)
     if it.diagnosis is not Diagnosis.IN_PROGRESS:
         text = sentence(f"nothing has gone out for {span(it.idle)}: {summary}")
     elif it.progress_time is None:
@@ -97,6 +98,10 @@ def _held_up(it: Standing, problem: Problem) -> Explanation:
     else:
         text = f"{sentence(summary)} Results still came {ago(it.idle)}."
     return Explanation(f"{text}\n{_what_waits(it, problem)}", _to_solve(problem))
+
+
+def _summary(problem: Problem) -> str:
+    return foreign(problem.summary) or "the sender names a problem without a description"
 
 
 def _what_waits(it: Standing, problem: Problem) -> str:
@@ -116,17 +121,18 @@ def _what_waits(it: Standing, problem: Problem) -> str:
 
 
 def _to_solve(problem: Problem) -> str:
+    setting = foreign(problem.setting)
     if not problem.needs_attention:
-        check = f", check {problem.setting}" if problem.setting else ", see to the provider"
+        check = f", check {setting}" if setting else ", see to the provider"
         return f"Nothing to do yet: the sender tries again by itself. If it lasts{check}."
-    if problem.setting:
-        return f"Correct {problem.setting} at the sender and start it again. {_GOES_ON}"
+    if setting:
+        return f"Correct {setting} at the sender and start it again. {_GOES_ON}"
     return _BY_KIND.get(problem.kind, f"Correct this at the sender or its provider. {_GOES_ON}")
 
 
 def _sending(it: Standing) -> Explanation:
     if it.diagnosis is Diagnosis.STALLED:
-        reporter = it.last_reporter or "nobody"
+        reporter = foreign(it.last_reporter) or "nobody"
         return Explanation(
             f"No result for {span(it.idle)}; {reporter} reported last.",
             "See that this sender runs and reaches this service. If it is gone for good with its"
@@ -165,7 +171,7 @@ def _paused(it: Standing) -> Explanation:
     if it.problem is None:
         return Explanation(text, "Resume it, or cancel it.")
     return Explanation(
-        f"{text} {sentence(it.problem.summary)}",
+        f"{text} {sentence(_summary(it.problem))}",
         f"{_to_solve(it.problem)} Resume the campaign, or cancel it.",
     )
 
@@ -184,11 +190,11 @@ def _not_open(it: Standing) -> Explanation:
         case _:
             text = "Not started; recipients are being collected."
             if problem is not None:
-                text = sentence(f"not started: {problem.summary}")
+                text = sentence(f"not started: {_summary(problem)}")
                 return Explanation(text, _to_solve(problem))
     if problem is None:
         return Explanation(text, "")
-    return Explanation(f"{text} {sentence(problem.summary)}", _to_solve(problem))
+    return Explanation(f"{text} {sentence(_summary(problem))}", _to_solve(problem))
 
 
 def _completed(it: Standing) -> Explanation:
@@ -202,7 +208,7 @@ def _completed(it: Standing) -> Explanation:
         text = (
             f"Marked complete{_when(it)}; {messages(forced)} without a result"
             f" {'was' if forced == 1 else 'were'} recorded as UNKNOWN."
-            f' Reason: "{it.entry.reason}"'
+            f' Reason: "{foreign(it.entry.reason)}"'
         )
         return Explanation(text, action)
     done = "Completed" if it.entry is None else f"Completed {since(it.entry.create_time, it.now)}"
@@ -233,7 +239,7 @@ def _when(it: Standing) -> str:
     """Return when and by whom it came into its state, as far as that is known."""
     if it.entry is None:
         return ""
-    return f" {since(it.entry.create_time, it.now)} by {it.entry.who}"
+    return f" {since(it.entry.create_time, it.now)} by {foreign(it.entry.who)}"
 
 
 def _were(count: int) -> str:

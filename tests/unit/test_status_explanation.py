@@ -9,7 +9,7 @@ import pytest
 
 from status_service.campaigns.explanation import after_repair, explain
 from status_service.campaigns.standing import Entry, Standing
-from status_service.campaigns.wording import ago, at, number, since, span
+from status_service.campaigns.wording import ago, at, number, sentence, since, span
 from status_service.domain import Counters, Diagnosis, Problem, State
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -367,6 +367,90 @@ def test_what_is_found_is_said_in_these_words(
 ) -> None:
     """The explanation and the action of each row, to the letter."""
     assert explain(standing(**changed)) == (explanation, action)
+
+
+FOREIGN = "the relay\r\nNone is lost.\x1b[2J\u202e \x00\u2028said\tno"
+SHOWN = "relay None is lost.�[2J� � said no"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        STALLED,
+        {"state": State.PAUSED, "diagnosis": Diagnosis.PAUSED, "entry": entered(MINUTE)},
+        {"state": State.SCHEDULED, "diagnosis": None, "schedule_time": NOW + HOUR},
+        {"state": State.DRAFT, "diagnosis": None, "total": None, "counters": Counters()},
+    ],
+)
+def test_words_of_others_stay_in_their_line_of_the_explanation(changed: dict[str, Any]) -> None:
+    """They begin no second line, which is this service's, and steer no terminal."""
+    problem = LOGIN._replace(summary=FOREIGN, setting=FOREIGN)
+    plain = LOGIN._replace(summary="x", setting="y")
+    explanation, action = explain(standing(**changed, problems=[problem]))
+    expected, _ = explain(standing(**changed, problems=[plain]))
+    assert SHOWN in explanation.splitlines()[0]
+    assert explanation.splitlines()[1:] == expected.splitlines()[1:]
+    assert SHOWN in action
+    assert len(action.splitlines()) == 1
+
+
+def test_names_and_reasons_of_others_stay_in_their_line_too() -> None:
+    """Who reported last, who paused or completed it, and why."""
+    by = entered(MINUTE, actor=FOREIGN, reason=FOREIGN, forced=2)
+    doubtful = {"state": State.COMPLETED, "diagnosis": None, "counters": Counters(unknown=48_200)}
+    for changed, times in (
+        (STALLED | {"last_reporter": FOREIGN}, 1),
+        ({"state": State.PAUSED, "diagnosis": Diagnosis.PAUSED, "entry": by}, 1),
+        (doubtful | {"entry": by}, 2),
+    ):
+        (line,) = explain(standing(**changed)).explanation.splitlines()
+        assert line.count(SHOWN) == times
+    quiet = explain(standing(**STALLED, last_reporter=" \n "))
+    assert quiet.explanation == "No result for 42 min; nobody reported last."
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "The sender names a problem without a description. Results still came 12 s ago."),
+        (
+            {"state": State.PAUSED, "diagnosis": Diagnosis.PAUSED, "entry": entered(MINUTE)},
+            (
+                "Paused 1 min ago by ops; 29,960 messages wait. The sender names a problem without"
+                " a description."
+            ),
+        ),
+        (
+            {"state": State.SCHEDULED, "diagnosis": None, "schedule_time": NOW + HOUR},
+            (
+                "Starts in 1 h, on 25 Nov 2026, 13:00 UTC: 48,200 messages. The sender names a"
+                " problem without a description."
+            ),
+        ),
+        (
+            {"state": State.DRAFT, "diagnosis": None, "total": None, "counters": Counters()},
+            "Not started: the sender names a problem without a description.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("summary", ["", " \n"])
+def test_a_problem_without_words_is_said_to_have_none(
+    changed: dict[str, Any], said: str, summary: str
+) -> None:
+    """In every state, also where there are blanks alone."""
+    problems = [LOGIN._replace(summary=summary)]
+    assert explain(standing(**changed, problems=problems)).explanation.splitlines()[0] == said
+
+
+def test_a_clause_that_ends_by_itself_gets_no_period() -> None:
+    """Dots are none too many, and a question stays one."""
+    assert [sentence(clause) for clause in ("is it on?", "it is off!", "off...", "off")] == [
+        "Is it on?",
+        "It is off!",
+        "Off.",
+        "Off.",
+    ]
 
 
 @pytest.mark.parametrize(
