@@ -59,6 +59,17 @@ def store(connection: sa.Connection, campaign: sa.Row[Any], problems: str) -> sa
 _STORE = (
     sa.update(campaigns)
     .where(campaigns.c.campaign == sa.bindparam("number", type_=sa.BigInteger))
-    .values(problems=sa.bindparam("reported", type_=sa.Text), revision=campaigns.c.revision + 1)
+    .values(
+        problems=sa.bindparam("reported", type_=sa.Text),
+        revision=campaigns.c.revision + 1,
+        problems_revision=campaigns.c.revision + 1,
+        revision_before_problems=sa.case(
+            (
+                campaigns.c.problems_revision == campaigns.c.revision,
+                campaigns.c.revision_before_problems,
+            ),
+            else_=campaigns.c.revision,
+        ),
+    )
     .returning(campaigns)
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from closeout.errors import InvalidArgumentError
+from closeout.errors import AbortedError, InvalidArgumentError
 from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database
 from integration.status_support import (
@@ -298,6 +298,38 @@ async def test_campaigns_with_the_longest_problems_fit_a_message(status: Status)
     assert 10 < len(found.diagnoses) < found.open_campaigns == 201
     # Made by hand, without an audit trail: not for the check of what always holds.
     status.execute("DELETE FROM campaigns WHERE campaign_id LIKE 'more-%'")
+
+
+async def test_a_decision_survives_reports_of_other_problems(status: Status) -> None:
+    """A revision is current while only the problems changed since, and for nothing else."""
+    await status.start("a", 3)
+    decided = (await read(status)).revision
+    for number in range(3):
+        await say(status, "a", refused(detail=f"535 attempt {number}"))
+        dry = await status.client.mark_complete(
+            campaign_id="a", reason="x", force=True, dry_run=True, revision=decided + number
+        )
+        assert dry.campaign.revision == decided + number + 1
+    for wrong in (decided - 1, decided + 4):
+        with pytest.raises(AbortedError):
+            await status.client.pause_campaign(campaign_id="a", revision=wrong)
+    await status.client.pause_campaign(campaign_id="a", revision=decided)
+    paused = (await read(status)).revision
+    await say(status, "a")
+    for stale in (decided, paused - 1):
+        with pytest.raises(AbortedError):
+            await status.client.resume_campaign(campaign_id="a", revision=stale)
+    await status.client.resume_campaign(campaign_id="a", revision=paused)
+    resumed = (await read(status)).revision
+    for rows, problem in (([1], [throttled()]), ([2], None)):
+        async with reporting(status.client) as stream:
+            await stream.send("a", *results(rows), problems=problem)
+            await stream.acked(1)
+        with pytest.raises(AbortedError):
+            await status.client.cancel_campaign(campaign_id="a", revision=resumed)
+        await say(status, "a", refused())
+        with pytest.raises(AbortedError):
+            await status.client.cancel_campaign(campaign_id="a", revision=resumed)
 
 
 async def test_b2_no_time_of_a_problem_takes_explanations_or_the_service_away(
