@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,6 +22,9 @@ from integration.status_support import (
     results,
     serving,
 )
+from status_service.domain import Problem
+from status_service.recording import problems as recorded_problems
+from status_service.recording.problems import from_json
 
 DRAFT, SCHEDULED, SENDING, PAUSED = 1, 2, 3, 4
 COMPLETED, CANCELLED = 5, 6
@@ -356,6 +361,36 @@ async def test_b2_no_time_of_a_problem_takes_explanations_or_the_service_away(
                 return any(line["event"] == "reconciled" for line in logs)
 
             await eventually(passed, what="a pass looked at every campaign")
+
+
+async def test_b2_long_problems_are_read_beside_the_event_loop(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at all open campaigns, whose number nothing bounds, holds up no other call."""
+    await status.start("a", 3)
+    await say(status, "a", refused())
+    stored = status.execute("SELECT problems FROM campaigns")[0][0]
+    readers: list[bool] = []
+
+    def read_json(text: str) -> Sequence[Problem]:
+        readers.append(threading.current_thread() is threading.main_thread())
+        return from_json(text)
+
+    monkeypatch.setattr(recorded_problems, "from_json", read_json)
+    found = await status.client.repair_campaigns(dry_run=True)
+    assert found.attention_campaigns == 1
+    assert readers == [False, True, True], "on the loop, only for what the answer has room for"
+    assert from_json(stored)
+
+
+async def test_b1_stored_problems_take_no_more_room_than_in_a_message(status: Status) -> None:
+    """In every script; what JSON has around them aside."""
+    longest = refused(summary="é" * 300, detail="日" * 500, setting="𝄞" * 200, provider="ж" * 300)
+    await status.start("a", 3)
+    await say(status, "a", *[longest] * 8)
+    stored = status.execute("SELECT problems FROM campaigns")[0][0]
+    assert len(stored.encode()) < 8 * (longest.ByteSize() + 200)
+    assert list((await read(status)).problems) == [longest] * 8
 
 
 async def test_a_list_says_when_it_was_read(status: Status) -> None:
