@@ -41,11 +41,14 @@ def from_json(stored: str) -> Sequence[Problem]:
 def news(campaign: sa.Row[Any], accepted: Accepted) -> str | None:
     """Return what the last of the frames says that has problems; None if that is no news.
 
-    Nothing about a campaign in a terminal state is.
+    Nothing about a campaign in a terminal state is. Neither is what a stream brought that
+    has ended: its frame was never acknowledged, and its sender reports all problems on the
+    next stream, perhaps to another instance and before this one had its turn.
     """
     last = None
     for frame, _ in accepted:
-        if frame.problems is not None:
+        is_over = frame.origin is not None and frame.origin.is_over
+        if frame.problems is not None and not is_over:
             last = frame.problems
     if last is None or last == campaign.problems or State(campaign.state).is_terminal:
         return None

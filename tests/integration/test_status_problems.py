@@ -242,6 +242,35 @@ async def test_two_services_on_one_database_show_the_same(status: Status) -> Non
         await watched.aclose()
 
 
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+async def test_problems_of_a_stream_that_ended_do_not_replace_later_ones(
+    status: Status,
+) -> None:
+    """A frame that waits in one instance is older than what the sender reports to another."""
+    locked = [f"locked-{number}" for number in range(8)]
+    for campaign_id in ("a", *locked):
+        await status.start(campaign_id, 3)
+    async with serving(status.database) as other:
+        with status.database.by_hand() as hand:
+            # More campaigns than there are writers: each of them waits for one.
+            hand.execute("SELECT * FROM campaigns WHERE campaign_id <> 'a' FOR UPDATE")
+            async with reporting(status.client) as stream:
+                for campaign_id in locked:
+                    await stream.send(campaign_id, *results([1]))
+                await stream.send("a", *results([1]), problems=[refused()])
+                # A frame that comes again is answered at once: those before it were read.
+                await stream.send("a", frame=1)
+                await stream.until(lambda: stream.responses)
+                assert not stream.acked_through, "nothing is stored yet"
+            await say(other, "a", throttled())
+
+        async def stored() -> bool:
+            return (await read(other)).sent == 1
+
+        await eventually(stored, what="the results of the frame are stored")
+        assert list((await read(other)).problems) == [throttled()]
+
+
 async def test_a_rejected_frame_leaves_the_problems_alone(status: Status) -> None:
     """Nothing of it is stored, and the stream goes on."""
     await status.client.create_campaign(campaign_id="a")
