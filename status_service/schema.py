@@ -56,6 +56,10 @@ campaigns = sa.Table(
     sa.Column("labels", sa.Text, nullable=False, server_default="{}"),
     # JSON as ``recording.problems`` writes it; ``[]`` in a terminal state.
     sa.Column("problems", sa.Text, nullable=False, server_default="[]"),
+    # The last revision that is a change of the problems alone, and the last one that is
+    # not, when that was written: while the former is current, so is the latter but for them.
+    sa.Column("problems_revision", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("revision_before_problems", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("organisation", "campaign_id"),
     sa.UniqueConstraint("organisation", "request_id"),
     sa.CheckConstraint(

@@ -57,10 +57,18 @@ class ProblemReports:
         self._waits: dict[int, Backoff] = {}
 
     def begin_stream(self) -> None:
-        """Begin a new stream, on which nothing is known."""
+        """Begin a new stream, on which nothing is known.
+
+        Of the campaigns in the queue the state is requested first, and the problems go with
+        that: were they due as well, each frame would look at all of them.
+        """
         self._sent.clear()
         self._waits.clear()
-        self._due = {active.number: 0.0 for active in self._directory if _reported(active)}
+        self._due = {
+            active.number: 0.0
+            for active in self._directory
+            if self._queue.find(active.number) is None and _reported(active)
+        }
 
     def changed(self, campaign: int) -> None:
         """Note that the problems of a campaign may have changed."""

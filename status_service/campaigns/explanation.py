@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from status_service.campaigns.wording import (
     ago,
     at,
+    foreign,
     have,
     messages,
     number,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 #: How long a campaign takes is estimated from so long a time on, and only while results
 #: are no older than this.
 _KNOWN_RATE, _RECENT = timedelta(seconds=10), timedelta(minutes=1)
+#: A longer estimate says nothing, and may be more than a timedelta holds.
+_LONGEST_ESTIMATE = timedelta(days=365)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: What to do about a problem that names no setting, by the number of its kind.
 _BY_KIND = {
     # CHANNEL_UNAVAILABLE
@@ -86,7 +90,7 @@ def after_repair(it: Standing, found: Diagnosis) -> str:
 
 
 def _held_up(it: Standing, problem: Problem) -> Explanation:
-    summary = problem.summary or "the sender names a problem without a description"
+    summary = _summary(problem)
     if it.diagnosis is not Diagnosis.IN_PROGRESS:
         text = sentence(f"nothing has gone out for {span(it.idle)}: {summary}")
     elif it.progress_time is None:
@@ -94,6 +98,10 @@ def _held_up(it: Standing, problem: Problem) -> Explanation:
     else:
         text = f"{sentence(summary)} Results still came {ago(it.idle)}."
     return Explanation(f"{text}\n{_what_waits(it, problem)}", _to_solve(problem))
+
+
+def _summary(problem: Problem) -> str:
+    return foreign(problem.summary) or "the sender names a problem without a description"
 
 
 def _what_waits(it: Standing, problem: Problem) -> str:
@@ -105,24 +113,26 @@ def _what_waits(it: Standing, problem: Problem) -> str:
     )
     if problem.deadline_time is None:
         return text
-    deadline = datetime.fromtimestamp(problem.deadline_time / 1e6, UTC)
+    # Exact: as a number of seconds, the last moment of 9999 becomes one of the year after.
+    deadline = _EPOCH + timedelta(microseconds=problem.deadline_time)
     if deadline <= it.now:
         return text
     return f"{text} {'It does not fail' if one else 'None fails'} before {at(deadline)}."
 
 
 def _to_solve(problem: Problem) -> str:
+    setting = foreign(problem.setting)
     if not problem.needs_attention:
-        check = f", check {problem.setting}" if problem.setting else ", see to the provider"
+        check = f", check {setting}" if setting else ", see to the provider"
         return f"Nothing to do yet: the sender tries again by itself. If it lasts{check}."
-    if problem.setting:
-        return f"Correct {problem.setting} at the sender and start it again. {_GOES_ON}"
+    if setting:
+        return f"Correct {setting} at the sender and start it again. {_GOES_ON}"
     return _BY_KIND.get(problem.kind, f"Correct this at the sender or its provider. {_GOES_ON}")
 
 
 def _sending(it: Standing) -> Explanation:
     if it.diagnosis is Diagnosis.STALLED:
-        reporter = it.last_reporter or "nobody"
+        reporter = foreign(it.last_reporter) or "nobody"
         return Explanation(
             f"No result for {span(it.idle)}; {reporter} reported last.",
             "See that this sender runs and reaches this service. If it is gone for good with its"
@@ -151,6 +161,8 @@ def _left(it: Standing) -> str:
     if not went_on or it.sending < _KNOWN_RATE or it.idle > _RECENT:
         return ""
     seconds = it.pending * it.sending.total_seconds() / it.counters.processed
+    if seconds > _LONGEST_ESTIMATE.total_seconds():
+        return ""
     return span(timedelta(seconds=math.ceil(seconds)))
 
 
@@ -159,7 +171,7 @@ def _paused(it: Standing) -> Explanation:
     if it.problem is None:
         return Explanation(text, "Resume it, or cancel it.")
     return Explanation(
-        f"{text} {sentence(it.problem.summary)}",
+        f"{text} {sentence(_summary(it.problem))}",
         f"{_to_solve(it.problem)} Resume the campaign, or cancel it.",
     )
 
@@ -178,11 +190,11 @@ def _not_open(it: Standing) -> Explanation:
         case _:
             text = "Not started; recipients are being collected."
             if problem is not None:
-                text = sentence(f"not started: {problem.summary}")
+                text = sentence(f"not started: {_summary(problem)}")
                 return Explanation(text, _to_solve(problem))
     if problem is None:
         return Explanation(text, "")
-    return Explanation(f"{text} {sentence(problem.summary)}", _to_solve(problem))
+    return Explanation(f"{text} {sentence(_summary(problem))}", _to_solve(problem))
 
 
 def _completed(it: Standing) -> Explanation:
@@ -196,7 +208,7 @@ def _completed(it: Standing) -> Explanation:
         text = (
             f"Marked complete{_when(it)}; {messages(forced)} without a result"
             f" {'was' if forced == 1 else 'were'} recorded as UNKNOWN."
-            f' Reason: "{it.entry.reason}"'
+            f' Reason: "{foreign(it.entry.reason)}"'
         )
         return Explanation(text, action)
     done = "Completed" if it.entry is None else f"Completed {since(it.entry.create_time, it.now)}"
@@ -227,7 +239,7 @@ def _when(it: Standing) -> str:
     """Return when and by whom it came into its state, as far as that is known."""
     if it.entry is None:
         return ""
-    return f" {since(it.entry.create_time, it.now)} by {it.entry.who}"
+    return f" {since(it.entry.create_time, it.now)} by {foreign(it.entry.who)}"
 
 
 def _were(count: int) -> str:

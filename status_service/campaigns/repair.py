@@ -58,14 +58,14 @@ class Finding:
         """True if it was open when it was looked at."""
         return self.diagnosis is not None
 
-    @property
+    @cached_property
     def needs_attention(self) -> bool:
         """True if only a person, or a sender, brings it further."""
         return self.standing.needs_attention
 
-    @cached_property
+    @property
     def standing(self) -> Standing:
-        """What is known of it now."""
+        """What is known of it now; not kept, since its problems may be long."""
         row = self.campaign
         return Standing(
             state=State(row.state),
@@ -112,13 +112,16 @@ def open_campaigns(connection: sa.Connection, organisation: str | None) -> list[
 
 
 def look(connection: sa.Connection, key: CampaignKey, stall_threshold: timedelta) -> Finding:
-    """Diagnose a campaign by its key, as :func:`examine` does.
+    """Diagnose a campaign by its key, as :func:`examine` does, and read its problems.
 
     Raises:
         CampaignNotFoundError: there is none.
     """
     campaign = lookup.get(connection, key.organisation, key.campaign_id)
-    return examine(connection, campaign, stall_threshold)
+    found = examine(connection, campaign, stall_threshold)
+    # Here, beside the event loop: who looks at thousands of campaigns asks all of them.
+    _ = found.needs_attention
+    return found
 
 
 def examine(

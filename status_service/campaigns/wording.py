@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, datetime, timedelta
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 #: From so long ago on, the date says more than the number of days.
 _DATED = timedelta(days=30)
+#: The classes of characters that turn the direction of a text around.
+_DIRECTIONS = frozenset({"LRE", "LRO", "RLE", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -63,5 +66,22 @@ def _date(moment: datetime) -> str:
 
 
 def sentence(clause: str) -> str:
-    """Return a clause as a sentence: it begins with a capital letter and ends with a period."""
-    return f"{clause[:1].upper()}{clause[1:].rstrip('.')}."
+    """Return a clause as a sentence: it begins with a capital letter and ends with a period.
+
+    A question or an exclamation keeps its own end.
+    """
+    begun = f"{clause[:1].upper()}{clause[1:]}"
+    return begun if begun.endswith(("?", "!")) else f"{begun.rstrip('.')}."
+
+
+def foreign(text: str) -> str:
+    """Return words of others as a sentence can have them: in one line, and as they read.
+
+    A control character, and one that turns the direction of what follows, is shown as "�".
+    """
+    return " ".join("".join(map(_shown, text)).split())
+
+
+def _shown(sign: str) -> str:
+    harmful = unicodedata.category(sign) == "Cc" and not sign.isspace()
+    return "\ufffd" if harmful or unicodedata.bidirectional(sign) in _DIRECTIONS else sign

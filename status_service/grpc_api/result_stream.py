@@ -20,7 +20,14 @@ from status_service.errors import (
 )
 from status_service.grpc_api import validation
 from status_service.grpc_api.messages import campaign_state, rejection
-from status_service.recording.types import CampaignKey, Change, Frame, FrameReceipt, retrieved
+from status_service.recording.types import (
+    CampaignKey,
+    Change,
+    Frame,
+    FrameReceipt,
+    Origin,
+    retrieved,
+)
 
 if TYPE_CHECKING:
     import grpc
@@ -69,6 +76,7 @@ class ResultStream:
         self._rejection_log = rejection_log
         self._generation = generation
         self._stopping = stopping
+        self._origin = Origin()
         self._received = 0  # the highest frame number without a gap
         self._acked = 0
         self._waiting: deque[tuple[int, str, asyncio.Future[FrameReceipt]]] = deque()
@@ -101,6 +109,7 @@ class ResultStream:
                 raise ShuttingDownError("the service stops; report to another or try again")
             await reader
         finally:
+            self._origin.is_over = True
             reader.cancel()
             stop.cancel()
             await asyncio.gather(reader, stop, return_exceptions=True)
@@ -136,7 +145,7 @@ class ResultStream:
             rejected.set_result(FrameReceipt(error=error))
             return rejected
         key = CampaignKey(self._caller.organisation, campaign_id)
-        frame = Frame(key, reporter or self._caller.actor, results, problems)
+        frame = Frame(key, reporter or self._caller.actor, results, problems, self._origin)
         receipt = await self._writer_pool.submit(frame)
         self._listen(key)  # queued, not stored yet: no later change is missed
         return receipt

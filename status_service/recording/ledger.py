@@ -79,7 +79,7 @@ def lock_one(connection: sa.Connection, key: CampaignKey, *, revision: int = 0) 
     Args:
         connection: in a write transaction.
         key: the campaign.
-        revision: the revision it must have; 0: any.
+        revision: the revision it must have, as :func:`check_revision` does; 0: any.
 
     Raises:
         CampaignNotFoundError: there is none in this organisation.
@@ -93,12 +93,18 @@ def lock_one(connection: sa.Connection, key: CampaignKey, *, revision: int = 0) 
 
 
 def check_revision(campaign: sa.Row[Any], revision: int) -> None:
-    """Check that a campaign has a revision; 0: any.
+    """Check that a campaign has a revision, or has only other problems since then; 0: any.
+
+    A sender may report other problems at any time, most of all where a person has to
+    decide: no decision must fail because of them.
 
     Raises:
-        RevisionMismatchError: it has another one.
+        RevisionMismatchError: it changed since that revision, or never had it.
     """
-    if revision not in {0, campaign.revision}:
+    oldest = current = campaign.revision
+    if campaign.problems_revision == current:
+        oldest = campaign.revision_before_problems
+    if revision and not oldest <= revision <= current:
         raise RevisionMismatchError(campaign.campaign_id, current=campaign.revision, given=revision)
 
 

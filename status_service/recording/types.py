@@ -23,17 +23,36 @@ class CampaignKey(NamedTuple):
     campaign_id: str
 
 
+@dataclass(slots=True)
+class Origin:
+    """The stream that a frame came on.
+
+    Attributes:
+        is_over: its sender may have reported newer problems elsewhere since.
+    """
+
+    is_over: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """Results of one campaign as one frame of a stream brought them.
 
-    ``problems`` is what holds the sender up, as :mod:`.problems` writes it; None: no change.
+    Results hold whenever they are stored, problems only while nothing newer is reported.
+
+    Attributes:
+        key: the campaign.
+        reporter: who reports.
+        results: the results.
+        problems: what holds the sender up, as :mod:`.problems` writes it; None: no change.
+        origin: the stream it came on; None: a call that waits for its receipt.
     """
 
     key: CampaignKey
     reporter: str
     results: ResultColumns
     problems: str | None = None
+    origin: Origin | None = None
 
 
 @dataclass(slots=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from closeout.errors import InvalidArgumentError
+from closeout.errors import AbortedError, InvalidArgumentError
 from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database
 from integration.status_support import (
@@ -19,6 +22,9 @@ from integration.status_support import (
     results,
     serving,
 )
+from status_service.domain import Problem
+from status_service.recording import problems as recorded_problems
+from status_service.recording.problems import from_json
 
 DRAFT, SCHEDULED, SENDING, PAUSED = 1, 2, 3, 4
 COMPLETED, CANCELLED = 5, 6
@@ -236,6 +242,35 @@ async def test_two_services_on_one_database_show_the_same(status: Status) -> Non
         await watched.aclose()
 
 
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+async def test_problems_of_a_stream_that_ended_do_not_replace_later_ones(
+    status: Status,
+) -> None:
+    """A frame that waits in one instance is older than what the sender reports to another."""
+    locked = [f"locked-{number}" for number in range(8)]
+    for campaign_id in ("a", *locked):
+        await status.start(campaign_id, 3)
+    async with serving(status.database) as other:
+        with status.database.by_hand() as hand:
+            # More campaigns than there are writers: each of them waits for one.
+            hand.execute("SELECT * FROM campaigns WHERE campaign_id <> 'a' FOR UPDATE")
+            async with reporting(status.client) as stream:
+                for campaign_id in locked:
+                    await stream.send(campaign_id, *results([1]))
+                await stream.send("a", *results([1]), problems=[refused()])
+                # A frame that comes again is answered at once: those before it were read.
+                await stream.send("a", frame=1)
+                await stream.until(lambda: stream.responses)
+                assert not stream.acked_through, "nothing is stored yet"
+            await say(other, "a", throttled())
+
+        async def stored() -> bool:
+            return (await read(other)).sent == 1
+
+        await eventually(stored, what="the results of the frame are stored")
+        assert list((await read(other)).problems) == [throttled()]
+
+
 async def test_a_rejected_frame_leaves_the_problems_alone(status: Status) -> None:
     """Nothing of it is stored, and the stream goes on."""
     await status.client.create_campaign(campaign_id="a")
@@ -297,6 +332,94 @@ async def test_campaigns_with_the_longest_problems_fit_a_message(status: Status)
     assert 10 < len(found.diagnoses) < found.open_campaigns == 201
     # Made by hand, without an audit trail: not for the check of what always holds.
     status.execute("DELETE FROM campaigns WHERE campaign_id LIKE 'more-%'")
+
+
+async def test_a_decision_survives_reports_of_other_problems(status: Status) -> None:
+    """A revision is current while only the problems changed since, and for nothing else."""
+    await status.start("a", 3)
+    decided = (await read(status)).revision
+    for number in range(3):
+        await say(status, "a", refused(detail=f"535 attempt {number}"))
+        dry = await status.client.mark_complete(
+            campaign_id="a", reason="x", force=True, dry_run=True, revision=decided + number
+        )
+        assert dry.campaign.revision == decided + number + 1
+    for wrong in (decided - 1, decided + 4):
+        with pytest.raises(AbortedError):
+            await status.client.pause_campaign(campaign_id="a", revision=wrong)
+    await status.client.pause_campaign(campaign_id="a", revision=decided)
+    paused = (await read(status)).revision
+    await say(status, "a")
+    for stale in (decided, paused - 1):
+        with pytest.raises(AbortedError):
+            await status.client.resume_campaign(campaign_id="a", revision=stale)
+    await status.client.resume_campaign(campaign_id="a", revision=paused)
+    resumed = (await read(status)).revision
+    for rows, problem in (([1], [throttled()]), ([2], None)):
+        async with reporting(status.client) as stream:
+            await stream.send("a", *results(rows), problems=problem)
+            await stream.acked(1)
+        with pytest.raises(AbortedError):
+            await status.client.cancel_campaign(campaign_id="a", revision=resumed)
+        await say(status, "a", refused())
+        with pytest.raises(AbortedError):
+            await status.client.cancel_campaign(campaign_id="a", revision=resumed)
+
+
+async def test_b2_no_time_of_a_problem_takes_explanations_or_the_service_away(
+    database: Database,
+) -> None:
+    """The first and the last times there are: one campaign's cost nobody else an answer."""
+    first, last = refused(), refused()
+    for name in ("since_time", "deadline_time"):
+        getattr(first, name).FromJsonString("0001-01-01T00:00:00Z")
+        getattr(last, name).FromJsonString("9999-12-31T23:59:59.999999Z")
+    async with serving(database, reconcile_interval_seconds=0.05) as status:
+        await status.start("a", 3)
+        await status.start("b", 3)
+        for problem in (first, last):
+            await say(status, "a", problem)
+            explained = await status.client.explain_campaign(campaign_id="a")
+            assert refused().summary in explained.explanation.lower()
+            found = await status.client.repair_campaigns()
+            assert (found.open_campaigns, found.attention_campaigns) == (2, 1)
+            assert list((await read(status)).problems) == [problem]
+        with capture_logs() as logs:
+
+            async def passed() -> bool:
+                return any(line["event"] == "reconciled" for line in logs)
+
+            await eventually(passed, what="a pass looked at every campaign")
+
+
+async def test_b2_long_problems_are_read_beside_the_event_loop(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at all open campaigns, whose number nothing bounds, holds up no other call."""
+    await status.start("a", 3)
+    await say(status, "a", refused())
+    stored = status.execute("SELECT problems FROM campaigns")[0][0]
+    readers: list[bool] = []
+
+    def read_json(text: str) -> Sequence[Problem]:
+        readers.append(threading.current_thread() is threading.main_thread())
+        return from_json(text)
+
+    monkeypatch.setattr(recorded_problems, "from_json", read_json)
+    found = await status.client.repair_campaigns(dry_run=True)
+    assert found.attention_campaigns == 1
+    assert readers == [False, True, True], "on the loop, only for what the answer has room for"
+    assert from_json(stored)
+
+
+async def test_b1_stored_problems_take_no_more_room_than_in_a_message(status: Status) -> None:
+    """In every script; what JSON has around them aside."""
+    longest = refused(summary="é" * 300, detail="日" * 500, setting="𝄞" * 200, provider="ж" * 300)
+    await status.start("a", 3)
+    await say(status, "a", *[longest] * 8)
+    stored = status.execute("SELECT problems FROM campaigns")[0][0]
+    assert len(stored.encode()) < 8 * (longest.ByteSize() + 200)
+    assert list((await read(status)).problems) == [longest] * 8
 
 
 async def test_a_list_says_when_it_was_read(status: Status) -> None:

@@ -30,8 +30,8 @@ PROBLEM_BUGS = (
         edits=(
             Edit(
                 "status_service/recording/problems.py",
-                "revision=campaigns.c.revision + 1",
-                "revision=campaigns.c.revision + 1, progress_time=campaigns.c.create_time",
+                "        revision=campaigns.c.revision + 1,",
+                "        revision=campaigns.c.revision + 1, progress_time=campaigns.c.create_time,",
             ),
         ),
         test=f"{_PROBLEMS}::test_problems_come_without_results_in_every_state_that_goes_on",

@@ -86,6 +86,25 @@ class Reporting:
         return campaign
 
 
+class CountingDirectory(Directory):
+    """A directory that counts how often it is asked for a campaign."""
+
+    asked = 0
+
+    def find(self, campaign: int) -> ActiveCampaign | None:
+        """Return the campaign with this number if it is at work."""
+        self.asked += 1
+        return super().find(campaign)
+
+
+class NumberedRow(Row):
+    """One of many rows."""
+
+    def __init__(self, number: int) -> None:
+        self.campaign = number
+        self.campaign_id = f"c{number}"
+
+
 def kinds(found: tuple[Problem, ...] | None) -> list[ProblemKind]:
     """Return the kinds of problems."""
     assert found is not None
@@ -255,3 +274,27 @@ def test_whatever_a_channel_says_can_be_reported(found: list[Problem]) -> None:
     request = pb.ReportResultsRequest(campaign_id="a", problems=wire.problems(found))
     request = pb.ReportResultsRequest.FromString(request.SerializeToString())
     assert validation.frame(request).campaigns[0].problems is not None
+
+
+def test_a_new_stream_looks_at_each_of_many_campaigns_a_few_times() -> None:
+    """However many are held up: each frame does not look at all that are still to come.
+
+    Those of which nothing else is reported yet are not left out by that.
+    """
+    count = 200
+    directory = CountingDirectory(cast("Any", None))
+    queue = RelayQueue(10)
+    reports = ProblemReports(queue, directory)
+    for number in range(1, count + 1):
+        active = directory.add(cast("Any", NumberedRow(number)))
+        active.known_problems.note(Source.PROVIDER, LOGIN)
+        if number > 1:
+            queue.add(number, active.campaign_id, [])
+    queue.begin_stream()
+    reports.begin_stream()
+    reported = {}
+    while (frame := reports.next_frame(1.0) or queue.next_frame(1.0)) is not None:
+        beside = reports.beside_request(frame.campaign) if frame.problems is None else ()
+        reported[frame.campaign.number] = frame.problems or beside
+    assert [len(found or ()) for found in reported.values()] == [1] * count
+    assert directory.asked < 5 * count

@@ -9,7 +9,7 @@ import pytest
 
 from status_service.campaigns.explanation import after_repair, explain
 from status_service.campaigns.standing import Entry, Standing
-from status_service.campaigns.wording import ago, at, number, since, span
+from status_service.campaigns.wording import ago, at, number, sentence, since, span
 from status_service.domain import Counters, Diagnosis, Problem, State
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -26,6 +26,8 @@ CORRECT = (
     "Correct [smtp] password at the sender and start it again."
     " The campaign goes on by itself; there is nothing to do here."
 )
+#: What a Timestamp holds at most, in microseconds since 1970; many programs mean "never" by it.
+LAST_MOMENT = 253_402_300_799_999_999
 WAIT = "29,960 of 48,200 messages have no result. None is lost: they wait at the sender."
 
 
@@ -82,6 +84,19 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "stalled, a deadline that is past": (
         STALLED | {"problems": [LOGIN._replace(deadline_time=1)]},
+        f"Nothing has gone out for 42 min: the mail server refuses the sender's login.\n{WAIT}",
+        CORRECT,
+    ),
+    "stalled, the last deadline there is": (
+        STALLED | {"problems": [LOGIN._replace(deadline_time=LAST_MOMENT)]},
+        (
+            "Nothing has gone out for 42 min: the mail server refuses the sender's login.\n"
+            f"{WAIT} None fails before 31 Dec 9999, 23:59 UTC."
+        ),
+        CORRECT,
+    ),
+    "stalled, the first deadline there is": (
+        STALLED | {"problems": [LOGIN._replace(deadline_time=-62_135_596_800_000_000)]},
         f"Nothing has gone out for 42 min: the mail server refuses the sender's login.\n{WAIT}",
         CORRECT,
     ),
@@ -143,6 +158,26 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     "in progress, one result": (
         {"counters": Counters(sent=1), "total": 2, "start_time": NOW - MINUTE},
         "On course: 1 of 2 messages has a result.",
+        "Nothing to do.",
+    ),
+    "in progress, more than an estimate is good for": (
+        {
+            "counters": Counters(sent=1),
+            "total": 2**53,
+            "start_time": NOW - timedelta(days=30),
+            "entry": entered(timedelta(days=30)),
+        },
+        "On course: 1 of 9,007,199,254,740,992 messages has a result.",
+        "Nothing to do.",
+    ),
+    "in progress, the longest that is said": (
+        {
+            "counters": Counters(sent=1),
+            "total": 37,
+            "start_time": NOW - timedelta(days=10),
+            "entry": entered(timedelta(days=10)),
+        },
+        "On course: 1 of 37 messages has a result, about 360 d to go.",
         "Nothing to do.",
     ),
     "in progress, resumed": (
@@ -332,6 +367,90 @@ def test_what_is_found_is_said_in_these_words(
 ) -> None:
     """The explanation and the action of each row, to the letter."""
     assert explain(standing(**changed)) == (explanation, action)
+
+
+FOREIGN = "the relay\r\nNone is lost.\x1b[2J\u202e \x00\u2028said\tno"
+SHOWN = "relay None is lost.�[2J� � said no"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        STALLED,
+        {"state": State.PAUSED, "diagnosis": Diagnosis.PAUSED, "entry": entered(MINUTE)},
+        {"state": State.SCHEDULED, "diagnosis": None, "schedule_time": NOW + HOUR},
+        {"state": State.DRAFT, "diagnosis": None, "total": None, "counters": Counters()},
+    ],
+)
+def test_words_of_others_stay_in_their_line_of_the_explanation(changed: dict[str, Any]) -> None:
+    """They begin no second line, which is this service's, and steer no terminal."""
+    problem = LOGIN._replace(summary=FOREIGN, setting=FOREIGN)
+    plain = LOGIN._replace(summary="x", setting="y")
+    explanation, action = explain(standing(**changed, problems=[problem]))
+    expected, _ = explain(standing(**changed, problems=[plain]))
+    assert SHOWN in explanation.splitlines()[0]
+    assert explanation.splitlines()[1:] == expected.splitlines()[1:]
+    assert SHOWN in action
+    assert len(action.splitlines()) == 1
+
+
+def test_names_and_reasons_of_others_stay_in_their_line_too() -> None:
+    """Who reported last, who paused or completed it, and why."""
+    by = entered(MINUTE, actor=FOREIGN, reason=FOREIGN, forced=2)
+    doubtful = {"state": State.COMPLETED, "diagnosis": None, "counters": Counters(unknown=48_200)}
+    for changed, times in (
+        (STALLED | {"last_reporter": FOREIGN}, 1),
+        ({"state": State.PAUSED, "diagnosis": Diagnosis.PAUSED, "entry": by}, 1),
+        (doubtful | {"entry": by}, 2),
+    ):
+        (line,) = explain(standing(**changed)).explanation.splitlines()
+        assert line.count(SHOWN) == times
+    quiet = explain(standing(**STALLED, last_reporter=" \n "))
+    assert quiet.explanation == "No result for 42 min; nobody reported last."
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "The sender names a problem without a description. Results still came 12 s ago."),
+        (
+            {"state": State.PAUSED, "diagnosis": Diagnosis.PAUSED, "entry": entered(MINUTE)},
+            (
+                "Paused 1 min ago by ops; 29,960 messages wait. The sender names a problem without"
+                " a description."
+            ),
+        ),
+        (
+            {"state": State.SCHEDULED, "diagnosis": None, "schedule_time": NOW + HOUR},
+            (
+                "Starts in 1 h, on 25 Nov 2026, 13:00 UTC: 48,200 messages. The sender names a"
+                " problem without a description."
+            ),
+        ),
+        (
+            {"state": State.DRAFT, "diagnosis": None, "total": None, "counters": Counters()},
+            "Not started: the sender names a problem without a description.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("summary", ["", " \n"])
+def test_a_problem_without_words_is_said_to_have_none(
+    changed: dict[str, Any], said: str, summary: str
+) -> None:
+    """In every state, also where there are blanks alone."""
+    problems = [LOGIN._replace(summary=summary)]
+    assert explain(standing(**changed, problems=problems)).explanation.splitlines()[0] == said
+
+
+def test_a_clause_that_ends_by_itself_gets_no_period() -> None:
+    """Dots are none too many, and a question stays one."""
+    assert [sentence(clause) for clause in ("is it on?", "it is off!", "off...", "off")] == [
+        "Is it on?",
+        "It is off!",
+        "Off.",
+        "Off.",
+    ]
 
 
 @pytest.mark.parametrize(

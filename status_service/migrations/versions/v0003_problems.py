@@ -25,6 +25,10 @@ WHERE cause = 'MANUAL' AND to_state = 'COMPLETED'
 def upgrade(op: Operations) -> None:
     """Give campaigns that are registered already no problems; count what force recorded."""
     op.add_column("campaigns", sa.Column("problems", sa.Text, nullable=False, server_default="[]"))
+    for name in ("problems_revision", "revision_before_problems"):
+        op.add_column(
+            "campaigns", sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+        )
     op.add_column(
         "transitions", sa.Column("on_behalf_of", sa.Text, nullable=False, server_default="")
     )

@@ -40,7 +40,8 @@ class StatusServiceStub:
 
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other, never negative, must be the campaign's current revision,
-    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing. A revision
+    since which only Campaign.problems changed counts as the current one.
     A conditional call that is repeated because its answer was lost can be refused
     for that reason, since the first one has changed the revision: read the campaign.
 
@@ -150,7 +151,8 @@ class StatusServiceServicer:
 
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other, never negative, must be the campaign's current revision,
-    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing. A revision
+    since which only Campaign.problems changed counts as the current one.
     A conditional call that is repeated because its answer was lost can be refused
     for that reason, since the first one has changed the revision: read the campaign.
 
@@ -435,7 +437,8 @@ class StatusService:
 
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other, never negative, must be the campaign's current revision,
-    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing. A revision
+    since which only Campaign.problems changed counts as the current one.
     A conditional call that is repeated because its answer was lost can be refused
     for that reason, since the first one has changed the revision: read the campaign.
 

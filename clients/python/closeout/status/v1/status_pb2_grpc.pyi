@@ -41,7 +41,8 @@ class StatusServiceStub:
 
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other, never negative, must be the campaign's current revision,
-    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing. A revision
+    since which only Campaign.problems changed counts as the current one.
     A conditional call that is repeated because its answer was lost can be refused
     for that reason, since the first one has changed the revision: read the campaign.
 
@@ -174,7 +175,8 @@ class StatusServiceAsyncStub(StatusServiceStub):
 
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other, never negative, must be the campaign's current revision,
-    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing. A revision
+    since which only Campaign.problems changed counts as the current one.
     A conditional call that is repeated because its answer was lost can be refused
     for that reason, since the first one has changed the revision: read the campaign.
 
@@ -303,7 +305,8 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Conditional writes: each call that changes one campaign takes a revision. 0
     means no condition; any other, never negative, must be the campaign's current revision,
-    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing.
+    or the call is refused with ABORTED (REVISION_MISMATCH) and changes nothing. A revision
+    since which only Campaign.problems changed counts as the current one.
     A conditional call that is repeated because its answer was lost can be refused
     for that reason, since the first one has changed the revision: read the campaign.
 
