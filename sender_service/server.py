@@ -23,7 +23,7 @@ from sender_service.channels.registry import ChannelRegistry, installed_channels
 from sender_service.delivery.supervisor import Supervisor
 from sender_service.migrations import MIGRATIONS
 from sender_service.reporting.result_stream import ResultStream
-from sender_service.store import campaigns, leases
+from sender_service.store import campaigns, leases, outages
 from service_runtime.background import background, follow_store
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from sender_service.channels.contract import Channel
+    from sender_service.delivery.clock import Clock
     from sender_service.settings import Settings
 
 log = structlog.get_logger()
@@ -61,7 +62,10 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, channels: Mapping[str, type[Channel]] | None = None
+    settings: Settings,
+    *,
+    channels: Mapping[str, type[Channel]] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Running]:
     """Serve, and send what is not finished, while the block runs.
 
@@ -72,6 +76,7 @@ async def running(
     Args:
         settings: all of them.
         channels: the channel classes, by name; absent: those installed.
+        clock: counts the waits for providers; absent: real time.
 
     Raises:
         StartupError: the database, the address or a channel can't be used.
@@ -89,7 +94,9 @@ async def running(
             stream = ResultStream(
                 store, client, directory, instance=instance, replay_days=sender.replay_days
             )
-            supervisor = Supervisor(store, registry, client, directory, sender, instance=instance)
+            supervisor = Supervisor(
+                store, registry, client, directory, sender, instance=instance, clock=clock
+            )
             service = SenderCampaigns(
                 store, registry, client, directory, shard_size=sender.shard_size
             )
@@ -149,6 +156,7 @@ def _forget_former_process(connection: sa.Connection) -> None:
     """Release what the process before held: the store is this one's alone."""
     released = leases.release_all(connection)
     campaigns.clear_problems(connection)
+    outages.resume_outages(connection)
     if released:
         log.warning(
             "leases_released", shards=released, reason="the sender was not stopped in order"

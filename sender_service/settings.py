@@ -39,10 +39,11 @@ class SenderSettings(Section):
     #: How many campaigns are sent at the same time on one channel. Further ones
     #: take turns with them.
     concurrent_campaigns: int = Field(default=8, ge=1)
-    #: How long messages in the provider's hands may take after a stop signal, and
-    #: running calls after that, seconds.
+    #: How long messages whose data is sent may take after a stop signal, and running
+    #: calls after that, seconds.
     grace_seconds: float = Field(default=10, ge=0)
-    #: After this long without reaching the provider, what is unsent fails, hours.
+    #: If the provider takes no message of a campaign for this long, its unsent messages fail,
+    #: hours.
     unreachable_deadline_hours: float = Field(default=72, gt=0)
     #: No try of a message is planned for later than this after its first, where its campaign has
     #: no deadline, hours.

@@ -172,4 +172,5 @@ def _problem(problem: Problem) -> status_pb2.Problem:
         provider=problem.provider,
         since_time=None if problem.since_time is None else timestamp(problem.since_time),
         needs_attention=problem.needs_attention,
+        deadline_time=None if problem.deadline_time is None else timestamp(problem.deadline_time),
     )

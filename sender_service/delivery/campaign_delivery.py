@@ -9,34 +9,32 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sender_service.campaigns.directory import Journaled, Opened, Source
-from sender_service.channels.contract import content_from_json
 from sender_service.channels.errors import ChannelError
 from sender_service.delivery.activation import show_stuck
-from sender_service.delivery.circuit_breaker import CircuitBreaker
-from sender_service.delivery.dispatch import DeliveryPlan
-from sender_service.delivery.shard_delivery import LEASE_MARGIN_SECONDS, ShardDelivery
+from sender_service.delivery.gate import Gate
+from sender_service.delivery.plan import make_plan
+from sender_service.delivery.shard_delivery import ShardDelivery
 from sender_service.delivery.shard_report import Ended
 from sender_service.domain import (
     MAX_DETAIL,
     Guarantee,
-    MessageKeys,
     Outcome,
     Problem,
     ProblemKind,
     State,
 )
-from sender_service.store import campaigns, leases, outbox
+from sender_service.store import leases, outbox
 from sender_service.store.abandonment import Ending, close_shard
 from sender_service.store.leases import Claim, NothingToClaim
 from sender_service.store.outbox import ShardKey
-from sender_service.store.values import policy_of
 from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from sender_service.campaigns.directory import ActiveCampaign, Directory
-    from sender_service.channels.contract import Channel, Template
     from sender_service.channels.registry import ChannelRegistry
     from sender_service.delivery.fair_scheduler import FairScheduler
+    from sender_service.delivery.plan import DeliveryPlan
+    from sender_service.delivery.provider import Provider, Providers
     from sender_service.delivery.shard_report import ShardReport
     from sender_service.settings import SenderSettings
     from service_runtime.database import Store
@@ -60,6 +58,7 @@ class CampaignDelivery:
         directory: gives the state; announces how far the outbox goes.
         active: the campaign.
         settings: of the sender.
+        providers: whether messages are taken at present.
         scheduler: how the campaigns of the channel take turns.
         instance: the name of this process, which owns the leases.
     """
@@ -72,6 +71,7 @@ class CampaignDelivery:
         active: ActiveCampaign,
         settings: SenderSettings,
         *,
+        providers: Providers,
         scheduler: FairScheduler,
         instance: str,
     ) -> None:
@@ -82,12 +82,10 @@ class CampaignDelivery:
         self._settings = settings
         self._scheduler = scheduler
         self._instance = instance
-        self._breaker = CircuitBreaker(
-            store,
-            directory,
-            active,
-            deadline_seconds=settings.unreachable_deadline_hours * 3600,
-        )
+        self._providers = providers
+        #: Once the campaign could be sent: its provider, and what stands before it.
+        self._behind: tuple[Provider, Gate] | None = None
+        self._remaining = active.row.total
 
     async def run(self) -> None:
         """Send, wait or close, until every message has an outcome or the process stops.
@@ -98,26 +96,87 @@ class CampaignDelivery:
         """
         progress = await self._store.read(partial(outbox.progress, campaign=self._active.number))
         self._directory.announce(Opened(self._active, tuple(progress)))
+        self._remaining = self._active.row.total - sum(shard.journaled for shard in progress)
         # One brought back to be reported again has nothing to deliver.
-        done = sum(shard.journaled for shard in progress) == self._active.row.total
+        try:
+            await self._work_until(done=self._remaining == 0)
+        finally:
+            if self._behind is not None:
+                provider, gate = self._behind
+                provider.remove(gate)
+
+    async def _work_until(self, *, done: bool) -> None:
         plan: DeliveryPlan | None = None
         while not done and not self._directory.stopping:
             state = self._active.state
             if state is not None and state.is_terminal:
+                await self._leave_provider()
                 done = await self._close(_CLOSED)
             elif state is not State.SENDING:
-                await self._breaker.close()
+                await self._leave_provider()
                 await self._active.wait(None)
             elif plan is None:
                 plan = await self._make_plan()
             else:
-                done = await self._turn(plan)
+                done = await self._proceed(plan)
+
+    async def _leave_provider(self) -> None:
+        if self._behind is not None:
+            provider, gate = self._behind
+            await provider.release(gate)
+
+    async def _proceed(self, plan: DeliveryPlan) -> bool:
+        """Send, or wait for the provider; True: every message has an outcome."""
+        provider, gate = self._gate(plan)
+        provider.attend(gate)
+        left = gate.outage.seconds_left
+        if left is not None and left < 0:
+            return await self._give_up(gate)
+        if gate.is_closed:
+            return await self._turn(plan, gate)
+        if not gate.take_probe():
+            await gate.wait()
+            return False
+        try:
+            return await self._turn(plan, gate)
+        finally:
+            gate.give_back_probe()
+
+    def _gate(self, plan: DeliveryPlan) -> tuple[Provider, Gate]:
+        if self._behind is None:
+            provider = self._providers.of(plan.channel)
+            gate = Gate(
+                provider.shared,
+                self._active,
+                remaining=self._remaining,
+                deadline_seconds=self._settings.unreachable_deadline_hours * 3600,
+            )
+            self._behind = provider, gate
+        return self._behind
+
+    async def _give_up(self, gate: Gate) -> bool:
+        """Fail what is unsent: the provider took nothing of it until the deadline."""
+        problem = gate.outage.problem()
+        if problem is None:
+            return False
+        words = f"{problem.summary}: {problem.detail}"[:MAX_DETAIL]
+        log.error(
+            "provider_given_up",
+            campaign_id=self._active.campaign_id,
+            channel=self._active.row.channel,
+            provider=problem.provider,
+            reason=words,
+            hours=self._settings.unreachable_deadline_hours,
+            action="what was not sent fails; send it again in a new campaign",
+        )
+        return await self._close(Ending(Outcome.FAILED, problem.kind.lower(), words))
 
     async def _make_plan(self) -> DeliveryPlan | None:
         """Return how to send the campaign; None, after a while, if that is not possible."""
         try:
             channel = self._channels.get(self._active.row.channel)
-            template = await self._compile(channel)
+            limit = self._channels.limit(channel.name)
+            plan = await make_plan(self._store, channel, limit, self._active.row, self._settings)
         except StoreUnavailableError:
             raise
         except (ServiceError, ChannelError) as error:
@@ -131,56 +190,20 @@ class CampaignDelivery:
             await show_stuck(self._directory, self._active, Source.CHANNEL, problem)
             return None
         await self._directory.set_problem(self._active, Source.CHANNEL, None)
-        return self._plan(channel, template)
+        return plan
 
-    async def _compile(self, channel: Channel) -> Template:
-        row = self._active.row
-        stored = await self._store.read(
-            partial(campaigns.get, organisation=row.organisation, campaign_id=row.campaign_id)
-        )
-        return channel.compile(content_from_json(stored.content))
-
-    def _plan(self, channel: Channel, template: Template) -> DeliveryPlan:
-        row, settings = self._active.row, self._settings
-        return DeliveryPlan(
-            campaign_id=row.campaign_id,
-            channel=channel,
-            limit=self._channels.limit(row.channel),
-            template=template,
-            keys=MessageKeys(
-                organisation=row.organisation,
-                campaign_id=row.campaign_id,
-                content_digest=row.content_digest,
-            ),
-            policy=policy_of(
-                row,
-                deadline_seconds=settings.retry_deadline_hours * 3600,
-                channel_retry=channel.retry,
-            ),
-            window=row.max_in_flight,
-            # A lease has to outlast a call of the channel between two renewals.
-            lease_seconds=max(
-                settings.lease_seconds,
-                channel.timeout_seconds + LEASE_MARGIN_SECONDS + 2 * settings.heartbeat_seconds,
-            ),
-            heartbeat_seconds=settings.heartbeat_seconds,
-        )
-
-    async def _turn(self, plan: DeliveryPlan) -> bool:
+    async def _turn(self, plan: DeliveryPlan, gate: Gate) -> bool:
         """Work on one shard, or wait for one; True: every message has an outcome."""
         async with self._scheduler.turn():
+            if not gate.may_send:
+                return False
             claimed_at = time.monotonic()
             claim = await self._claim(lease_seconds=plan.lease_seconds)
             if isinstance(claim, Claim):
-                report = await self._send(plan, claim, claimed_at)
+                report = await self._send(plan, gate, claim, claimed_at)
         if isinstance(claim, NothingToClaim):
+            gate.give_back_probe()
             return await self._nothing_to_claim(claim)
-        if report.ended is Ended.UNREACHABLE:
-            if not await self._breaker.open(report.unreachable):
-                return await self._close(
-                    Ending(Outcome.FAILED, "provider_unreachable", self._breaker.problem)
-                )
-            await self._breaker.half_open()
         if report.ended is Ended.LEASE_LOST:
             await self._active.wait(_MIN_WAIT_SECONDS)
         return False
@@ -211,13 +234,14 @@ class CampaignDelivery:
     def _announce(self, shard: int, through: int) -> None:
         self._directory.announce(Journaled(ShardKey(self._active.number, shard), through))
 
-    async def _send(self, plan: DeliveryPlan, claim: Claim, claimed_at: float) -> ShardReport:
+    async def _send(
+        self, plan: DeliveryPlan, gate: Gate, claim: Claim, claimed_at: float
+    ) -> ShardReport:
         def may_send() -> bool:
-            turn_over = (
-                self._scheduler.others_wait and time.monotonic() - claimed_at > _TURN_SECONDS
-            )
-            is_sending = self._active.state is State.SENDING
-            return is_sending and not self._directory.stopping and not turn_over
+            return self._active.state is State.SENDING and not self._directory.stopping
+
+        def turn_is_over() -> bool:
+            return self._scheduler.others_wait and time.monotonic() - claimed_at > _TURN_SECONDS
 
         delivery = ShardDelivery(
             self._store,
@@ -226,8 +250,9 @@ class CampaignDelivery:
             plan,
             claim,
             claimed_at=claimed_at,
-            breaker=self._breaker,
+            gate=gate,
             may_send=may_send,
+            turn_is_over=turn_is_over,
         )
         report = await delivery.run()
         if delivery.is_finished:

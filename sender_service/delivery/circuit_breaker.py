@@ -1,160 +1,190 @@
-"""Stop sending to a provider that can't be reached, probe it, give it up after a deadline."""
+"""When messages go to a provider: a circuit breaker, as pure rules.
+
+A breaker that is not closed lets one thing at a time through: first a check, which
+connects and logs in and sends nothing; then one message; then everything.
+"""
 
 from __future__ import annotations
 
 import enum
-from functools import partial
+import random
+from collections import deque
 from typing import TYPE_CHECKING
 
-import structlog
-
-from sender_service.campaigns.directory import Source
-from sender_service.domain import MAX_DETAIL, Backoff, Problem, ProblemKind
-from sender_service.store import campaigns
-from service_runtime.errors import StoreUnavailableError
+from sender_service.domain import Backoff, ProblemKind
+from sender_service.verdicts import Answer, Fault
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
+    from collections.abc import Callable
 
-    from sender_service.campaigns.directory import ActiveCampaign, Directory
-    from sender_service.channels.contract import Reply
-    from service_runtime.database import Store
+#: Waits before a new probe, the first and the longest, seconds.
+_UNREACHABLE_WAITS = (1.0, 30.0)
+_OTHER_WAITS = (5.0, 300.0)
+#: Most of so many answers in a row must be DEFERRED to open the breaker.
+SPAN = 20
+_MOST = 0.8
+_FEW = 0.2
+#: The span grows up to this where a provider defers everybody once.
+_MAX_SPAN = SPAN * 1024
+#: A provider that was reached before may be unreachable for so long before it needs a
+#: person, seconds.
+ATTENTION_SECONDS = 300.0
 
-log = structlog.get_logger()
+_DEFERS = Fault(ProblemKind.PROVIDER_DEFERS, "the provider defers most messages")
+_SILENT = Fault(
+    ProblemKind.PROVIDER_UNREACHABLE, "the provider takes a message and does not answer"
+)
 
-_FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 1.0, 30.0
 
-
-class Breaker(enum.Enum):
+class Breaker(enum.StrEnum):
     """What a circuit breaker lets through."""
 
     #: Everything: the provider answers, as far as is known.
     CLOSED = "closed"
-    #: Nothing: the provider can't be reached. Left after a while.
+    #: Nothing. Left when the wait before the next probe is over.
     OPEN = "open"
-    #: One message at a time, until the provider answers one or can't be reached again.
+    #: A check, then one message at a time, until an answer closes or opens it.
     HALF_OPEN = "half_open"
 
 
 class CircuitBreaker:
-    """Whether the provider of one campaign can be reached, as far as is known.
+    """Whether a provider takes messages, as far as is known.
 
     Args:
-        store: the sender's.
-        directory: shows the problem.
-        active: the campaign.
-        deadline_seconds: without an answer for longer, delivery to the provider ends.
+        clock: the time in seconds, which never goes back.
+        state: the state to begin with.
+        jitter: gives a random number from 0 to 1.
 
     Attributes:
         state: what is let through.
-        problem: what is the matter, for people.
+        checked: HALF_OPEN only: the check was passed, and a message may follow.
+        fault: why it was opened; None: it was not, since it was closed last.
+        words: the provider's own words about the fault.
+        reached: the provider has answered at least once.
+        failures: how often it was opened.
     """
 
     def __init__(
         self,
-        store: Store,
-        directory: Directory,
-        active: ActiveCampaign,
+        clock: Callable[[], float],
         *,
-        deadline_seconds: float,
+        state: Breaker = Breaker.HALF_OPEN,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._store = store
-        self._directory = directory
-        self._active = active
-        self._deadline_seconds = deadline_seconds
-        self._backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
-        self.state = Breaker.CLOSED
-        self.problem = ""
-        #: True while the store may have an outage; only a write that ends it clears this.
-        self._outage_stored = False
+        self._clock = clock
+        self._jitter = jitter
+        self.state = state
+        self.checked = False
+        self.fault: Fault | None = None
+        self.words = ""
+        self.reached = False
+        self.failures = 0
+        self._since = 0.0
+        self._due = 0.0
+        self._backoff: Backoff | None = None
+        self._span = SPAN
+        self._recent: deque[bool] = deque()
+        self._deferred = 0
 
-    async def open(self, reply: Reply | None) -> bool:
-        """Let nothing through: the provider can't be reached. False: for too long.
+    @property
+    def due_seconds(self) -> float:
+        """How long an OPEN breaker still waits before it may be half opened."""
+        return max(self._due - self._clock(), 0.0)
 
-        Raises:
-            StoreUnavailableError: the store does not answer.
-        """
-        channel = self._active.row.channel
-        answer = " ".join(filter(None, (reply.code, reply.detail))) if reply else ""
-        summary = f"channel {channel} can't reach its provider"
-        self.problem = f"{summary}: {answer}"[:MAX_DETAIL]
-        begins = self.state is Breaker.CLOSED
-        self._outage_stored = True
-        seconds = await self._store.write(partial(self._note_unreachable, begins=begins))
-        self.state = Breaker.OPEN
-        if seconds > self._deadline_seconds:
-            log.error(
-                "provider_given_up",
-                campaign_id=self._active.campaign_id,
-                channel=channel,
-                hours=round(seconds / 3600, 1),
-                action="what was not sent fails; send it again in a new campaign",
-            )
+    @property
+    def needs_attention(self) -> bool:
+        """True if only a person can end the fault, or it lasts for suspiciously long."""
+        if self.fault is None:
             return False
-        problem = Problem(
-            ProblemKind.PROVIDER_UNREACHABLE,
-            summary,
-            detail=answer[:MAX_DETAIL],
-            provider=channel,
-        )
-        if await self._directory.set_problem(self._active, Source.PROVIDER, problem):
-            log.warning(
-                "provider_unreachable",
-                campaign_id=self._active.campaign_id,
-                channel=channel,
-                reason=answer,
-            )
-        return True
+        if self.fault.needs_attention:
+            return True
+        is_unreachable = self.fault.kind is ProblemKind.PROVIDER_UNREACHABLE
+        lasts_long = self._clock() - self._since >= ATTENTION_SECONDS
+        return is_unreachable and (not self.reached or lasts_long)
 
-    def _note_unreachable(self, connection: sa.Connection, *, begins: bool) -> float:
-        """Return for how many seconds the present outage lasts.
+    def open(self, fault: Fault, words: str, *, retry_after_seconds: float | None = None) -> None:
+        """Let nothing through for a while, each time for longer.
 
-        One that begins now has nothing of an earlier one whose end was not stored.
+        Args:
+            fault: what is wrong.
+            words: the provider's own words.
+            retry_after_seconds: how long it asked to be left alone, if it did.
         """
-        if begins:
-            campaigns.note_reachable(connection, self._active.number)
-        return campaigns.note_unreachable(connection, self._active.number)
+        if self.fault is None:
+            self._since = self._clock()
+        if self.fault is None or self.fault.kind is not fault.kind or self._backoff is None:
+            is_unreachable = fault.kind is ProblemKind.PROVIDER_UNREACHABLE
+            first, longest = _UNREACHABLE_WAITS if is_unreachable else _OTHER_WAITS
+            self._backoff = Backoff(first_seconds=first, max_seconds=longest, jitter=self._jitter)
+        asked = max(retry_after_seconds or 0.0, 0.0) * (1 + 0.1 * self._jitter())
+        self._due = self._clock() + max(self._backoff.next_seconds(), asked)
+        self.state, self.checked = Breaker.OPEN, False
+        self.fault, self.words = fault, words
+        self.failures += 1
+        self._forget_answers()
 
-    async def half_open(self) -> None:
-        """Wait a while, each time for longer, then let one message through."""
-        await self._active.wait(self._backoff.next_seconds())
-        if self.state is Breaker.OPEN:
-            self.state = Breaker.HALF_OPEN
+    def half_open(self) -> None:
+        """Let a check through, if the wait is over."""
+        if self.state is Breaker.OPEN and self.due_seconds == 0:
+            self.state, self.checked = Breaker.HALF_OPEN, False
 
-    async def answered(self) -> None:
-        """Let everything through, since the provider answers.
+    def pass_check(self) -> None:
+        """Let one message at a time through, since the provider lets us in."""
+        self.reached = True
+        self.checked = self.state is Breaker.HALF_OPEN
 
-        What the store does not take, the next answer stores.
+    def note(self, *, deferred: bool) -> bool:
+        """Count an answer of a CLOSED breaker; True if most of the last ones are deferrals."""
+        if len(self._recent) == self._span:
+            self._deferred -= self._recent.popleft()
+            if self._span > SPAN and self._deferred <= _FEW * self._span:
+                self._span = SPAN
+                self._forget_answers()
+        self._recent.append(deferred)
+        self._deferred += deferred
+        return deferred and len(self._recent) == self._span and self._mostly_deferred
+
+    @property
+    def _mostly_deferred(self) -> bool:
+        return self._deferred >= _MOST * self._span
+
+    def open_for_deferrals(self, words: str, *, retry_after_seconds: float | None) -> None:
+        """Open since the provider defers most messages."""
+        self.open(_DEFERS, words, retry_after_seconds=retry_after_seconds)
+
+    def answer(self, answer: Answer, words: str, *, retry_after_seconds: float | None) -> None:
+        """Take the answer to the one message of a HALF_OPEN breaker.
+
+        PROVIDER_FAULT comes with a fault, so it goes to :meth:`open`.
         """
-        if self.state is not Breaker.CLOSED:
-            log.info(
-                "provider_recovered",
-                campaign_id=self._active.campaign_id,
-                channel=self._active.row.channel,
-            )
-        try:
-            await self.close()
-        except StoreUnavailableError as error:
-            log.warning(
-                "problem_not_cleared",
-                campaign_id=self._active.campaign_id,
-                error=error.message,
-            )
-
-    async def close(self) -> None:
-        """Count from the next failure on, since a pause is no part of an outage.
-
-        Raises:
-            StoreUnavailableError: the store does not answer; the next call tries again.
-        """
-        self.state = Breaker.CLOSED
-        self._backoff.reset()
-        if not self._outage_stored:
+        if self.state is not Breaker.HALF_OPEN:
             return
-        await self._directory.set_problem(
-            self._active,
-            Source.PROVIDER,
-            None,
-            also=partial(campaigns.note_reachable, campaign=self._active.number),
-        )
-        self._outage_stored = False
+        kind = None if self.fault is None else self.fault.kind
+        if answer is not Answer.LOST:
+            self.reached = True
+        match answer, kind:
+            case Answer.LOST, _:
+                # More messages would share its fate.
+                self.open(_SILENT, words, retry_after_seconds=retry_after_seconds)
+            case Answer.REFUSED, ProblemKind.PROVIDER_REFUSES if self.fault is not None:
+                self.open(self.fault, words, retry_after_seconds=retry_after_seconds)
+            case Answer.DEFERRED, ProblemKind.PROVIDER_REFUSES | ProblemKind.PROVIDER_DEFERS:
+                self.open_for_deferrals(words, retry_after_seconds=retry_after_seconds)
+            case _:
+                self.close(was_deferral=kind is ProblemKind.PROVIDER_DEFERS)
+
+    def close(self, *, was_deferral: bool = False) -> None:
+        """Let everything through.
+
+        A provider may defer everybody once, as greylisting does. Each time that a
+        deferred message passes, more deferrals are needed to open the breaker again, so
+        that everybody gets the first try.
+        """
+        self._span = min(self._span * 2, _MAX_SPAN) if was_deferral else self._span
+        self.state, self.checked = Breaker.CLOSED, False
+        self.fault, self.words, self._backoff = None, "", None
+        self._forget_answers()
+
+    def _forget_answers(self) -> None:
+        self._recent.clear()
+        self._deferred = 0

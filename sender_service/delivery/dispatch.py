@@ -6,77 +6,63 @@ import asyncio
 import json
 import random
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from sender_service.channels.contract import Answer, Handover, Message, Reply
+from sender_service.channels.contract import Answer, Message, Reply
 from sender_service.verdicts import Effect, effect_of
 
 if TYPE_CHECKING:
-    from sender_service.channels.contract import Channel, Template
-    from sender_service.domain import MessageKeys, Policy
+    from sender_service.channels.contract import Handover
+    from sender_service.delivery.plan import DeliveryPlan
     from sender_service.store.batch import PendingMessage
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryPlan:
-    """What is the same for all messages of a campaign.
-
-    Attributes:
-        campaign_id: the campaign, as callers know it.
-        channel: where its messages go.
-        limit: bounds the calls of the channel that run at once, over all campaigns.
-        template: the content, compiled.
-        keys: makes idempotency keys.
-        policy: how often a message is tried.
-        window: how many messages may be in doubt.
-        lease_seconds: how long a claim holds.
-        heartbeat_seconds: how often it is renewed.
-    """
-
-    campaign_id: str
-    channel: Channel
-    limit: asyncio.Semaphore
-    template: Template
-    keys: MessageKeys
-    policy: Policy
-    window: int
-    lease_seconds: float
-    heartbeat_seconds: float
-
-
 class Dispatched(NamedTuple):
-    """What became of a message, the provider's reply, and when the try began (µs)."""
+    """What a reply does to a message, the reply, and when the try began (µs)."""
 
     effect: Effect
     reply: Reply
     begin_time: int
 
 
-async def dispatch(plan: DeliveryPlan, message: PendingMessage) -> Dispatched:
-    """Hand one message over; an exception out of a channel becomes LOST.
+async def dispatch(plan: DeliveryPlan, message: PendingMessage, handover: Handover) -> Dispatched:
+    """Hand one message over; ``handover`` says meanwhile whether the provider could have it.
 
     A channel raises for nothing that a provider does, so an exception is a defect of the
-    channel: it is logged with its stack, and the message is in doubt.
+    channel: it is logged with its stack. The message is in doubt if the handover had begun;
+    otherwise it is deferred.
     """
     begin_time = time.time_ns() // 1000
     try:
-        reply = await _send(plan, message)
+        reply = await _send(plan, message, handover)
         return Dispatched(_effect(plan, message, reply, begin_time), reply, begin_time)
     except asyncio.CancelledError as error:
         if _is_cancelled():
             raise
-        reply = _defect(plan, message, error)
+        reply = _defect(plan, message, handover, error)
     except Exception as error:  # noqa: BLE001 - logged with its stack, and in doubt
-        reply = _defect(plan, message, error)
+        reply = _defect(plan, message, handover, error)
     return Dispatched(_effect(plan, message, reply, begin_time), reply, begin_time)
 
 
-async def _send(plan: DeliveryPlan, message: PendingMessage) -> Reply:
+def abandoned(
+    plan: DeliveryPlan, message: PendingMessage, handover: Handover
+) -> tuple[Effect, int]:
+    """Return what becomes of a message whose call was cancelled after its handover began.
+
+    With the time (µs) to store as the beginning of the try.
+    """
+    begin_time = time.time_ns() // 1000
+    detail = f"the sender was stopped after the message's data was sent, {handover.stage}"
+    reply = Reply(Answer.LOST, code="in_doubt", detail=detail)
+    return _effect(plan, message, reply, begin_time), begin_time
+
+
+async def _send(plan: DeliveryPlan, message: PendingMessage, handover: Handover) -> Reply:
     handed_over = Message(
         plan.campaign_id,
         message.sequence,
@@ -86,7 +72,7 @@ async def _send(plan: DeliveryPlan, message: PendingMessage) -> Reply:
         plan.keys.key(message.sequence),
         message.attempts + 1,
     )
-    return await plan.channel.send(plan.template, handed_over, Handover())
+    return await plan.channel.send(plan.template, handed_over, handover)
 
 
 def _effect(plan: DeliveryPlan, message: PendingMessage, reply: Reply, begin_time: int) -> Effect:
@@ -102,7 +88,9 @@ def _effect(plan: DeliveryPlan, message: PendingMessage, reply: Reply, begin_tim
     )
 
 
-def _defect(plan: DeliveryPlan, message: PendingMessage, error: BaseException) -> Reply:
+def _defect(
+    plan: DeliveryPlan, message: PendingMessage, handover: Handover, error: BaseException
+) -> Reply:
     log.error(
         "channel_failed",
         campaign_id=plan.campaign_id,
@@ -110,7 +98,8 @@ def _defect(plan: DeliveryPlan, message: PendingMessage, error: BaseException) -
         channel=plan.channel.name,
         exc_info=error,
     )
-    return Reply(Answer.LOST, code="channel_error", detail=type(error).__name__)
+    answer = Answer.LOST if handover.begun else Answer.DEFERRED
+    return Reply(answer, code="channel_error", detail=type(error).__name__)
 
 
 def _is_cancelled() -> bool:

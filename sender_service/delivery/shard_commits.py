@@ -75,10 +75,10 @@ class ShardCommits:
         else:
             self._batch.retry(message, effect, begin_time=begin_time)
 
-    def requeue(self, message: PendingMessage) -> None:
-        """Note that a message was taken and not tried: it is not in doubt."""
+    def requeue(self, message: PendingMessage, *, delay_seconds: float = 0.0) -> None:
+        """Note that a message was taken and no try of it counts: it is not in doubt."""
         self._retrying.discard(message.sequence)
-        self._batch.requeue(message)
+        self._batch.requeue(message, delay_seconds=delay_seconds)
 
     async def commit(self, *, take: int, release: bool = False) -> Advance:
         """Write down what waits, and take up to ``take`` messages.

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sender_service.delivery.circuit_breaker import Breaker
-from sender_service.delivery.dispatch import dispatch
+from sender_service.channels.contract import Handover
+from sender_service.delivery.dispatch import abandoned, dispatch
+from sender_service.delivery.gate import Held
 from sender_service.delivery.lease_keeper import LeaseKeeper
+from sender_service.delivery.plan import LEASE_MARGIN_SECONDS
 from sender_service.delivery.shard_commits import ShardCommits
 from sender_service.delivery.shard_report import Ended, ShardReport
 from sender_service.domain import room
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender_service.campaigns.directory import ActiveCampaign, Directory
-    from sender_service.delivery.circuit_breaker import CircuitBreaker
-    from sender_service.delivery.dispatch import DeliveryPlan
+    from sender_service.delivery.gate import Gate, Judgement
+    from sender_service.delivery.plan import DeliveryPlan
     from sender_service.store.batch import PendingMessage
     from sender_service.store.leases import Claim
     from sender_service.store.shards import Advance
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: A lease must outlast a provider call by this, seconds.
-LEASE_MARGIN_SECONDS = 2.0
 #: Finished messages wait at most this long to be written down, seconds.
 _COMMIT_SECONDS = 0.05
 #: How often the loop looks around when nothing wakes it, seconds.
@@ -56,9 +56,9 @@ class ShardDelivery:
         plan: what is the same for all its messages.
         claim: the shard, claimed at ``claimed_at``.
         claimed_at: on the monotonic clock, before the claim was made.
-        breaker: whether the provider can be reached; half open, it lets one message at
-            a time through.
+        gate: whether the provider takes messages; half open, it takes one at a time.
         may_send: called before each message; once it returns false, the run ends.
+        turn_is_over: likewise, once it returns true; calls that run are let be.
 
     Attributes:
         report: what the run did.
@@ -73,16 +73,20 @@ class ShardDelivery:
         claim: Claim,
         *,
         claimed_at: float,
-        breaker: CircuitBreaker,
+        gate: Gate,
         may_send: Callable[[], bool],
+        turn_is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         self._active = active
         self._plan = plan
         self._lease = claim.lease
-        self._breaker = breaker
+        self._gate = gate
         self._may_send = may_send
-        self._window = plan.window if breaker.state is Breaker.CLOSED else 1
+        self._turn_is_over = turn_is_over
+        self._window = plan.window if gate.is_closed else 1
         self._queue: deque[PendingMessage] = deque()
+        #: The calls that run, by the task of their worker.
+        self._calls: dict[asyncio.Task[None], Handover] = {}
         self._work = asyncio.Event()
         self._progress = asyncio.Event()
         self._keeper = LeaseKeeper(
@@ -104,8 +108,9 @@ class ShardDelivery:
     async def run(self) -> ShardReport:
         """Send until nothing is left to do now, or until something forbids it.
 
-        The lease is released at the end. A run that is cancelled writes down first what
-        is finished; what is in the provider's hands stays in doubt.
+        The lease is released at the end. A run that is cancelled cancels its calls and
+        writes down what is finished. A message whose handover has begun counts as one
+        whose answer was lost; any other is requeued.
         """
         workers = min(self._plan.channel.concurrency, self._plan.window)
         tasks = [asyncio.create_task(self._work_through()) for _ in range(workers)]
@@ -138,21 +143,31 @@ class ShardDelivery:
                 window=self._window, in_doubt=self._commits.in_doubt, finished=self._commits.waiting
             )
             advance = await self._commit(take=0 if stopping else free)
-            if self.report.answered:
-                await self._breaker.answered()
             if advance.released:
                 return
             await self._worth_committing(advance.due_seconds)
             for task in tasks:
-                if task.done():
+                if task.done() and not task.cancelled():
                     task.result()  # a lost lease, or a defect: end the run with it
 
     def _stopping(self) -> bool:
-        if self.report.unreachable is not None:
-            self.report.ended = Ended.UNREACHABLE
-        elif not self._may_send():
-            self.report.ended = Ended.STOPPED
+        may_send, is_open = self._may_send(), self._gate.may_send
+        if self.report.ended is Ended.IDLE:
+            if not is_open:
+                self.report.ended = Ended.HELD
+            elif not may_send or self._turn_is_over():
+                self.report.ended = Ended.STOPPED
+        if not may_send or not is_open:
+            self._hand_back()
         return self.report.ended is not Ended.IDLE
+
+    def _hand_back(self) -> None:
+        """Cancel the calls whose message nobody has yet."""
+        for worker, handover in self._calls.items():
+            # Nothing is awaited between the look and the cancellation. A call that
+            # begins the handover even so is found out when it has ended.
+            if not handover.begun and not worker.cancelling():
+                worker.cancel()
 
     async def _worth_committing(self, due_seconds: float | None) -> None:
         """Wait until a commit would write enough, or take something."""
@@ -188,10 +203,7 @@ class ShardDelivery:
                 continue
 
     async def _let_go(self) -> None:
-        """Write down what is finished and release the lease, if the run broke off.
-
-        Calls that still run stay in doubt; the next claim resolves the doubt.
-        """
+        """Write down what is finished and release the lease, if the run broke off."""
         if self._keeper.lost or self._commits.is_released:
             return
         self._requeue_all()
@@ -226,13 +238,17 @@ class ShardDelivery:
     def _may_dispatch(self) -> bool:
         """Return whether a message may be handed over at this moment."""
         return (
-            self.report.unreachable is None
+            self.report.ended is Ended.IDLE
+            and self._gate.may_send
             and self._may_send()
+            and not self._turn_is_over()
             and self._keeper.outlasts(self._plan.channel.timeout_seconds + LEASE_MARGIN_SECONDS)
         )
 
     async def _work_through(self) -> None:
         """Dispatch what is in the queue, one message at a time, until cancelled."""
+        worker = asyncio.current_task()
+        assert worker is not None  # noqa: S101 - this is a coroutine of a task
         in_turn = 0
         while True:
             if not self._queue or not self._may_dispatch():
@@ -243,7 +259,7 @@ class ShardDelivery:
             async with self._plan.limit:
                 if not self._queue or not self._may_dispatch():
                     continue
-                await self._dispatch(self._queue.popleft())
+                await self._dispatch(worker, self._queue.popleft())
             # The first one starts the clock of the commit, the others may be enough.
             if self._commits.waiting in {1, self._window // 2, self._commits.in_doubt}:
                 self._progress.set()
@@ -252,13 +268,30 @@ class ShardDelivery:
                 in_turn = 0
                 await asyncio.sleep(0)
 
-    async def _dispatch(self, message: PendingMessage) -> None:
-        effect, reply, begin_time = await dispatch(self._plan, message)
-        if isinstance(effect, Requeue):
-            self.report.unreachable = reply
-            self._commits.requeue(message)
-            return
-        if not self.report.answered:
-            self.report.answered = True
+    async def _dispatch(self, worker: asyncio.Task[None], message: PendingMessage) -> None:
+        handover = Handover()
+        self._calls[worker] = handover
+        self._gate.dispatching(handover)
+        try:
+            dispatched = await dispatch(self._plan, message, handover)
+        except asyncio.CancelledError:
+            if handover.begun:
+                self._write_down(message, *abandoned(self._plan, message, handover))
+            else:
+                self._commits.requeue(message)
+            self._progress.set()
+            raise
+        finally:
+            del self._calls[worker]
+        effect = self._gate.judge(message.sequence, dispatched.reply, dispatched.effect)
+        if self._window != self._plan.window and self._gate.is_closed:
             self._window = self._plan.window
-        self._commits.finish(message, effect, begin_time)
+        self._write_down(message, effect, dispatched.begin_time)
+
+    def _write_down(self, message: PendingMessage, effect: Judgement, begin_time: int) -> None:
+        if isinstance(effect, Held):
+            self._commits.requeue(message, delay_seconds=effect.delay_seconds)
+        elif isinstance(effect, Requeue):
+            self._commits.requeue(message)
+        else:
+            self._commits.finish(message, effect, begin_time)

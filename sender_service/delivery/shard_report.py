@@ -12,7 +12,6 @@ import structlog
 from sender_service.domain import Outcome
 
 if TYPE_CHECKING:
-    from sender_service.channels.contract import Reply
     from sender_service.store.batch import Batch
 
 log = structlog.get_logger()
@@ -30,8 +29,8 @@ class Ended(enum.Enum):
     IDLE = "idle"
     #: It may not send any more; what was not handed over is requeued.
     STOPPED = "stopped"
-    #: The provider can't be reached; likewise.
-    UNREACHABLE = "unreachable"
+    #: The provider takes no messages; likewise.
+    HELD = "held"
     #: The shard belongs to another claim.
     LEASE_LOST = "lease_lost"
 
@@ -42,8 +41,6 @@ class ShardReport:
     Attributes:
         ended: why it ended.
         counts: how many messages have each outcome, by name, and are ``deferred``.
-        answered: the provider replied with something other than UNREACHABLE.
-        unreachable: the last answer UNREACHABLE.
 
     Args:
         campaign_id: the campaign, for the log.
@@ -57,8 +54,6 @@ class ShardReport:
         self._log_time = time.monotonic()
         self.ended = Ended.IDLE
         self.counts: Counter[str] = Counter()
-        self.answered = False
-        self.unreachable: Reply | None = None
 
     def note(self, batch: Batch) -> None:
         """Count what a commit wrote down, and log it now and then."""

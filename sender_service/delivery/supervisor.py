@@ -11,7 +11,9 @@ import structlog
 from sender_service.campaigns.directory import Decision
 from sender_service.delivery.activation import activate, seal_again
 from sender_service.delivery.campaign_delivery import CampaignDelivery
+from sender_service.delivery.clock import Clock
 from sender_service.delivery.fair_scheduler import FairScheduler
+from sender_service.delivery.provider import Providers
 from sender_service.domain import Backoff
 from sender_service.errors import LeaseLostError
 from sender_service.store import campaigns, outbox
@@ -46,6 +48,7 @@ class Supervisor:
         directory: the campaigns at work.
         settings: of the sender.
         instance: the name of this process, which owns the leases.
+        clock: counts the waits for providers.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Supervisor:
         settings: SenderSettings,
         *,
         instance: str,
+        clock: Clock | None = None,
     ) -> None:
         self._store = store
         self._channels = channels
@@ -64,6 +68,7 @@ class Supervisor:
         self._directory = directory
         self._settings = settings
         self._instance = instance
+        self._providers = Providers(store, directory, clock or Clock())
         self._schedulers: dict[str, FairScheduler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,9 +102,11 @@ class Supervisor:
     async def stop(self, grace_seconds: float) -> None:
         """Dispatch nothing more, wait for what is in flight, write it down.
 
-        What is not finished within ``grace_seconds`` is left in doubt.
+        Messages that are not handed over yet are requeued at once. A provider that has a
+        message and does not answer within ``grace_seconds`` leaves it in doubt.
         """
         self._directory.stop()
+        await self._providers.close()
         if not self._tasks:
             return
         _, late = await asyncio.wait(self._tasks, timeout=grace_seconds)
@@ -134,6 +141,7 @@ class Supervisor:
             self._directory,
             active,
             self._settings,
+            providers=self._providers,
             scheduler=self._scheduler(active.row.channel),
             instance=self._instance,
         )

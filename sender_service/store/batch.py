@@ -79,13 +79,13 @@ class Batch:
             )
         )
 
-    def requeue(self, message: PendingMessage) -> None:
-        """Add a message that was taken and not tried."""
+    def requeue(self, message: PendingMessage, *, delay_seconds: float = 0.0) -> None:
+        """Add a message that was taken, and of which no try counts."""
         self.deferrals.append(
             (
                 message.sequence,
                 message.attempts,
-                0,
+                round(delay_seconds * 1_000_000),
                 message.lost,
                 message.first_attempt_time,
                 "",

@@ -264,32 +264,10 @@ def store_problems(connection: sa.Connection, campaign: int, problems: Iterable[
     )
 
 
-def note_unreachable(connection: sa.Connection, campaign: int) -> float:
-    """Note that the provider can't be reached; return since how many seconds."""
-    now = read_clock(connection)
-    since = connection.execute(
-        sa.update(campaigns)
-        .where(campaigns.c.campaign == campaign)
-        .values(unreachable_time=sa.func.coalesce(campaigns.c.unreachable_time, database_now()))
-        .returning(campaigns.c.unreachable_time)
-    ).scalar_one()
-    return float((now - since).total_seconds())
-
-
-def note_reachable(connection: sa.Connection, campaign: int) -> None:
-    """Note that the provider answers again."""
-    connection.execute(
-        sa.update(campaigns).where(campaigns.c.campaign == campaign).values(unreachable_time=None)
-    )
-
-
 def clear_problems(connection: sa.Connection) -> None:
-    """Forget what held campaigns up before a restart; what still does shows again.
-
-    The time in which nobody tried counts for no deadline.
-    """
+    """Forget what held campaigns up before a restart; what still does shows again."""
     connection.execute(
         sa.update(campaigns)
         .where(campaigns.c.phase != Phase.FINISHED.value)
-        .values(problems=NO_PROBLEMS, unreachable_time=None)
+        .values(problems=NO_PROBLEMS)
     )

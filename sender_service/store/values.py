@@ -93,7 +93,8 @@ def problems_to_json(problems: Iterable[Problem]) -> str:
         [
             {
                 **dataclasses.asdict(problem),
-                "since_time": problem.since_time.isoformat() if problem.since_time else None,
+                "since_time": _time_to_json(problem.since_time),
+                "deadline_time": _time_to_json(problem.deadline_time),
             }
             for problem in problems
         ]
@@ -106,13 +107,22 @@ def problems_from_json(stored: str) -> tuple[Problem, ...]:
 
 
 def _problem(fields: dict[str, str | bool | None]) -> Problem:
-    since = fields["since_time"]
     return Problem(
         kind=ProblemKind(str(fields["kind"])),
         summary=str(fields["summary"]),
         detail=str(fields["detail"]),
         setting=str(fields["setting"]),
         provider=str(fields["provider"]),
-        since_time=datetime.fromisoformat(since) if isinstance(since, str) else None,
+        since_time=_time_from_json(fields, "since_time"),
         needs_attention=bool(fields["needs_attention"]),
+        deadline_time=_time_from_json(fields, "deadline_time"),
     )
+
+
+def _time_to_json(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _time_from_json(fields: Mapping[str, str | bool | None], name: str) -> datetime | None:
+    stored = fields.get(name)
+    return datetime.fromisoformat(stored) if isinstance(stored, str) else None

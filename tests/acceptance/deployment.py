@@ -15,7 +15,7 @@ from closeout.errors import UnavailableError
 from closeout.sender.v1 import sender_pb2
 from closeout.status.v1 import status_pb2
 from providers.held_port import HeldPort
-from providers.smtp_provider import SmtpProvider
+from providers.smtp_provider import SmtpProvider, SteppedProvider
 
 CAMPAIGN_ID = "newsletter"
 #: Seconds between two polls.
@@ -33,7 +33,7 @@ class Deployment:
 
     status: Service
     sender: Service
-    provider: SmtpProvider
+    provider: SmtpProvider | SteppedProvider
 
     async def start(self, service: Service) -> None:
         """Start a service, always on the same port, without blocking the provider."""
@@ -46,6 +46,7 @@ class Deployment:
 
     async def kill_sender_in_mid_sending(self) -> None:
         """Kill the sender while the provider delays its answers, so that messages are in doubt."""
+        assert isinstance(self.provider, SmtpProvider)
         latency = self.provider.latency_seconds
         self.provider.latency_seconds = PATIENCE_SECONDS
         await asyncio.to_thread(self.sender.kill)
@@ -107,7 +108,7 @@ class Deployment:
 
 @asynccontextmanager
 async def deployed(
-    folder: Path, provider: SmtpProvider, **settings: str
+    folder: Path, provider: SmtpProvider | SteppedProvider, **settings: str
 ) -> AsyncIterator[Deployment]:
     """Run both services and the provider while the block runs."""
     quiet = {"CLOSEOUT_LOG_LEVEL": "info"}

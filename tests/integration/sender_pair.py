@@ -13,6 +13,7 @@ from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from providers.held_port import HeldPort
 from sender_service import server as sender_server
+from sender_service.delivery.clock import Clock
 from sender_service.settings import SenderSettings
 from sender_service.settings import Settings as SenderServiceSettings
 from status_service import server as status_server
@@ -39,6 +40,7 @@ class Pair:
         self.folder = folder
         self.channel = support.ScriptedChannel()
         self.options = sender_pb2.DeliveryOptions()
+        self.clock = Clock()
         self.settings: dict[str, Any] = {"grace_seconds": 2, "shard_size": 50}
         self.status_address = "127.0.0.1:0"
         self.sender_address = "127.0.0.1:0"
@@ -86,7 +88,9 @@ class Pair:
         if with_channel:
             channels["scripted"] = support.channel_class(self.channel)
         running = await self._sender.enter_async_context(
-            sender_server.running(SenderServiceSettings(sender=settings), channels=channels)
+            sender_server.running(
+                SenderServiceSettings(sender=settings), channels=channels, clock=self.clock
+            )
         )
         self.sender_address = running.address
 
@@ -122,6 +126,16 @@ class Pair:
         """Create a campaign and start it."""
         await self.create(campaign_id, messages, **fields)
         await self.sender.start_campaign(campaign_id=campaign_id)
+
+    async def hold_calls(self) -> None:
+        """Let no further call answer; as many as the channel takes at once may wait.
+
+        For that the provider must be known to take messages, so it gets one before.
+        """
+        await self.begin("reaches-the-provider", 1)
+        await self.finished("reaches-the-provider")
+        self.channel.forget()
+        self.channel.hold.clear()
 
     async def ended(self, campaign_id: str) -> status_pb2.Campaign:
         """Wait until a campaign is in a terminal state and fully processed."""
@@ -166,9 +180,10 @@ def problem_text(delivery: sender_pb2.GetDeliveryResponse) -> str:
 
 
 @asynccontextmanager
-async def pair(folder: Path, **settings: Any) -> AsyncIterator[Pair]:
-    """Run both services for the block."""
+async def pair(folder: Path, *, speed: float = 1.0, **settings: Any) -> AsyncIterator[Pair]:
+    """Run both services for the block; the sender's waits for providers pass at ``speed``."""
     both = Pair(folder)
+    both.clock = Clock(speed)
     both.settings |= settings
     try:
         await both.start()

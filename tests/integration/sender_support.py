@@ -57,7 +57,7 @@ class ScriptedTemplate:
 class ScriptedChannel:
     """Answers as ``script`` says; keeps a ledger of what it was handed.
 
-    ``hold``: while not set, no call answers.
+    ``hold``: while not set, no call answers. ``hold_checks``: likewise for checks.
     """
 
     name: ClassVar[str] = "scripted"
@@ -79,6 +79,8 @@ class ScriptedChannel:
         self.most_flying = 0
         self.hold = asyncio.Event()
         self.hold.set()
+        self.hold_checks = asyncio.Event()
+        self.hold_checks.set()
         self.closed = False
 
     @classmethod
@@ -99,6 +101,7 @@ class ScriptedChannel:
     async def check(self, handover: Handover | None = None) -> Reply:  # noqa: ARG002
         """Answer as the test says."""
         self.checks += 1
+        await self.hold_checks.wait()
         return self.check_reply
 
     async def send(self, template: Template, message: Message, handover: Handover) -> Reply:  # noqa: ARG002
@@ -119,6 +122,12 @@ class ScriptedChannel:
     async def close(self) -> None:
         """Note that it was closed."""
         self.closed = True
+
+    def forget(self) -> None:
+        """Begin the ledger again."""
+        self.calls.clear()
+        self.answers.clear()
+        self.most_flying = 0
 
     def accepted(self) -> list[int]:
         """Return the sequence of every message accepted, once for each time."""

@@ -66,7 +66,7 @@ async def one_failed(both: Pair) -> None:
 
 async def waiting(both: Pair, messages: int) -> None:
     """Start a campaign of which no message has a result, since its provider does not answer."""
-    both.channel.hold.clear()
+    await both.hold_calls()
     await both.begin("c", messages)
     await support.eventually(lambda: both.channel.flying == 4)
 

@@ -157,7 +157,7 @@ async def test_a_late_upload_is_refused(tmp_path: Path) -> None:
 async def test_a_paused_campaign_stops_and_goes_on(tmp_path: Path) -> None:
     """S17, L6: calls in flight end, nothing new is sent; after a resume the rest is, once."""
     async with pair(tmp_path) as both:
-        both.channel.hold.clear()
+        await both.hold_calls()
         await both.begin("c1", 60)
         await support.eventually(lambda: both.channel.flying == 4)
         await both.status.pause_campaign(campaign_id="c1")
@@ -185,7 +185,7 @@ async def test_a_paused_campaign_stops_and_goes_on(tmp_path: Path) -> None:
 async def test_a_cancelled_campaign_skips_what_was_not_sent(tmp_path: Path) -> None:
     """What was never tried is SKIPPED(cancelled), and everything has a result."""
     async with pair(tmp_path) as both:
-        both.channel.hold.clear()
+        await both.hold_calls()
         await both.begin("c1", 120)
         await support.eventually(lambda: both.channel.flying == 4)
         await both.status.cancel_campaign(campaign_id="c1")
@@ -201,7 +201,7 @@ async def test_a_cancelled_campaign_skips_what_was_not_sent(tmp_path: Path) -> N
 async def test_a_campaign_closed_by_an_operator_is_not_sent_further(tmp_path: Path) -> None:
     """After a forced completion nobody else gets a message."""
     async with pair(tmp_path) as both:
-        both.channel.hold.clear()
+        await both.hold_calls()
         await both.begin("c1", 120)
         await support.eventually(lambda: both.channel.flying == 4)
         await both.status.mark_complete(campaign_id="c1", force=True, reason="test")
@@ -248,7 +248,7 @@ async def test_a_provider_that_is_down_is_waited_for(tmp_path: Path) -> None:
         both.channel.script = lambda _: support.UNREACHABLE
         await both.begin("c1", 40)
         problem = await support.eventually(lambda: both.problem("c1"))
-        assert "can't reach its provider" in problem
+        assert "the provider can't be reached" in problem
         assert "connection refused" in problem
         both.channel.script = lambda _: support.ACCEPTED
         assert (await both.ended("c1")).sent == 40

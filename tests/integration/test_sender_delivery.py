@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import Counter
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,138 +11,16 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from integration import sender_support as support
-from sender_service.campaigns.directory import Directory
-from sender_service.channels.contract import Answer, EmailContent, Message, Reply
-from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
-from sender_service.delivery.dispatch import DeliveryPlan
-from sender_service.delivery.shard_delivery import ShardDelivery
+from integration.sender_bench import bench
+from sender_service.channels.contract import Answer, Message, Reply
+from sender_service.delivery.circuit_breaker import Breaker
 from sender_service.delivery.shard_report import Ended
-from sender_service.domain import Guarantee, MessageKeys, Outcome, Policy, RetryPolicy
+from sender_service.domain import Guarantee, Outcome
 from sender_service.store import leases, schema, shards
-from sender_service.store.leases import Claim
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from sender_service.delivery.shard_report import ShardReport
-    from service_runtime.database import Store
-
-
-class Bench:
-    """A campaign with one shard, a scripted channel, and whether sending is allowed."""
-
-    def __init__(self, store: Store, row: sa.Row[Any], guarantee: Guarantee) -> None:
-        self.store = store
-        self.row = row
-        self.guarantee = guarantee
-        self.channel = support.ScriptedChannel()
-        self.allowed = True
-        self.lease_seconds = 30.0
-        self.heartbeat_seconds = 10.0
-        self.directory = Directory(store)
-        self.active = self.directory.add(row)
-        self.breaker = CircuitBreaker(store, self.directory, self.active, deadline_seconds=3600)
-
-    @property
-    def campaign(self) -> int:
-        """The number of the campaign."""
-        number: int = self.row.campaign
-        return number
-
-    def plan(self) -> DeliveryPlan:
-        """Return what is the same for all messages."""
-        return DeliveryPlan(
-            campaign_id="c1",
-            channel=self.channel,
-            limit=asyncio.Semaphore(self.channel.concurrency),
-            template=self.channel.compile(EmailContent()),
-            keys=MessageKeys(organisation="o", campaign_id="c1", content_digest="d"),
-            policy=Policy(
-                self.guarantee,
-                RetryPolicy(60.0, initial_backoff_seconds=0.001, max_attempts=3),
-            ),
-            window=8,
-            lease_seconds=self.lease_seconds,
-            heartbeat_seconds=self.heartbeat_seconds,
-        )
-
-    async def begin(self) -> ShardDelivery:
-        """Claim the shard and make a run over it."""
-        claimed_at = time.monotonic()
-        claim = await self.store.write(
-            partial(
-                leases.claim,
-                campaign=self.campaign,
-                owner="one",
-                lease_seconds=self.lease_seconds,
-                guarantee=self.guarantee,
-            )
-        )
-        assert isinstance(claim, Claim), claim
-        return ShardDelivery(
-            self.store,
-            self.directory,
-            self.active,
-            self.plan(),
-            claim,
-            claimed_at=claimed_at,
-            breaker=self.breaker,
-            may_send=self.may_send,
-        )
-
-    def may_send(self) -> bool:
-        """Return whether sending is allowed."""
-        return self.allowed
-
-    def forbid(self) -> None:
-        """Allow no sending any more, as a pause does."""
-        self.allowed = False
-        self.active.wake()
-
-    async def run_once(self) -> ShardReport:
-        """Claim the shard and run over it to the end."""
-        return await (await self.begin()).run()
-
-    async def until_done(self) -> Counter[str]:
-        """Run the shard again and again until every message has an outcome."""
-        counts: Counter[str] = Counter()
-
-        async def done() -> bool:
-            claim = await self.store.read(
-                lambda c: c.execute(leases._claimable(self.campaign, whole=False)).one_or_none()
-            )
-            if claim is not None:
-                counts.update((await self.run_once()).counts)
-            (shard,) = await support.rows(self.store, sa.select(schema.shards))
-            return bool(shard.journaled == self.row.total)
-
-        await support.eventually(done)
-        return counts
-
-    async def outcomes(self) -> dict[int, tuple[int, str, int]]:
-        """Return outcome, code and attempt by sequence."""
-        return await support.outcomes_of(self.store, self.campaign)
-
-    async def deferrals(self) -> dict[int, tuple[int, bool]]:
-        """Return tries and whether one runs, by sequence."""
-        found = await support.rows(self.store, sa.select(schema.deferrals))
-        return {row.sequence: (row.attempts, row.attempting) for row in found}
-
-    async def is_released(self) -> bool:
-        """Return whether nobody holds the shard."""
-        (shard,) = await support.rows(self.store, sa.select(schema.shards))
-        return shard.lease_expire_time is None
-
-
-@asynccontextmanager
-async def bench(
-    folder: Path, messages: int, guarantee: Guarantee = Guarantee.AT_MOST_ONCE
-) -> AsyncIterator[Bench]:
-    async with support.open_store(folder) as store:
-        row = await support.add_campaign(store, messages=messages, guarantee=guarantee)
-        yield Bench(store, row, guarantee)
 
 
 def first_then(first: Reply, then: Reply) -> Any:
@@ -258,13 +133,14 @@ async def test_an_unreachable_provider_costs_no_try(tmp_path: Path) -> None:
     async with bench(tmp_path, 30) as b:
         b.channel.script = lambda _: support.UNREACHABLE
         report = await b.run_once()
-        assert report.ended is Ended.UNREACHABLE
-        assert report.unreachable == support.UNREACHABLE
+        assert report.ended is Ended.HELD
+        assert (b.breaker.state, b.breaker.fault) == (Breaker.OPEN, support.UNREACHABLE.fault)
         assert await b.outcomes() == {}
         assert set((await b.deferrals()).values()) == {(0, False)}
         assert await support.in_doubt(b.store, b.campaign) == 0
         assert await b.is_released()
         b.channel.script = lambda _: support.ACCEPTED
+        b.half_open()
         assert (await b.until_done())["sent"] == 30
 
 
@@ -272,16 +148,22 @@ async def test_a_probe_sends_one_message_until_the_provider_answers(tmp_path: Pa
     """While nobody answers one message is at stake; after the first answer the window is."""
     async with bench(tmp_path, 30) as b:
         b.channel.script = lambda _: support.UNREACHABLE
-        report = await b.run_once()
-        assert await b.breaker.open(report.unreachable)
-        b.breaker.state = Breaker.HALF_OPEN
+        await b.run_once()
+        b.half_open()
         calls = len(b.channel.calls)
         await b.run_once()
         assert len(b.channel.calls) == calls + 1
+        assert b.breaker.state is Breaker.OPEN
+        b.half_open()
         b.channel.script = lambda _: support.ACCEPTED
-        await b.run_once()
+        b.channel.hold.clear()
+        running = asyncio.create_task(b.run_once())
+        await support.eventually(lambda: b.channel.flying == 1)
+        assert await support.in_doubt(b.store, b.campaign) == 1
+        b.channel.hold.set()
+        await running
         assert b.breaker.state is Breaker.CLOSED
-        assert b.active.problems == ()
+        assert b.gate.outage.problem() is None
         assert b.channel.accepted() == list(range(1, 31))
         assert b.channel.most_flying > 1
 
@@ -303,29 +185,6 @@ async def test_a_stop_lets_calls_end_and_hands_the_rest_back(tmp_path: Path) -> 
         b.allowed = True
         await b.until_done()
         assert b.channel.accepted() == list(range(1, 41))
-
-
-async def test_a_cancelled_run_leaves_only_running_calls_in_doubt(tmp_path: Path) -> None:
-    """What is finished is written down and the lease given up, even then."""
-    async with bench(tmp_path, 40) as b:
-        answered = {1, 2}
-        hold = asyncio.Event()
-        original = b.channel.send
-
-        async def send(template: Any, message: Message) -> Reply:
-            if message.sequence not in answered:
-                await hold.wait()
-            return await original(template, message)
-
-        b.channel.send = send  # type: ignore[method-assign]
-        running = asyncio.create_task((await b.begin()).run())
-        await support.eventually(lambda: len(b.channel.calls) == 2)
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        assert set(await b.outcomes()) == answered
-        assert await support.in_doubt(b.store, b.campaign) == b.channel.concurrency
-        assert await b.is_released()
 
 
 async def test_a_run_whose_lease_is_lost_writes_nothing_more(tmp_path: Path) -> None:

@@ -68,7 +68,11 @@ class SlowStart:
 
 def received(logged: Sequence[Any]) -> list[domain.State]:
     """Return the states that the sender took, in order."""
-    return [line["state"] for line in logged if line["event"] == "campaign_state_received"]
+    return [
+        line["state"]
+        for line in logged
+        if line["event"] == "campaign_state_received" and line["campaign_id"] == "c1"
+    ]
 
 
 async def last_received(logged: Sequence[Any], state: domain.State, *, after: int) -> None:
@@ -78,7 +82,7 @@ async def last_received(logged: Sequence[Any], state: domain.State, *, after: in
 
 async def begin_and_hold(both: Pair) -> None:
     """Begin a campaign whose calls do not end."""
-    both.channel.hold.clear()
+    await both.hold_calls()
     await both.begin("c1", _MESSAGES)
     await support.eventually(lambda: both.channel.flying == both.channel.concurrency)
 
@@ -302,7 +306,7 @@ async def test_a_campaign_that_was_started_early_is_not_scheduled_by_a_restore(
         await both.create("c1", _MESSAGES)
         back_up(tmp_path)
         await both.sender.start_campaign(campaign_id="c1", start_time=later)
-        both.channel.hold.clear()
+        await both.hold_calls()
         await both.status.start_campaign(campaign_id="c1", total=_MESSAGES, start_now=True)
         await support.eventually(lambda: both.channel.flying == both.channel.concurrency)
         await restore(both)

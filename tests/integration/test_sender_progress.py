@@ -213,7 +213,7 @@ async def test_a_page_token_is_of_one_list(store: Store) -> None:
 
 async def test_a_delivery_at_work_says_its_state_and_revision(both: Pair) -> None:
     """The state that the sender acts on is that of the status service, with its revision."""
-    both.channel.hold.clear()
+    await both.hold_calls()
     await both.begin("c", 120)
 
     async def state() -> int:
@@ -236,7 +236,7 @@ async def _is(value: Any, expected: int) -> bool:
 
 async def test_a_status_service_that_is_away_is_a_problem(both: Pair) -> None:
     """Whoever waits for results learns that they can't be reported, and what to set."""
-    both.channel.hold.clear()
+    await both.hold_calls()
     await both.begin("c", 5)
     await both.stop_status()
 

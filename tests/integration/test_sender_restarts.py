@@ -81,7 +81,7 @@ async def test_a_restarted_sender_goes_on(tmp_path: Path, guarantee: Guarantee) 
 async def test_a_sender_stopped_in_order_leaves_no_doubt(tmp_path: Path) -> None:
     """With enough grace every call in flight is written down, and nothing is sent twice."""
     async with pair(tmp_path, grace_seconds=20) as both:
-        both.channel.hold.clear()
+        await both.hold_calls()
         await both.begin("c1", 100)
         await support.eventually(lambda: both.channel.flying == 4)
         stopping = asyncio.create_task(both.stop_sender())
@@ -96,7 +96,7 @@ async def test_a_sender_stopped_in_order_leaves_no_doubt(tmp_path: Path) -> None
 async def test_after_a_restart_nothing_is_sent_before_the_state_is_known(tmp_path: Path) -> None:
     """A campaign cancelled while the sender was away is not sent further."""
     async with pair(tmp_path, grace_seconds=20) as both:
-        both.channel.hold.clear()
+        await both.hold_calls()
         await both.begin("c1", 100)
         await support.eventually(lambda: both.channel.flying == 4)
         stopping = asyncio.create_task(both.stop_sender())
@@ -116,7 +116,7 @@ async def test_after_a_restart_nothing_is_sent_before_the_state_is_known(tmp_pat
 async def test_l4_results_are_kept_while_the_status_service_is_away(tmp_path: Path) -> None:
     """Sending goes on, the journal waits, and everything is counted once afterwards."""
     async with pair(tmp_path) as both:
-        both.channel.hold.clear()
+        await both.hold_calls()
         await both.begin("c1", 120)
         await support.eventually(lambda: both.channel.flying == 4)
         await both.stop_status()
@@ -142,7 +142,7 @@ async def test_l4_results_are_kept_while_the_status_service_is_away(tmp_path: Pa
 async def test_a_restart_of_both_loses_and_repeats_nothing(tmp_path: Path) -> None:
     """What was acknowledged is not needed again, what was not is reported again."""
     async with pair(tmp_path, grace_seconds=20) as both:
-        both.channel.hold.clear()
+        await both.hold_calls()
         await both.begin("c1", 100)
         await support.eventually(lambda: both.channel.flying == 4)
         await both.stop_status()

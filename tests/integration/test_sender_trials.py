@@ -199,7 +199,7 @@ async def test_a_test_keeps_to_the_limit_of_the_channel(both: Pair) -> None:
 async def test_a_test_does_not_wait_for_ever_behind_campaigns(both: Pair) -> None:
     """Where all connections stay in use for the channel's timeout, the test says so."""
     both.channel.timeout_seconds = 60.0
-    both.channel.hold.clear()
+    await both.hold_calls()
     await both.begin("c1", messages=8)
     await support.eventually(lambda: both.channel.flying == both.channel.concurrency)
     both.channel.timeout_seconds = 0.05

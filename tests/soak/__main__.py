@@ -1,4 +1,4 @@
-"""Kill and freeze status services and PostgreSQL under load, then race: ``make soak``.
+"""Kill and freeze services and PostgreSQL, race, and fail mail servers: ``make soak``.
 
 It exits with 1 if anything was lost, miscounted, completed twice or repaired.
 """
@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from soak.providers import bad_hours, stop_senders
 from soak.run import soak
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=10_000, help="races on each database, or 0")
     parser.add_argument(
         "--order-rounds", type=int, default=2_000, help="of calls that meet, on each database, or 0"
+    )
+    parser.add_argument(
+        "--provider-minutes",
+        type=float,
+        default=10,
+        help="of mail servers that take no messages, beside every way to stop a sender, or 0",
     )
     parser.add_argument("--seed", type=int, help="the seed of an earlier run; default: a new one")
     options = parser.parse_args(arguments)
@@ -46,8 +53,18 @@ def main(arguments: Sequence[str]) -> int:
     if options.order_rounds:
         print(f"{options.order_rounds:,} rounds of calls that meet, on each database", flush=True)
         holds &= _passes("test_order_races.py", f"--order-rounds={options.order_rounds}")
+    if options.provider_minutes:
+        print("senders beside mail servers that fail", flush=True)
+        wrong = asyncio.run(_beside_bad_providers(options.provider_minutes / 10))
+        for violation in wrong:
+            print(f"  {violation}", flush=True)
+        holds &= not wrong
     print("All invariants hold." if holds else f"VIOLATIONS FOUND. Repeat with: --seed {seed}")
     return 0 if holds else 1
+
+
+async def _beside_bad_providers(scale: float) -> list[str]:
+    return [*await stop_senders(), *await bad_hours(scale)]
 
 
 def _passes(test: str, rounds: str) -> bool:

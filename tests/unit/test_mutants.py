@@ -10,6 +10,7 @@ import pytest
 from mutants.__main__ import MUTANTS
 from mutants.family_bugs import FAMILY_BUGS
 from mutants.mutant import Edit, Mutant, StaleMutantError
+from mutants.outage_bugs import OUTAGE_BUGS
 from mutants.result_bugs import RESULT_BUGS
 from mutants.runner import ROOT, Verdict, run
 from mutants.sender_bugs import SENDER_BUGS
@@ -31,7 +32,8 @@ def test_a_mutant_fits_the_source(mutant: Mutant) -> None:
 
 def test_the_names_of_mutants_are_unique() -> None:
     """No mutant hides another."""
-    assert len(MUTANTS) == len(STATUS_BUGS) + len(RESULT_BUGS) + len(SENDER_BUGS) + len(FAMILY_BUGS)
+    bugs = (STATUS_BUGS, RESULT_BUGS, SENDER_BUGS, FAMILY_BUGS, OUTAGE_BUGS)
+    assert len(MUTANTS) == sum(map(len, bugs))
 
 
 def test_the_table_of_seeded_bugs_is_theirs() -> None:

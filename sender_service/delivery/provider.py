@@ -1,0 +1,221 @@
+"""Probe the providers that take no messages, and show the campaigns that wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
+from sender_service.delivery.shared_provider import (
+    SharedProvider,
+    Silence,
+    unknown_fault,
+    words_of,
+)
+from sender_service.store import outages
+from sender_service.verdicts import Answer, Reply
+from service_runtime.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sender_service.campaigns.directory import Directory
+    from sender_service.channels.contract import Channel
+    from sender_service.delivery.clock import Clock
+    from sender_service.delivery.gate import Gate
+    from service_runtime.database import Store
+
+log = structlog.get_logger()
+
+#: How often what campaigns show is renewed while their provider takes nothing, seconds.
+_SHOW_SECONDS = 1.0
+#: How long a loop waits after a defect, seconds.
+_DEFECT_SECONDS = 1.0
+
+
+class Provider:
+    """One provider, probed once for all campaigns that wait for it.
+
+    A new process knows nothing of its providers, so each one is probed at first.
+
+    Args:
+        store: the sender's.
+        directory: shows the problems of campaigns.
+        channel: the way to the provider.
+        clock: counts the waits.
+    """
+
+    def __init__(self, store: Store, directory: Directory, channel: Channel, clock: Clock) -> None:
+        self._store = store
+        self._directory = directory
+        self._channel = channel
+        self._clock = clock
+        self._probe_again, self._show_again = asyncio.Event(), asyncio.Event()
+        self.shared = SharedProvider(
+            channel,
+            clock,
+            CircuitBreaker(clock.now),
+            changes=(self._probe_again, self._show_again),
+        )
+        self._gates: set[Gate] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to probe and to show."""
+        self._tasks = [
+            asyncio.create_task(self._repeat(loop)) for loop in (self._probe, self._show)
+        ]
+
+    async def close(self) -> None:
+        """End it; a check that runs is cancelled."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def attend(self, gate: Gate) -> None:
+        """Have the provider probed for a campaign that has something to send."""
+        if not gate.attending:
+            gate.attending = True
+            self._gates.add(gate)
+            self.shared.changed()
+
+    def remove(self, gate: Gate) -> None:
+        """Let go of a campaign that has nothing to send any more."""
+        gate.attending = False
+        self._gates.discard(gate)
+        self.shared.accepted.discard(gate.active.number)
+        if self.shared.breaker.state is not Breaker.CLOSED:
+            self.shared.changed()  # others may have let it go first
+
+    async def release(self, gate: Gate) -> None:
+        """Let a campaign be without the provider, and without a problem of it.
+
+        Raises:
+            StoreUnavailableError: the store does not answer; the next call tries again.
+        """
+        self.remove(gate)
+        await gate.leave(self._directory)
+
+    async def _repeat(self, loop: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await loop()
+            except Exception:
+                log.exception(
+                    "provider_loop_crashed",
+                    channel=self._channel.name,
+                    action="it is tried again; report the stack if it comes back",
+                )
+                await asyncio.sleep(_DEFECT_SECONDS)
+
+    # Probing
+
+    async def _probe(self) -> None:
+        """Check whether the provider lets us in, whenever that is due."""
+        breaker, noted = self.shared.breaker, 0
+        while True:
+            self._probe_again.clear()
+            breaker.half_open()
+            needed = bool(self._gates) and not self._directory.stopping
+            if needed and breaker.state is Breaker.HALF_OPEN and not breaker.checked:
+                await self._check()
+                continue
+            wait: float | None = None
+            if needed and breaker.state is Breaker.OPEN:
+                noted = await self._note_tried(noted)
+                wait = self._clock.real_seconds(breaker.due_seconds)
+            await _wait(self._probe_again, wait)
+
+    async def _note_tried(self, noted: int) -> int:
+        """Store, once for each, that a probe failed, so that an outage outlives a restart."""
+        failed = self.shared.breaker.failures
+        if failed != noted:
+            try:
+                await self._store.write(outages.note_tried)
+            except StoreUnavailableError as error:
+                log.warning("outage_not_stored", channel=self._channel.name, error=error.message)
+        return failed
+
+    async def _check(self) -> None:
+        breaker = self.shared.breaker
+        self.shared.silence = Silence(self._clock.now())
+        self.shared.changed()
+        try:
+            reply = await self._channel.check()
+        except Exception as error:
+            log.exception("channel_failed", channel=self._channel.name)
+            reply = Reply(Answer.PROVIDER_FAULT, code="channel_error", detail=type(error).__name__)
+        finally:
+            self.shared.silence = None
+        if breaker.state is not Breaker.HALF_OPEN:
+            return  # a message that was on its way was answered meanwhile
+        if reply.answer is Answer.ACCEPTED:
+            breaker.pass_check()
+            self.shared.changed()
+        else:
+            self.shared.open(
+                reply.fault or unknown_fault(self._channel),
+                words_of(reply),
+                retry_after_seconds=reply.retry_after_seconds,
+            )
+
+    # Showing
+
+    async def _show(self) -> None:
+        """Show what holds up the campaigns, and wake those that may go on."""
+        while True:
+            if self._show_again.is_set():
+                self._show_again.clear()
+                for gate in tuple(self._gates):
+                    gate.active.wake()
+            for gate in tuple(self._gates):
+                try:
+                    await gate.show(self._directory)
+                except StoreUnavailableError as error:
+                    log.warning(
+                        "problem_not_stored",
+                        campaign_id=gate.active.campaign_id,
+                        error=error.message,
+                    )
+            quiet = all(gate.outage.is_over for gate in self._gates)
+            wait = None if quiet else self._clock.real_seconds(_SHOW_SECONDS)
+            await _wait(self._show_again, wait)
+
+
+async def _wait(event: asyncio.Event, seconds: float | None) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+class Providers:
+    """The providers of this process, one for each channel that is used.
+
+    Args:
+        store: the sender's.
+        directory: shows the problems of campaigns.
+        clock: counts the waits.
+    """
+
+    def __init__(self, store: Store, directory: Directory, clock: Clock) -> None:
+        self._store = store
+        self._directory = directory
+        self._clock = clock
+        self._providers: dict[str, Provider] = {}
+
+    def of(self, channel: Channel) -> Provider:
+        """Return the provider behind a channel."""
+        if channel.name not in self._providers:
+            provider = Provider(self._store, self._directory, channel, self._clock)
+            provider.start()
+            self._providers[channel.name] = provider
+        return self._providers[channel.name]
+
+    async def close(self) -> None:
+        """End them all."""
+        for provider in self._providers.values():
+            await provider.close()

@@ -1,0 +1,91 @@
+"""Bugs of the sender service beside a provider that fails."""
+
+from __future__ import annotations
+
+from mutants.mutant import Edit, Mutant
+
+_SHARD = "sender_service/delivery/shard_delivery.py"
+_GATE = "sender_service/delivery/gate.py"
+_HANDOVER_TESTS = "tests/integration/test_sender_handovers.py"
+_OUTAGE_TESTS = "tests/integration/test_sender_outages.py"
+
+OUTAGE_BUGS = (
+    Mutant(
+        name="stop-waits-for-the-silent",
+        invariant="S10",
+        bug="A stop waits for calls whose message nobody has yet, until its grace is over.",
+        seen="Closeout itself, before channels said how far a message has come",
+        edits=(
+            Edit(
+                _SHARD,
+                "            if not handover.begun and not worker.cancelling():\n",
+                "            if handover.begun and not worker.cancelling():\n",
+            ),
+        ),
+        test=f"{_HANDOVER_TESTS}::test_a_stop_hands_back_calls_that_have_not_begun",
+    ),
+    Mutant(
+        name="stopped-is-unknown",
+        invariant="S10",
+        bug="A message whose data was never sent ends as UNKNOWN when the sender is stopped.",
+        seen="Closeout itself, before channels said how far a message has come",
+        edits=(Edit(_SHARD, "            if handover.begun:\n", "            if handover:\n"),),
+        test=f"{_HANDOVER_TESTS}::test_a_cancelled_run_leaves_nothing_unsaid",
+    ),
+    Mutant(
+        name="window-before-the-first-answer",
+        invariant="S10",
+        bug="A new process hands a whole window to a server that then says nothing.",
+        seen="Closeout itself, before a new process probed its providers",
+        edits=(
+            Edit(
+                "sender_service/delivery/circuit_breaker.py",
+                "        state: Breaker = Breaker.HALF_OPEN,\n",
+                "        state: Breaker = Breaker.CLOSED,\n",
+            ),
+        ),
+        test=f"{_OUTAGE_TESTS}::test_a_kill_beside_a_silent_provider_leaves_one_message_in_doubt",
+    ),
+    Mutant(
+        name="everybody-probes",
+        invariant="S18",
+        bug="Each campaign of a dead provider probes it with a message of its own.",
+        seen="Closeout itself, before campaigns shared a circuit breaker",
+        edits=(
+            Edit(
+                _GATE,
+                "not breaker.checked or self.shared.probing is not None or before_us",
+                "not breaker.checked or before_us",
+            ),
+        ),
+        test="tests/unit/test_sender_gate.py::test_one_campaign_probes_at_a_time",
+    ),
+    Mutant(
+        name="refusals-are-verdicts",
+        invariant="S18",
+        bug="A relay that refuses its customer turns a whole audience into FAILED.",
+        seen="Closeout itself, before the first refusals of a campaign were held",
+        edits=(
+            Edit(
+                "sender_service/delivery/trial.py",
+                "        if self.is_over:\n            return Refusal.FINAL\n",
+                "        if self._enough:\n            return Refusal.FINAL\n",
+            ),
+        ),
+        test=f"{_OUTAGE_TESTS}::test_the_first_refusals_of_a_campaign_are_no_verdict",
+    ),
+    Mutant(
+        name="throttling-spends-tries",
+        invariant="S18",
+        bug="Messages spend their tries while the provider defers everybody.",
+        seen="Closeout itself, before deferrals opened a circuit breaker",
+        edits=(
+            Edit(
+                _GATE,
+                "        if not breaker.note(deferred=True):\n",
+                "        if breaker.note(deferred=True) or True:\n",
+            ),
+        ),
+        test=f"{_OUTAGE_TESTS}::test_no_try_is_spent_while_most_messages_are_deferred",
+    ),
+)

@@ -1,0 +1,191 @@
+"""Who probes a provider, and which campaigns a fault of it holds up."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender_service.campaigns.directory import ActiveCampaign
+from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
+from sender_service.delivery.clock import Clock
+from sender_service.delivery.gate import Gate, Held
+from sender_service.delivery.shared_provider import SharedProvider
+from sender_service.domain import Outcome, ProblemKind
+from sender_service.verdicts import Answer, Fault, Finished, Reply, Requeue, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SENT = Finished(Outcome.SENT)
+FAILED = Finished(Outcome.FAILED)
+ACCEPTED = Reply(Answer.ACCEPTED)
+REFUSES = Reply(
+    Answer.PROVIDER_FAULT,
+    code="554",
+    fault=Fault(ProblemKind.PROVIDER_REFUSES, "it refuses the sender", needs_attention=True),
+)
+
+
+class Time(Clock):
+    """A clock that a test sets."""
+
+    seconds = 1_000.0
+
+    def now(self) -> float:
+        """Return the time."""
+        return Time.seconds
+
+
+def provider() -> SharedProvider:
+    """Return a provider that was checked and lets one message through."""
+    channel: Any = SimpleNamespace(name="smtp", provider="smtp.example.com:587")
+    clock = Time()
+    breaker = CircuitBreaker(clock.now)
+    breaker.pass_check()
+    return SharedProvider(channel, clock, breaker)
+
+
+def gate(shared: SharedProvider, number: int, *, remaining: int = 1_000) -> Gate:
+    """Return what stands before a campaign."""
+    row: Any = SimpleNamespace(campaign=number, campaign_id=f"c{number}", unreachable_time=None)
+    active = ActiveCampaign(row)
+    return Gate(shared, active, remaining=remaining, deadline_seconds=3_600)
+
+
+def probe(one: Gate, reply: Reply, effect: Any = SENT) -> Any:
+    """Send the one message of a campaign."""
+    assert one.take_probe()
+    try:
+        return one.judge(1, reply, effect)
+    finally:
+        one.give_back_probe()
+
+
+def half_open(shared: SharedProvider) -> None:
+    """Let the wait pass, and the check."""
+    Time.seconds += shared.breaker.due_seconds
+    shared.breaker.half_open()
+    shared.breaker.pass_check()
+
+
+@asynccontextmanager
+async def waiting(*gates: Gate) -> AsyncIterator[None]:
+    """Have campaigns wait for their provider during the block."""
+    tasks = [asyncio.create_task(one.wait()) for one in gates]
+    await asyncio.sleep(0)
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_one_campaign_probes_at_a_time() -> None:
+    """A second one gets the probe when the first has given it back."""
+    shared = provider()
+    first, second = gate(shared, 1), gate(shared, 2)
+    assert first.take_probe()
+    assert not second.take_probe()
+    assert (first.may_send, second.may_send) == (True, False)
+    first.give_back_probe()
+    assert second.take_probe()
+
+
+def test_nobody_probes_before_the_check() -> None:
+    """A provider that never greets gets no message."""
+    shared = provider()
+    shared.breaker.checked = False
+    assert not gate(shared, 1).take_probe()
+
+
+async def test_campaigns_take_turns_at_probing() -> None:
+    """One that probed in vain lets those go first that wait and did not."""
+    shared = provider()
+    first, second = gate(shared, 1), gate(shared, 2)
+    assert isinstance(probe(first, REFUSES), Requeue)
+    half_open(shared)
+    async with waiting(second):
+        assert not first.take_probe()
+    assert probe(second, ACCEPTED) is SENT
+    assert shared.breaker.state is Breaker.CLOSED
+
+
+async def test_nobody_lets_a_campaign_go_first_that_can_not_probe() -> None:
+    """One that its provider refuses alone waits longer than the others."""
+    shared = provider()
+    good, bad = gate(shared, 1), gate(shared, 2)
+    probe(good, ACCEPTED)
+    bad.judge(1, REFUSES, FAILED)
+    shared.open(Fault(ProblemKind.PROVIDER_UNREACHABLE, "gone"), "gone", retry_after_seconds=None)
+    half_open(shared)
+    async with waiting(bad):
+        assert not bad.take_probe()
+        assert good.take_probe()
+
+
+def test_a_provider_that_takes_others_holds_up_one_campaign() -> None:
+    """It waits alone, and goes on after its own probe is taken."""
+    shared = provider()
+    good, bad = gate(shared, 1), gate(shared, 2)
+    probe(good, ACCEPTED)
+    assert isinstance(bad.judge(1, REFUSES, FAILED), Requeue)
+    assert (good.may_send, bad.may_send, bad.take_probe()) == (True, False, False)
+    assert good.outage.problem() is None
+    problem = bad.outage.problem()
+    assert problem is not None
+    assert problem.kind is ProblemKind.PROVIDER_REFUSES
+    Time.seconds += 5
+    assert probe(bad, ACCEPTED) is SENT
+    assert bad.is_closed
+    assert bad.outage.problem() is None
+
+
+def test_the_last_campaign_that_is_refused_holds_up_all() -> None:
+    """Where nobody's messages are taken, the provider refuses the sender."""
+    shared = provider()
+    first, second = gate(shared, 1), gate(shared, 2)
+    probe(first, ACCEPTED)
+    second.judge(1, ACCEPTED, SENT)
+    first.judge(2, REFUSES, FAILED)
+    assert shared.breaker.state is Breaker.CLOSED
+    second.judge(2, REFUSES, FAILED)
+    assert shared.breaker.state is Breaker.OPEN
+
+
+def test_late_answers_neither_close_nor_prolong() -> None:
+    """Messages that were on their way when the breaker opened change nothing."""
+    shared = provider()
+    one = gate(shared, 1)
+    probe(one, ACCEPTED)
+    one.judge(2, REFUSES, FAILED)
+    due = shared.breaker.due_seconds
+    assert isinstance(one.judge(3, REFUSES, FAILED), Requeue)
+    assert one.judge(4, ACCEPTED, SENT) is SENT
+    assert isinstance(one.judge(5, Reply(Answer.DEFERRED), Retry(60, lost=False)), Requeue)
+    assert isinstance(one.judge(6, Reply(Answer.REFUSED), FAILED), Requeue)
+    assert (shared.breaker.state, shared.breaker.due_seconds) == (Breaker.OPEN, due)
+
+
+@pytest.mark.parametrize("remaining", [2, 1_000])
+def test_early_refusals_are_held(remaining: int) -> None:
+    """Until enough messages, or all of a small campaign, were tried."""
+    one = gate(provider(), 1, remaining=remaining)
+    refused = Reply(Answer.REFUSED, code="550")
+    assert probe(one, refused, FAILED) == Held(3.0)
+    second = one.judge(2, refused, FAILED)
+    assert second == (FAILED if remaining == 2 else Held(3.0))
+
+
+def test_a_lost_answer_to_the_probe_lets_nothing_more_through() -> None:
+    """A server that is silent after the final dot gets one message, not a window."""
+    shared = provider()
+    one = gate(shared, 1)
+    unknown = Finished(Outcome.UNKNOWN)
+    assert probe(one, Reply(Answer.LOST, code="timeout"), unknown) is unknown
+    assert shared.breaker.state is Breaker.OPEN
+    problem = one.outage.problem()
+    assert problem is not None
+    assert problem.summary == "the provider takes a message and does not answer"
