@@ -14,7 +14,8 @@ class Run:
 
     Attributes:
         campaign: whose id stands for ``ID``: that of a campaign that has ``ended`` with
-            one FAILED message, or of another one that is ``open`` each time.
+            one FAILED message, of one that is ``waiting`` for its mail server, or of
+            another one that is ``open`` each time.
         code: its exit code.
         stopped: both services are stopped before it.
         serves: it is a service, which goes on until SIGTERM.
@@ -55,8 +56,6 @@ RUNS = {
     f"""{_GRPCURL}'{{"campaign_id":"ID","reason":"checked with the provider"}}'"""
     f"{_MARK_COMPLETE}": Run("ended"),
     'closeout mark-complete ID --force --reason "the sender\'s disk is lost"': Run("open"),
-    "closeout fix --dry-run": Run(),
-    "closeout fix": Run(),
     "sudo install -d /etc/closeout": Run(),
     "sudo install -m 644 deploy/closeout.toml /etc/closeout/closeout.toml": Run(),
     "sudo install -m 600 /dev/null /etc/closeout/sender.env": Run(),
@@ -85,7 +84,7 @@ DEMO = {
     "closeout fix",
 }
 #: Transcripts while the mail server refuses the login.
-WITH_A_WRONG_PASSWORD = {"closeout doctor": Run(code=3)}
+WITH_A_WRONG_PASSWORD = {"closeout explain welcome-50c659bc": Run("waiting", code=3)}
 #: Transcripts after one more recipient was added to the README's people.
 WITH_ANOTHER_RECIPIENT = {"closeout send welcome.toml --recipients people.csv --watch": Run(code=1)}
 

@@ -95,6 +95,8 @@ class World:
         self.environment = environment_of(folder)
         #: The id of a campaign that has ended, with a message that FAILED.
         self.ended = ""
+        #: The id of a campaign that waits for its mail server.
+        self.waiting = ""
         self._ports = (HeldPort(), HeldPort())
         self._processes: list[subprocess.Popen[bytes]] = []
         for name in ("examples", "protos"):
@@ -199,9 +201,17 @@ class World:
 
     def run(self, command: str, campaign: str = "") -> tuple[int, str]:
         """Run a command of the documents here; every question is answered with yes."""
-        ids = {"": "", "ended": self.ended}
+        ids = {"": "", "ended": self.ended, "waiting": self.waiting}
         identity = ids[campaign] if campaign in ids else self._open_campaign()
         return in_terminal(self._here(command, identity), self.folder, self.environment, b"y\n")
+
+    def wait_for_problem(self) -> None:
+        """Return once the status service knows what the waiting campaign waits for."""
+        with StatusClient(self.status_address) as status:
+            wait_until(
+                lambda: status.get_campaign(campaign_id=self.waiting).problems,
+                what="a problem of the campaign",
+            )
 
     def _here(self, command: str, identity: str = "") -> str:
         """Return a command for this folder, its services and its campaigns."""
@@ -213,7 +223,7 @@ class World:
             ("127.0.0.1:20052", self.sender_address),
         ):
             command = command.replace(written, here)
-        return re.sub(r"\bID\b", identity, command)
+        return re.sub(r"\bID\b|\bwelcome-[0-9a-f]{8}\b", identity, command)
 
     def _open_campaign(self) -> str:
         """Make a campaign of another sender, of which one result is missing."""

@@ -58,22 +58,28 @@ def test_a_shell_takes_every_command() -> None:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """A folder with the services at work, as the README starts them."""
+    """A folder with the services at work, as the README starts them, but for a wrong password."""
     with World(tmp_path) as made:
         (start,) = STARTS
         (block,) = (block for block in blocks("sh") if start in block.text)
         for command in commands(block):
             if _SETTING.fullmatch(command):
                 made.take_setting(command)
+        made.refuse_login(refused=True)
         made.start(start, *_SERVICES)
         yield made
 
 
 def test_every_command_runs(world: World) -> None:
     """Run in their order, the commands end as they should, and print what the pages show."""
-    world.refuse_login(refused=True)
+    _, printed = world.run("closeout send welcome.toml --recipients people.csv")
+    (world.waiting,) = re.findall(r"campaign (\S+): created", printed)
+    world.wait_for_problem()
     wrong = mistakes(world, WITH_A_WRONG_PASSWORD, shown=True)
+    assert world.stop_last() == 0
     world.refuse_login(refused=False)
+    (start,) = STARTS
+    world.start(start, *_SERVICES)
     send = "closeout send other.toml --recipients other.csv --campaign-id ended --watch"
     assert world.run(send)[0] == 6
     world.ended = "ended"
