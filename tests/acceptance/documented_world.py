@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import shlex
 import signal
 import struct
@@ -53,21 +54,33 @@ def in_terminal(
     os.close(theirs)
     if answers:
         os.write(ours, answers)
-    printed = b""
     try:
-        while True:
-            try:
-                read = os.read(ours, 65_536)
-            except OSError:  # how Linux says that the last process has left the terminal
-                break
-            if not read:
-                break
-            printed += read
-        return process.wait(PATIENCE_SECONDS), printed.decode()
+        printed = _all_of(ours, command)
+        return process.wait(PATIENCE_SECONDS), printed
     finally:
         os.close(ours)
-        process.kill()
-        process.wait()
+        _end(process, signal.SIGKILL)
+
+
+def _all_of(terminal: int, command: str) -> str:
+    """Return what is printed to a terminal until its last process has left it."""
+    printed = b""
+    while select.select([terminal], [], [], PATIENCE_SECONDS)[0]:
+        try:
+            read = os.read(terminal, 65_536)
+        except OSError:  # how Linux says that the last process has left
+            read = b""
+        if not read:
+            return printed.decode()
+        printed += read
+    raise AssertionError(f"{command}: silent for {PATIENCE_SECONDS} s after {printed.decode()}")
+
+
+def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """End a process and those that it started."""
+    if process.poll() is None:
+        os.killpg(process.pid, number)
+        process.wait(PATIENCE_SECONDS)
 
 
 def environment_of(folder: Path) -> dict[str, str]:
@@ -103,7 +116,6 @@ class World:
             (folder / name).symlink_to(ROOT / name)
         (folder / "generated").mkdir()
         self._write_files()
-        self._start_mail_server()
 
     @property
     def status_address(self) -> str:
@@ -189,8 +201,12 @@ class World:
             read = output.read_text().splitlines()
             return read if all(any(line in text for text in read) for line in lines) else []
 
-        wait_until(lambda: printed() or process.poll() is not None, what=command)
-        assert printed(), f"{command}: {output.with_suffix('.errors').read_text()}"
+        try:
+            wait_until(lambda: printed() or process.poll() is not None, what=command)
+            assert printed(), f"{command}: {output.with_suffix('.errors').read_text()}"
+        except AssertionError:
+            _end(process, signal.SIGTERM)
+            raise
         return printed()[-1]
 
     def stop_last(self) -> int:
@@ -236,6 +252,8 @@ class World:
         return identity
 
     def __enter__(self) -> Self:
+        """Start the mail server."""
+        self._start_mail_server()
         return self
 
     def __exit__(
@@ -246,8 +264,6 @@ class World:
     ) -> None:
         """End what still runs; the services end with `closeout up`."""
         for process in reversed(self._processes):
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait(PATIENCE_SECONDS)
+            _end(process, signal.SIGTERM)
         for port in self._ports:
             port.close()

@@ -102,7 +102,7 @@ def as_printed(shown: str) -> re.Pattern[str]:
     pattern = re.escape(re.sub(r"[ \t]+", " ", shown))
     for varying, by in (
         (r"\\\[\\\.\\\.\\\.\\\]|\\\.\\\.\\\.", r"(?s:.*?)"),
-        (r"\d+\\? ?(s|min)\b", r"\\d+ ?\1"),
+        (r"\d+\\? ?(s|min)\b", r"\\d+ ?(?:s|min|h)"),
         (r"\d+\\\.\d+\\ GB", r"[\\d.]+ GB"),
         (r"-[0-9a-f]{8}\b", r"-[0-9a-f]{8}"),
         (r"process\\ \d+", r"process \\d+"),
