@@ -96,7 +96,7 @@ def test_a_script_without_a_service_says_so_in_one_line(status: Service, script:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{status.address}: ")
+    assert done.stderr.startswith(f"no status service answers at {status.address}; ")
     assert done.stderr.count("\n") == 1
 
 
