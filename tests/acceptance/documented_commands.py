@@ -81,7 +81,6 @@ DEMO = {
         " --campaign-id welcome --watch"
     ),
     "closeout mark-complete withheld",
-    "closeout fix",
 }
 #: Transcripts while the mail server refuses the login.
 WITH_A_WRONG_PASSWORD = {"closeout explain welcome-50c659bc": Run("waiting", code=3)}
