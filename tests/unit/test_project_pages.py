@@ -147,3 +147,20 @@ def test_a_command_in_the_text_exists_with_its_options(shown: str) -> None:
         word.partition("=")[0] for word in (name, *words) if word.startswith("-") and word != "-"
     }
     assert used <= options
+
+
+@pytest.mark.parametrize("index", ["README.md", "llms.txt"])
+def test_every_page_is_reached_from_the_indexes(index: str) -> None:
+    """A reader of the README, or a program that reads llms.txt, finds every page."""
+    targets = set(re.findall(r"\]\(([^)#\s]+)", (ROOT / index).read_text(encoding="utf-8")))
+    local = {target for target in targets if "://" not in target}
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= local
+    assert [target for target in sorted(local) if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_a_page_says_first_for_whom_it_is(page: Path) -> None:
+    """Nobody reads a page that was written for somebody else."""
+    if page.name == "campaign-file.md":
+        return  # it is generated, and names its command
+    assert page.read_text(encoding="utf-8").splitlines()[2].startswith("This page is for ")
