@@ -39,6 +39,13 @@ class Answer(enum.Enum):
     PROVIDER_FAULT = "provider_fault"
 
 
+_FAULT_KINDS = (
+    ProblemKind.PROVIDER_UNREACHABLE,
+    ProblemKind.PROVIDER_REFUSES,
+    ProblemKind.PROVIDER_DEFERS,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What is wrong with a provider as a whole; see ``Problem`` of the contract.
@@ -54,6 +61,17 @@ class Fault:
     summary: str
     setting: str = ""
     needs_attention: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what the contract can't carry: a channel may be of another package.
+
+        Raises:
+            ValueError: the kind is not one of a provider, or a text is none.
+        """
+        if self.kind not in _FAULT_KINDS:
+            raise ValueError(f"a fault is one of {', '.join(_FAULT_KINDS)}, not {self.kind!r}")
+        if any(type(text) is not str for text in (self.summary, self.setting)):
+            raise ValueError("summary and setting of a fault are texts")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ _BY_KIND = {
     5: "Correct what the status service rejects: the sender keeps the results, and reports them"
     " again by itself.",
 }
-_GOES_ON = "The campaign goes on by itself; there is nothing to do here."
+_GOES_ON = "The campaign then goes on by itself."
 
 
 class Explanation(NamedTuple):

@@ -29,7 +29,7 @@ from sender_service.domain import (
     cut_shards,
     room,
 )
-from sender_service.verdicts import Finished, Requeue, Retry, effect_of, retry_delay
+from sender_service.verdicts import Fault, Finished, Requeue, Retry, effect_of, retry_delay
 
 
 def policy(guarantee: Guarantee = Guarantee.AT_MOST_ONCE, **changes: float) -> Policy:
@@ -243,3 +243,18 @@ def test_backoff_doubles_to_its_bound_and_starts_anew() -> None:
 def test_terminal_states_are_those_nothing_is_sent_in() -> None:
     """A closed campaign is closed, whoever closed it."""
     assert {state for state in State if state.is_terminal} == {State.COMPLETED, State.CANCELLED}
+
+
+@pytest.mark.parametrize(
+    ("kind", "summary", "setting"),
+    [
+        (ProblemKind.CONTENT_INVALID, "the provider is away", ""),
+        ("PROVIDER_UNKNOWN", "the provider is away", ""),
+        (ProblemKind.PROVIDER_DEFERS, None, ""),
+        (ProblemKind.PROVIDER_DEFERS, "the provider is away", 25),
+    ],
+)
+def test_a_fault_that_cannot_be_reported_is_refused(kind: Any, summary: Any, setting: Any) -> None:
+    """A channel of another package learns it at once, before a stream breaks by it."""
+    with pytest.raises(ValueError, match=r"a fault|of a fault"):
+        Fault(kind, summary, setting)

@@ -23,8 +23,7 @@ LOGIN = Problem(
 )
 DEADLINE = round(datetime(2026, 11, 26, 8, 59, 12, tzinfo=UTC).timestamp() * 1e6)
 CORRECT = (
-    "Correct [smtp] password at the sender and start it again."
-    " The campaign goes on by itself; there is nothing to do here."
+    "Correct [smtp] password at the sender and start it again. The campaign then goes on by itself."
 )
 #: What a Timestamp holds at most, in microseconds since 1970; many programs mean "never" by it.
 LAST_MOMENT = 253_402_300_799_999_999
