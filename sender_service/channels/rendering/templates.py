@@ -20,14 +20,16 @@ from liquid.exceptions import FilterValueError, LiquidError
 from liquid.undefined import is_undefined
 
 from sender_service.channels.errors import TemplateError
+from sender_service.channels.rendering import lexer
 from sender_service.channels.rendering.template_position import Position, position_of
 from sender_service.channels.rendering.variables import variables_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from liquid import BoundTemplate
     from liquid.span import Span
+    from liquid.token import Token
 
     from sender_service.channels.contract import Message
     from sender_service.channels.rendering.variables import Variable
@@ -51,6 +53,9 @@ class _Environment(Environment):
     output_stream_limit = OUTPUT_LIMIT_BYTES
     local_namespace_limit = VARIABLES_LIMIT_BYTES
     loop_iteration_limit = LOOP_LIMIT
+
+    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
+        return lexer.tokenize
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
@@ -165,6 +170,12 @@ class LiquidTemplate:
 
 def _compile(field: str, source: str, *, escape: bool) -> BoundTemplate:
     environment = _HTML if escape else _PLAIN
+    if found := lexer.unclosed(source):
+        index, opening = found
+        position = Position.at(source, index)
+        raise TemplateError(
+            field, f"'{opening}' is never closed", line=position.line, column=position.column
+        )
     try:
         template = environment.from_string(source)
         used = template.analyze(include_partials=False).filters
