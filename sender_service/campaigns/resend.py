@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sender_service.campaigns import content, status_gateway
+from sender_service.campaigns import content, status_gateway, template_threads
 from sender_service.campaigns.audience import RecipientInput
 from sender_service.campaigns.drafts import CampaignDraft, digest
 from sender_service.channels.contract import content_from_json
@@ -150,7 +149,7 @@ class Resends:
             content=content_from_json(source.content),
         )
         person = RecipientInput(first.address, first.recipient_key, json.loads(first.fields))
-        preview = await asyncio.to_thread(content.preview, channel, draft, person)
+        preview = await template_threads.run(content.preview, channel, draft, person)
         return Resent("", created=False, counts=counts, preview=preview)
 
     async def _first(self, source: sa.Row[Any], selection: Selection) -> sa.Row[Any] | None:
