@@ -85,6 +85,7 @@ class Resends:
             CampaignNotEndedError: the source has not ended.
             InvalidRequestError: nobody is selected.
             CampaignAlreadyExistsError: the id is taken by another campaign.
+            TemplateInvalidError: its content can't be compiled any more.
             ChannelNotFoundError: the channel of the source is not installed any more.
             ChannelUnconfiguredError: it lacks a setting.
             StatusServiceUnavailableError: the status service does not answer.
@@ -164,7 +165,10 @@ class Resends:
     async def _register(
         self, source: sa.Row[Any], selection: Selection, new: NewCampaign
     ) -> NewCampaign:
-        self._channels.get(source.channel)
+        channel = self._channels.get(source.channel)
+        # What was compiled by an older version may be refused by this one.
+        draft = CampaignDraft(channel=source.channel, content=content_from_json(source.content))
+        await template_threads.run(content.compiled, channel, draft)
         if await self._first(source, selection) is None:
             raise InvalidRequestError.of(
                 {
