@@ -6,6 +6,7 @@ audience; :mod:`.freezes` makes sure that what was found still holds when it cou
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,7 +63,8 @@ class Question:
         now: the time of the database.
         begin_time: when the campaign is to begin.
         span: how far from that another one counts.
-        ancestors: the campaigns that it sends again; they do not count.
+        ancestors: the campaigns that it sends again, and those that they do, each with the
+            outcomes that were selected there; who has one of them is not counted.
     """
 
     campaign: int
@@ -73,7 +75,7 @@ class Question:
     now: datetime
     begin_time: datetime
     span: timedelta
-    ancestors: tuple[int, ...]
+    ancestors: tuple[tuple[int, tuple[int, ...]], ...]
 
     def earlier(self, *conditions: sa.ColumnElement[bool]) -> sa.CompoundSelect[int]:
         """Select the numbers of the campaigns that must not be repeated.
@@ -85,7 +87,7 @@ class Question:
             campaigns.c.family != "",
             campaigns.c.organisation == self.organisation,
             campaigns.c.family == self.family,
-            campaigns.c.campaign.not_in([self.campaign, *self.ancestors]),
+            campaigns.c.campaign != self.campaign,
             *conditions,
         )
         last = _LAST_TIME - self.span
@@ -158,16 +160,17 @@ def latest(connection: sa.Connection, numbers: Sequence[int]) -> Earlier:
     return max(found, key=lambda earlier: earlier.begin_time)
 
 
-def _ancestors(connection: sa.Connection, campaign: int) -> list[int]:
+def _ancestors(connection: sa.Connection, campaign: int) -> list[tuple[int, tuple[int, ...]]]:
     """Return the campaigns that one sends again, and those that they do."""
-    found: list[int] = []
-    source: int | None = campaign
-    while source is not None:
-        source = connection.execute(
-            sa.select(resends.c.source).where(resends.c.campaign == source)
-        ).scalar_one_or_none()
-        if source is not None:
-            found.append(source)
+    found: list[tuple[int, tuple[int, ...]]] = []
+    next_one: int | None = campaign
+    while next_one is not None:
+        row = connection.execute(
+            sa.select(resends.c.source, resends.c.outcomes).where(resends.c.campaign == next_one)
+        ).one_or_none()
+        next_one = None if row is None else row.source
+        if row is not None:
+            found.append((row.source, tuple(json.loads(row.outcomes))))
     return found
 
 
@@ -224,7 +227,7 @@ def _repeated(question: Question, first: int, last: int) -> sa.Select[Any]:
             recipients.c.campaign == question.campaign,
             recipients.c.sequence.between(first, last),
             sa.or_(
-                outcomes.c.outcome.in_(_ARRIVED),
+                sa.and_(outcomes.c.outcome.in_(_ARRIVED), ~_is_selected(question)),
                 sa.and_(
                     outcomes.c.outcome.is_(None),
                     other.c.campaign.in_(is_open),
@@ -234,6 +237,16 @@ def _repeated(question: Question, first: int, last: int) -> sa.Select[Any]:
         )
         .group_by(recipients.c.sequence)
     )
+
+
+def _is_selected(question: Question) -> sa.ColumnElement[bool]:
+    """Return whether an outcome is one for which its campaign is sent again."""
+    selected = [
+        (source, outcome)
+        for source, outcomes_there in question.ancestors
+        for outcome in outcomes_there
+    ]
+    return sa.tuple_(outcomes.c.campaign, outcomes.c.outcome).in_(selected)
 
 
 def _is_left_out(person: sa.FromClause) -> sa.ColumnElement[bool]:

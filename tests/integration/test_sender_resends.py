@@ -98,6 +98,30 @@ async def test_people_who_got_it_elsewhere_still_stand_in_the_way(both: Pair) ->
     assert caught.value.metadata["campaign_id"] == "earlier"
 
 
+async def test_people_uploaded_to_a_resend_who_got_the_source_stand_in_the_way(
+    both: Pair,
+) -> None:
+    """Only those whom the resend selected get it again, in a resend of the resend as well."""
+    source = "first"
+    for campaign_id, outcome in (("again", Result.UNKNOWN), ("third", Result.SENT)):
+        await both.sender.resend_campaign(
+            source_campaign_id=source, outcomes=[outcome], campaign_id=campaign_id
+        )
+        await both.sender.upload_recipients(
+            campaign_id=campaign_id, upload_id="u", batches=[people("sara", "fred", "nina")]
+        )
+        with pytest.raises(FailedPreconditionError) as caught:
+            await both.sender.start_campaign(campaign_id=campaign_id)
+        await both.sender.start_campaign(
+            campaign_id=campaign_id, repeat=pb.StartCampaignRequest.ONLY_NEW
+        )
+        await both.finished(campaign_id)
+        source = campaign_id
+    assert caught.value.reason == "AUDIENCE_REPEATED"
+    assert got(both, "again") == ["fred", "nina", "ulla"]
+    assert got(both, "third") == ["fred", "nina", "ulla"]
+
+
 async def test_two_resends_of_one_campaign_stand_in_each_others_way(both: Pair) -> None:
     """The second one would send a third message to somebody whose doubt was resolved."""
     for campaign_id in ("again", "twice"):
