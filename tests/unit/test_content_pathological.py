@@ -9,6 +9,7 @@ import sys
 import pytest
 from liquid.lex import get_lexer
 
+from sender_service.channels.rendering.html_text import html_to_text
 from sender_service.channels.rendering.lexer import tokenize
 
 _LIMIT_BYTES = 1024 * 1024 * 1024
@@ -58,6 +59,32 @@ def test_no_template_keeps_a_processor_or_the_memory(start: str, unit: str, end:
         preexec_fn=_limit_memory,
     )
     assert done.stdout.startswith("refused at 1 "), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("unit", "end"),
+    [("<a ", ""), ("<a/", ""), ("<![", ""), ("<![if", ""), ("</a ", ""), ("<a ", ">"), ("<", "")],
+)
+def test_no_html_keeps_a_processor(unit: str, end: str) -> None:
+    """Text is derived from HTML of nothing but tags that nothing closes, in bounded time."""
+    program = (
+        "import sys; from sender_service.channels.rendering.html_text import html_to_text;"
+        " print(len(html_to_text('<p>Hello ' + sys.argv[1] * 80_000 + sys.argv[2])))"
+    )
+    done = subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", program, unit, end],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert int(done.stdout) >= len("Hello\n"), done.stderr
+
+
+@pytest.mark.parametrize("broken", ["<![ if mso]>", "<![>", "<![unknown[x]]>", "<![if !mso]>"])
+def test_a_broken_section_is_no_text(broken: str) -> None:
+    """What some editors write for themselves is passed over, as browsers do it."""
+    assert html_to_text(f"<p>Hello {broken}Ann</p>") == "Hello Ann\n"
 
 
 @pytest.mark.parametrize(
