@@ -151,7 +151,7 @@ async def _attempt(
                     await taken.enter_async_context(limit)
         except TimeoutError:
             wait = f"{channel.timeout_seconds:g} s"
-            why = f"all connections of channel {channel.name} were in use for {wait}; try again"
+            why = f"channel {channel.name} had no connection for a test for {wait}; try again"
             return Reply(Answer.DEFERRED, code="busy", detail=why)
         return await _send(channel, template, message)
 
