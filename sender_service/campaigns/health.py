@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ import structlog
 
 from closeout.errors import ClientError
 from sender_service.campaigns.provider_problem import problem_of
+from sender_service.campaigns.shared_checks import SharedChecks
 from sender_service.channels.contract import Answer, Reply
 from sender_service.domain import MAX_DETAIL, Problem, ProblemKind, clean
 from sender_service.errors import ChannelUnconfiguredError
@@ -69,9 +71,12 @@ class HealthChecks:
         self._client = client
         self._channels = channels
         self._status_address = status_address
+        self._shared: SharedChecks[Check] = SharedChecks()
 
     async def run(self, channel: str = "") -> list[Check]:
         """Check everything at once; raise nothing for what a check finds.
+
+        A check that is running for another caller serves this one as well.
 
         Args:
             channel: the only channel whose provider is checked; empty: those of all
@@ -84,15 +89,15 @@ class HealthChecks:
         providers = [self._channel_check(name) for name in names]
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(check)
-                for check in (
-                    self._database(),
-                    asyncio.to_thread(_disk, self._store.url),
-                    self._status_service(),
+                group.create_task(self._shared.run(name, check))
+                for name, check in (
+                    ("database", self._database),
+                    ("disk", partial(asyncio.to_thread, _disk, self._store.url)),
+                    ("status_service", self._status_service),
                 )
             ]
             tasks += [
-                group.create_task(_provider(found))
+                group.create_task(self._shared.run(_named(found.name), partial(_provider, found)))
                 for found in providers
                 if not isinstance(found, Check)
             ]

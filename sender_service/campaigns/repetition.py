@@ -1,10 +1,10 @@
 """Freeze an audience, unless people in it would get a campaign of the same family twice.
 
-The look reads the audience in parts of :data:`.families.PEOPLE_A_PART`, each person with
-one search of an index for each other campaign; the transaction that freezes compares two
-numbers, so what holds the write lock does not depend on how many people there are. Where
-the audience grew meanwhile, only the new people are looked at; where another campaign of
-the family was frozen, the look begins again, and the other one got on.
+The look reads the audience in parts, each person with one search of an index for each
+other campaign; the more campaigns, the smaller the parts. The transaction that freezes
+compares two numbers, so what holds the write lock does not depend on how many people
+there are. Where the audience grew meanwhile, only the new people are looked at; where
+another campaign of the family was frozen, the look begins again, and the other one got on.
 """
 
 from __future__ import annotations
@@ -127,9 +127,11 @@ class _Audience:
         else:
             self._people.clear()
             self._list_number = secrets.randbits(62)
-        if not await self._store.read(partial(families.is_alone, question=question)):
-            for part in range(first, question.total + 1, PEOPLE_A_PART):
-                await self._look_at(question, part)
+        others = await self._store.read(partial(families.count_others, question=question))
+        if others:
+            size = families.people_a_part(others)
+            for part in range(first, question.total + 1, size):
+                await self._look_at(question, part, min(part + size - 1, question.total))
         repeated = self._people.total()
         if repeated and self._repeat is not Repeat.ONLY_NEW:
             latest = partial(families.latest, numbers=list(self._people))
@@ -152,15 +154,16 @@ class _Audience:
             return None
         return families.ask(connection, row, self._start_time)
 
-    async def _look_at(self, question: Question, first: int) -> None:
-        if self._repeat is Repeat.ONLY_NEW:
+    async def _look_at(self, question: Question, first: int, last: int) -> None:
+        find = partial(families.find, question=question, first=first, last=last)
+        people = await self._store.read(find)
+        self._people.update(people.values())
+        if people and self._repeat is Repeat.ONLY_NEW:
+            # Beside the search, which would hold the write lock for longer.
             leave_out = partial(
-                families.leave_out, question=question, list_number=self._list_number, first=first
+                families.leave_out, question=question, list_number=self._list_number, people=people
             )
-            self._people.update(await self._store.write(leave_out))
-        else:
-            count = partial(families.count, question=question, first=first)
-            self._people.update(await self._store.read(count))
+            await self._store.write(leave_out)
 
 
 def _refusal(question: Question, people: Counter[int], latest: Earlier) -> AudienceRepeatedError:

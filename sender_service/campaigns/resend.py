@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sender_service.campaigns import content, status_gateway
+from sender_service.campaigns import content, status_gateway, template_threads
 from sender_service.campaigns.audience import RecipientInput
 from sender_service.campaigns.drafts import CampaignDraft, digest
 from sender_service.channels.contract import content_from_json
@@ -86,6 +85,7 @@ class Resends:
             CampaignNotEndedError: the source has not ended.
             InvalidRequestError: nobody is selected.
             CampaignAlreadyExistsError: the id is taken by another campaign.
+            TemplateInvalidError: its content can't be compiled any more.
             ChannelNotFoundError: the channel of the source is not installed any more.
             ChannelUnconfiguredError: it lacks a setting.
             StatusServiceUnavailableError: the status service does not answer.
@@ -150,7 +150,7 @@ class Resends:
             content=content_from_json(source.content),
         )
         person = RecipientInput(first.address, first.recipient_key, json.loads(first.fields))
-        preview = await asyncio.to_thread(content.preview, channel, draft, person)
+        preview = await template_threads.run(content.preview, channel, draft, person)
         return Resent("", created=False, counts=counts, preview=preview)
 
     async def _first(self, source: sa.Row[Any], selection: Selection) -> sa.Row[Any] | None:
@@ -165,7 +165,10 @@ class Resends:
     async def _register(
         self, source: sa.Row[Any], selection: Selection, new: NewCampaign
     ) -> NewCampaign:
-        self._channels.get(source.channel)
+        channel = self._channels.get(source.channel)
+        # What was compiled by an older version may be refused by this one.
+        draft = CampaignDraft(channel=source.channel, content=content_from_json(source.content))
+        await template_threads.run(content.compiled, channel, draft)
         if await self._first(source, selection) is None:
             raise InvalidRequestError.of(
                 {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from sender_service.campaigns import audience, content
+from sender_service.campaigns import audience, content, template_threads
 from sender_service.campaigns.provider_problem import problem_of
 from sender_service.channels.contract import Answer, Handover, Message, Reply
 from sender_service.channels.errors import TemplateError
@@ -79,6 +80,7 @@ class Trials:
 
     def __init__(self, channels: ChannelRegistry) -> None:
         self._channels = channels
+        self._shares: dict[str, asyncio.Semaphore] = {}
 
     async def send(
         self, draft: CampaignDraft, recipients: Sequence[RecipientInput]
@@ -86,7 +88,8 @@ class Trials:
         """Send a message to each of a few recipients at once; store and repeat nothing.
 
         A message waits for its turn among those of campaigns, at most as long as one
-        message may take. When the call is cancelled, so are its attempts.
+        message may take; all tests together use half of the channel at most. When the call
+        is cancelled, so are its attempts.
 
         Raises:
             InvalidRequestError: the content is wrong, or a recipient can't be used.
@@ -95,18 +98,23 @@ class Trials:
             ChannelUnconfiguredError: it lacks a setting.
         """
         channel = self._channels.get(draft.channel)
-        template = await asyncio.to_thread(content.compiled, channel, draft)
+        template = await template_threads.run(content.compiled, channel, draft)
         messages = await asyncio.to_thread(_messages, channel, recipients)
-        limit = self._channels.limit(draft.channel)
+        limits = (self._share(channel), self._channels.limit(draft.channel))
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(_attempt(channel, limit, template, message))
+                group.create_task(_attempt(channel, limits, template, message))
                 for message in messages
             ]
         return [
             _outcome(channel, message, task.result())
             for message, task in zip(messages, tasks, strict=True)
         ]
+
+    def _share(self, channel: Channel) -> asyncio.Semaphore:
+        """Return what bounds the calls of all tests at once: the others are for campaigns."""
+        most = max(channel.concurrency // 2, 1)
+        return self._shares.setdefault(channel.name, asyncio.Semaphore(most))
 
 
 def _messages(channel: Channel, recipients: Sequence[RecipientInput]) -> list[Message]:
@@ -128,25 +136,24 @@ def _messages(channel: Channel, recipients: Sequence[RecipientInput]) -> list[Me
 
 
 async def _attempt(
-    channel: Channel, limit: asyncio.Semaphore, template: Template, message: Message
+    channel: Channel, limits: Sequence[asyncio.Semaphore], template: Template, message: Message
 ) -> Reply:
     try:
-        unusable = await asyncio.to_thread(_rehearse, template, message)
+        unusable = await template_threads.run(_rehearse, template, message)
     except Exception as error:  # noqa: BLE001 - logged with its stack, and in the answer
         return _defect(channel, Handover(), error)
     if unusable is not None:
         return unusable
-    try:
-        async with asyncio.timeout(channel.timeout_seconds):
-            await limit.acquire()
-    except TimeoutError:
-        wait = f"{channel.timeout_seconds:g} s"
-        why = f"all connections of channel {channel.name} were in use for {wait}; try again"
-        return Reply(Answer.DEFERRED, code="busy", detail=why)
-    try:
+    async with AsyncExitStack() as taken:
+        try:
+            async with asyncio.timeout(channel.timeout_seconds):
+                for limit in limits:
+                    await taken.enter_async_context(limit)
+        except TimeoutError:
+            wait = f"{channel.timeout_seconds:g} s"
+            why = f"channel {channel.name} had no connection for a test for {wait}; try again"
+            return Reply(Answer.DEFERRED, code="busy", detail=why)
         return await _send(channel, template, message)
-    finally:
-        limit.release()
 
 
 def _rehearse(template: Template, message: Message) -> Reply | None:

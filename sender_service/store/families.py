@@ -6,6 +6,7 @@ audience; :mod:`.freezes` makes sure that what was found still holds when it cou
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,10 +26,12 @@ from sender_service.store.schema import (
 from service_runtime.database import read_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-#: People who are looked at in one transaction.
+#: The most people who are looked at in one transaction.
 PEOPLE_A_PART = 5_000
+#: Pairs of a person and a campaign that one transaction searches for, about.
+_PAIRS_A_PART = 25_000
 #: Their provider has the message, or may have it.
 _ARRIVED = (Outcome.SENT.value, Outcome.UNKNOWN.value)
 _FROZEN = Phase.FROZEN.value
@@ -60,7 +63,8 @@ class Question:
         now: the time of the database.
         begin_time: when the campaign is to begin.
         span: how far from that another one counts.
-        ancestors: the campaigns that it sends again; they do not count.
+        ancestors: the campaigns that it sends again, and those that they do, each with the
+            outcomes that were selected there; who has one of them is not counted.
     """
 
     campaign: int
@@ -71,7 +75,7 @@ class Question:
     now: datetime
     begin_time: datetime
     span: timedelta
-    ancestors: tuple[int, ...]
+    ancestors: tuple[tuple[int, tuple[int, ...]], ...]
 
     def earlier(self, *conditions: sa.ColumnElement[bool]) -> sa.CompoundSelect[int]:
         """Select the numbers of the campaigns that must not be repeated.
@@ -83,7 +87,7 @@ class Question:
             campaigns.c.family != "",
             campaigns.c.organisation == self.organisation,
             campaigns.c.family == self.family,
-            campaigns.c.campaign.not_in([self.campaign, *self.ancestors]),
+            campaigns.c.campaign != self.campaign,
             *conditions,
         )
         last = _LAST_TIME - self.span
@@ -122,9 +126,18 @@ def ask(connection: sa.Connection, row: sa.Row[Any], start_time: datetime | None
     )
 
 
-def is_alone(connection: sa.Connection, question: Question) -> bool:
-    """Return whether there is no campaign that must not be repeated."""
-    return connection.execute(question.earlier().limit(1)).first() is None
+def count_others(connection: sa.Connection, question: Question) -> int:
+    """Return how many campaigns there are that must not be repeated."""
+    others = question.earlier().limit(_PAIRS_A_PART).subquery()
+    return connection.execute(sa.select(sa.func.count()).select_from(others)).scalar_one()
+
+
+def people_a_part(others: int) -> int:
+    """Return how many people one transaction looks at, with so many other campaigns.
+
+    What one takes does not grow with the number of campaigns.
+    """
+    return max(min(PEOPLE_A_PART, _PAIRS_A_PART // max(others, 1)), 1)
 
 
 def latest(connection: sa.Connection, numbers: Sequence[int]) -> Earlier:
@@ -147,65 +160,49 @@ def latest(connection: sa.Connection, numbers: Sequence[int]) -> Earlier:
     return max(found, key=lambda earlier: earlier.begin_time)
 
 
-def _ancestors(connection: sa.Connection, campaign: int) -> list[int]:
+def _ancestors(connection: sa.Connection, campaign: int) -> list[tuple[int, tuple[int, ...]]]:
     """Return the campaigns that one sends again, and those that they do."""
-    found: list[int] = []
-    source: int | None = campaign
-    while source is not None:
-        source = connection.execute(
-            sa.select(resends.c.source).where(resends.c.campaign == source)
-        ).scalar_one_or_none()
-        if source is not None:
-            found.append(source)
+    found: list[tuple[int, tuple[int, ...]]] = []
+    next_one: int | None = campaign
+    while next_one is not None:
+        row = connection.execute(
+            sa.select(resends.c.source, resends.c.outcomes).where(resends.c.campaign == next_one)
+        ).one_or_none()
+        next_one = None if row is None else row.source
+        if row is not None:
+            found.append((row.source, tuple(json.loads(row.outcomes))))
     return found
 
 
-def count(connection: sa.Connection, question: Question, *, first: int) -> dict[int, int]:
-    """Return how many people of one part of the audience each earlier campaign has.
+def find(connection: sa.Connection, question: Question, *, first: int, last: int) -> dict[int, int]:
+    """Return who of one part of the audience has an earlier campaign, and which.
 
-    A person of several counts for one of them. ``first`` is the first sequence of the
-    part, which has :data:`PEOPLE_A_PART` of them.
+    By sequence, from ``first`` to ``last``; of several campaigns one is returned.
     """
-    repeated = _repeated(question, first).subquery()
-    rows = connection.execute(
-        sa.select(repeated.c.earlier, sa.func.count()).group_by(repeated.c.earlier)
-    )
-    return {row[0]: row[1] for row in rows}
+    rows = connection.execute(_repeated(question, first, last))
+    return {row.sequence: row.earlier for row in rows}
 
 
 def leave_out(
-    connection: sa.Connection, question: Question, *, list_number: int, first: int
-) -> dict[int, int]:
-    """Put the people whom :func:`count` counts on a list; return what that returns."""
-    repeated = _repeated(question, first).subquery()
-    connection.execute(
-        sa.insert(left_out).from_select(
-            ["campaign", "list", "sequence", "earlier"],
-            sa.select(
-                sa.literal(question.campaign),
-                sa.literal(list_number),
-                repeated.c.sequence,
-                repeated.c.earlier,
-            ),
+    connection: sa.Connection, question: Question, *, list_number: int, people: Mapping[int, int]
+) -> None:
+    """Put people whom :func:`find` found on a list."""
+    for part in bulk.chunks(list(people.items())):
+        connection.execute(
+            sa.insert(left_out),
+            [
+                {
+                    "campaign": question.campaign,
+                    "list": list_number,
+                    "sequence": sequence,
+                    "earlier": earlier,
+                }
+                for sequence, earlier in part
+            ],
         )
-    )
-    rows = connection.execute(
-        sa.select(left_out.c.earlier, sa.func.count())
-        .where(
-            left_out.c.campaign == question.campaign,
-            left_out.c.list == list_number,
-            left_out.c.sequence.between(*_part(question, first)),
-        )
-        .group_by(left_out.c.earlier)
-    )
-    return {row[0]: row[1] for row in rows}
 
 
-def _part(question: Question, first: int) -> tuple[int, int]:
-    return first, min(first + PEOPLE_A_PART - 1, question.total)
-
-
-def _repeated(question: Question, first: int) -> sa.Select[Any]:
+def _repeated(question: Question, first: int, last: int) -> sa.Select[Any]:
     """Select sequence and earlier campaign of those in a part who would get it twice."""
     other = recipients.alias("other")
     is_open = question.earlier(campaigns.c.phase.in_(_OPEN))
@@ -228,9 +225,9 @@ def _repeated(question: Question, first: int) -> sa.Select[Any]:
         )
         .where(
             recipients.c.campaign == question.campaign,
-            recipients.c.sequence.between(*_part(question, first)),
+            recipients.c.sequence.between(first, last),
             sa.or_(
-                outcomes.c.outcome.in_(_ARRIVED),
+                sa.and_(outcomes.c.outcome.in_(_ARRIVED), ~_is_selected(question)),
                 sa.and_(
                     outcomes.c.outcome.is_(None),
                     other.c.campaign.in_(is_open),
@@ -240,6 +237,16 @@ def _repeated(question: Question, first: int) -> sa.Select[Any]:
         )
         .group_by(recipients.c.sequence)
     )
+
+
+def _is_selected(question: Question) -> sa.ColumnElement[bool]:
+    """Return whether an outcome is one for which its campaign is sent again."""
+    selected = [
+        (source, outcome)
+        for source, outcomes_there in question.ancestors
+        for outcome in outcomes_there
+    ]
+    return sa.tuple_(outcomes.c.campaign, outcomes.c.outcome).in_(selected)
 
 
 def _is_left_out(person: sa.FromClause) -> sa.ColumnElement[bool]:

@@ -94,9 +94,9 @@ async def test_people_who_come_between_look_and_freeze_are_looked_at(
     firsts: list[int] = []
     plain = repetition._Audience._look_at
 
-    async def noted(self: Any, question: Any, first: int) -> None:
+    async def noted(self: Any, question: Any, first: int, last: int) -> None:
         firsts.append(first)
-        await plain(self, question, first)
+        await plain(self, question, first, last)
 
     monkeypatch.setattr(repetition._Audience, "_look_at", noted)
     racing.before = partial(upload, racing, "one", ["b@x", "d@x"])
@@ -130,7 +130,8 @@ async def test_a_list_of_a_call_that_broke_off_does_not_count(tmp_path: Path) ->
         def look(connection: sa.Connection) -> None:
             row = campaigns.get(connection, support.ORGANISATION, "one")
             question = families.ask(connection, row, None)
-            families.leave_out(connection, question, list_number=7, first=1)
+            people = families.find(connection, question, first=1, last=2)
+            families.leave_out(connection, question, list_number=7, people=people)
 
         await store.write(look)
         await end(store, zero.campaign, {"a@x": Outcome.FAILED})
@@ -243,8 +244,8 @@ async def test_nothing_is_searched_without_an_index(tmp_path: Path) -> None:
             row = campaigns.get(connection, support.ORGANISATION, "one")
             question = families.ask(connection, row, None)
             event.listen(connection, "before_cursor_execute", explain)
-            families.is_alone(connection, question)
-            families.count(connection, question, first=1)
+            families.count_others(connection, question)
+            families.find(connection, question, first=1, last=1)
             campaigns.finished_lately(connection, 7)
             resends.count(
                 connection,
@@ -264,7 +265,6 @@ async def test_nothing_is_searched_without_an_index(tmp_path: Path) -> None:
 async def test_parts_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An audience of many parts is looked at whole, each person once."""
     monkeypatch.setattr(families, "PEOPLE_A_PART", 3)
-    monkeypatch.setattr(repetition, "PEOPLE_A_PART", 3)
     names = [f"p{number}@x" for number in range(10)]
     async with support.open_store(tmp_path) as store:
         await add(store, "zero", names[::2])
@@ -275,6 +275,43 @@ async def test_parts_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert (caught.value.metadata["repeated"], caught.value.metadata["total"]) == ("5", "10")
         row = await freeze(store, "one", Repeat.ONLY_NEW)
         assert await left_out(store, row.campaign) == sorted(names[::2])
+
+
+@pytest.mark.parametrize("repeat", [Repeat.REFUSE, Repeat.ONLY_NEW])
+async def test_no_transaction_grows_with_the_campaigns_of_a_family(
+    tmp_path: Path, repeat: Repeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more campaigns a part has fewer people, and none is searched for under the lock."""
+    monkeypatch.setattr(families, "_PAIRS_A_PART", 12)
+    names = [f"p{number}@x" for number in range(9)]
+    async with support.open_store(tmp_path) as store:
+        for number in range(4):
+            await add(store, f"before-{number}", names)
+            await freeze(store, f"before-{number}", Repeat.AGAIN)
+        await add(store, "one", names)
+        parts: list[tuple[int, int]] = []
+        searched = families.find
+
+        def noted(connection: sa.Connection, question: Any, *, first: int, last: int) -> Any:
+            parts.append((first, last))
+            return searched(connection, question, first=first, last=last)
+
+        written: list[str] = []
+        write = store.write
+
+        def note_write(work: Any) -> Any:
+            written.append(work.func.__name__)
+            return write(work)
+
+        monkeypatch.setattr(store, "write", note_write)
+        monkeypatch.setattr(families, "find", noted)
+        if repeat is Repeat.REFUSE:
+            with pytest.raises(AudienceRepeatedError, match="9 of these 9 people"):
+                await freeze(store, "one", repeat)
+        else:
+            assert (await freeze(store, "one", repeat)).left_out == 9
+    assert parts == [(1, 3), (4, 6), (7, 9)]
+    assert noted.__name__ not in written
 
 
 async def test_of_two_campaigns_started_at_once_one_is_refused(tmp_path: Path) -> None:

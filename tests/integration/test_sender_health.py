@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import shutil
 from collections import namedtuple
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from closeout.errors import InvalidArgumentError
+from closeout.errors import DeadlineExceededError, InvalidArgumentError
 from closeout.sender.v1 import sender_pb2 as pb
 from closeout.status.v1 import status_pb2
 from closeout.times import to_datetime
@@ -114,6 +115,55 @@ async def test_a_check_that_hangs_or_fails_is_a_problem(
     check = by_name(await both.sender.check_sender())["channel scripted"]
     assert (check.ok, check.problem.kind) == (False, Kind.CHANNEL_UNAVAILABLE)
     assert check.problem.detail == "ValueError: a defect"
+
+
+async def test_many_callers_share_one_check(both: Pair) -> None:
+    """A provider sees one connection, whoever asks; the caller who began it may hang up."""
+    begun = 0
+
+    async def hang() -> Reply:
+        nonlocal begun
+        begun += 1
+        await both.channel.hold.wait()
+        return support.ACCEPTED
+
+    both.channel.timeout_seconds = 60.0
+    both.channel.hold.clear()
+    both.channel.check = hang  # type: ignore[method-assign]
+    first = asyncio.create_task(both.sender.check_sender())
+    await support.eventually(lambda: begun == 1)
+    others = [asyncio.create_task(both.sender.check_sender()) for _ in range(20)]
+    with pytest.raises(DeadlineExceededError):
+        await both.sender.check_sender(timeout_seconds=0.5)
+    first.cancel()
+    assert begun == 1
+    both.channel.hold.set()
+    for answer in await asyncio.gather(*others):
+        assert by_name(answer)["channel scripted"].ok
+    assert begun == 1
+    await both.sender.check_sender()
+    assert begun == 2
+
+
+async def test_a_check_ends_with_the_last_caller(both: Pair) -> None:
+    """What nobody waits for any more is cancelled, and the next caller gets a new check."""
+    ended = asyncio.Event()
+
+    async def hang() -> Reply:
+        try:
+            await both.channel.hold.wait()
+        finally:
+            ended.set()
+        return support.ACCEPTED
+
+    both.channel.timeout_seconds = 60.0
+    both.channel.hold.clear()
+    both.channel.check = hang  # type: ignore[method-assign]
+    with pytest.raises(DeadlineExceededError):
+        await both.sender.check_sender(timeout_seconds=0.5)
+    await support.eventually(ended.is_set)
+    both.channel.hold.set()
+    assert by_name(await both.sender.check_sender())["channel scripted"].ok
 
 
 async def test_a_status_service_that_is_down_is_a_problem(both: Pair) -> None:

@@ -24,6 +24,7 @@ from integration.sender_pair import Pair, State, pair
 from sender_service.campaigns import resend
 from sender_service.campaigns.resend import finish_copy
 from sender_service.channels.contract import Message, Reply
+from sender_service.channels.errors import TemplateError
 from sender_service.domain import Outcome
 from sender_service.store import campaigns, resends, schema
 from sender_service.store.resends import Counts, Selection
@@ -95,6 +96,30 @@ async def test_people_who_got_it_elsewhere_still_stand_in_the_way(both: Pair) ->
         await both.sender.start_campaign(campaign_id="again")
     assert caught.value.reason == "AUDIENCE_REPEATED"
     assert caught.value.metadata["campaign_id"] == "earlier"
+
+
+async def test_people_uploaded_to_a_resend_who_got_the_source_stand_in_the_way(
+    both: Pair,
+) -> None:
+    """Only those whom the resend selected get it again, in a resend of the resend as well."""
+    source = "first"
+    for campaign_id, outcome in (("again", Result.UNKNOWN), ("third", Result.SENT)):
+        await both.sender.resend_campaign(
+            source_campaign_id=source, outcomes=[outcome], campaign_id=campaign_id
+        )
+        await both.sender.upload_recipients(
+            campaign_id=campaign_id, upload_id="u", batches=[people("sara", "fred", "nina")]
+        )
+        with pytest.raises(FailedPreconditionError) as caught:
+            await both.sender.start_campaign(campaign_id=campaign_id)
+        await both.sender.start_campaign(
+            campaign_id=campaign_id, repeat=pb.StartCampaignRequest.ONLY_NEW
+        )
+        await both.finished(campaign_id)
+        source = campaign_id
+    assert caught.value.reason == "AUDIENCE_REPEATED"
+    assert got(both, "again") == ["fred", "nina", "ulla"]
+    assert got(both, "third") == ["fred", "nina", "ulla"]
 
 
 async def test_two_resends_of_one_campaign_stand_in_each_others_way(both: Pair) -> None:
@@ -223,6 +248,22 @@ async def test_wrong_fields_are_named(both: Pair, fields: dict[str, Any], field:
     with pytest.raises(InvalidArgumentError) as caught:
         await both.sender.resend_campaign(**(call | fields))
     assert list(caught.value.field_violations) == [field]
+
+
+async def test_content_that_no_longer_compiles_is_refused(both: Pair) -> None:
+    """No campaign is left behind that could send nothing."""
+
+    def broken(content: Any) -> Any:  # noqa: ARG001 - as a channel takes it
+        raise TemplateError("subject", "unknown filter 'gone'", line=1, column=7)
+
+    both.channel.compile = broken  # type: ignore[method-assign]
+    with pytest.raises(InvalidArgumentError) as caught:
+        await both.sender.resend_campaign(
+            source_campaign_id="first", outcomes=[Result.FAILED], campaign_id="again"
+        )
+    assert caught.value.reason == "TEMPLATE_INVALID"
+    with pytest.raises(NotFoundError):
+        await both.status.get_campaign(campaign_id="again")
 
 
 async def test_a_source_that_is_not_there_is_not_found(both: Pair) -> None:

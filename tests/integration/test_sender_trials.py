@@ -184,16 +184,20 @@ async def test_a_caller_who_hangs_up_ends_the_attempts(both: Pair) -> None:
     await support.eventually(lambda: len(both.channel.calls) == 2 and both.channel.flying == 0)
 
 
-async def test_a_test_keeps_to_the_limit_of_the_channel(both: Pair) -> None:
-    """With four calls at once on the channel, a fifth waits for its turn."""
+async def test_tests_leave_half_of_the_channel_to_campaigns(both: Pair) -> None:
+    """Of four calls at once, all tests together take two, and campaigns get the others."""
     both.channel.hold.clear()
     both.channel.timeout_seconds = 60.0
     addresses = [f"p{number}@shop.example" for number in range(10)]
-    running = asyncio.create_task(trial(both, *addresses))
-    await support.eventually(lambda: both.channel.flying == both.channel.concurrency)
+    running = [asyncio.create_task(trial(both, *addresses)) for _ in range(3)]
+    await support.eventually(lambda: both.channel.flying == 2)
+    await both.begin("c1", messages=8)
+    await support.eventually(lambda: both.channel.flying == both.channel.concurrency == 4)
+    assert sum(message.campaign_id == "c1" for message in both.channel.calls) == 2
     both.channel.hold.set()
-    assert [attempt.address for attempt in await running] == addresses
-    assert both.channel.most_flying == both.channel.concurrency == 4
+    for answer in await asyncio.gather(*running):
+        assert [attempt.address for attempt in answer] == addresses
+    assert both.channel.most_flying == 4
 
 
 async def test_a_test_does_not_wait_for_ever_behind_campaigns(both: Pair) -> None:
@@ -338,3 +342,38 @@ async def test_other_calls_are_answered_while_a_message_is_rendered(both: Pair) 
         release.set()
     assert all(check.ok for check in checks.checks)
     assert [attempt.outcome for attempt in await running] == [Outcome.SENT]
+
+
+async def test_slow_templates_do_not_hold_up_uploads(both: Pair) -> None:
+    """However many messages of tests are being rendered, an upload is taken meanwhile."""
+    release = threading.Event()
+    compile_ = both.channel.compile
+    rendering: list[Message] = []
+
+    def compile_slow(content: Any) -> Any:
+        template: Any = compile_(content)
+
+        def slow(message: Message) -> str:
+            rendering.append(message)
+            release.wait(60)
+            return ""
+
+        template.preview = slow
+        return template
+
+    await both.sender.create_campaign(
+        campaign_id="c1", channel=both.channel.name, body=pb.TextContent(text="x")
+    )
+    both.channel.compile = compile_slow  # type: ignore[method-assign]
+    addresses = [f"p{number}@shop.example" for number in range(10)]
+    tests = [asyncio.create_task(trial(both, *addresses, timeout_seconds=60)) for _ in range(10)]
+    try:
+        await support.eventually(lambda: len(rendering) >= 2)
+        taken = await both.sender.upload_recipients(
+            campaign_id="c1", upload_id="u", batches=[people("ann@shop.example")]
+        )
+        assert not any(test.done() for test in tests)
+    finally:
+        release.set()
+    assert taken.total == 1
+    await asyncio.gather(*tests)

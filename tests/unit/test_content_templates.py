@@ -111,13 +111,27 @@ def test_wrong_type_for_a_filter_is_a_template_error(source: str) -> None:
         "{% for a in (1..9999) %}" + "x" * 200 + "{% endfor %}",
         "{{ (1..1000000000) | join: '' }}",
         "{% assign a = '0123456789' %}" + "{% assign a = a | append: a %}" * 30,
+        "{% for a in (1..10000) %}" + "{% assign b = a %}" * 4_000 + "{% endfor %}",
+        "{% for a in (1..10000) %}{% if a %}"
+        + "{% if a == 0 %}{% endif %}" * 4_000
+        + "{% endif %}{% endfor %}",
+        "{{ '0123456789'" + " | replace: '0', '0000000000'" * 12 + " | size }}",
+        "{% assign a = 'x' "
+        + "| append: 'xxxxxxxxxxxxxxx'" * 600
+        + " %}{{ a | split: '' | join: a"
+        + " | size }}",
+        "{% assign a = 9999999999 %}" + "{% assign a = a | times: a %}" * 40 + "{{ a }}",
+        "{{ text | split: '' | uniq | size }}",
     ],
-    ids=["turns", "output", "range", "variables"],
+    ids=[
+        *("turns", "output", "range", "variables", "nodes", "conditions", "replaced", "joined"),
+        *("integer", "compared"),
+    ],
 )
 def test_what_a_template_may_produce_is_bounded(source: str) -> None:
     """A template that runs away is stopped, and the error says so."""
     with pytest.raises(TemplateError, match=r"limit|longer than"):
-        CompiledContent(EmailContent(text=source)).render(message())
+        CompiledContent(EmailContent(text=source)).render(message(text="a" * 16_000))
 
 
 def test_a_text_is_rendered_as_the_text_of_an_email_is() -> None:

@@ -333,3 +333,14 @@ def test_a_default_behind_a_filter_counts_where_it_shows(name: str, value: str |
     values = {} if value is None else {"v": value}
     has_gap = not template.render(values).strip("[ +]")
     assert ("v" in empty_variables(template.variables(), values)) is has_gap
+
+
+@pytest.mark.parametrize("name", ["now", "today"])
+def test_the_clock_of_liquid_is_no_field(name: str) -> None:
+    """A template may show the year without a column for it; a field comes before it."""
+    source = f"{{{{ {name} | date: '%Y' }}}}"
+    assert unknown(source) == []
+    template = LiquidTemplate("text", source)
+    assert template.render({}).startswith("20")
+    assert template.render({name: "1999-12-31"}) == "1999"
+    assert empty_variables(template.variables(), {}) == ()

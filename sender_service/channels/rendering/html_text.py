@@ -15,15 +15,28 @@ _PARAGRAPHS = frozenset(
 _LINES = frozenset(
     {"div", "tr", "li", "section", "article", "header", "footer", "main", "address", "dt", "dd"}
 )
+#: Brackets at the end that nothing closes are text where they are more than this.
+_MAX_UNCLOSED = 100
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 
 
 def html_to_text(html: str) -> str:
     """Return the text of ``html``; a link is followed by its address in parentheses."""
     converter = _Converter()
-    converter.feed(html)
+    converter.feed(_closed(html))
     converter.close()
     return converter.text()
+
+
+def _closed(html: str) -> str:
+    """Return ``html`` without very many brackets that nothing closes.
+
+    The parser reads the rest once for each of them.
+    """
+    end = html.rfind(">") + 1
+    if html.count("<", end) <= _MAX_UNCLOSED:
+        return html
+    return html[:end] + html[end:].replace("<", "&lt;")
 
 
 class _Converter(HTMLParser):
@@ -40,6 +53,13 @@ class _Converter(HTMLParser):
         """Return what was read so far, with a line break at the end of the last line."""
         text = "".join(self._out)
         return f"{text}\n" if text else ""
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:  # noqa: FBT001, FBT002
+        """Pass over a section, as browsers do also where its name is missing or unknown."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i, report)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)

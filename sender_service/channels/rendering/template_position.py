@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     from liquid import Environment
 
-_MARKUP = re.compile(r"\{\{.*?\}\}|\{%-?\s*(?P<tag>\w+)?.*?%\}", re.DOTALL)
+_MARKUP = re.compile(r"\{\{.*?\}\}|\{%-?\s*+(?P<tag>\w++)?.*?%\}", re.DOTALL)
 #: What stands in these is not Liquid.
 _VERBATIM = frozenset({"raw", "comment", "doc"})
+#: The parser refuses a template whose tags stand deeper than this in each other.
+_DEEPEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +109,5 @@ def _markups(source: str, environment: Environment) -> Iterator[_Markup]:
         elif name in _VERBATIM or (name in environment.tags and environment.tags[name].block):
             open_tags.append((name, match.start()))
         yield _Markup(match.start(), match.end(), tuple(open_tags))
+        if len(open_tags) > _DEEPEST:
+            return  # what comes later can't be the first error

@@ -10,24 +10,26 @@ to put a value into a JSON document.
 
 from __future__ import annotations
 
-import functools
 import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from liquid import Environment
-from liquid.exceptions import FilterValueError, LiquidError
+from liquid.exceptions import LiquidError
 from liquid.undefined import is_undefined
 
 from sender_service.channels.errors import TemplateError
+from sender_service.channels.rendering import lexer
+from sender_service.channels.rendering.limits import RANGE_LIMIT, LimitedTemplate, limited
 from sender_service.channels.rendering.template_position import Position, position_of
 from sender_service.channels.rendering.variables import variables_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from liquid import BoundTemplate
     from liquid.span import Span
+    from liquid.token import Token
 
     from sender_service.channels.contract import Message
     from sender_service.channels.rendering.variables import Variable
@@ -37,7 +39,7 @@ OUTPUT_LIMIT_BYTES = 1024 * 1024
 #: Most a template may keep in variables, bytes.
 VARIABLES_LIMIT_BYTES = 1024 * 1024
 #: Most turns of a loop, inner loops multiplied.
-LOOP_LIMIT = 10_000
+LOOP_LIMIT = RANGE_LIMIT
 
 #: They load other templates, which no campaign has.
 _LOADING_TAGS = ("include", "render")
@@ -51,13 +53,17 @@ class _Environment(Environment):
     output_stream_limit = OUTPUT_LIMIT_BYTES
     local_namespace_limit = VARIABLES_LIMIT_BYTES
     loop_iteration_limit = LOOP_LIMIT
+    template_class = LimitedTemplate
+
+    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
+        return lexer.tokenize
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
         for tag in _LOADING_TAGS:
             del self.tags[tag]
         self.filters["json"] = _json
-        self.filters = {name: _bounded(function) for name, function in self.filters.items()}
+        self.filters = {name: limited(name, function) for name, function in self.filters.items()}
 
 
 def _json(value: object) -> str:
@@ -92,21 +98,6 @@ def variables_of(message: Message) -> dict[str, Any]:
         "recipient_key": message.recipient_key,
         "campaign_id": message.campaign_id,
     }
-
-
-def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep a range of a thousand million numbers from becoming a list of them."""
-
-    @functools.wraps(function)
-    def bounded(*args: Any, **kwargs: Any) -> Any:
-        for value in args:
-            if type(value) is range and len(value) > LOOP_LIMIT:
-                raise FilterValueError(
-                    f"a range of {len(value)} is longer than {LOOP_LIMIT}", token=None
-                )
-        return function(*args, **kwargs)
-
-    return bounded
 
 
 _PLAIN = _Environment()
@@ -165,6 +156,12 @@ class LiquidTemplate:
 
 def _compile(field: str, source: str, *, escape: bool) -> BoundTemplate:
     environment = _HTML if escape else _PLAIN
+    if found := lexer.unclosed(source):
+        index, opening = found
+        position = Position.at(source, index)
+        raise TemplateError(
+            field, f"'{opening}' is never closed", line=position.line, column=position.column
+        )
     try:
         template = environment.from_string(source)
         used = template.analyze(include_partials=False).filters

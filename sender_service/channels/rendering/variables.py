@@ -84,6 +84,8 @@ def variables_in(field: str, source: str, template: BoundTemplate) -> tuple[Vari
 _Facts: TypeAlias = "frozenset[tuple[str, Lack]]"
 _NOTHING: _Facts = frozenset()
 _ALL_LACKS = frozenset(Lack)
+#: What Liquid has a value for where recipients have no such field.
+_CLOCK = frozenset({"now", "today"})
 #: What ``default`` replaces.
 _DEFAULTED = frozenset({Lack.MISSING, Lack.EMPTY})
 #: Filters that make nothing of nothing, so that a default behind them still applies.
@@ -217,7 +219,9 @@ class _Walk:
         for nested in path.children():
             self._expression(nested, scope)
         name = path.head()
-        if not isinstance(name, str) or name in self._assigned or name in scope.names:
+        if not isinstance(name, str) or any(
+            name in names for names in (self._assigned, scope.names, _CLOCK)
+        ):
             return
         known = {lack for about, lack in scope.facts if about == name}
         token = path.token
