@@ -10,7 +10,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from alembic.operations import Operations
 
-revision = "0004"
+revision = "0003"
 down_revision = "0002"
 
 _SEVEN_DAYS_MS = 7 * 24 * 3600 * 1000
