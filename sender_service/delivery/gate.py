@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import structlog
 
-from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
+from sender_service.delivery.circuit_breaker import SILENT, Breaker, CircuitBreaker
 from sender_service.delivery.outage import Outage
 from sender_service.delivery.shared_provider import (
     EVENTS,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _MIN_WAIT_SECONDS, _MAX_WAIT_SECONDS = 0.01, 30.0
+#: After so many lost answers of a campaign in a row, its messages go out one at a time.
+_LOST_IN_A_ROW = 5
 
 
 class Held(NamedTuple):
@@ -74,6 +76,7 @@ class Gate:
         self._place = Place(active)
         self._accepted = False
         self._probing = False
+        self._lost_in_a_row = 0
 
     @property
     def is_closed(self) -> bool:
@@ -150,6 +153,7 @@ class Gate:
             reply: the provider's answer.
             effect: what it does to the message by itself.
         """
+        self._lost_in_a_row = self._lost_in_a_row + 1 if reply.answer is Answer.LOST else 0
         if self._accepted and reply.answer is Answer.ACCEPTED and self.is_closed:
             self.shared.breaker.note(deferred=False)
             return effect
@@ -173,8 +177,10 @@ class Gate:
                 self._trial.accept()
                 self._accepted = True
                 self.shared.accepted.add(self.active.number)
-            case _:
+            case Answer.LOST:
                 self._trial.note_other(sequence)
+                if self._lost_in_a_row >= _LOST_IN_A_ROW:
+                    self._open(SILENT, words, reply.retry_after_seconds)
         self.shared.breaker.note(deferred=False)
         return effect
 
