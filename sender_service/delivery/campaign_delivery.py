@@ -202,6 +202,8 @@ class CampaignDelivery:
             if isinstance(claim, Claim):
                 report = await self._send(plan, gate, claim, claimed_at)
         if isinstance(claim, NothingToClaim):
+            if not claim.leased:
+                gate.run_out()
             gate.give_back_probe()
             return await self._nothing_to_claim(claim)
         if report.ended is Ended.LEASE_LOST:

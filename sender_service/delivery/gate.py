@@ -145,6 +145,10 @@ class Gate:
 
     # Judging
 
+    def run_out(self) -> None:
+        """Note that no message is left that was not tried."""
+        self._trial.run_out()
+
     def judge(self, sequence: int, reply: Reply, effect: Effect) -> Judgement:
         """Return what a reply does to the message, given what it says of the provider.
 
@@ -235,6 +239,7 @@ class Gate:
         before = self._own.state
         self.shared.accepted.discard(self.active.number)
         self._accepted = False
+        self._own.reached = True  # the others show it
         self._own.open(fault, words, retry_after_seconds=retry_after_seconds)
         self._own_moved(before)
 

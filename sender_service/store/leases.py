@@ -62,10 +62,12 @@ class NothingToClaim:
     Attributes:
         unfinished: how many are not done; 0: every message has an outcome.
         wait_seconds: when to look again; None if nothing is foreseen.
+        leased: another owner works on one.
     """
 
     unfinished: int
     wait_seconds: float | None
+    leased: bool = False
 
 
 def claim(
@@ -155,8 +157,9 @@ def _nothing(connection: sa.Connection, campaign: int) -> NothingToClaim:
     times = [time for time in (first_expiry, first_due) if time is not None]
     if not times:
         return NothingToClaim(unfinished, None)
+    leased = first_expiry is not None
     wait = (min(times) - read_clock(connection)).total_seconds()
-    return NothingToClaim(unfinished, max(wait, 0.0))
+    return NothingToClaim(unfinished, max(wait, 0.0), leased)
 
 
 def _resolve_doubt(

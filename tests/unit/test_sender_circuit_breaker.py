@@ -224,6 +224,22 @@ def test_a_small_campaign_ends_when_everybody_was_refused(remaining: int) -> Non
     assert trial.refuse(1) is Refusal.FINAL
 
 
+def test_a_campaign_that_has_nobody_else_to_try_ends() -> None:
+    """The rest was left out, or is with another instance: it shows nothing any more."""
+    trial = Trial(1_000)
+    assert [trial.refuse(n) for n in (1, 2, 3)] == [Refusal.EARLY] * 3
+    trial.run_out()
+    assert trial.refuse(1) is Refusal.FINAL
+
+
+def test_twenty_refusals_are_no_verdict_where_nobody_else_is_left() -> None:
+    """They are enough to doubt the provider."""
+    trial = Trial(1_000)
+    for sequence in range(1, FIRST_MESSAGES):
+        trial.refuse(sequence)
+    assert trial.refuse(FIRST_MESSAGES) is Refusal.EVERYBODY
+
+
 def test_a_provider_that_defers_some_does_not_refuse_everybody() -> None:
     """Twenty answers of which some are deferrals make refusals count."""
     trial = Trial(1_000)
