@@ -76,6 +76,7 @@ class Gate:
         self._place = Place(active)
         self._accepted = False
         self._probing = False
+        self._probes = 0
         self._lost_in_a_row = 0
 
     @property
@@ -90,6 +91,15 @@ class Gate:
         if self.is_closed:
             return True
         return self._probing and Breaker.OPEN not in {self.shared.breaker.state, self._own.state}
+
+    @property
+    def wants_untried(self) -> bool:
+        """True while a message that was never tried should go before those tried before.
+
+        Every other probe is such a one: what a provider says of a few people must not pass
+        for what it says of all, and one that takes people at their second try gets it.
+        """
+        return self._probing and self._probes % 2 == 1
 
     # Probing
 
@@ -109,6 +119,7 @@ class Gate:
                 return False
             self.shared.probing = self._place
         self.shared.probes += 1
+        self._probes += 1
         self._place.last_probe = self.shared.probes
         self._probing = True
         return True

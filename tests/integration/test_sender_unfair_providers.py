@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from closeout.sender.v1 import sender_pb2 as pb
 from integration import sender_support as support
 from integration.sender_pair import pair
+from sender_service.channels.contract import Answer, Fault, Reply
 from sender_service.delivery import trial
+from sender_service.domain import ProblemKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
+    from sender_service.channels.contract import Message
 
 #: A clock so slow that no second probe comes.
 _STANDS_STILL = 1e-4
+_FAST = 200.0
+_WAIT = Reply(
+    Answer.PROVIDER_FAULT, code="421", fault=Fault(ProblemKind.PROVIDER_DEFERS, "it says: wait")
+)
 
 
 async def test_a_provider_that_falls_silent_in_the_middle_costs_few_people(tmp_path: Path) -> None:
@@ -44,3 +53,39 @@ async def test_l3_refused_people_end_where_all_others_are_left_out(
         )
         campaign = await both.ended("c2")
         assert (campaign.skipped, campaign.failed) == (40, 3)
+
+
+def odd_first(message: Message) -> Reply:
+    """Fault one person only, the first of the campaign."""
+    return _WAIT if message.sequence == 1 else support.ACCEPTED
+
+
+def odd_after_a_shard(message: Message) -> Reply:
+    """Fault one person only, the last of the first shard."""
+    return _WAIT if message.sequence == 50 else support.ACCEPTED
+
+
+@pytest.mark.parametrize("script", [odd_first, odd_after_a_shard])
+async def test_l5_one_odd_person_holds_up_no_other(
+    tmp_path: Path, script: Callable[[Message], Reply]
+) -> None:
+    """Where the provider faults one alone, the probes get to the others."""
+    async with pair(tmp_path, speed=_FAST) as both:
+        both.channel.concurrency = 1
+        both.channel.script = script
+        await both.begin("c1", 120)
+        await support.eventually(lambda: len(both.channel.accepted()) == 119)
+        both.channel.script = lambda _: support.ACCEPTED
+        assert (await both.ended("c1")).sent == 120
+
+
+async def test_dead_addresses_at_the_top_hold_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty refusals make a provider suspect, and a probe with another person clears it."""
+    monkeypatch.setattr(trial, "_FIRST_HOLD_SECONDS", 0.05)
+    async with pair(tmp_path, speed=_FAST) as both:
+        both.channel.script = lambda m: support.REFUSED if m.sequence <= 25 else support.ACCEPTED
+        await both.begin("c1", 120)
+        campaign = await both.ended("c1")
+        assert (campaign.sent, campaign.failed) == (95, 25)

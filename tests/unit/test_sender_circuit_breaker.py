@@ -237,6 +237,7 @@ def test_twenty_refusals_are_no_verdict_where_nobody_else_is_left() -> None:
     trial = Trial(1_000)
     for sequence in range(1, FIRST_MESSAGES):
         trial.refuse(sequence)
+    trial.run_out()
     assert trial.refuse(FIRST_MESSAGES) is Refusal.EVERYBODY
 
 
