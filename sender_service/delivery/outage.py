@@ -105,9 +105,8 @@ class Outage:
         shared = self._shared
         if silence is None or shared.clock.now() - silence.since < _SILENCE_SECONDS:
             return None
-        waits = "the sender goes on waiting for an answer to its connection"
-        if silence.handover is not None:
-            waits = f"one message waits for an answer, {silence.handover.stage}"
+        what = "the sender still waits" if silence.is_check else "one message waits for an answer"
+        waits = f"{what}, {silence.handover.stage}"
         return Problem(
             ProblemKind.PROVIDER_UNREACHABLE,
             f"{shared.channel.provider} has not answered for {_SILENCE_SECONDS:g} s",

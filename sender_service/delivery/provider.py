@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sender_service.channels.contract import Handover
 from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
 from sender_service.delivery.shared_provider import (
     SharedProvider,
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 
 #: How often what campaigns show is renewed while their provider takes nothing, seconds.
 _SHOW_SECONDS = 1.0
+#: A check may take so much longer than the channel says before it is given up, seconds.
+_CHECK_GRACE_SECONDS = 5.0
 #: How long a loop waits after a defect, seconds.
 _DEFECT_SECONDS = 1.0
 
@@ -139,14 +142,11 @@ class Provider:
         return failed
 
     async def _check(self) -> None:
-        breaker = self.shared.breaker
-        self.shared.silence = Silence(self._clock.now())
+        breaker, handover = self.shared.breaker, Handover()
+        self.shared.silence = Silence(self._clock.now(), handover, is_check=True)
         self.shared.changed()
         try:
-            reply = await self._channel.check()
-        except Exception as error:
-            log.exception("channel_failed", channel=self._channel.name)
-            reply = Reply(Answer.PROVIDER_FAULT, code="channel_error", detail=type(error).__name__)
+            reply = await self._ask(handover)
         finally:
             self.shared.silence = None
         if breaker.state is not Breaker.HALF_OPEN:
@@ -160,6 +160,26 @@ class Provider:
                 words_of(reply),
                 retry_after_seconds=reply.retry_after_seconds,
             )
+
+    async def _ask(self, handover: Handover) -> Reply:
+        """Return what the check says; a channel that raises or never returns is a fault too."""
+        seconds = self._channel.timeout_seconds + _CHECK_GRACE_SECONDS
+        defect: BaseException
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._channel.check(handover)
+        except TimeoutError:
+            said = f"the check did not end within {seconds:g} s, {handover.stage}"
+            return Reply(Answer.PROVIDER_FAULT, code="timeout", detail=said)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling() > 0:
+                raise
+            defect = error
+        except Exception as error:  # noqa: BLE001 - logged with its stack, and shown
+            defect = error
+        log.error("channel_failed", channel=self._channel.name, exc_info=defect)
+        return Reply(Answer.PROVIDER_FAULT, code="channel_error", detail=type(defect).__name__)
 
     # Showing
 
