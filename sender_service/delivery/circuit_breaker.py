@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Waits before a new probe, the first and the longest, seconds.
 _UNREACHABLE_WAITS = (1.0, 30.0)
 _OTHER_WAITS = (5.0, 300.0)
+#: A provider that asks for a longer wait is probed after this one, seconds: what it asked
+#: of one message, perhaps by mistake, holds up every campaign, also later ones.
+_MAX_ASKED = 3_600.0
 #: Most of so many answers in a row must be DEFERRED to open the breaker.
 SPAN = 20
 _MOST = 0.8
@@ -107,11 +110,11 @@ class CircuitBreaker:
         Args:
             fault: what is wrong.
             words: the provider's own words.
-            retry_after_seconds: how long it asked to be left alone, if it did.
+            retry_after_seconds: how long it asked to be left alone, if it did; an hour counts.
         """
         if self.fault is None:
             self._since = self._clock()
-        asked = max(retry_after_seconds or 0.0, 0.0) * (1 + 0.1 * self._jitter())
+        asked = min(max(retry_after_seconds or 0.0, 0.0), _MAX_ASKED) * (1 + 0.1 * self._jitter())
         self._due = self._clock() + max(self._backoff(fault).next_seconds(), asked)
         self.state, self.checked = Breaker.OPEN, False
         self.fault, self.words = fault, words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -34,6 +35,8 @@ log = structlog.get_logger()
 _SHOW_SECONDS = 1.0
 #: A check may take so much longer than the channel says before it is given up, seconds.
 _CHECK_GRACE_SECONDS = 5.0
+#: During a longer wait for a provider it is stored again that a process knows of it, seconds.
+_NOTE_SECONDS = 300.0
 #: How long a loop waits after a defect, seconds.
 _DEFECT_SECONDS = 1.0
 
@@ -117,7 +120,7 @@ class Provider:
 
     async def _probe(self) -> None:
         """Check whether the provider lets us in, whenever that is due."""
-        breaker, noted = self.shared.breaker, 0
+        breaker, noted = self.shared.breaker, (0, 0.0)
         while True:
             self._probe_again.clear()
             breaker.half_open()
@@ -128,18 +131,22 @@ class Provider:
             wait: float | None = None
             if needed and breaker.state is Breaker.OPEN:
                 noted = await self._note_tried(noted)
-                wait = self._clock.real_seconds(breaker.due_seconds)
+                wait = min(self._clock.real_seconds(breaker.due_seconds), _NOTE_SECONDS)
             await _wait(self._probe_again, wait)
 
-    async def _note_tried(self, noted: int) -> int:
-        """Store, once for each, that a probe failed, so that an outage outlives a restart."""
-        failed = self.shared.breaker.failures
-        if failed != noted:
-            try:
-                await self._store.write(outages.note_tried)
-            except StoreUnavailableError as error:
-                log.warning("outage_not_stored", channel=self._channel.name, error=error.message)
-        return failed
+    async def _note_tried(self, noted: tuple[int, float]) -> tuple[int, float]:
+        """Store that a probe failed, and during a long wait again, and return what is stored.
+
+        So an outage outlives a restart, and only the time without a process is left out.
+        """
+        failed, now = self.shared.breaker.failures, time.monotonic()
+        if failed == noted[0] and now - noted[1] < _NOTE_SECONDS:
+            return noted
+        try:
+            await self._store.write(outages.note_tried)
+        except StoreUnavailableError as error:
+            log.warning("outage_not_stored", channel=self._channel.name, error=error.message)
+        return failed, now
 
     async def _check(self) -> None:
         breaker, handover = self.shared.breaker, Handover()

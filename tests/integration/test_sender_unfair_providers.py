@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from closeout.sender.v1 import sender_pb2 as pb
 from integration import sender_support as support
 from integration.sender_pair import pair
 from sender_service.channels.contract import Answer, Fault, Reply
-from sender_service.delivery import trial
+from sender_service.delivery import provider, trial
 from sender_service.domain import ProblemKind
+from sender_service.store import schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,3 +92,25 @@ async def test_dead_addresses_at_the_top_hold_up_no_other(
         await both.begin("c1", 120)
         campaign = await both.ended("c1")
         assert (campaign.sent, campaign.failed) == (95, 25)
+
+
+async def test_a_long_wait_for_a_provider_is_no_time_without_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the provider has asked for an hour, the store keeps learning that a process waits."""
+    monkeypatch.setattr(provider, "_NOTE_SECONDS", 0.05)
+    async with pair(tmp_path, speed=_STANDS_STILL) as both:
+        both.channel.script = lambda _: replace(_WAIT, retry_after_seconds=3_000.0)
+        await both.begin("c1", 5)
+        await support.eventually(lambda: both.problem("c1"))
+        engine = sa.create_engine(f"sqlite:///{both.folder}/sender.db")
+        query = sa.select(schema.meta.c.value).where(schema.meta.c.name == "provider_tried_time")
+
+        def tried() -> str | None:
+            with engine.connect() as connection:
+                return connection.execute(query).scalar_one_or_none()
+
+        first = await support.eventually(tried)
+        await support.eventually(lambda: tried() != first)
+        engine.dispose()
+        assert len(both.channel.calls) == 1

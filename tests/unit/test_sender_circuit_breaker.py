@@ -142,6 +142,13 @@ def test_a_longer_wait_that_the_provider_asks_for_is_obeyed(time: Time) -> None:
     assert breaker.due_seconds == pytest.approx(7.5)
 
 
+def test_a_wait_of_years_is_an_hour(time: Time) -> None:
+    """What a provider says to one message, perhaps by mistake, ends no channel for good."""
+    breaker = CircuitBreaker(time, jitter=lambda: 0.0)
+    breaker.open(DEFERS, "later", retry_after_seconds=999_999_999.0)
+    assert breaker.due_seconds == pytest.approx(3_600)
+
+
 def test_attention_is_needed_at_once_or_after_five_minutes(time: Time) -> None:
     """At once if the provider never answered, or only a person can help."""
     never = CircuitBreaker(time)
