@@ -177,9 +177,12 @@ class CircuitBreaker:
             case Answer.LOST, _:
                 # More messages would share its fate.
                 self.open(SILENT, words, retry_after_seconds=retry_after_seconds)
-            case Answer.REFUSED, ProblemKind.PROVIDER_REFUSES if self.fault is not None:
+            case (
+                Answer.REFUSED | Answer.DEFERRED,
+                ProblemKind.PROVIDER_REFUSES,
+            ) if self.fault is not None:
                 self.open(self.fault, words, retry_after_seconds=retry_after_seconds)
-            case Answer.DEFERRED, ProblemKind.PROVIDER_REFUSES | ProblemKind.PROVIDER_DEFERS:
+            case Answer.DEFERRED, ProblemKind.PROVIDER_DEFERS:
                 self.open_for_deferrals(words, retry_after_seconds=retry_after_seconds)
             case _:
                 self.close(was_deferral=kind is ProblemKind.PROVIDER_DEFERS)
