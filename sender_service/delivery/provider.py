@@ -37,6 +37,8 @@ _SHOW_SECONDS = 1.0
 _CHECK_GRACE_SECONDS = 5.0
 #: During a longer wait for a provider it is stored again that a process knows of it, seconds.
 _NOTE_SECONDS = 300.0
+#: How often a loop is cancelled at the end, and how long it may take each time, seconds.
+_CLOSE_TRIES, _CLOSE_SECONDS = 4, 0.25
 #: How long a loop waits after a defect, seconds.
 _DEFECT_SECONDS = 1.0
 
@@ -75,10 +77,19 @@ class Provider:
         ]
 
     async def close(self) -> None:
-        """End it; a check that runs is cancelled."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End it within a few seconds; a check that runs is cancelled.
+
+        Again where that is without effect: a channel, or a library below it, may lose a
+        cancellation.
+        """
+        tasks: set[asyncio.Task[None]] = set(self._tasks)
+        for _ in range(_CLOSE_TRIES):
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                _, tasks = await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
+        if tasks:
+            log.warning("channel_ignores_cancellation", channel=self._channel.name)
 
     def attend(self, gate: Gate) -> None:
         """Have the provider probed for a campaign that has something to send."""
@@ -244,5 +255,4 @@ class Providers:
 
     async def close(self) -> None:
         """End them all."""
-        for provider in self._providers.values():
-            await provider.close()
+        await asyncio.gather(*(provider.close() for provider in self._providers.values()))

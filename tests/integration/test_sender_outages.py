@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -264,8 +265,12 @@ async def test_a_check_that_never_ends_is_given_up(
         both.channel.hold_checks.clear()
         await both.begin("c1", 5)
         await support.eventually(lambda: both.channel.checks >= 2)
-        problem = await held_up(both, "c1", Kind.PROVIDER_UNREACHABLE)
-        assert problem.summary == "channel scripted can't reach its provider"
+
+        async def shown() -> bool:
+            said = await both.problem("c1")
+            return said.startswith("channel scripted can't reach its provider: timeout")
+
+        await support.eventually(shown)
         both.channel.hold_checks.set()
         assert (await both.ended("c1")).sent == 5
 
@@ -283,6 +288,30 @@ async def test_a_stop_waits_for_no_check(tmp_path: Path) -> None:
         await both.start_sender()
         assert (await both.ended("c1")).sent == 40
         assert both.channel.accepted() == list(range(1, 41))
+
+
+@pytest.mark.parametrize("times", [1, 1_000])
+async def test_l7_a_stop_waits_for_no_check_that_ignores_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A library below a channel may lose a cancellation, or all of them."""
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def check(handover: Handover | None = None) -> Reply:  # noqa: ARG001
+        began.set()
+        for _ in range(times):
+            with contextlib.suppress(asyncio.CancelledError):
+                await ended.wait()
+        return support.ACCEPTED
+
+    async with pair(tmp_path, grace_seconds=600) as both:
+        monkeypatch.setattr(both.channel, "check", check)
+        both.channel.timeout_seconds = 600
+        await both.begin("c1", 5)
+        await began.wait()
+        async with asyncio.timeout(30):
+            await both.stop_sender()
+        ended.set()
 
 
 async def test_a_kill_beside_a_silent_provider_leaves_one_message_in_doubt(tmp_path: Path) -> None:
