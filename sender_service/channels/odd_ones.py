@@ -1,53 +1,70 @@
-"""Which message, or which sender, a provider refuses alone while it takes all others.
+"""Which message a provider refuses alone while it takes all others of the campaign.
 
 Some answers speak of the sender as a whole: "relaying denied", "wait", 404 from a server
 of webhooks. They hold everything up, since nothing more would pass. A server may say the
 same about one odd recipient only, who then must not hold up a campaign. One fact
-separates them: the server has taken another message since it first said so about this one.
+separates them: the server has taken another message of the campaign since it first said so
+about this one. What it takes of other campaigns says nothing: it may refuse this one's
+sender address, which is no matter of a channel.
 
 A server that says so of one recipient says it of others as well. Once that is known of an
-answer, it counts for the one message at once, unless the server has taken nothing since
-it last gave this answer.
+answer, it counts for the one message at once, unless the server has taken nothing of the
+campaign since it last gave this answer to another one.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TypeVar
 
-#: Keys that are remembered; the oldest is forgotten.
+#: Messages, campaigns and answers that are remembered; the one used longest ago is forgotten.
 _MAX_KEYS = 10_000
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class OddOnes:
     """Remembers what a provider faulted, until it takes it."""
 
     def __init__(self) -> None:
-        self._taken = 0
-        #: How many messages had been taken at the first fault at a key.
+        #: How many messages of a campaign were taken.
+        self._taken: OrderedDict[str, int] = OrderedDict()
+        #: How many had been taken at the first fault of a message.
         self._first_faults: OrderedDict[str, int] = OrderedDict()
-        #: How many had been taken at the last answer of a kind that is given to odd ones.
-        self._known_kinds: dict[str, int] = {}
+        #: Answers that are given to odd ones.
+        self._kinds: set[str] = set()
+        #: How many had been taken when a message of a campaign was odd last, and its key.
+        self._last_odd: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
 
-    def taken(self, *keys: str) -> None:
-        """Note that the provider has taken a message; ``keys`` are what it stands for."""
-        self._taken += 1
-        for key in keys:
-            self._first_faults.pop(key, None)
+    def taken(self, campaign: str, key: str) -> None:
+        """Note that the provider has taken a message of a campaign."""
+        _keep(self._taken, campaign, self._taken.get(campaign, 0) + 1)
+        self._first_faults.pop(key, None)
 
-    def is_odd(self, *keys: str, kind: str = "") -> bool:
-        """Note a fault, and return whether the provider takes all others.
+    def is_odd(self, campaign: str, key: str, *, kind: str = "") -> bool:
+        """Note the fault of a message, and return whether the provider takes all others.
 
         Args:
-            keys: what the fault may be about: the message, its sender.
+            campaign: the campaign.
+            key: the message.
             kind: which answer it was; empty: an answer that odd ones and all others get by
                 turns, such as one that asks to wait.
         """
-        firsts = [self._first_faults.setdefault(key, self._taken) for key in keys]
-        while len(self._first_faults) > _MAX_KEYS:
-            self._first_faults.popitem(last=False)
-        is_odd = self._taken > min(firsts)
-        if kind in self._known_kinds:
-            is_odd = is_odd or self._taken > self._known_kinds[kind]
+        taken = self._taken.get(campaign, 0)
+        first = self._first_faults.get(key, taken)
+        _keep(self._first_faults, key, first)
+        is_odd = taken > first
+        if kind in self._kinds:
+            last, odd = self._last_odd.get((campaign, kind), (0, ""))
+            is_odd = is_odd or taken > last or (odd == key and taken == last)
         if is_odd and kind:
-            self._known_kinds[kind] = self._taken
+            self._kinds.add(kind)
+            _keep(self._last_odd, (campaign, kind), (taken, key))
         return is_odd
+
+
+def _keep(known: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+    known[key] = value
+    known.move_to_end(key)
+    if len(known) > _MAX_KEYS:
+        known.popitem(last=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import inspect
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,13 +15,28 @@ from sender_service.errors import ChannelNotFoundError, ChannelUnconfiguredError
 from service_runtime.errors import StartupError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sender_service.channels.contract import Channel
     from sender_service.settings import Settings
     from service_runtime.settings import Section
 
 log = structlog.get_logger()
+
+#: What a channel must have; a sender that finds out later would hold up its campaigns.
+_CONTRACT = (
+    "at_least_once",
+    "max_in_flight",
+    "retry",
+    "from_settings",
+    "settings_model",
+    "check_address",
+    "compile",
+    "send",
+    "check",
+    "close",
+)
+_ARGUMENTS = {"send": ("self", "template", "message", "handover"), "check": ("self", "handover")}
 
 #: Names that are tables of settings already.
 _RESERVED = frozenset({"sender", "status", "log"})
@@ -41,10 +57,33 @@ def installed_channels() -> dict[str, type[Channel]]:
             raise StartupError(
                 f"channel {name} ({entry_point.value}) can't be loaded: {error}"
             ) from error
+        missing = _missing(channel)
+        if missing:
+            raise StartupError(
+                f"channel {name} ({entry_point.value}) has no {', '.join(missing)}: it was made"
+                " for another version; install one that fits, or remove its package"
+            )
         if name in _RESERVED or channels.get(name, channel) is not channel:
             raise StartupError(f"channel {name} ({entry_point.value}): the name is taken")
         channels[name] = channel
     return channels
+
+
+def _missing(channel: object) -> list[str]:
+    """Return what a class lacks of the contract, as far as can be seen before it is built."""
+    missing = [name for name in _CONTRACT if not hasattr(channel, name)]
+    for name, arguments in _ARGUMENTS.items():
+        if name not in missing and not _takes(getattr(channel, name), arguments):
+            missing.append(f"{name} with {arguments[-1]}")
+    return missing
+
+
+def _takes(method: Callable[..., object], arguments: tuple[str, ...]) -> bool:
+    try:
+        inspect.signature(method).bind(*arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def channel_problems(

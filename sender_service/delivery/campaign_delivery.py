@@ -198,17 +198,23 @@ class CampaignDelivery:
             if not gate.may_send:
                 return False
             claimed_at = time.monotonic()
-            claim = await self._claim(lease_seconds=plan.lease_seconds)
+            claim = await self._claim(
+                lease_seconds=plan.lease_seconds, untried_first=gate.wants_untried
+            )
             if isinstance(claim, Claim):
                 report = await self._send(plan, gate, claim, claimed_at)
         if isinstance(claim, NothingToClaim):
+            if not claim.leased:
+                gate.run_out()
             gate.give_back_probe()
             return await self._nothing_to_claim(claim)
         if report.ended is Ended.LEASE_LOST:
             await self._active.wait(_MIN_WAIT_SECONDS)
         return False
 
-    async def _claim(self, *, lease_seconds: float, whole: bool = False) -> Claim | NothingToClaim:
+    async def _claim(
+        self, *, lease_seconds: float, whole: bool = False, untried_first: bool = False
+    ) -> Claim | NothingToClaim:
         claim = await self._store.write(
             partial(
                 leases.claim,
@@ -217,6 +223,7 @@ class CampaignDelivery:
                 lease_seconds=lease_seconds,
                 guarantee=Guarantee(self._active.row.guarantee),
                 whole=whole,
+                untried_first=untried_first,
             )
         )
         if isinstance(claim, Claim) and claim.taken_over:

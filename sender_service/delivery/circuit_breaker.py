@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Waits before a new probe, the first and the longest, seconds.
 _UNREACHABLE_WAITS = (1.0, 30.0)
 _OTHER_WAITS = (5.0, 300.0)
+#: A provider that asks for a longer wait is probed after this one, seconds: what it asked
+#: of one message, perhaps by mistake, holds up every campaign, also later ones.
+_MAX_ASKED = 3_600.0
 #: Most of so many answers in a row must be DEFERRED to open the breaker.
 SPAN = 20
 _MOST = 0.8
@@ -31,9 +34,8 @@ _MAX_SPAN = SPAN * 1024
 ATTENTION_SECONDS = 300.0
 
 _DEFERS = Fault(ProblemKind.PROVIDER_DEFERS, "the provider defers most messages")
-_SILENT = Fault(
-    ProblemKind.PROVIDER_UNREACHABLE, "the provider takes a message and does not answer"
-)
+#: What is wrong with a provider that takes messages and does not answer.
+SILENT = Fault(ProblemKind.PROVIDER_UNREACHABLE, "the provider takes a message and does not answer")
 
 
 class Breaker(enum.StrEnum):
@@ -81,7 +83,7 @@ class CircuitBreaker:
         self.failures = 0
         self._since = 0.0
         self._due = 0.0
-        self._backoff: Backoff | None = None
+        self._backoffs: dict[tuple[ProblemKind, bool], Backoff] = {}
         self._span = SPAN
         self._recent: deque[bool] = deque()
         self._deferred = 0
@@ -108,20 +110,29 @@ class CircuitBreaker:
         Args:
             fault: what is wrong.
             words: the provider's own words.
-            retry_after_seconds: how long it asked to be left alone, if it did.
+            retry_after_seconds: how long it asked to be left alone, if it did; an hour counts.
         """
         if self.fault is None:
             self._since = self._clock()
-        if self.fault is None or self.fault.kind is not fault.kind or self._backoff is None:
-            is_unreachable = fault.kind is ProblemKind.PROVIDER_UNREACHABLE
-            first, longest = _UNREACHABLE_WAITS if is_unreachable else _OTHER_WAITS
-            self._backoff = Backoff(first_seconds=first, max_seconds=longest, jitter=self._jitter)
-        asked = max(retry_after_seconds or 0.0, 0.0) * (1 + 0.1 * self._jitter())
-        self._due = self._clock() + max(self._backoff.next_seconds(), asked)
+        asked = min(max(retry_after_seconds or 0.0, 0.0), _MAX_ASKED) * (1 + 0.1 * self._jitter())
+        self._due = self._clock() + max(self._backoff(fault).next_seconds(), asked)
         self.state, self.checked = Breaker.OPEN, False
         self.fault, self.words = fault, words
         self.failures += 1
         self._forget_answers()
+
+    def _backoff(self, fault: Fault) -> Backoff:
+        """Return the waits of a fault, which grow until the breaker is closed."""
+        # A probe whose answer is lost may cost a person the message, one that can't be
+        # delivered costs nothing.
+        is_cheap = fault.kind is ProblemKind.PROVIDER_UNREACHABLE and fault != SILENT
+        key = (fault.kind, is_cheap)
+        if key not in self._backoffs:
+            first, longest = _UNREACHABLE_WAITS if is_cheap else _OTHER_WAITS
+            self._backoffs[key] = Backoff(
+                first_seconds=first, max_seconds=longest, jitter=self._jitter
+            )
+        return self._backoffs[key]
 
     def half_open(self) -> None:
         """Let a check through, if the wait is over."""
@@ -165,10 +176,13 @@ class CircuitBreaker:
         match answer, kind:
             case Answer.LOST, _:
                 # More messages would share its fate.
-                self.open(_SILENT, words, retry_after_seconds=retry_after_seconds)
-            case Answer.REFUSED, ProblemKind.PROVIDER_REFUSES if self.fault is not None:
+                self.open(SILENT, words, retry_after_seconds=retry_after_seconds)
+            case (
+                Answer.REFUSED | Answer.DEFERRED,
+                ProblemKind.PROVIDER_REFUSES,
+            ) if self.fault is not None:
                 self.open(self.fault, words, retry_after_seconds=retry_after_seconds)
-            case Answer.DEFERRED, ProblemKind.PROVIDER_REFUSES | ProblemKind.PROVIDER_DEFERS:
+            case Answer.DEFERRED, ProblemKind.PROVIDER_DEFERS:
                 self.open_for_deferrals(words, retry_after_seconds=retry_after_seconds)
             case _:
                 self.close(was_deferral=kind is ProblemKind.PROVIDER_DEFERS)
@@ -182,7 +196,8 @@ class CircuitBreaker:
         """
         self._span = min(self._span * 2, _MAX_SPAN) if was_deferral else self._span
         self.state, self.checked = Breaker.CLOSED, False
-        self.fault, self.words, self._backoff = None, "", None
+        self.fault, self.words = None, ""
+        self._backoffs.clear()
         self._forget_answers()
 
     def _forget_answers(self) -> None:

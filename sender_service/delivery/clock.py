@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,10 @@ class Clock:
     def now(self) -> float:
         """Return the time in seconds since an arbitrary moment."""
         return time.monotonic() * self.speed
+
+    def wall(self) -> datetime:
+        """Return the time of day, which can be set, and goes on while the machine sleeps."""
+        return datetime.now(UTC)
 
     def real_seconds(self, seconds: float) -> float:
         """Return how long ``seconds`` of this clock really last."""

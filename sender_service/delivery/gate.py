@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import structlog
 
-from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
+from sender_service.delivery.circuit_breaker import SILENT, Breaker, CircuitBreaker
 from sender_service.delivery.outage import Outage
 from sender_service.delivery.shared_provider import (
     EVENTS,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _MIN_WAIT_SECONDS, _MAX_WAIT_SECONDS = 0.01, 30.0
+#: After so many lost answers of a campaign in a row, its messages go out one at a time.
+_LOST_IN_A_ROW = 5
 
 
 class Held(NamedTuple):
@@ -74,6 +76,8 @@ class Gate:
         self._place = Place(active)
         self._accepted = False
         self._probing = False
+        self._probes = 0
+        self._lost_in_a_row = 0
 
     @property
     def is_closed(self) -> bool:
@@ -87,6 +91,15 @@ class Gate:
         if self.is_closed:
             return True
         return self._probing and Breaker.OPEN not in {self.shared.breaker.state, self._own.state}
+
+    @property
+    def wants_untried(self) -> bool:
+        """True while a message that was never tried should go before those tried before.
+
+        Every other probe is such a one: what a provider says of a few people must not pass
+        for what it says of all, and one that takes people at their second try gets it.
+        """
+        return self._probing and self._probes % 2 == 1
 
     # Probing
 
@@ -106,6 +119,7 @@ class Gate:
                 return False
             self.shared.probing = self._place
         self.shared.probes += 1
+        self._probes += 1
         self._place.last_probe = self.shared.probes
         self._probing = True
         return True
@@ -142,6 +156,10 @@ class Gate:
 
     # Judging
 
+    def run_out(self) -> None:
+        """Note that no message is left that was not tried."""
+        self._trial.run_out()
+
     def judge(self, sequence: int, reply: Reply, effect: Effect) -> Judgement:
         """Return what a reply does to the message, given what it says of the provider.
 
@@ -150,6 +168,7 @@ class Gate:
             reply: the provider's answer.
             effect: what it does to the message by itself.
         """
+        self._lost_in_a_row = self._lost_in_a_row + 1 if reply.answer is Answer.LOST else 0
         if self._accepted and reply.answer is Answer.ACCEPTED and self.is_closed:
             self.shared.breaker.note(deferred=False)
             return effect
@@ -173,8 +192,10 @@ class Gate:
                 self._trial.accept()
                 self._accepted = True
                 self.shared.accepted.add(self.active.number)
-            case _:
+            case Answer.LOST:
                 self._trial.note_other(sequence)
+                if self._lost_in_a_row >= _LOST_IN_A_ROW:
+                    self._open(SILENT, words, reply.retry_after_seconds)
         self.shared.breaker.note(deferred=False)
         return effect
 
@@ -229,6 +250,7 @@ class Gate:
         before = self._own.state
         self.shared.accepted.discard(self.active.number)
         self._accepted = False
+        self._own.reached = True  # the others show it
         self._own.open(fault, words, retry_after_seconds=retry_after_seconds)
         self._own_moved(before)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,15 @@ from sender_service.domain import Problem, ProblemKind
 from sender_service.store import outages
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sender_service.campaigns.directory import ActiveCampaign, Directory
     from sender_service.delivery.shared_provider import SharedProvider, Silence
 
 #: After this long without an answer of a provider, campaigns say so, seconds.
 _SILENCE_SECONDS = 3.0
+#: The time of day may differ by so much from what a steady clock says, seconds.
+_MAX_DRIFT_SECONDS = 60.0
 _MAX_DEADLINE_SECONDS = 100 * 365 * 86_400.0
 
 
@@ -49,6 +53,8 @@ class Outage:
         self._shown: Problem | None = None
         self._since: datetime | None = self._stored_since
         self._storing = asyncio.Lock()
+        #: Both clocks when they were compared last.
+        self._compared = self._clocks()
 
     @property
     def seconds_left(self) -> float | None:
@@ -56,7 +62,7 @@ class Outage:
         since = self._begin_or_end()
         if since is None:
             return None
-        return (since + self._deadline - datetime.now(UTC)).total_seconds()
+        return (since + self._deadline - self._shared.clock.wall()).total_seconds()
 
     @property
     def is_over(self) -> bool:
@@ -82,8 +88,26 @@ class Outage:
                 self._since = None
             return None
         if self._since is None:
-            self._since = datetime.now(UTC)
+            self._since, _ = self._compared = self._clocks()
+        self._since += self._drift()
         return self._since
+
+    def _clocks(self) -> tuple[datetime, float]:
+        return self._shared.clock.wall(), self._shared.clock.now()
+
+    def _drift(self) -> timedelta:
+        """Return by how much the time of day was set, or the machine slept; mostly not at all.
+
+        The outage moves with it: nobody's message fails since a clock was set, or since
+        the machine slept for days.
+        """
+        wall, steady = self._clocks()
+        passed = self._shared.clock.real_seconds(steady - self._compared[1])
+        drift = wall - self._compared[0] - timedelta(seconds=passed)
+        if abs(drift.total_seconds()) < _MAX_DRIFT_SECONDS:
+            return timedelta()
+        self._compared = wall, steady
+        return drift
 
     def problem(self) -> Problem | None:
         """Return what holds the campaign up; None: the provider takes its messages."""
@@ -105,9 +129,8 @@ class Outage:
         shared = self._shared
         if silence is None or shared.clock.now() - silence.since < _SILENCE_SECONDS:
             return None
-        waits = "the sender goes on waiting for an answer to its connection"
-        if silence.handover is not None:
-            waits = f"one message waits for an answer, {silence.handover.stage}"
+        what = "the sender still waits" if silence.is_check else "one message waits for an answer"
+        waits = f"{what}, {silence.handover.stage}"
         return Problem(
             ProblemKind.PROVIDER_UNREACHABLE,
             f"{shared.channel.provider} has not answered for {_SILENCE_SECONDS:g} s",

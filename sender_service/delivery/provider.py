@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import structlog
 
+from sender_service.channels.contract import Handover
 from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
 from sender_service.delivery.shared_provider import (
     SharedProvider,
@@ -31,6 +33,12 @@ log = structlog.get_logger()
 
 #: How often what campaigns show is renewed while their provider takes nothing, seconds.
 _SHOW_SECONDS = 1.0
+#: A check may take so much longer than the channel says before it is given up, seconds.
+_CHECK_GRACE_SECONDS = 5.0
+#: During a longer wait for a provider it is stored again that a process knows of it, seconds.
+_NOTE_SECONDS = 300.0
+#: How often a loop is cancelled at the end, and how long it may take each time, seconds.
+_CLOSE_TRIES, _CLOSE_SECONDS = 4, 0.25
 #: How long a loop waits after a defect, seconds.
 _DEFECT_SECONDS = 1.0
 
@@ -69,10 +77,19 @@ class Provider:
         ]
 
     async def close(self) -> None:
-        """End it; a check that runs is cancelled."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End it within a few seconds; a check that runs is cancelled.
+
+        Again where that is without effect: a channel, or a library below it, may lose a
+        cancellation.
+        """
+        tasks: set[asyncio.Task[None]] = set(self._tasks)
+        for _ in range(_CLOSE_TRIES):
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                _, tasks = await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
+        if tasks:
+            log.warning("channel_ignores_cancellation", channel=self._channel.name)
 
     def attend(self, gate: Gate) -> None:
         """Have the provider probed for a campaign that has something to send."""
@@ -114,7 +131,7 @@ class Provider:
 
     async def _probe(self) -> None:
         """Check whether the provider lets us in, whenever that is due."""
-        breaker, noted = self.shared.breaker, 0
+        breaker, noted = self.shared.breaker, (0, 0.0)
         while True:
             self._probe_again.clear()
             breaker.half_open()
@@ -125,28 +142,29 @@ class Provider:
             wait: float | None = None
             if needed and breaker.state is Breaker.OPEN:
                 noted = await self._note_tried(noted)
-                wait = self._clock.real_seconds(breaker.due_seconds)
+                wait = min(self._clock.real_seconds(breaker.due_seconds), _NOTE_SECONDS)
             await _wait(self._probe_again, wait)
 
-    async def _note_tried(self, noted: int) -> int:
-        """Store, once for each, that a probe failed, so that an outage outlives a restart."""
-        failed = self.shared.breaker.failures
-        if failed != noted:
-            try:
-                await self._store.write(outages.note_tried)
-            except StoreUnavailableError as error:
-                log.warning("outage_not_stored", channel=self._channel.name, error=error.message)
-        return failed
+    async def _note_tried(self, noted: tuple[int, float]) -> tuple[int, float]:
+        """Store that a probe failed, and during a long wait again, and return what is stored.
+
+        So an outage outlives a restart, and only the time without a process is left out.
+        """
+        failed, now = self.shared.breaker.failures, time.monotonic()
+        if failed == noted[0] and now - noted[1] < _NOTE_SECONDS:
+            return noted
+        try:
+            await self._store.write(outages.note_tried)
+        except StoreUnavailableError as error:
+            log.warning("outage_not_stored", channel=self._channel.name, error=error.message)
+        return failed, now
 
     async def _check(self) -> None:
-        breaker = self.shared.breaker
-        self.shared.silence = Silence(self._clock.now())
+        breaker, handover = self.shared.breaker, Handover()
+        self.shared.silence = Silence(self._clock.now(), handover, is_check=True)
         self.shared.changed()
         try:
-            reply = await self._channel.check()
-        except Exception as error:
-            log.exception("channel_failed", channel=self._channel.name)
-            reply = Reply(Answer.PROVIDER_FAULT, code="channel_error", detail=type(error).__name__)
+            reply = await self._ask(handover)
         finally:
             self.shared.silence = None
         if breaker.state is not Breaker.HALF_OPEN:
@@ -160,6 +178,26 @@ class Provider:
                 words_of(reply),
                 retry_after_seconds=reply.retry_after_seconds,
             )
+
+    async def _ask(self, handover: Handover) -> Reply:
+        """Return what the check says; a channel that raises or never returns is a fault too."""
+        seconds = self._channel.timeout_seconds + _CHECK_GRACE_SECONDS
+        defect: BaseException
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._channel.check(handover)
+        except TimeoutError:
+            said = f"the check did not end within {seconds:g} s, {handover.stage}"
+            return Reply(Answer.PROVIDER_FAULT, code="timeout", detail=said)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling() > 0:
+                raise
+            defect = error
+        except Exception as error:  # noqa: BLE001 - logged with its stack, and shown
+            defect = error
+        log.error("channel_failed", channel=self._channel.name, exc_info=defect)
+        return Reply(Answer.PROVIDER_FAULT, code="channel_error", detail=type(defect).__name__)
 
     # Showing
 
@@ -217,5 +255,4 @@ class Providers:
 
     async def close(self) -> None:
         """End them all."""
-        for provider in self._providers.values():
-            await provider.close()
+        await asyncio.gather(*(provider.close() for provider in self._providers.values()))

@@ -80,8 +80,10 @@ class ShardCommits:
         self._retrying.discard(message.sequence)
         self._batch.requeue(message, delay_seconds=delay_seconds)
 
-    async def commit(self, *, take: int, release: bool = False) -> Advance:
-        """Write down what waits, and take up to ``take`` messages.
+    async def commit(
+        self, *, take: int, release: bool = False, untried_first: bool = False
+    ) -> Advance:
+        """Write down what waits, and take up to ``take`` messages; see :func:`shards.advance`.
 
         A commit that has begun is brought to its end even if its caller is cancelled, so
         that this object knows what is stored.
@@ -89,14 +91,16 @@ class ShardCommits:
         Raises:
             LeaseLostError: nothing was written; the shard belongs to another claim.
         """
-        commit = asyncio.create_task(self._commit_once(take=take, release=release))
+        commit = asyncio.create_task(
+            self._commit_once(take=take, release=release, untried_first=untried_first)
+        )
         try:
             return await asyncio.shield(commit)
         except asyncio.CancelledError:
             await asyncio.gather(commit, return_exceptions=True)
             raise
 
-    async def _commit_once(self, *, take: int, release: bool) -> Advance:
+    async def _commit_once(self, *, take: int, release: bool, untried_first: bool) -> Advance:
         batch, self._batch = self._batch, Batch()
         work = partial(
             shards.advance,
@@ -106,6 +110,7 @@ class ShardCommits:
             take=take,
             retrying=frozenset(self._retrying),
             release=release,
+            untried_first=untried_first,
         )
         backoff = Backoff(first_seconds=0.1, max_seconds=5)
         while True:

@@ -225,7 +225,9 @@ class ShardDelivery:
         )
 
     async def _commit(self, *, take: int, release: bool = False) -> Advance:
-        advance = await self._commits.commit(take=take, release=release)
+        advance = await self._commits.commit(
+            take=take, release=release, untried_first=self._gate.wants_untried
+        )
         self._queue.extend(advance.messages)
         self._work.set()
         return advance

@@ -43,10 +43,11 @@ class Place:
 
 @dataclass(slots=True)
 class Silence:
-    """A call that has not been answered: since when, and how far it has come."""
+    """A call that has not been answered: since when, how far it has come, what it is."""
 
     since: float
-    handover: Handover | None = None
+    handover: Handover
+    is_check: bool = False
 
 
 @dataclass(eq=False, slots=True)

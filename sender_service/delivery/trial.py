@@ -58,6 +58,10 @@ class Trial:
         if len(self._others) >= FIRST_MESSAGES:
             self.accept()
 
+    def run_out(self) -> None:
+        """Expect no more messages: all that are left were tried, or wait for another try."""
+        self._enough = min(self._enough, len(self._refusals) + len(self._others))
+
     def refuse(self, sequence: int) -> Refusal:
         """Take the refusal of a message."""
         if self.is_over:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SIZE = shards.c.last_sequence - shards.c.first_sequence + 1
 _UNFINISHED = shards.c.journaled < _SIZE
+_ALL_TRIED = shards.c.intent_through >= shards.c.last_sequence
 _DOUBT_CODE = "in_doubt"
 _DOUBT_DETAIL = "the sender was stopped while the provider had the message"
 
@@ -62,10 +63,12 @@ class NothingToClaim:
     Attributes:
         unfinished: how many are not done; 0: every message has an outcome.
         wait_seconds: when to look again; None if nothing is foreseen.
+        leased: another owner works on one.
     """
 
     unfinished: int
     wait_seconds: float | None
+    leased: bool = False
 
 
 def claim(
@@ -76,6 +79,7 @@ def claim(
     lease_seconds: float,
     guarantee: Guarantee,
     whole: bool = False,
+    untried_first: bool = False,
 ) -> Claim | NothingToClaim:
     """Claim the first shard that has something to do, and resolve what is in doubt.
 
@@ -89,8 +93,10 @@ def claim(
         lease_seconds: how long the claim holds without renewal.
         guarantee: the campaign's.
         whole: also a shard of which all messages wait for a later try.
+        untried_first: prefer a shard with messages that were never tried.
     """
-    row = connection.execute(_claimable(campaign, whole=whole)).one_or_none()
+    query = _claimable(campaign, whole=whole, untried_first=untried_first)
+    row = connection.execute(query).one_or_none()
     if row is None:
         return _nothing(connection, campaign)
     now = read_clock(connection)
@@ -119,7 +125,7 @@ def claim(
     )
 
 
-def _claimable(campaign: int, *, whole: bool) -> sa.Select[Any]:
+def _claimable(campaign: int, *, whole: bool, untried_first: bool = False) -> sa.Select[Any]:
     free = sa.or_(
         shards.c.lease_expire_time.is_(None), shards.c.lease_expire_time <= database_now()
     )
@@ -139,7 +145,7 @@ def _claimable(campaign: int, *, whole: bool) -> sa.Select[Any]:
     return (
         sa.select(shards)
         .where(*conditions)
-        .order_by(shards.c.shard)
+        .order_by(*([_ALL_TRIED] if untried_first else []), shards.c.shard)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
@@ -155,8 +161,9 @@ def _nothing(connection: sa.Connection, campaign: int) -> NothingToClaim:
     times = [time for time in (first_expiry, first_due) if time is not None]
     if not times:
         return NothingToClaim(unfinished, None)
+    leased = first_expiry is not None
     wait = (min(times) - read_clock(connection)).total_seconds()
-    return NothingToClaim(unfinished, max(wait, 0.0))
+    return NothingToClaim(unfinished, max(wait, 0.0), leased)
 
 
 def _resolve_doubt(

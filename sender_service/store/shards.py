@@ -113,11 +113,13 @@ def advance(
     take: int,
     retrying: AbstractSet[int],
     release: bool = False,
+    untried_first: bool = False,
 ) -> Advance:
     """Write down ``batch``, and take up to ``take`` messages under a raised intent.
 
-    Messages that are due for another try come before new ones. Repeating a call
-    whose answer was lost returns what the first one did.
+    Messages that are due for another try come before new ones, or, with
+    ``untried_first``, after them. Repeating a call whose answer was lost returns what the
+    first one did.
 
     Args:
         connection: in a write transaction.
@@ -128,6 +130,7 @@ def advance(
         retrying: messages with a row in ``deferrals`` that were taken earlier and
             are not in ``batch``.
         release: release the lease whatever is still in doubt.
+        untried_first: take messages that were never tried before those due.
 
     Raises:
         LeaseLostError: the shard belongs to another claim; nothing was changed.
@@ -138,12 +141,14 @@ def advance(
     _write(
         connection, lease, batch, now=row.now, first_entry=row.journaled - len(batch.outcomes) + 1
     )
-    messages = _take_due(connection, lease, row.now, take)
+    due = [] if untried_first else _take_due(connection, lease, row.now, take)
     first, last = position.intent_through + 1, row.last_sequence
-    omission = omissions.find(connection, lease.campaign, first, last, take - len(messages))
+    omission = omissions.find(connection, lease.campaign, first, last, take - len(due))
     skipped, intent_through = omission.messages, omission.through
     omissions.end(connection, lease.campaign, lease.shard, skipped, row)
-    messages += _new(connection, lease, first, intent_through, skipped)
+    messages = due + _new(connection, lease, first, intent_through, skipped)
+    if untried_first:
+        messages += _take_due(connection, lease, row.now, take - len(messages))
     in_doubt = position.in_doubt - len(batch) + len(messages)
     released = release or (in_doubt == 0 and not skipped)
     if released or intent_through > position.intent_through:

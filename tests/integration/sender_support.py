@@ -98,9 +98,11 @@ class ScriptedChannel:
         """Keep the content."""
         return ScriptedTemplate(content)
 
-    async def check(self, handover: Handover | None = None) -> Reply:  # noqa: ARG002
+    async def check(self, handover: Handover | None = None) -> Reply:
         """Answer as the test says."""
         self.checks += 1
+        if handover is not None:
+            handover.stage = "before it greeted"
         await self.hold_checks.wait()
         return self.check_reply
 

@@ -76,9 +76,10 @@ def fault_of(reply: Reply) -> Fault:
 
 
 async def test_a_wrong_password() -> None:
-    """The login is named, the password never."""
+    """The login is named, the password never; one check is one failed login."""
     async with SteppedProvider(login=LOGIN) as provider:
         reply = await check(provider.port, username="ann", password="battery")  # noqa: S106
+        assert [line for line in provider.seen if line.startswith("auth")] == ["auth ann"]
     fault = fault_of(reply)
     assert reply.code == "535"
     assert fault.summary == "the mail server refuses the login of ann"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from integration.sender_pair import Pair, pair
 from sender_service.campaigns.directory import Directory
-from sender_service.channels.contract import Answer, Fault, Message, Reply
+from sender_service.channels.contract import Answer, Fault, Handover, Message, Reply
+from sender_service.delivery import provider as provider_module
 from sender_service.delivery.clock import Clock
 from sender_service.delivery.gate import Gate
 from sender_service.delivery.provider import Provider
@@ -215,6 +217,7 @@ async def test_a_silent_provider_is_shown_within_seconds(tmp_path: Path) -> None
         await both.begin("c1", 5)
         problem = await held_up(both, "c1", Kind.PROVIDER_UNREACHABLE)
         assert problem.summary == "scripted has not answered for 3 s"
+        assert problem.detail == "the sender still waits, before it greeted"
         assert problem.needs_attention
         both.channel.hold_checks.set()
         assert (await both.ended("c1")).sent == 5
@@ -233,21 +236,42 @@ async def test_a_probe_without_an_answer_is_shown_within_seconds(tmp_path: Path)
         assert (await both.ended("c1")).sent == 5
 
 
+@pytest.mark.parametrize("defect", [ZeroDivisionError(), asyncio.CancelledError()])
 async def test_a_defect_of_a_check_is_a_fault_of_the_provider(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defect: BaseException
 ) -> None:
     """It is shown, no message is sent, and the check is tried again."""
     async with pair(tmp_path, speed=_FAST) as both:
 
-        async def check() -> Reply:
-            raise ZeroDivisionError
+        async def check(handover: Handover | None = None) -> Reply:  # noqa: ARG001
+            raise defect
 
         with monkeypatch.context() as patch:
             patch.setattr(both.channel, "check", check)
             await both.begin("c1", 5)
             problem = await held_up(both, "c1", Kind.PROVIDER_UNREACHABLE)
-            assert problem.detail == "channel_error ZeroDivisionError"
+            assert problem.detail == f"channel_error {type(defect).__name__}"
             assert both.channel.calls == []
+        assert (await both.ended("c1")).sent == 5
+
+
+async def test_a_check_that_never_ends_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A channel that breaks its promise holds its campaigns up as one whose check fails."""
+    monkeypatch.setattr(provider_module, "_CHECK_GRACE_SECONDS", 0.0)
+    async with pair(tmp_path, speed=_FAST) as both:
+        both.channel.timeout_seconds = 0.05
+        both.channel.hold_checks.clear()
+        await both.begin("c1", 5)
+        await support.eventually(lambda: both.channel.checks >= 2)
+
+        async def shown() -> bool:
+            said = await both.problem("c1")
+            return said.startswith("channel scripted can't reach its provider: timeout")
+
+        await support.eventually(shown)
+        both.channel.hold_checks.set()
         assert (await both.ended("c1")).sent == 5
 
 
@@ -264,6 +288,30 @@ async def test_a_stop_waits_for_no_check(tmp_path: Path) -> None:
         await both.start_sender()
         assert (await both.ended("c1")).sent == 40
         assert both.channel.accepted() == list(range(1, 41))
+
+
+@pytest.mark.parametrize("times", [1, 1_000])
+async def test_l7_a_stop_waits_for_no_check_that_ignores_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A library below a channel may lose a cancellation, or all of them."""
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def check(handover: Handover | None = None) -> Reply:  # noqa: ARG001
+        began.set()
+        for _ in range(times):
+            with contextlib.suppress(asyncio.CancelledError):
+                await ended.wait()
+        return support.ACCEPTED
+
+    async with pair(tmp_path, grace_seconds=600) as both:
+        monkeypatch.setattr(both.channel, "check", check)
+        both.channel.timeout_seconds = 600
+        await both.begin("c1", 5)
+        await began.wait()
+        async with asyncio.timeout(30):
+            await both.stop_sender()
+        ended.set()
 
 
 async def test_a_kill_beside_a_silent_provider_leaves_one_message_in_doubt(tmp_path: Path) -> None:

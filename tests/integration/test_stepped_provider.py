@@ -84,3 +84,13 @@ async def test_rules_and_steps_in_files(tmp_path: Path) -> None:
         "ehlo client.example",
         "mail a@x.example",
     ]
+
+
+async def test_tls_at_a_plain_port_is_no_command() -> None:
+    """A client that begins with TLS gets an answer in the clear, and no error is logged."""
+    async with SteppedProvider() as provider:
+        reader, writer = await asyncio.open_connection(provider.host, provider.port)
+        writer.write(b"\x16\x03\x01\x02\xfc\xff\n")
+        lines = [await reader.readline(), await reader.readline()]
+        writer.close()
+        assert [line[:3] for line in lines] == [b"220", b"502"]

@@ -215,7 +215,7 @@ class _Session:
             await self._encrypt()
         await self._answer("greeting")
         while line := await self._reader.readline():
-            command, _, words = line.decode().strip().partition(" ")
+            command, _, words = line.decode(errors="replace").strip().partition(" ")
             if command.upper() == "QUIT":
                 await self._say("221 2.0.0 Bye")
                 return

@@ -232,44 +232,51 @@ def test_a_login_without_a_name_is_the_senders() -> None:
 def test_only_a_message_that_others_pass_is_odd() -> None:
     """One fact counts: the provider has taken another since it first faulted this one."""
     odd_ones = OddOnes()
-    assert not odd_ones.is_odd("a")
-    assert not odd_ones.is_odd("a")
-    odd_ones.taken("b")
-    assert odd_ones.is_odd("a")
-    assert not odd_ones.is_odd("c")
-    odd_ones.taken("a")
-    assert not odd_ones.is_odd("a")
+    assert not odd_ones.is_odd("c1", "a")
+    assert not odd_ones.is_odd("c1", "a")
+    odd_ones.taken("c1", "b")
+    assert odd_ones.is_odd("c1", "a")
+    assert not odd_ones.is_odd("c1", "c")
+    odd_ones.taken("c1", "a")
+    assert not odd_ones.is_odd("c1", "a")
 
 
 def test_an_answer_that_odd_ones_get_is_known_from_then_on() -> None:
     """The next odd one holds up nothing, unless the provider takes nobody any more."""
     odd_ones = OddOnes()
-    assert not odd_ones.is_odd("a", kind="404")
-    odd_ones.taken("x")
-    assert odd_ones.is_odd("a", kind="404")
-    assert not odd_ones.is_odd("b", kind="404")  # nothing was taken since
-    odd_ones.taken("y")
-    assert odd_ones.is_odd("c", kind="404")
-    assert not odd_ones.is_odd("d", kind="403")  # another answer
-    assert not odd_ones.is_odd("e", kind="404")
-    odd_ones.taken("z")
-    assert odd_ones.is_odd("b", kind="404")
-    assert not odd_ones.is_odd("f")  # one that everyone gets by turns
+    assert not odd_ones.is_odd("c1", "a", kind="404")
+    odd_ones.taken("c1", "x")
+    assert odd_ones.is_odd("c1", "a", kind="404")
+    assert not odd_ones.is_odd("c1", "b", kind="404")  # nothing was taken since
+    odd_ones.taken("c1", "y")
+    assert odd_ones.is_odd("c1", "c", kind="404")
+    assert odd_ones.is_odd("c1", "c", kind="404")  # the same one, tried again
+    assert not odd_ones.is_odd("c1", "d", kind="403")  # another answer
+    assert not odd_ones.is_odd("c1", "e", kind="404")
+    odd_ones.taken("c1", "z")
+    assert odd_ones.is_odd("c1", "b", kind="404")
+    assert not odd_ones.is_odd("c1", "f")  # one that everyone gets by turns
 
 
-def test_a_sender_may_be_the_odd_one() -> None:
-    """Any of the keys may be what the provider is against."""
+def test_what_is_taken_of_other_campaigns_makes_none_odd() -> None:
+    """The provider may refuse a campaign as a whole, as for its sender address."""
     odd_ones = OddOnes()
-    assert not odd_ones.is_odd("sender", "message 1")
-    odd_ones.taken("other sender", "message 2")
-    assert odd_ones.is_odd("sender", "message 3")
+    assert not odd_ones.is_odd("c1", "a", kind="553")
+    odd_ones.taken("c2", "x")
+    assert not odd_ones.is_odd("c1", "a", kind="553")
+    assert not odd_ones.is_odd("c2", "y", kind="553")
+    odd_ones.taken("c2", "z")
+    assert odd_ones.is_odd("c2", "y", kind="553")
+    assert not odd_ones.is_odd("c1", "b", kind="553")  # it was never taken
+    odd_ones.taken("c1", "c")
+    assert odd_ones.is_odd("c1", "d", kind="553")
 
 
 def test_odd_ones_are_forgotten_when_there_are_too_many() -> None:
     """Memory is bounded; the oldest is the first to go."""
     odd_ones = OddOnes()
-    odd_ones.is_odd("first")
-    odd_ones.taken("other")
+    odd_ones.is_odd("c1", "first")
+    odd_ones.taken("c1", "other")
     for number in range(10_000):
-        odd_ones.is_odd(f"key {number}")
-    assert not odd_ones.is_odd("first")
+        odd_ones.is_odd("c1", f"key {number}")
+    assert not odd_ones.is_odd("c1", "first")

@@ -15,6 +15,7 @@ from sender_service.channels.webhook.verdicts import (
     failure,
     health_reply,
     place_of,
+    retry_after_seconds,
     silence,
     verdict_of,
 )
@@ -158,3 +159,8 @@ def no_tls() -> ssl.SSLError:
     error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:992)")
     error.reason = "WRONG_VERSION_NUMBER"
     return error
+
+
+def test_a_date_that_no_calendar_knows_asks_for_nothing() -> None:
+    """A header of nonsense is no reason to lose the answer beside it."""
+    assert retry_after_seconds(f"Mon, 01 Jan 2035 00:00:00 +{'9' * 20}") is None

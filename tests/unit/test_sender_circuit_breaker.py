@@ -142,6 +142,13 @@ def test_a_longer_wait_that_the_provider_asks_for_is_obeyed(time: Time) -> None:
     assert breaker.due_seconds == pytest.approx(7.5)
 
 
+def test_a_wait_of_years_is_an_hour(time: Time) -> None:
+    """What a provider says to one message, perhaps by mistake, ends no channel for good."""
+    breaker = CircuitBreaker(time, jitter=lambda: 0.0)
+    breaker.open(DEFERS, "later", retry_after_seconds=999_999_999.0)
+    assert breaker.due_seconds == pytest.approx(3_600)
+
+
 def test_attention_is_needed_at_once_or_after_five_minutes(time: Time) -> None:
     """At once if the provider never answered, or only a person can help."""
     never = CircuitBreaker(time)
@@ -222,6 +229,23 @@ def test_a_small_campaign_ends_when_everybody_was_refused(remaining: int) -> Non
         assert trial.refuse(sequence) is Refusal.EARLY
     assert trial.refuse(remaining) is Refusal.FINAL
     assert trial.refuse(1) is Refusal.FINAL
+
+
+def test_a_campaign_that_has_nobody_else_to_try_ends() -> None:
+    """The rest was left out, or is with another instance: it shows nothing any more."""
+    trial = Trial(1_000)
+    assert [trial.refuse(n) for n in (1, 2, 3)] == [Refusal.EARLY] * 3
+    trial.run_out()
+    assert trial.refuse(1) is Refusal.FINAL
+
+
+def test_twenty_refusals_are_no_verdict_where_nobody_else_is_left() -> None:
+    """They are enough to doubt the provider."""
+    trial = Trial(1_000)
+    for sequence in range(1, FIRST_MESSAGES):
+        trial.refuse(sequence)
+    trial.run_out()
+    assert trial.refuse(FIRST_MESSAGES) is Refusal.EVERYBODY
 
 
 def test_a_provider_that_defers_some_does_not_refuse_everybody() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,11 @@ class Time(Clock):
     """A clock that a test sets."""
 
     seconds = 1_000.0
+    set_by = timedelta()
+
+    def wall(self) -> datetime:
+        """Return the time of day, as somebody set it."""
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=Time.seconds) + Time.set_by
 
     def now(self) -> float:
         """Return the time."""
@@ -189,3 +195,23 @@ def test_a_lost_answer_to_the_probe_lets_nothing_more_through() -> None:
     problem = one.outage.problem()
     assert problem is not None
     assert problem.summary == "the provider takes a message and does not answer"
+
+
+@pytest.mark.parametrize("days", [30, -30])
+def test_a_clock_that_is_set_moves_no_deadline(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
+    """S18: nor does a machine that sleeps for days while its provider can't be reached."""
+    monkeypatch.setattr(Time, "seconds", Time.seconds)
+    shared = provider()
+    one = gate(shared, 1)
+    probe(one, REFUSES)
+    first = one.outage.problem()
+    assert first is not None
+    assert first.since_time is not None
+    Time.seconds += 600
+    assert one.outage.seconds_left == pytest.approx(3_000)
+    monkeypatch.setattr(Time, "set_by", timedelta(days=days))
+    Time.seconds += 600
+    assert one.outage.seconds_left == pytest.approx(2_400)
+    later = one.outage.problem()
+    assert later is not None
+    assert later.since_time == first.since_time + timedelta(days=days)

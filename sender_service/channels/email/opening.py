@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sender_service.channels.email.settings import SmtpSettings
 
 _CLOSING = 421
+#: The server knows this way to log in, and not this user name with this password.
+_WRONG_LOGIN = 535
 
 
 class CannotConnectError(ChannelError):
@@ -46,6 +48,7 @@ class SmtpClient(aiosmtplib.SMTP):
     def __init__(self, on_connected: Callable[[], None], **options: Any) -> None:
         self._on_connected = on_connected
         self._connection: asyncio.BaseTransport | None = None
+        self._wrong_login: aiosmtplib.SMTPAuthenticationError | None = None
         #: The answer to the last command.
         self.last_response = aiosmtplib.SMTPResponse(0, "")
         super().__init__(**options)
@@ -66,6 +69,24 @@ class SmtpClient(aiosmtplib.SMTP):
         """Send a command, and keep its answer."""
         self.last_response = await super().execute_command(*args, **options)
         return self.last_response
+
+    async def auth_plain(self, *args: Any, **options: Any) -> aiosmtplib.SMTPResponse:
+        """Log in with user name and password in one word."""
+        try:
+            return await super().auth_plain(*args, **options)
+        except aiosmtplib.SMTPAuthenticationError as error:
+            if error.code == _WRONG_LOGIN:
+                self._wrong_login = error
+            raise
+
+    async def auth_login(self, *args: Any, **options: Any) -> aiosmtplib.SMTPResponse:
+        """Log in with the same in two words, unless they are known to be wrong.
+
+        A second try would count as another failed login, and a few of them block the account.
+        """
+        if self._wrong_login is not None:
+            raise self._wrong_login
+        return await super().auth_login(*args, **options)
 
 
 class Opening:

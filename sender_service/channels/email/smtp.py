@@ -132,7 +132,7 @@ class SmtpChannel:
             return render_error(error)
         except (InvalidAddressError, UnsafeHeaderError) as error:
             return Reply(Answer.REFUSED, code="header_injection", detail=detail(error))
-        envelope = Envelope(template.sender, to, data, message.idempotency_key)
+        envelope = Envelope(template.sender, to, data, message.idempotency_key, message.campaign_id)
         progress = Progress(envelope, self._server, self._odd_ones, handover)
         try:
             async with asyncio.timeout(self.timeout_seconds):

@@ -49,12 +49,14 @@ class Envelope:
         to: the recipient.
         data: as :func:`wire_data` made it.
         key: the message's idempotency key.
+        campaign: its campaign.
     """
 
     sender: str
     to: WireAddress
     data: bytes
     key: str
+    campaign: str
 
 
 @dataclass(slots=True)
@@ -85,7 +87,9 @@ class Progress:
     def refused(self, response: aiosmtplib.SMTPResponse) -> Reply:
         """Return the reply for an answer to the present step that is no success."""
         verdict = verdict_of(self.step, response.code, response.message)
-        is_odd = verdict.alone is not None and self.odd_ones.is_odd(*self._keys, kind=verdict.kind)
+        is_odd = verdict.alone is not None and self.odd_ones.is_odd(
+            self.envelope.campaign, self.envelope.key, kind=verdict.kind
+        )
         return refusal(self.server, self.step, response.code, response.message, is_odd=is_odd)
 
     def broken(self, text: str) -> Reply:
@@ -108,12 +112,7 @@ class Progress:
 
     def taken(self) -> None:
         """Note that the server has taken the message."""
-        self.odd_ones.taken(*self._keys)
-
-    @property
-    def _keys(self) -> tuple[str, str]:
-        # What a server holds against one campaign is not what it holds against all.
-        return (f"sender {self.envelope.sender}", f"message {self.envelope.key}")
+        self.odd_ones.taken(self.envelope.campaign, self.envelope.key)
 
     def _unanswered(self, code: str, text: str) -> Reply:
         """Return LOST once the data went out; before it, one recipient holds up no other."""

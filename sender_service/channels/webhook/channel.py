@@ -48,6 +48,11 @@ if TYPE_CHECKING:
     from service_runtime.settings import Section
 
 
+#: A status that condemns one message alone is believed at this try: the path may have
+#: broken just now, or one of several servers behind it.
+_TRIES_OF_AN_ODD_ONE = 3
+
+
 class WebhookChannel:
     """Posts every message to one URL, with a key that identifies a second try.
 
@@ -131,7 +136,7 @@ class WebhookChannel:
         progress = _Progress(handover)
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                return await self._post(body, message.idempotency_key, progress)
+                return await self._post(body, message, progress)
         except TimeoutError:
             return progress.broken(silence(self._place, self.timeout_seconds, handover.stage))
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
@@ -182,32 +187,36 @@ class WebhookChannel:
         writer.close()
         return Reply(Answer.ACCEPTED)
 
-    async def _post(self, body: bytes, key: str, progress: _Progress) -> Reply:
+    async def _post(self, body: bytes, message: Message, progress: _Progress) -> Reply:
         async with self._open_session().post(
             self._url,
             data=body,
-            headers=self._headers(body, key),
+            headers=self._headers(body, message.idempotency_key),
             allow_redirects=False,
             trace_request_ctx=progress,
         ) as response:
-            progress.reply = self._judge(response, key)
+            progress.reply = self._judge(response, message)
             content = await read(response)
             if progress.reply.answer is Answer.ACCEPTED:
                 return replace(progress.reply, provider_message_id=message_id(content))
             said = f"{response.reason or ''} {content.decode('utf-8', 'replace')}"
             return replace(progress.reply, detail=detail(said))
 
-    def _judge(self, response: aiohttp.ClientResponse, key: str) -> Reply:
+    def _judge(self, response: aiohttp.ClientResponse, message: Message) -> Reply:
         """Return the reply by the status alone; the text may still be on its way."""
         header = response.headers.get("Retry-After", "")
         verdict = verdict_of(response.status, header)
+        campaign, key = message.campaign_id, message.idempotency_key
         if verdict.answer is Answer.ACCEPTED:
-            self._odd_ones.taken(key)
+            self._odd_ones.taken(campaign, key)
+        if verdict.alone is Answer.REFUSED and message.attempt < _TRIES_OF_AN_ODD_ONE:
+            verdict = replace(verdict, alone=Answer.DEFERRED)
         return verdict.reply(
             str(response.status),
             "",
             names={"host": self._place.host},
-            is_odd=verdict.alone is not None and self._odd_ones.is_odd(key, kind=verdict.kind),
+            is_odd=verdict.alone is not None
+            and self._odd_ones.is_odd(campaign, key, kind=verdict.kind),
             retry_after_seconds=retry_after_seconds(header),
         )
 

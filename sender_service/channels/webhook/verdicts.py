@@ -117,7 +117,7 @@ def retry_after_seconds(header: str) -> float | None:
         return float(header[:9])
     try:
         due = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if due.tzinfo is None:
         due = due.replace(tzinfo=UTC)
