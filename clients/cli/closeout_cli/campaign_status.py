@@ -122,7 +122,7 @@ def _delivery_text(delivery: sender_pb2.GetDeliveryResponse, campaign: pb.Campai
         *(
             f"{count:,} {text}"
             for count, text in (
-                (delivery.in_doubt, "in doubt"),
+                (delivery.in_doubt, "under way"),
                 (delivery.deferred, "waiting for another try"),
                 (delivery.unreported, "not reported yet"),
             )

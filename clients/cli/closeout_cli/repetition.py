@@ -32,13 +32,13 @@ def repetition(error: ClientError, campaign_id: str, *, from_file: bool = True) 
     # The service's text goes on with what a program can do.
     found = error.message.partition("; nothing is started")[0]
     repeated, total = (_number(error, key) for key in ("repeated", "total"))
-    others = (
-        f" the other {total - repeated:,}" if total > repeated else " people who did not get it"
-    )
+    others = f" the other {total - repeated:,}" if total else " people who did not get it"
+    # Where everybody got it, there are no others.
+    only_new = () if total and total == repeated else (f"  to{others}: --only-new",)
     everybody = f" all {total:,} of them" if total else " all of them"
     another = "another id in the campaign file, or another name if it has no id"
     ways = (
-        f"  to{others}: --only-new",
+        *only_new,
         f"  to{everybody} again: --again",
         *((f"  as something else: {another}",) if from_file else ()),
         f"  not at all: closeout cancel {campaign_id} drops the draft that waits for it",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from closeout.errors import (
@@ -17,7 +17,7 @@ from closeout_cli.content_check import refused_content
 from closeout_cli.failures import FAILED, USAGE, CommandError
 from closeout_cli.options import sender_client, status_client
 from closeout_cli.repetition import is_repetition, repetition
-from closeout_cli.start_request import StartRequest, check_start, known_campaign
+from closeout_cli.start_request import StartRequest, check_start, effective, known_campaign
 from closeout_cli.started import Started
 from closeout_cli.upload_progress import UploadProgress
 from closeout_cli.words import state_name
@@ -97,6 +97,7 @@ async def submit(submission: Submission, *, quiet: bool = False) -> Submitted:
     campaign_id, audience = submission.campaign_id, submission.audience
     before = await known_campaign(campaign_id, submission.status_address)
     check_start(submission.when, before, campaign_id)
+    submission = replace(submission, when=effective(submission.when, before))
     async with sender_client(submission.sender_address) as sender:
         created = await create(sender, submission)
         if not quiet:
