@@ -154,7 +154,8 @@ def _from_file(
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        problems.append(f"settings file {path}: {error}")
+        reason = error.strerror if isinstance(error, OSError) else error
+        problems.append(f"settings file {path}: {reason}")
         return {}, {}
     values = {}
     places = {}

@@ -99,6 +99,20 @@ async def test_a_file_in_use_is_told_and_the_other_migrated(tmp_path: Path) -> N
     assert out.startswith("sender service: ")
 
 
+async def test_a_wrong_setting_is_named_once(tmp_path: Path) -> None:
+    """It is found before anything is migrated, and said once though both services look."""
+    environment = clean_environment() | {
+        "CLOSEOUT_STATUS_DATABASE_URL": made_before_versions(tmp_path),
+        "CLOSEOUT_SENDER_DATABASE_URL": f"sqlite:///{tmp_path}/sender.db",
+        "CLOSEOUT_LOG_LEVEL": "loud",
+    }
+    code, out, err = await finished("migrate", folder=tmp_path, environment=environment)
+    assert (code, out) == (2, "")
+    assert err.startswith("closeout: nothing was migrated: ")
+    assert "CLOSEOUT_LOG_LEVEL" in err
+    assert err.count("\n") == 1
+
+
 async def test_one_service_alone(tmp_path: Path) -> None:
     """Each service migrates its own database and ends, without the command."""
     url = made_before_versions(tmp_path)

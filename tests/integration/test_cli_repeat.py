@@ -52,12 +52,20 @@ async def first_sent(system: System) -> None:
 
 
 async def test_the_same_files_are_the_same_campaign(system: System) -> None:
-    """The same command again sends nothing, and says so."""
+    """The same command again sends nothing, and says so, with the way to send it after all."""
     await first_sent(system)
     code, out, _ = await sent(system)
     assert code == 0
     assert "this campaign was sent before: COMPLETED " in out
+    way = "to send it to the same people once more: --again --campaign-id "
+    name = out.partition(way)[2].split()[0]
     assert system.recipients() == BOTH
+    code, out, _ = await sent(system, "--again")
+    assert (code, way in out) == (0, True)
+    assert system.recipients() == BOTH
+    code, out, _ = await sent(system, "--again", "--campaign-id", name)
+    assert (code, "COMPLETED total=2 sent=2" in out) == (0, True)
+    assert system.recipients() == sorted(BOTH * 2)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,8 @@ async def test_a_changed_file_is_refused_with_the_numbers(
     assert first.startswith(f"closeout: {found}")
     assert first.endswith(" ago. Nothing was sent")
     ways = "\n".join(more)
-    assert all(word in ways for word in ("--only-new", "--again", "another id", "closeout cancel"))
+    assert all(word in ways for word in ("--again", "another id", "closeout cancel"))
+    assert ("  to the other 1: --only-new" in ways) is (people != PEOPLE)
     assert system.recipients() == BOTH
 
 
@@ -199,15 +208,58 @@ async def test_some_of_a_campaign_are_sent_to_again(system: System) -> None:
     assert system.recipients() == BOTH
     code, out, err = await system.closeout("resend", source, "--to", "sent", "--yes", "--watch")
     assert (code, err) == (0, "")
-    assert f"campaign {source}-resend-1: started, 2 people" in out
+    assert f"campaign {source}-resend-sent: created\nstarted: 2 messages\n" in out
     assert "COMPLETED total=2 sent=2" in out
     assert system.recipients() == sorted(BOTH * 2)
-    code, out, _ = await system.closeout("resend", source, "--to", "sent", "--json", given=b"")
-    assert (code, out) == (1, "")
-    code, out, _ = await system.closeout("resend", source, "--to", "sent", "--yes", "--json")
+
+
+async def test_a_repeated_resend_sends_nothing(system: System) -> None:
+    """The same command is the same campaign, also after it has ended, and says so."""
+    await first_sent(system)
+    _, out, _ = await system.closeout("list")
+    source = out.split()[0]
+    words = ("resend", source, "--yes", "--to")
+    code, _, err = await system.closeout(*words, "sent,failed", "--watch")
+    assert (code, err) == (0, "")
+    code, out, err = await system.closeout(*words, "failed,sent")
+    assert (code, err) == (0, "")
+    again = f"{source}-resend-failed-sent"
+    first, second, more = out.splitlines()
+    assert first == f"campaign {again}: exists already"
+    assert second.startswith("this campaign was sent before: COMPLETED ")
+    assert second.endswith(" ago; nothing was sent again")
+    assert more.endswith(f"once more: --again --campaign-id {again}-2")
+    code, out, _ = await system.closeout(*words, "failed,sent", "--json")
     answer = json.loads(out)
-    assert (code, answer["campaign_id"]) == (0, f"{source}-resend-2")
-    assert (answer["total"], answer["sent"], answer["started"]) == (2, 2, True)
+    assert (code, answer["started"], answer.get("created", False)) == (0, False, False)
+    assert answer["message"].endswith("nothing was sent again")
+    assert system.recipients() == sorted(BOTH * 2)
+
+
+async def test_a_second_resend_to_the_same_people_is_refused(system: System) -> None:
+    """People who got it by another resend are counted, and the ways on are options."""
+    await first_sent(system)
+    _, out, _ = await system.closeout("list")
+    source = out.split()[0]
+    words = ("resend", source, "--yes", "--watch", "--to")
+    assert (await system.closeout(*words, "sent"))[0] == 0
+    code, _, err = await system.closeout(*words, "sent,failed")
+    assert code == 1
+    first, *more = err.splitlines()
+    assert first.startswith("closeout: 2 of these 2 people got campaign 'Letter' (")
+    assert first.endswith(" ago. Nothing was sent")
+    ways = "\n".join(more)
+    assert all(word in ways for word in ("  to all 2 of them again: --again", "closeout cancel"))
+    assert "campaign file" not in ways
+    assert system.recipients() == sorted(BOTH * 2)
+    code, out, _ = await system.closeout(*words, "sent,failed", "--only-new")
+    assert "2 of them are left out" in out
+    assert system.recipients() == sorted(BOTH * 2)
+    code, out, _ = await system.closeout(*words, "sent", "--again", "--campaign-id", "third")
+    assert (code, "COMPLETED total=2 sent=2" in out) == (0, True)
+    assert system.recipients() == sorted(BOTH * 3)
+    code, _, err = await system.closeout(*words, "failed,sent", "--campaign-id", "third")
+    assert (code, "campaign third exists and is not " in err) == (1, True)
 
 
 async def test_a_campaign_that_goes_on_is_not_sent_again(system: System) -> None:

@@ -259,8 +259,13 @@ class Status(StatusServiceServicer):
         yield pb.WatchCampaignResponse(campaign=self._one(request, context))
 
     def RepairCampaigns(self, request, context):
+        found = [
+            diagnosis
+            for diagnosis in self.diagnoses
+            if request.campaign_id in {"", diagnosis.campaign.campaign_id}
+        ]
         return pb.RepairCampaignsResponse(
-            diagnoses=self.diagnoses,
+            diagnoses=found,
             open_campaigns=len(self.diagnoses),
             repaired_campaigns=1,
             attention_campaigns=1,

@@ -83,11 +83,11 @@ def test_an_invalid_address_is_left_to_the_channel(tmp_path: Path) -> None:
         ("email,First name,first_name\na,b,c\n", "'First name' and 'first_name' are both first_"),
         ("sep=:\nemail:n\n", "its first line names the separator ':'; use comma"),
         ("email,n,\na,b,c\n", "line 2 has a value in column 3, which has no name"),
-        ('sep=;\nemail;n\na@example.com;"x\ny"\nb@example.com\n', "line 5 has 1 cells"),
+        ('sep=;\nemail;n\na@example.com;"x\ny"\nb@example.com;1;2\n', "line 5 has 3 cells"),
         ("email,name,name\na,b,c\n", "two columns are named 'name'"),
         ("email,,name\na,b,c\n", "column 2 has no name"),
         ("email,name\na@example.com,Doe, Jane\n", "line 2 has 3 cells where the header has 2"),
-        ('email,name\na@example.com,"x\ny"\nb@example.com\n', "line 4 has 1 cells"),
+        ('email,name\na@example.com,"x\ny"\nb@example.com,1,2\n', "line 4 has 3 cells"),
         ('email\n"a@example.com\n', "line 2: unexpected end of data"),
         (b"email\na@example.com\n\x81@example.com\n", "line 3 is not UTF-8"),
         ("email,n\na,Zoë\n".encode() + b"b,Zo\xeb\n", "line 3 is not UTF-8; save the file in UT"),
@@ -242,6 +242,19 @@ def test_a_bar_separates_columns(tmp_path: Path) -> None:
     text = '"a,b,c;d"|email\n1|a@example.com\n'
     (recipient,) = recipients(read_recipients_file(written(tmp_path, text)))
     assert fields(recipient) == {"a_b_c_d": "1"}
+
+
+def test_missing_cells_at_the_end_of_a_row_are_empty(tmp_path: Path) -> None:
+    """Excel leaves out separators behind the last value; an address left out is a bad one."""
+    path = tmp_path / "r.csv"
+    path.write_text("name;email;city;plan\nZoe;zoe@example.com\nSam;sam@example.com;Rome\nBob\n")
+    found = [recipient for _, recipient in read_recipients_file(path).recipients()]
+    assert [recipient.address for recipient in found] == ["zoe@example.com", "sam@example.com", ""]
+    assert [dict(recipient.fields) for recipient in found] == [
+        {"name": "Zoe"},
+        {"name": "Sam", "city": "Rome"},
+        {"name": "Bob"},
+    ]
 
 
 def test_empty_columns_at_the_end_are_left_out(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from closeout.sender.v1 import sender_pb2
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli.failures import FAILED, USAGE, CommandError
 from closeout_cli.repetition import is_repetition, repetition
-from closeout_cli.start_request import StartRequest, check_start, described
+from closeout_cli.start_request import StartRequest, check_start, described, effective
 from closeout_cli.words import clock
 
 LATER = datetime(2099, 1, 1, tzinfo=UTC)
@@ -96,10 +96,23 @@ def test_a_past_start_of_a_new_campaign_is_refused() -> None:
     with pytest.raises(CommandError, match="is past; nothing was created") as caught:
         check_start(past, None, "c")
     assert caught.value.exit_code == USAGE
+    for before in (SCHEDULED, a_campaign(pb.Campaign.DRAFT)):
+        with pytest.raises(CommandError, match=r"is past; nothing was changed\. .+ --now"):
+            check_start(past, before, "c")
     check_start(past, SENDING, "c")
     check_start(StartRequest(now - timedelta(seconds=30)), None, "c")
     check_start(StartRequest(LATER), None, "c")
     check_start(StartRequest(), None, "c")
+
+
+def test_the_same_command_is_safe_after_its_time() -> None:
+    """A time that was right once is no wrong request when a campaign has begun at it."""
+    past = StartRequest(datetime.now(UTC) - timedelta(hours=1))
+    assert effective(past, SENDING) == StartRequest()
+    assert effective(past, SCHEDULED) == past
+    assert effective(past, None) == past
+    later = StartRequest(LATER)
+    assert effective(later, SENDING) == later
 
 
 def test_a_cancelled_campaign_is_not_sent() -> None:
@@ -120,14 +133,17 @@ def test_the_options_make_the_request() -> None:
     ("repeated", "total", "others", "everybody"),
     [
         ("2", "3", "to the other 1: --only-new", "to all 3 of them again: --again"),
-        ("3", "3", "to people who did not get it: --only-new", "to all 3 of them again: --again"),
+        ("3", "3", "", "to all 3 of them again: --again"),
         ("", "x", "to people who did not get it: --only-new", "to all of them again: --again"),
     ],
 )
 def test_a_repetition_names_the_numbers_and_the_ways_on(
     repeated: str, total: str, others: str, everybody: str
 ) -> None:
-    """The service's sentence without what programs do, and what to add to the command."""
+    """The service's sentence without what programs do, and what to add to the command.
+
+    Where everybody got it, no option is named that would send to nobody.
+    """
     refusal = FailedPreconditionError(
         "2 of these 3 people got campaign 'Welcome' (welcome-1) 2 min ago; nothing is started."
         " Start it with repeat = ONLY_NEW to leave them out",
@@ -140,8 +156,8 @@ def test_a_repetition_names_the_numbers_and_the_ways_on(
         "2 of these 3 people got campaign 'Welcome' (welcome-1) 2 min ago. Nothing was sent"
     )
     assert error.exit_code == FAILED
-    _, first, second, third, last = error.more
-    assert (first.strip(), second.strip()) == (others, everybody)
+    *ways, third, last = [line.strip() for line in error.more[1:]]
+    assert ways == [way for way in (others, everybody) if way]
     assert "another id" in third
     assert "closeout cancel welcome-2" in last
     assert not is_repetition(FailedPreconditionError("no", reason="AUDIENCE_FROZEN"))

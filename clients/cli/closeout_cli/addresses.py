@@ -36,7 +36,8 @@ def setting(section: str, field: str, environment: Mapping[str, str] = os.enviro
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get(section, {})
     except (OSError, ValueError) as error:
-        raise CommandError(f"settings file {path}: {error}", exit_code=USAGE) from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CommandError(f"settings file {path}: {reason}", exit_code=USAGE) from error
     value = table.get(field) if isinstance(table, dict) else None
     return value if isinstance(value, str) else None
 

@@ -8,7 +8,7 @@ from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
 from closeout_cli.failures import LONG_TIMEOUT_SECONDS, NEEDS_A_PERSON, OK, working_long
 from closeout_cli.options import CampaignId, Json, SenderAddress, StatusAddress, run, status_client
-from closeout_cli.problems import all_problems, delivery_of, problem_facts
+from closeout_cli.problems import all_problems, delivery_of, problem_facts, what_to_do
 from closeout_cli.result_lines import range_text
 from closeout_cli.tables import Column
 from closeout_cli.words import (
@@ -71,20 +71,11 @@ async def _explain(
         screen.facts(problem_facts(problems))
         for text in answer.explanation.splitlines():
             screen.paragraph(text)
-        if action := _action(answer, problems):
+        action = what_to_do(answer.diagnosis, problems)
+        if action not in answer.explanation:
             screen.paragraph(action)
     attention = any(problem.needs_attention for problem in problems)
     return NEEDS_A_PERSON if attention or answer.diagnosis.needs_attention else OK
-
-
-def _action(answer: pb.ExplainCampaignResponse, problems: Sequence[pb.Problem]) -> str:
-    """Return what to do; a problem that only the sender knows comes first."""
-    urgent = next((problem for problem in problems if problem.needs_attention), None)
-    if urgent is None or answer.diagnosis.needs_attention:
-        action = answer.diagnosis.action
-        return "" if action in answer.explanation else action
-    place = urgent.setting or "this"
-    return f"Correct {place} at the sender, and start it again: {urgent.summary}."
 
 
 def _facts(answer: pb.ExplainCampaignResponse) -> Iterator[tuple[str, str]]:

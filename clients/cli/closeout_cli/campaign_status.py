@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from closeout.errors import DeadlineExceededError
 from closeout.sender.v1 import sender_pb2
 from closeout.status.v1 import status_pb2 as pb
 from closeout_cli import screen
 from closeout_cli.failures import OK
 from closeout_cli.options import CampaignId, Json, SenderAddress, StatusAddress, run, status_client
-from closeout_cli.problems import all_problems, delivery_of, problem_facts
+from closeout_cli.problems import all_problems, delivery_of, problem_facts, what_to_do
 from closeout_cli.words import (
     ago,
     clock,
@@ -25,6 +26,12 @@ from closeout_cli.words import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from closeout.aio import StatusClient
+
+#: States in which the status service diagnoses a campaign.
+_DIAGNOSED = (pb.Campaign.SENDING, pb.Campaign.PAUSED)
+#: How long the status service may take to say what to do, seconds.
+_TIMEOUT_SECONDS = 3.0
 _PHASES = {
     sender_pb2.GetDeliveryResponse.COLLECTING: "collecting recipients",
     sender_pb2.GetDeliveryResponse.FROZEN: "waits for the status service to start it",
@@ -49,20 +56,39 @@ async def _status(
 ) -> int:
     async with status_client(status_address) as client:
         campaign = await client.get_campaign(campaign_id=campaign_id)
+        diagnosis = await _diagnosis(client, campaign)
     delivery, trouble = await delivery_of(campaign_id, sender_address)
+    problems = all_problems(campaign, delivery)
+    action = what_to_do(diagnosis, problems)
     if as_json:
         screen.print_json(
             {
                 "campaign": screen.as_dict(campaign),
                 "delivery": screen.as_dict(delivery) if delivery else None,
                 "delivery_error": trouble,
+                "action": action,
             }
         )
         return OK
     screen.facts(_campaign_facts(campaign))
     screen.facts([("delivery", _delivery_text(delivery, campaign) if delivery else trouble)])
-    screen.facts(problem_facts(all_problems(campaign, delivery)))
+    screen.facts(problem_facts(problems))
+    screen.facts([("what to do", action)])
     return OK
+
+
+async def _diagnosis(client: StatusClient, campaign: pb.Campaign) -> pb.CampaignDiagnosis | None:
+    """Return what the status service finds about a campaign that is open; None: nothing."""
+    if campaign.state not in _DIAGNOSED:
+        return None
+    try:
+        found = await client.repair_campaigns(
+            campaign_id=campaign.campaign_id, dry_run=True, timeout_seconds=_TIMEOUT_SECONDS
+        )
+    except DeadlineExceededError:
+        text = f"`closeout explain {campaign.campaign_id}` says it; that takes long just now."
+        return pb.CampaignDiagnosis(action=text)
+    return next(iter(found.diagnoses), None)
 
 
 def _campaign_facts(campaign: pb.Campaign) -> Iterator[tuple[str, str]]:
@@ -96,7 +122,7 @@ def _delivery_text(delivery: sender_pb2.GetDeliveryResponse, campaign: pb.Campai
         *(
             f"{count:,} {text}"
             for count, text in (
-                (delivery.in_doubt, "in doubt"),
+                (delivery.in_doubt, "under way"),
                 (delivery.deferred, "waiting for another try"),
                 (delivery.unreported, "not reported yet"),
             )

@@ -28,7 +28,7 @@ OK: Final = 0
 FAILED: Final = 1
 #: The command line, a campaign file or a recipients file is wrong.
 USAGE: Final = 2
-#: Something waits for a person: a stuck campaign, or a problem of its sender.
+#: Something waits for a person: a stuck campaign, a problem of its sender, a wrong setting.
 NEEDS_A_PERSON: Final = 3
 #: There is no such campaign.
 NOT_FOUND: Final = 4
@@ -45,11 +45,11 @@ LONG_TIMEOUT_SECONDS: Final = 60.0
 #: The texts of ``closeout --help``.
 MEANINGS: Final = {
     OK: "done",
-    FAILED: "failed or refused; watch: the campaign was cancelled",
+    FAILED: "failed or refused; watch: cancelled; migrate --check: there is work",
     USAGE: "wrong command line, campaign file or recipients file",
-    NEEDS_A_PERSON: "explain, fix: a campaign needs attention",
+    NEEDS_A_PERSON: "explain, fix, doctor: something needs attention",
     NOT_FOUND: "no such campaign",
-    UNREACHABLE: "a service does not answer",
+    UNREACHABLE: "a service, or its database, does not answer",
     SOME_FAILED: "watch: completed, but some messages failed or are in doubt",
     INTERRUPTED: "interrupted",
 }
@@ -98,10 +98,15 @@ def report(error: CommandError | ClientError) -> int:
     if output_mode.as_json():
         _print_error(error, code)
         return code
-    say(str(error))
+    way_on = "; `closeout list` shows all" if _is_unknown_campaign(error) else ""
+    say(f"{error}{way_on}")
     for line in error.more if isinstance(error, CommandError) else ():
         _print(line)
     return code
+
+
+def _is_unknown_campaign(error: CommandError | ClientError) -> bool:
+    return isinstance(error, NotFoundError) and error.reason == "CAMPAIGN_NOT_FOUND"
 
 
 def exit_code_of(error: CommandError | ClientError) -> int:
@@ -206,6 +211,8 @@ def sender_trouble(error: ClientError, address: str) -> str:
         return f"not a campaign of the sender at {address}"
     if isinstance(error, UnimplementedError):
         return f"what answers at {address} is no sender service of this version"
+    if error.reason:
+        return f"the sender at {address}: {error.message}"  # it answered, and says why
     return f"the sender at {address} does not answer ({error.code.name})"
 
 

@@ -102,7 +102,7 @@ def _print_repairs(found: pb.RepairCampaignsResponse, *, dry_run: bool) -> None:
     if found.diagnoses:
         screen.show_table(_COLUMNS, [_cells(diagnosis) for diagnosis in found.diagnoses])
     for diagnosis in found.diagnoses:
-        if diagnosis.repaired or diagnosis.needs_attention:
+        if diagnosis.repaired or diagnosis.needs_attention or diagnosis.campaign.problems:
             mark = _mark(diagnosis, dry_run=dry_run)
             screen.line("")
             screen.line(f"{diagnosis.campaign.campaign_id}: {mark}")

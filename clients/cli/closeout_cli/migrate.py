@@ -12,6 +12,7 @@ import typer
 
 from closeout_cli.failures import FAILED, OK
 from closeout_cli.options import run
+from closeout_cli.preflight import SENDER_MODULE, STATUS_MODULE, refusal, settings_problems
 from closeout_cli.up import sender_settings, status_settings
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def migrate(
     """Bring the databases of both services to this version of Closeout.
 
     A service does the same when it starts; this does it before, or only looks.
-    Prints a line for each database. Settings hold as for each service alone.
+    Prints a line for each database. Settings hold as for each service alone; while one
+    is wrong, nothing is migrated.
     """
     status: Mapping[str, str] = {}
     sender: Mapping[str, str] = {}
@@ -46,11 +48,18 @@ def migrate(
         status = status_settings(data_dir.resolve(), "")
         sender = sender_settings(data_dir.resolve(), "", "")
     words = ["migrate", *(["--check"] if check else [])]
-    return run(_both(words, {"status_service": status, "sender_service": sender}))
+    return run(_both(words, {STATUS_MODULE: status, SENDER_MODULE: sender}))
 
 
 async def _both(words: list[str], services: Mapping[str, Mapping[str, str]]) -> int:
-    """Ask both, also where the first one fails: the second line is worth having."""
+    """Ask both, also where the first one fails: the second line is worth having.
+
+    Raises:
+        CommandError: a setting is wrong; nothing is migrated.
+    """
+    found = await settings_problems(services)
+    if problems := [line for lines in found.values() for line in lines]:
+        raise refusal(problems, "migrated")
     codes = [await _ask(module, words, settings) for module, settings in services.items()]
     return OK if not any(codes) else FAILED
 

@@ -168,18 +168,12 @@ def on_behalf_of() -> str:
 
 def status_of(address: str) -> StatusClient:
     """Return a client of the status service that says who uses it."""
-    return StatusClient(address, **_identity(StatusClient))
+    return StatusClient(address, on_behalf_of=on_behalf_of())
 
 
 def sender_of(address: str) -> SenderClient:
     """Return a client of the sender service that says who uses it."""
-    return SenderClient(address, **_identity(SenderClient))
-
-
-def _identity(client: type) -> dict[str, Any]:
-    # Clients of an older distribution have no such option.
-    known = "on_behalf_of" in inspect.signature(client).parameters
-    return {"on_behalf_of": on_behalf_of()} if known else {}
+    return SenderClient(address, on_behalf_of=on_behalf_of())
 
 
 @contextlib.asynccontextmanager

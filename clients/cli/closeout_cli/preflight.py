@@ -37,13 +37,13 @@ async def settings_problems(
     return dict(zip(modules, answers, strict=True))
 
 
-def refusal(problems: list[str]) -> CommandError:
-    """Return the error that names every problem once."""
+def refusal(problems: list[str], done: str = "started") -> CommandError:
+    """Return the error that names every problem once, and that nothing was ``done``."""
     lines = list(dict.fromkeys(problems))
     if len(lines) == 1:
-        return CommandError(f"nothing was started: {lines[0]}", exit_code=USAGE)
+        return CommandError(f"nothing was {done}: {lines[0]}", exit_code=USAGE)
     return CommandError(
-        f"nothing was started; correct these {len(lines)} settings first:",
+        f"nothing was {done}; correct these {len(lines)} settings first:",
         exit_code=USAGE,
         more=tuple(f"  {line}" for line in lines),
     )

@@ -11,7 +11,7 @@ from closeout_cli.options import sender_of
 from closeout_cli.words import ago, clock, enum_name, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from closeout.sender.v1 import sender_pb2
 
@@ -44,6 +44,20 @@ def all_problems(
     others = delivery.problems if delivery is not None else ()
     added = [problem for problem in others if (problem.kind, problem.provider) not in known]
     return sorted([*campaign.problems, *added], key=lambda problem: not problem.needs_attention)
+
+
+def what_to_do(diagnosis: pb.CampaignDiagnosis | None, problems: Sequence[pb.Problem]) -> str:
+    """Return what to do about a campaign; a problem that only the sender knows comes first.
+
+    Args:
+        diagnosis: what the status service found; None: it found nothing.
+        problems: all that is known, also from the sender.
+    """
+    urgent = next((problem for problem in problems if problem.needs_attention), None)
+    if urgent is None or (diagnosis is not None and diagnosis.needs_attention):
+        return diagnosis.action if diagnosis is not None else ""
+    place = urgent.setting or "this"
+    return f"Correct {place} at the sender, and start it again: {urgent.summary}."
 
 
 def problem_facts(problems: Iterable[pb.Problem]) -> Iterator[tuple[str, str]]:

@@ -40,13 +40,20 @@ class CsvRecipients:
 
     def __iter__(self) -> Iterator[tuple[int, pb.Recipient]]:
         """Yield the recipients that :func:`read_csv` has checked."""
-        for line, cells in _rows(self.source, self.delimiter, self.passed):
+        for line, cells in self._rows():
             yield line, self._recipient(cells)
 
     def addresses(self) -> Iterator[tuple[int, str]]:
         """Yield the addresses alone, which is faster."""
-        for line, cells in _rows(self.source, self.delimiter, self.passed):
+        for line, cells in self._rows():
             yield line, cells[self.columns.address]
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        width = len(self.columns.headings)
+        for line, cells in _rows(self.source, self.delimiter, self.passed):
+            # Excel leaves out empty cells at the end of a row.
+            cells.extend([""] * (width - len(cells)))
+            yield line, cells
 
     def _recipient(self, cells: list[str]) -> pb.Recipient:
         columns = self.columns
@@ -122,7 +129,7 @@ def _header(source: RecipientsSource, delimiter: str, passed: int) -> tuple[tupl
 
 def _check(source: RecipientsSource, line: int, cells: list[str], width: int, unnamed: int) -> None:
     beyond = [index for index, cell in enumerate(cells) if index >= width and cell.strip()]
-    if len(cells) < width or (beyond and beyond[0] >= width + unnamed):
+    if beyond and beyond[0] >= width + unnamed:
         raise source.wrong(
             f"line {line} has {len(cells)} cells where the header has {width};"
             " a cell with a separator or a quote in it needs quotes around it"

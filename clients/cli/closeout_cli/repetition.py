@@ -19,7 +19,7 @@ def is_repetition(error: ClientError) -> bool:
     return isinstance(error, FailedPreconditionError) and error.reason == AUDIENCE_REPEATED
 
 
-def repetition(error: ClientError, campaign_id: str) -> CommandError:
+def repetition(error: ClientError, campaign_id: str, *, from_file: bool = True) -> CommandError:
     """Return the refusal with the numbers, and what to add to the command to go on.
 
     The draft stays, so that the same command with another option goes on with it.
@@ -27,18 +27,20 @@ def repetition(error: ClientError, campaign_id: str) -> CommandError:
     Args:
         error: the refusal of the sender.
         campaign_id: the campaign that was not started.
+        from_file: whether it has a campaign file, which can give it another family.
     """
     # The service's text goes on with what a program can do.
     found = error.message.partition("; nothing is started")[0]
     repeated, total = (_number(error, key) for key in ("repeated", "total"))
-    others = (
-        f" the other {total - repeated:,}" if total > repeated else " people who did not get it"
-    )
+    others = f" the other {total - repeated:,}" if total else " people who did not get it"
+    # Where everybody got it, there are no others.
+    only_new = () if total and total == repeated else (f"  to{others}: --only-new",)
     everybody = f" all {total:,} of them" if total else " all of them"
+    another = "another id in the campaign file, or another name if it has no id"
     ways = (
-        f"  to{others}: --only-new",
+        *only_new,
         f"  to{everybody} again: --again",
-        "  as something else: another id in the campaign file, or another name if it has no id",
+        *((f"  as something else: {another}",) if from_file else ()),
         f"  not at all: closeout cancel {campaign_id} drops the draft that waits for it",
     )
     return CommandError(

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from closeout.errors import FailedPreconditionError, NotFoundError
+from closeout.errors import (
+    AlreadyExistsError,
+    ClientError,
+    FailedPreconditionError,
+    NotFoundError,
+)
 from closeout.sender.v1 import sender_pb2 as pb
 from closeout.status.v1 import status_pb2
 from closeout_cli import screen
+from closeout_cli.campaign_ids import resend_id
 from closeout_cli.failures import FAILED, OK, CommandError
 from closeout_cli.options import (
     CampaignId,
@@ -22,9 +28,10 @@ from closeout_cli.options import (
     status_client,
 )
 from closeout_cli.prompts import Yes, confirm, may_ask
+from closeout_cli.repetition import is_repetition, repetition
+from closeout_cli.start_request import StartRequest, check_start
+from closeout_cli.started import Started
 from closeout_cli.watch import followed
-from closeout_cli.watch_views import TERMINAL
-from closeout_cli.words import ago, state_name
 
 if TYPE_CHECKING:
     from closeout.aio import SenderClient
@@ -55,13 +62,13 @@ class Resend:
         source: the campaign that has ended.
         kinds: whose messages, by outcome.
         campaign_id: the id of the new campaign.
-        earlier: what was sent again of it before, for people; empty: nothing.
+        when: what to do about people who got it by another campaign.
     """
 
     source: str
     kinds: tuple[str, ...]
     campaign_id: str
-    earlier: str = ""
+    when: StartRequest
 
     @property
     def outcomes(self) -> list[status_pb2.Result.Outcome.ValueType]:
@@ -86,10 +93,23 @@ def resend(
         typer.Option(
             "--campaign-id",
             metavar="ID",
-            help="The id of the new campaign. Default: ID-resend-1, or the next number.",
+            help="The id of the new campaign. Default: made of ID and OUTCOMES, so that the same"
+            " command again sends nothing twice.",
             show_default=False,
         ),
     ] = "",
+    only_new: Annotated[
+        bool,
+        typer.Option(
+            "--only-new", help="Leave out people who got it by another resend or campaign lately."
+        ),
+    ] = False,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="Send also to people who got it by another resend or campaign lately."
+        ),
+    ] = False,
     yes: Yes = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow the new campaign until it has ended.")
@@ -102,30 +122,47 @@ def resend(
 
     It makes a new campaign with the same content, to those whose message has one of the
     outcomes. The people are counted first, and nothing is sent before you agree.
+
+    Safe to repeat: the same command again sends nothing. It is refused while people of
+    it got the same by another resend, or another campaign with this id or name, lately.
     """
     kinds = _kinds(to)
-    found = run(_plan(campaign_id, kinds, new_id, status_address))
-    counted = run(_call(found, sender_address, validate_only=True))
-    if not counted.total:
-        raise CommandError(
-            f"campaign {campaign_id} has nobody whose message is {_either(kinds)}; nothing was"
-            f" sent. closeout status {campaign_id} shows what it has"
-        )
-    if not yes:
-        _ask(found, counted)
-    made, started = run(_send(found, sender_address))
-    answer = {**screen.as_dict(made), "preview": counted.preview, "started": started.transitioned}
+    when = StartRequest.of("", now=False, only_new=only_new, again=again)
+    found = Resend(campaign_id, kinds, new_id or resend_id(campaign_id, kinds), when)
+    before = run(_before(found, status_address))
+    counted = pb.ResendCampaignResponse()
+    if before is None or before.state == status_pb2.Campaign.DRAFT:
+        counted = run(_call(found, sender_address, validate_only=True))
+        if not counted.total:
+            raise CommandError(
+                f"campaign {campaign_id} has nobody whose message is {_either(kinds)}; nothing"
+                f" was sent. closeout status {campaign_id} shows what it has"
+            )
+        if not yes:
+            _ask(found, counted)
+    made, started = run(_send(found, before, status_address, sender_address))
+    answer = {
+        **screen.as_dict(made),
+        "preview": counted.preview,
+        "started": started.transitioned,
+        "left_out": started.left_out,
+        "message": started.outcome,
+    }
     if as_json and watch:
         screen.print_event("started", answer)
     elif as_json:
         screen.print_json(answer)
     else:
-        screen.line(f"campaign {found.campaign_id}: started, {_people(made.total)}")
+        screen.line(
+            f"campaign {found.campaign_id}: {'created' if made.created else 'exists already'}"
+        )
+        for line in started.lines():
+            screen.line(line)
     if watch:
         return followed(found.campaign_id, status_address, sender_address, as_json=as_json)
     if not as_json:
-        screen.line(f"follow it: closeout watch {found.campaign_id}")
-        screen.line(f"stop it: closeout cancel {found.campaign_id}")
+        for line in started.next_steps():
+            screen.line(line)
     return OK
 
 
@@ -136,8 +173,7 @@ def question(found: Resend, counted: pb.ResendCampaignResponse) -> str:
         for kind in found.kinds
         if getattr(counted, kind)
     ]
-    earlier = f" {found.earlier}" if found.earlier else ""
-    return f"Resend to {_people(counted.total)}? {'; '.join(numbers)}.{earlier}"
+    return f"Resend to {_people(counted.total)}? {'; '.join(numbers)}."
 
 
 def _kinds(to: str) -> tuple[str, ...]:
@@ -150,34 +186,19 @@ def _kinds(to: str) -> tuple[str, ...]:
     return kinds
 
 
-async def _plan(source: str, kinds: tuple[str, ...], new_id: str, status_address: str) -> Resend:
-    """Choose the id: given, that of a draft which an interrupted command left, or the next."""
-    if new_id:
-        return Resend(source, kinds, new_id)
-    earlier = ""
+async def _before(found: Resend, status_address: str) -> status_pb2.Campaign | None:
+    """Return the campaign of this resend as an earlier command made it; None: it is new.
+
+    Raises:
+        CommandError: it was cancelled.
+    """
     async with status_client(status_address) as status:
-        number = 1
-        while True:
-            campaign_id = f"{source}-resend-{number}"
-            try:
-                last = await status.get_campaign(campaign_id=campaign_id)
-            except NotFoundError:
-                return Resend(source, kinds, campaign_id, earlier)
-            if last.state == status_pb2.Campaign.DRAFT:
-                return Resend(source, kinds, campaign_id, earlier)
-            if last.state not in TERMINAL:
-                raise CommandError(
-                    f"campaign {campaign_id} is {state_name(last)}: it sends {source} again just"
-                    f" now. closeout watch {campaign_id} follows it; to send beside it, name"
-                    " another --campaign-id",
-                    exit_code=FAILED,
-                )
-            if last.state == status_pb2.Campaign.COMPLETED:
-                earlier = (
-                    f"{last.sent:,} already got it by {campaign_id},"
-                    f" which completed {ago(last.complete_time)}: they get it again."
-                )
-            number += 1
+        try:
+            before = await status.get_campaign(campaign_id=found.campaign_id)
+        except NotFoundError:
+            return None
+    check_start(found.when, before, found.campaign_id)
+    return before
 
 
 async def _call(
@@ -188,15 +209,22 @@ async def _call(
 
 
 async def _send(
-    found: Resend, sender_address: str
-) -> tuple[pb.ResendCampaignResponse, pb.StartCampaignResponse]:
+    found: Resend,
+    before: status_pb2.Campaign | None,
+    status_address: str,
+    sender_address: str,
+) -> tuple[pb.ResendCampaignResponse, Started]:
     async with sender_client(sender_address) as sender:
         made = await _resend(sender, found, validate_only=False)
-        # The person who asked for it has agreed to what is sent twice.
-        started = await sender.start_campaign(
-            campaign_id=found.campaign_id, repeat=pb.StartCampaignRequest.AGAIN
-        )
-    return made, started
+        try:
+            answer = await sender.start_campaign(
+                campaign_id=found.campaign_id, repeat=found.when.repeat
+            )
+        except ClientError as error:
+            if not is_repetition(error):
+                raise
+            raise repetition(error, found.campaign_id, from_file=False) from error
+    return made, await Started.of(found.campaign_id, found.when, before, answer, status_address)
 
 
 async def _resend(
@@ -210,6 +238,12 @@ async def _resend(
             campaign_id=found.campaign_id,
             validate_only=validate_only,
         )
+    except AlreadyExistsError as error:
+        raise CommandError(
+            f"campaign {found.campaign_id} exists and is not {found.source} to those whose message"
+            f" is {_either(found.kinds)}; nothing was sent. Name another --campaign-id",
+            exit_code=FAILED,
+        ) from error
     except FailedPreconditionError as error:
         if error.reason != "CAMPAIGN_NOT_ENDED":
             raise

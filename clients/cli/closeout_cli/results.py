@@ -181,16 +181,22 @@ async def _lines(items: list[pb.Result | pb.SequenceRange], lookup: RecipientLoo
 
 @contextlib.contextmanager
 def _destination(output: Path | None) -> Iterator[TextIO]:
-    """Give standard output, or a file that gets its name only when it is whole."""
+    """Give standard output, or a file that gets its name only when it is whole.
+
+    A device, a pipe or a link is written to; taking its name would destroy it.
+    """
     if output is None:
         yield sys.stdout
         sys.stdout.flush()
         return
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    in_place = output.is_symlink() or (output.exists() and not output.is_file())
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
+        target = output if in_place else part
+        with target.open("w", encoding="utf-8", newline="") as file:
             yield file
-        part.replace(output)
+        if not in_place:
+            part.replace(output)
     except OSError as error:
         raise CommandError(f"{output}: {error.strerror}", exit_code=FAILED) from error
     finally:

@@ -199,13 +199,13 @@ def _send(submission: Submission, *, watch: bool, as_json: bool) -> int:
     elif as_json:
         screen.print_json(submitted.as_dict())
     else:
-        for line in submitted.lines():
+        for line in submitted.started.lines():
             screen.line(line)
     if watch:
         return followed(
             campaign_id, submission.status_address, submission.sender_address, as_json=as_json
         )
-    if not as_json and not submitted.ended:
-        screen.line(f"follow it: closeout watch {campaign_id}")
-        screen.line(f"stop it: closeout cancel {campaign_id}")
+    if not as_json:
+        for line in submitted.started.next_steps():
+            screen.line(line)
     return OK

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: A start may be this late, as the services have it.
 _LATE = timedelta(minutes=1)
+_NOT_BEGUN = (pb.Campaign.DRAFT, pb.Campaign.SCHEDULED)
 
 
 class StartRequest(NamedTuple):
@@ -56,6 +57,11 @@ class StartRequest(NamedTuple):
             raise typer.BadParameter(str(error)) from error
 
     @property
+    def shown(self) -> str:
+        """The time for people; empty: none."""
+        return clock(timestamp(self.time)) if self.time is not None else ""
+
+    @property
     def past(self) -> bool:
         """Whether the time is more than a minute past."""
         return self.time is not None and self.time < datetime.now(UTC) - _LATE
@@ -84,10 +90,11 @@ def check_start(request: StartRequest, before: pb.Campaign | None, campaign_id: 
     Raises:
         CommandError: the time is past, or the campaign was cancelled.
     """
-    if before is None and request.past and request.time is not None:
+    if (before is None or before.state in _NOT_BEGUN) and request.past:
+        done = "created" if before is None else "changed"
         raise CommandError(
-            f"--start-time {clock(timestamp(request.time))} is past; nothing was created."
-            " Correct it, or leave it out to start now",
+            f"--start-time {request.shown} is past; nothing was {done}."
+            " Correct it, or give --now instead to start at once",
             exit_code=USAGE,
         )
     if before is not None and before.state == pb.Campaign.CANCELLED:
@@ -96,6 +103,15 @@ def check_start(request: StartRequest, before: pb.Campaign | None, campaign_id: 
             f" To send it after all, make another one: --campaign-id {campaign_id}-2",
             exit_code=FAILED,
         )
+
+
+def effective(request: StartRequest, before: pb.Campaign | None) -> StartRequest:
+    """Return what is left of a request: a time that is past is no wish once a campaign has begun.
+
+    So the same command is safe to repeat after its time, too.
+    """
+    begun = before is not None and before.state not in _NOT_BEGUN
+    return request._replace(time=None) if begun and request.past else request
 
 
 def described(
@@ -115,7 +131,7 @@ def described(
     """
     planned = before is not None and before.state == pb.Campaign.SCHEDULED
     old = clock(before.schedule_time) if before is not None and planned else ""
-    new = clock(timestamp(request.time)) if request.time is not None else ""
+    new = request.shown
     if old and new and old != new and (after is None or clock(after.schedule_time) == new):
         return f"moved from {old} to {new}"
     if transitioned and new:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from closeout.errors import (
@@ -17,15 +17,14 @@ from closeout_cli.content_check import refused_content
 from closeout_cli.failures import FAILED, USAGE, CommandError
 from closeout_cli.options import sender_client, status_client
 from closeout_cli.repetition import is_repetition, repetition
-from closeout_cli.start_request import StartRequest, check_start, described, known_campaign
+from closeout_cli.start_request import StartRequest, check_start, effective, known_campaign
+from closeout_cli.started import Started
 from closeout_cli.upload_progress import UploadProgress
-from closeout_cli.watch_views import TERMINAL
-from closeout_cli.words import number, state_name
+from closeout_cli.words import state_name
 
 if TYPE_CHECKING:
     from closeout.aio import SenderClient
     from closeout.sender.v1 import sender_pb2
-    from closeout.status.v1 import status_pb2
     from closeout_cli.campaign_file import CampaignFile
     from closeout_cli.recipients_file import RecipientsFile
 
@@ -61,34 +60,17 @@ class Submitted:
         campaign_id: the campaign.
         created: whether this command created it.
         summary: what became of the rows.
-        started: the answer to its start.
-        campaign: the campaign afterwards; None: the status service did not say.
-        outcome: what became of the start, for people.
+        started: what became of its start.
     """
 
     campaign_id: str
     created: bool
     summary: AudienceSummary
-    started: sender_pb2.StartCampaignResponse
-    campaign: status_pb2.Campaign | None
-    outcome: str
-
-    @property
-    def ended(self) -> bool:
-        """Whether the campaign has ended already."""
-        return self.campaign is not None and self.campaign.state in TERMINAL
-
-    def lines(self) -> list[str]:
-        """Return what became of it for people."""
-        total, left_out = self.started.total, self.started.left_out
-        lines = [f"{self.outcome}: {number(total, 'message')}"]
-        if left_out:
-            who = "is left out: this person" if left_out == 1 else "are left out: these people"
-            lines.append(f"{left_out:,} of them {who} got an earlier one, or will")
-        return lines
+    started: Started
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""
+        campaign = self.started.campaign
         return {
             "campaign_id": self.campaign_id,
             "created": self.created,
@@ -96,8 +78,8 @@ class Submitted:
             "total": self.started.total,
             "left_out": self.started.left_out,
             "transitioned": self.started.transitioned,
-            "state": state_name(self.campaign) if self.campaign is not None else "",
-            "message": self.outcome,
+            "state": state_name(campaign) if campaign is not None else "",
+            "message": self.started.outcome,
         }
 
 
@@ -115,10 +97,11 @@ async def submit(submission: Submission, *, quiet: bool = False) -> Submitted:
     campaign_id, audience = submission.campaign_id, submission.audience
     before = await known_campaign(campaign_id, submission.status_address)
     check_start(submission.when, before, campaign_id)
+    submission = replace(submission, when=effective(submission.when, before))
     async with sender_client(submission.sender_address) as sender:
         created = await create(sender, submission)
         if not quiet:
-            how = "created" if created.created else "is there already"
+            how = "created" if created.created else "exists already"
             screen.line(f"campaign {campaign_id}: {how}")
         uploaded = await _upload(sender, submission)
         summary = AudienceSummary.of_upload(audience, uploaded)
@@ -127,10 +110,11 @@ async def submit(submission: Submission, *, quiet: bool = False) -> Submitted:
         if not quiet:
             summary.show()
         _check_alone(submission, uploaded)
-        started = await _start(sender, submission)
-    after = await known_campaign(campaign_id, submission.status_address)
-    outcome = described(submission.when, before, after, transitioned=started.transitioned)
-    return Submitted(campaign_id, created.created, summary, started, after, outcome)
+        answer = await _start(sender, submission)
+    started = await Started.of(
+        campaign_id, submission.when, before, answer, submission.status_address
+    )
+    return Submitted(campaign_id, created.created, summary, started)
 
 
 async def create(

@@ -116,9 +116,11 @@ async def _snapshots(
                     yield campaign
                     if campaign.state in TERMINAL:
                         return
-        except (UnavailableError, CallCancelledError, DeadlineExceededError):
+        except (UnavailableError, CallCancelledError, DeadlineExceededError) as error:
             if not away:
-                say(f"the status service at {address} does not answer; waiting for it")
+                # With a reason it did answer, as where its disk is full.
+                why = f": {error.message}" if error.reason else " does not answer"
+                say(f"the status service at {address}{why}; waiting for it")
             away = True
         await asyncio.sleep(_RECONNECT_SECONDS)
 
