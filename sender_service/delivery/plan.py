@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,6 @@ from sender_service.store import campaigns
 from sender_service.store.values import policy_of
 
 if TYPE_CHECKING:
-    import asyncio
-
     import sqlalchemy as sa
 
     from sender_service.channels.contract import Channel, Template
@@ -72,7 +71,8 @@ async def make_plan(
         campaign_id=row.campaign_id,
         channel=channel,
         limit=limit,
-        template=channel.compile(content_from_json(stored.content)),
+        # In a thread: a large template would hold up the messages being sent.
+        template=await asyncio.to_thread(channel.compile, content_from_json(stored.content)),
         keys=MessageKeys(
             organisation=row.organisation,
             campaign_id=row.campaign_id,
