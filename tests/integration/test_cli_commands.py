@@ -138,7 +138,8 @@ async def test_an_unknown_campaign_is_exit_code_4(service: Service) -> None:
     plain = ("status", "watch", "results", "explain", "transitions", "pause", "resume", "cancel")
     commands = [*([word] for word in plain), ["mark-complete"], ["results", "--missing"]]
     answers = await asyncio.gather(*(service.closeout(*words, "nope") for words in commands))
-    assert answers == [(4, "", "closeout: campaign 'nope' not found\n")] * len(commands)
+    text = "closeout: campaign 'nope' not found; `closeout list` shows all\n"
+    assert answers == [(4, "", text)] * len(commands)
 
 
 async def test_a_service_that_is_away_is_exit_code_5(service: Service) -> None:
