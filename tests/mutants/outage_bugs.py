@@ -7,6 +7,7 @@ from mutants.mutant import Edit, Mutant
 _SHARD = "sender_service/delivery/shard_delivery.py"
 _GATE = "sender_service/delivery/gate.py"
 _HANDOVER_TESTS = "tests/integration/test_sender_handovers.py"
+_UNFAIR_TESTS = "tests/integration/test_sender_unfair_providers.py"
 _OUTAGE_TESTS = "tests/integration/test_sender_outages.py"
 
 OUTAGE_BUGS = (
@@ -87,5 +88,55 @@ OUTAGE_BUGS = (
             ),
         ),
         test=f"{_OUTAGE_TESTS}::test_no_try_is_spent_while_most_messages_are_deferred",
+    ),
+    Mutant(
+        name="silence-in-the-middle",
+        invariant="S10",
+        bug="A provider that stops answering in mid-campaign turns everybody into UNKNOWN.",
+        seen="Closeout itself, before lost answers opened a closed circuit breaker",
+        edits=(
+            Edit(
+                _GATE,
+                "                if self._lost_in_a_row >= _LOST_IN_A_ROW:\n",
+                "                if self._lost_in_a_row < 0:\n",
+            ),
+        ),
+        test=f"{_UNFAIR_TESTS}::test_a_provider_that_falls_silent_in_the_middle_costs_few_people",
+    ),
+    Mutant(
+        name="refused-for-ever",
+        invariant="L3",
+        bug="Refused people are tried again for ever where all others are left out.",
+        seen="Closeout itself, before a campaign knew that it had nobody else to try",
+        edits=(Edit(_GATE, "        self._trial.run_out()\n", "        return\n"),),
+        test=f"{_UNFAIR_TESTS}::test_l3_refused_people_end_where_all_others_are_left_out",
+    ),
+    Mutant(
+        name="probes-go-round",
+        invariant="L5",
+        bug="The probes of a provider go round the messages that it refused before.",
+        seen="Closeout itself, before every other probe was a message never tried",
+        edits=(
+            Edit(
+                _GATE,
+                "        return self._probing and self._probes % 2 == 1\n",
+                "        return False\n",
+            ),
+        ),
+        test=f"{_UNFAIR_TESTS}::test_dead_addresses_at_the_top_hold_up_no_other",
+    ),
+    Mutant(
+        name="deadline-by-the-wall-clock",
+        invariant="S18",
+        bug="A machine that sleeps for days, or a clock set forward, fails who waits.",
+        seen="Closeout itself, before an outage was measured by a steady clock",
+        edits=(
+            Edit(
+                "sender_service/delivery/outage.py",
+                "        self._since += self._drift()\n",
+                "        self._drift()\n",
+            ),
+        ),
+        test="tests/unit/test_sender_gate.py::test_a_clock_that_is_set_moves_no_deadline",
     ),
 )
