@@ -105,6 +105,11 @@ class ConsoleChannel:
             return _closed(error)
         return Reply(Answer.ACCEPTED)
 
+    def silence(self, stage: str, seconds: float) -> Fault:
+        """Return that the channel takes longer than it ever should."""
+        summary = f"standard output takes nothing for {seconds:g} s, {stage}"
+        return Fault(ProblemKind.PROVIDER_UNREACHABLE, summary)
+
     async def close(self) -> None:
         """Close nothing: standard output belongs to the process."""
 

@@ -240,5 +240,13 @@ class Channel(Protocol):
         ``handover.stage`` says how far it has come, also while it runs; it never begins.
         """
 
+    def silence(self, stage: str, seconds: float) -> Fault:
+        """Return what to suspect of a provider that does not answer.
+
+        Args:
+            stage: how far a call of ``send`` or ``check`` has come, as its handover says.
+            seconds: for how long it has waited there.
+        """
+
     async def close(self) -> None:
         """Close the connections."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender_service.channels.contract import Answer, Reply, RetryPolicy
+from sender_service.channels.contract import Answer, Fault, Reply, RetryPolicy
 from sender_service.channels.errors import InvalidAddressError
 from sender_service.channels.rendering.unrendered import UnrenderedContent
+from sender_service.domain import ProblemKind
 from service_runtime.settings import Section
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ class NullChannel:
     async def check(self, handover: Handover | None = None) -> Reply:  # noqa: ARG002
         """Accept: there is no provider that could refuse."""
         return _ACCEPTED
+
+    def silence(self, stage: str, seconds: float) -> Fault:
+        """Return that the channel takes longer than it ever should."""
+        summary = f"nobody answers for {seconds:g} s, {stage}"
+        return Fault(ProblemKind.PROVIDER_UNREACHABLE, summary)
 
     async def close(self) -> None:
         """Close nothing."""

@@ -267,6 +267,7 @@ class Gate:
             state_before=before,
             state=self._own.state,
             reason="" if fault is None else f"{fault.summary}: {self._own.words}",
+            setting="" if fault is None else fault.setting,
         )
         self.shared.changed()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sender_service.campaigns.directory import Source
 from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
-from sender_service.domain import Problem, ProblemKind
+from sender_service.domain import Problem
 from sender_service.store import outages
 
 if TYPE_CHECKING:
@@ -130,11 +130,12 @@ class Outage:
         if silence is None or shared.clock.now() - silence.since < _SILENCE_SECONDS:
             return None
         what = "the sender still waits" if silence.is_check else "one message waits for an answer"
-        waits = f"{what}, {silence.handover.stage}"
+        suspected = shared.channel.silence(silence.handover.stage, _SILENCE_SECONDS)
         return Problem(
-            ProblemKind.PROVIDER_UNREACHABLE,
-            f"{shared.channel.provider} has not answered for {_SILENCE_SECONDS:g} s",
-            detail=waits,
+            suspected.kind,
+            suspected.summary,
+            detail=f"{what}, {silence.handover.stage}",
+            setting=suspected.setting,
             provider=shared.channel.provider,
             needs_attention=not shared.breaker.reached,
         )

@@ -122,6 +122,7 @@ class SharedProvider:
             state_before=before,
             state=self.breaker.state,
             reason=f"{fault.summary}: {words}",
+            setting=fault.setting,
             retry_seconds=round(self.breaker.due_seconds, 1),
         )
 

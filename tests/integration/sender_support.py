@@ -98,6 +98,11 @@ class ScriptedChannel:
         """Keep the content."""
         return ScriptedTemplate(content)
 
+    def silence(self, stage: str, seconds: float) -> Fault:
+        """Say how long nothing came."""
+        summary = f"scripted has not answered for {seconds:g} s"
+        return Fault(ProblemKind.PROVIDER_UNREACHABLE, summary, setting=f"silence {stage}")
+
     async def check(self, handover: Handover | None = None) -> Reply:
         """Answer as the test says."""
         self.checks += 1

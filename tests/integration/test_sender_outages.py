@@ -217,6 +217,7 @@ async def test_a_silent_provider_is_shown_within_seconds(tmp_path: Path) -> None
         await both.begin("c1", 5)
         problem = await held_up(both, "c1", Kind.PROVIDER_UNREACHABLE)
         assert problem.summary == "scripted has not answered for 3 s"
+        assert problem.setting.startswith("silence ")
         assert problem.detail == "the sender still waits, before it greeted"
         assert problem.needs_attention
         both.channel.hold_checks.set()

@@ -130,7 +130,7 @@ def fault_words(reply: Reply) -> tuple[str, str, bool]:
         ),
         (Step.EHLO, f"{HOST} did not answer within 30 s, before the server answered EHLO", ADDRESS),
         (Step.TLS, f"{HOST} did not answer within 30 s, before TLS was agreed", ADDRESS),
-        (Step.LOGIN, f"{HOST} did not answer within 30 s, before the login was answered", ADDRESS),
+        (Step.LOGIN, f"{HOST} did not answer within 30 s, before the login was answered", LOGIN),
         (Step.MAIL, f"{HOST} did not answer within 30 s, before the server answered MAIL", ADDRESS),
     ],
 )  # fmt: skip

@@ -135,16 +135,21 @@ def silence(server: Server, stage: str) -> Reply:
         server: the server.
         stage: how far the conversation had come, as in "before the server greeted".
     """
+    fault = unanswered(server, stage, server.timeout_seconds)
+    return _fault(fault, "timeout", f"no answer within {server.timeout_seconds:g} s, {stage}")
+
+
+def unanswered(server: Server, stage: str, seconds: float) -> Fault:
+    """Return the fault of a server that has not answered at a stage for so many seconds."""
     step = next((step for step in Step if step.clause == stage), Step.CONNECT)
-    host, seconds = server.place.host, f"{server.timeout_seconds:g} s"
+    host, while_ = server.place.host, f"within {seconds:g} s"
     if step is Step.CONNECT:
-        summary = f"port {server.place.port} of {host} took no connection within {seconds}"
+        summary = f"port {server.place.port} of {host} took no connection {while_}"
     elif step is Step.GREETING:
-        summary = f"{host} did not greet within {seconds}"
+        summary = f"{host} did not greet {while_}"
     else:
-        summary = f"{host} did not answer within {seconds}, {stage}"
-    fault = _unanswered(server, step, summary)
-    return _fault(fault, "timeout", f"no answer within {seconds}, {stage}")
+        summary = f"{host} did not answer {while_}, {stage}"
+    return _unanswered(server, step, summary)
 
 
 def no_starttls(server: Server) -> Reply:
@@ -166,6 +171,8 @@ _NO_SMTP = Fault(
 def _unanswered(server: Server, step: Step, summary: str) -> Fault:
     """Return the fault of a server without an answer, with a remedy if it may await TLS."""
     setting, needs_attention = server.place.address_setting, False
+    if step is Step.LOGIN:
+        setting = "[smtp] username, password"
     if step is Step.GREETING and server.security is not Security.TLS:
         setting = "[smtp] security"
         # A server that awaits TLS says nothing to a client that speaks in the clear.

@@ -20,7 +20,7 @@ from sender_service.channels.contract import (
     RetryPolicy,
 )
 from sender_service.channels.email.addresses import check_email, wire_address
-from sender_service.channels.email.failures import Server, silence
+from sender_service.channels.email.failures import Server, silence, unanswered
 from sender_service.channels.email.headers import UnsafeHeaderError
 from sender_service.channels.email.mime import MimeTemplate
 from sender_service.channels.email.opening import CannotConnectError
@@ -45,7 +45,7 @@ from sender_service.channels.odd_ones import OddOnes
 from sender_service.channels.replies import detail, render_error
 
 if TYPE_CHECKING:
-    from sender_service.channels.contract import Content, Message
+    from sender_service.channels.contract import Content, Fault, Message
     from service_runtime.settings import Section
 
 
@@ -155,6 +155,10 @@ class SmtpChannel:
             return silence(self._server, handover.stage)
         self._pool.give_back(connection, keep=True)
         return Reply(Answer.ACCEPTED)
+
+    def silence(self, stage: str, seconds: float) -> Fault:
+        """Return what to suspect of a server that does not answer: often port or security."""
+        return unanswered(self._server, stage, seconds)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -37,13 +37,14 @@ from sender_service.channels.webhook.verdicts import (
     place_of,
     retry_after_seconds,
     silence,
+    unanswered,
     verdict_of,
 )
 
 if TYPE_CHECKING:
     from types import SimpleNamespace
 
-    from sender_service.channels.contract import Content, Message
+    from sender_service.channels.contract import Content, Fault, Message
     from sender_service.channels.webhook.body import Body
     from service_runtime.settings import Section
 
@@ -157,6 +158,10 @@ class WebhookChannel:
             return silence(self._checked_place, self.timeout_seconds, handover.stage)
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             return failure(self._checked_place, error, handover.stage)
+
+    def silence(self, stage: str, seconds: float) -> Fault:
+        """Return what to suspect of a server that does not answer."""
+        return unanswered(self._place, seconds, stage)
 
     async def close(self) -> None:
         """Close the connections."""

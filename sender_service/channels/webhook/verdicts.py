@@ -91,13 +91,18 @@ _NO_HEALTH = Fault(
 
 def silence(place: Place, seconds: float, stage: str) -> Reply:
     """Return the reply for a server that did not answer before a message went out."""
+    said = f"no answer within {seconds:g} s, {stage}"
+    fault = unanswered(place, seconds, stage)
+    return Reply(Answer.PROVIDER_FAULT, code="timeout", detail=said, fault=fault)
+
+
+def unanswered(place: Place, seconds: float, stage: str) -> Fault:
+    """Return the fault of a server that has not answered at a stage for so many seconds."""
     if stage == CONNECTING:
         summary = f"port {place.port} of {place.host} took no connection within {seconds:g} s"
     else:
         summary = f"{place.host} did not answer within {seconds:g} s, {stage}"
-    fault = Fault(ProblemKind.PROVIDER_UNREACHABLE, summary, place.address_setting)
-    said = f"no answer within {seconds:g} s, {stage}"
-    return Reply(Answer.PROVIDER_FAULT, code="timeout", detail=said, fault=fault)
+    return Fault(ProblemKind.PROVIDER_UNREACHABLE, summary, place.address_setting)
 
 
 def failure(place: Place, error: Exception, stage: str) -> Reply:
