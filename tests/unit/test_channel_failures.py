@@ -22,6 +22,7 @@ HOST = "mail.x.example"
 SERVER = Server.from_settings(SmtpSettings(host="mail.x.example"))
 PLACE = SERVER.place
 ADDRESS, TRUST, TLS = "[smtp] host, port", "[smtp] ca_file, verify_certificates", "[smtp] security"
+LOGIN = "[smtp] username, password"
 
 
 def certificate_error(number: int, message: str) -> ssl.SSLCertVerificationError:

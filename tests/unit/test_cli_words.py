@@ -210,3 +210,17 @@ def test_a_terminal_shows_no_line_that_says_only_that_all_goes_well(
     """Start and stop are reported by the command; a line that is not JSON stays."""
     assert bool(for_terminal(json.dumps(entry))) is shown
     assert for_terminal("plain words") == "plain words"
+
+
+def test_a_repair_says_once_what_was_done() -> None:
+    """The action of a repaired campaign has the numbers; a dry run says what is to be done."""
+    diagnosis = pb.CampaignDiagnosis(
+        campaign=pb.Campaign(state=pb.Campaign.COMPLETED),
+        repaired=True,
+        explanation="Completed now. Every one of 2 messages has a result.",
+        action="Completed: all 2 messages have a result.",
+    )
+    assert words.sentence(diagnosis) == diagnosis.action
+    diagnosis.campaign.state = pb.Campaign.SENDING
+    diagnosis.action = "Fix completes it."
+    assert words.sentence(diagnosis).endswith("has a result. Fix completes it.")

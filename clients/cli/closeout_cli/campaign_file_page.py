@@ -95,7 +95,7 @@ If people in it got the earlier one in the last 7 days, or are about to get it, 
 | empty cell | no value: `default` applies, and a condition is false |
 | separator | comma, semicolon, tab or `\\|`; a first line `sep=;` names it |
 | encoding | UTF-8, UTF-16 and UTF-32 by themselves; Windows-1252 where it can be nothing else, with a remark; any other with `--encoding` |
-| rows | a row with more or fewer cells than the header is refused with its line, unless the cells beyond the header are empty |
+| rows | cells that a row lacks at its end are empty, as spreadsheets leave them out; a row with more cells than the header is refused with its line, unless those beyond the header are empty |
 | duplicates | one address gets one message; addresses that differ in letter case alone are one person, unless `--keep-case-duplicates` is there |
 | JSON | nested values are fields as well; `null` and `""` are no value; a whole number beyond 2^53 is a text |
 

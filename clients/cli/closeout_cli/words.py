@@ -150,6 +150,8 @@ def sentence(diagnosis: pb.CampaignDiagnosis, explanation: str = "") -> str:
         diagnosis: what was found.
         explanation: the explanation that came beside it, if one did.
     """
+    if diagnosis.repaired and diagnosis.campaign.state == pb.Campaign.COMPLETED:
+        return diagnosis.action  # it says what was done, and that every message has a result
     stated = explanation or diagnosis.explanation
     action = "" if diagnosis.action in stated else diagnosis.action
     return " ".join(f"{stated} {action}".split())
