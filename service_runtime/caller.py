@@ -48,9 +48,9 @@ def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
 
 def _on_behalf_of(metadata: Any) -> str:
     claims = [value for name, value in metadata if name == ON_BEHALF_OF]
-    claim = str(claims[-1]) if claims else ""
-    if len(claim) > LONGEST_ON_BEHALF_OF or not claim.isprintable():
+    claim = str(claims[-1]).strip() if claims else ""
+    if len(claim) > LONGEST_ON_BEHALF_OF or not (claim.isascii() and claim.isprintable()):
         raise InvalidRequestError.of(
-            {ON_BEHALF_OF: f"send at most {LONGEST_ON_BEHALF_OF} printable characters"}
+            {ON_BEHALF_OF: f"send at most {LONGEST_ON_BEHALF_OF} printable ASCII characters"}
         )
     return claim

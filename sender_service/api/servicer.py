@@ -43,7 +43,7 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
             recipient = requests.preview_recipient(request)
             preview = await self._service.preview(draft, recipient)
             return sender_pb2.CreateCampaignResponse(preview=preview)
-        created = await self._service.create(caller_of(context).organisation, draft)
+        created = await self._service.create(caller_of(context), draft)
         return responses.create_response(created)
 
     async def UploadRecipients(  # noqa: D102, N802
@@ -61,7 +61,7 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
     ) -> sender_pb2.StartCampaignResponse:
         campaign_id, start_time, start_now, repeat = requests.start(request)
         started = await self._service.start(
-            caller_of(context).organisation,
+            caller_of(context),
             campaign_id,
             start_time,
             start_now=start_now,
@@ -89,7 +89,7 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
         self, request: sender_pb2.ResendCampaignRequest, context: _Context
     ) -> sender_pb2.ResendCampaignResponse:
         resend = family_requests.resend(request)
-        resent = await self._service.resends.resend(caller_of(context).organisation, resend)
+        resent = await self._service.resends.resend(caller_of(context), resend)
         return responses.resend_response(resent)
 
     async def GetDelivery(  # noqa: D102, N802

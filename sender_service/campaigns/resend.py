@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from closeout.aio import StatusClient
     from sender_service.channels.registry import ChannelRegistry
     from sender_service.domain import Outcome
+    from service_runtime.caller import Caller
     from service_runtime.database import Store
 
 
@@ -77,7 +78,7 @@ class Resends:
         self._channels = channels
         self._client = client
 
-    async def resend(self, organisation: str, request: ResendInput) -> Resent:
+    async def resend(self, caller: Caller, request: ResendInput) -> Resent:
         """Make the campaign with its audience, or go on where a call before broke off.
 
         Raises:
@@ -90,6 +91,7 @@ class Resends:
             ChannelUnconfiguredError: it lacks a setting.
             StatusServiceUnavailableError: the status service does not answer.
         """
+        organisation = caller.organisation
         source = await self._store.read(
             partial(
                 campaigns.get, organisation=organisation, campaign_id=request.source_campaign_id
@@ -112,7 +114,8 @@ class Resends:
         created = False
         if existing is None:
             await self._check_ended(source)
-            new = await self._register(source, selection, new)
+            client = self._client.acting_for(caller.on_behalf_of)
+            new = await self._register(client, source, selection, new)
             created = await self._store.write(
                 partial(resends.insert, new=new, source=source.campaign, selection=selection)
             )
@@ -163,7 +166,7 @@ class Resends:
         return None
 
     async def _register(
-        self, source: sa.Row[Any], selection: Selection, new: NewCampaign
+        self, client: StatusClient, source: sa.Row[Any], selection: Selection, new: NewCampaign
     ) -> NewCampaign:
         channel = self._channels.get(source.channel)
         # What was compiled by an older version may be refused by this one.
@@ -177,7 +180,7 @@ class Resends:
                 }
             )
         campaign_id = await status_gateway.register(
-            self._client,
+            client,
             campaign_id=new.campaign_id,
             display_name=new.display_name,
             channel=new.channel,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sender_service.domain import State
     from sender_service.store.progress import DeliveryTotals
     from sender_service.store.recipients import Addressee, UploadResult
+    from service_runtime.caller import Caller
     from service_runtime.database import Store
     from service_runtime.pages import Page, PageRequest
 
@@ -94,7 +95,7 @@ class SenderCampaigns:
         self._shard_size = shard_size
         self.resends = Resends(store, channels, client)
 
-    async def create(self, organisation: str, draft: CampaignDraft) -> Created:
+    async def create(self, caller: Caller, draft: CampaignDraft) -> Created:
         """Store a campaign and register it, or find it done before.
 
         Raises:
@@ -108,12 +109,12 @@ class SenderCampaigns:
         channel = self._channels.get(draft.channel)
         # In a thread: a large template would hold up the messages being sent.
         await template_threads.run(content.compiled, channel, draft)
-        new = new_campaign(draft, organisation, channel)
+        new = new_campaign(draft, caller.organisation, channel)
         if new.campaign_id or new.request_id:
             existing = await self._store.read(
                 partial(
                     campaigns.find,
-                    organisation=organisation,
+                    organisation=caller.organisation,
                     campaign_id=new.campaign_id,
                     request_id=new.request_id,
                 )
@@ -122,7 +123,7 @@ class SenderCampaigns:
                 campaigns.same_or_raise(existing, new.request_digest)
                 return Created(existing.campaign_id, created=False)
         campaign_id = await status_gateway.register(
-            self._client,
+            self._client.acting_for(caller.on_behalf_of),
             campaign_id=new.campaign_id,
             display_name=new.display_name,
             channel=new.channel,
@@ -184,7 +185,7 @@ class SenderCampaigns:
 
     async def start(
         self,
-        organisation: str,
+        caller: Caller,
         campaign_id: str,
         start_time: datetime | None = None,
         *,
@@ -207,6 +208,8 @@ class SenderCampaigns:
             CampaignSealedError: it was sealed elsewhere with another total.
             TransitionNotAllowedError: it was cancelled, or has started at another time.
         """
+        organisation = caller.organisation
+        client = self._client.acting_for(caller.on_behalf_of)
         await finish_copy(self._store, organisation, campaign_id)
         row = await repetition.freeze(
             self._store,
@@ -225,12 +228,12 @@ class SenderCampaigns:
                 )
             if start_time is not None:
                 # Only the status service knows whether it was started with this time.
-                await status_gateway.check_started(self._client, row, start_time)
+                await status_gateway.check_started(client, row, start_time)
             return Started(row.total, transitioned=False, left_out=row.left_out)
         active = self._directory.add(row)
         async with active.sealing:
             started = await status_gateway.seal_as_requested(
-                self._store, self._client, active, start_time=start_time, start_now=start_now
+                self._store, client, active, start_time=start_time, start_now=start_now
             )
         if repeat is Repeat.ONLY_NEW:
             await repetition.forget_lists(self._store, row.campaign)

@@ -53,6 +53,28 @@ async def test_a_campaign_without_recipients_is_complete_at_once(tmp_path: Path)
         assert (await both.finished("c1")).total == 0
 
 
+async def test_the_audit_trail_says_for_whom_a_campaign_is_sent(tmp_path: Path) -> None:
+    """Who creates, starts and resends through the sender stands in the status service's trail."""
+    async with pair(tmp_path) as both:
+        kim = both.sender.acting_for("kim@desk")
+        await kim.create_campaign(campaign_id="c1", channel="scripted")
+        await kim.upload_recipients(
+            campaign_id="c1", upload_id="u", batches=[[pb.Recipient(address="a@example.com")]]
+        )
+        await kim.start_campaign(campaign_id="c1")
+        await both.ended("c1")
+        await both.finished("c1")
+        await kim.resend_campaign(source_campaign_id="c1", outcomes=["SENT"], campaign_id="c2")
+        trail = [step async for step in both.status.list_transitions(campaign_id="c1")]
+        again = [step async for step in both.status.list_transitions(campaign_id="c2")]
+    assert [(step.to_state, step.on_behalf_of) for step in trail] == [
+        (State.DRAFT, "kim@desk"),
+        (State.SENDING, "kim@desk"),
+        (State.COMPLETED, ""),
+    ]
+    assert [step.on_behalf_of for step in again] == ["kim@desk"]
+
+
 async def test_create_and_start_may_be_repeated(tmp_path: Path) -> None:
     """The same call again changes nothing and says so; other content is refused."""
     async with pair(tmp_path) as both:

@@ -84,6 +84,18 @@ class ChannelOwner:
         self._timeout_seconds = timeout_seconds
         self._closed = False
 
+    def acting_for(self, on_behalf_of: str) -> Self:
+        """Return a client on the same channel whose calls are made for somebody else.
+
+        It closes nothing, and ends with this one.
+
+        Raises:
+            ValueError: ``on_behalf_of`` is not what the constructor takes.
+        """
+        return type(self)(
+            self._channel, timeout_seconds=self._timeout_seconds, on_behalf_of=on_behalf_of
+        )
+
     async def close(self) -> None:
         """Close the channel if it is the client's own; running calls are cancelled.
 
