@@ -160,13 +160,14 @@ class Gate:
         """Note that no message is left that was not tried."""
         self._trial.run_out()
 
-    def judge(self, sequence: int, reply: Reply, effect: Effect) -> Judgement:
+    def judge(self, sequence: int, reply: Reply, effect: Effect, attempts: int = 0) -> Judgement:
         """Return what a reply does to the message, given what it says of the provider.
 
         Args:
             sequence: the message.
             reply: the provider's answer.
             effect: what it does to the message by itself.
+            attempts: how often the message was tried before.
         """
         self._lost_in_a_row = self._lost_in_a_row + 1 if reply.answer is Answer.LOST else 0
         if self._accepted and reply.answer is Answer.ACCEPTED and self.is_closed:
@@ -185,7 +186,7 @@ class Gate:
         match reply.answer:
             case Answer.DEFERRED:
                 self._trial.note_other(sequence)
-                return self._deferred(reply, words, effect)
+                return self._deferred(reply, words, effect, attempts)
             case Answer.REFUSED:
                 return self._refused(sequence, words, effect)
             case Answer.ACCEPTED:
@@ -210,10 +211,12 @@ class Gate:
         if self._own.state is not own_before:
             self._own_moved(own_before)
 
-    def _deferred(self, reply: Reply, words: str, effect: Effect) -> Judgement:
+    def _deferred(self, reply: Reply, words: str, effect: Effect, attempts: int) -> Judgement:
         breaker = self.shared.breaker
         if not self.is_closed:
             return Requeue()  # no try is spent on it
+        if attempts:
+            return effect  # the provider is known to defer this one: it says nothing of others
         if not breaker.note(deferred=True):
             return effect
         before = breaker.state

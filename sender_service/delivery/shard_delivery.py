@@ -275,7 +275,7 @@ class ShardDelivery:
         self._calls[worker] = handover
         self._gate.dispatching(handover)
         try:
-            dispatched = await dispatch(self._plan, message, handover)
+            done = await dispatch(self._plan, message, handover)
         except asyncio.CancelledError:
             if handover.begun:
                 self._write_down(message, *abandoned(self._plan, message, handover))
@@ -285,10 +285,10 @@ class ShardDelivery:
             raise
         finally:
             del self._calls[worker]
-        effect = self._gate.judge(message.sequence, dispatched.reply, dispatched.effect)
+        effect = self._gate.judge(message.sequence, done.reply, done.effect, message.attempts)
         if self._window != self._plan.window and self._gate.is_closed:
             self._window = self._plan.window
-        self._write_down(message, effect, dispatched.begin_time)
+        self._write_down(message, effect, done.begin_time)
 
     def _write_down(self, message: PendingMessage, effect: Judgement, begin_time: int) -> None:
         if isinstance(effect, Held):

@@ -114,3 +114,16 @@ async def test_a_long_wait_for_a_provider_is_no_time_without_a_process(
         await support.eventually(lambda: tried() != first)
         engine.dispose()
         assert len(both.channel.calls) == 1
+
+
+async def test_l5_people_who_are_deferred_again_and_again_hold_up_nobody(tmp_path: Path) -> None:
+    """A domain that can't be reached leaves a tail of retries, which says nothing of the rest."""
+    async with pair(tmp_path, speed=_STANDS_STILL) as both:
+        both.channel.script = lambda m: support.ACCEPTED if m.sequence % 3 else support.DEFERRED
+        both.options = pb.DeliveryOptions(
+            retry={"initial_backoff": {"nanos": 50_000_000}, "max_attempts": 4}
+        )
+        await both.begin("c1", 120)
+        campaign = await both.ended("c1")
+        assert (campaign.sent, campaign.failed) == (80, 40)
+        assert {len(answers) for answers in both.channel.answers.values()} == {1, 4}
