@@ -215,7 +215,10 @@ async def test_every_wrong_setting_is_named_once_before_anything_starts(tmp_path
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"CLOSEOUT_CONFIG": "missing.toml"}, "settings file missing.toml: [Errno 2]"),
+        (
+            {"CLOSEOUT_CONFIG": "missing.toml"},
+            "settings file missing.toml: No such file or directory",
+        ),
         (
             {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:2", "CLOSEOUT_SENDER_LISTEN": "127.0.0.1:2"},
             "both services are to listen on 127.0.0.1:2; give one of them another port",

@@ -186,7 +186,7 @@ async def test_a_caller_who_hangs_up_ends_the_attempts(both: Pair) -> None:
 
 async def test_tests_leave_half_of_the_channel_to_campaigns(both: Pair) -> None:
     """Of four calls at once, all tests together take two, and campaigns get the others."""
-    both.channel.hold.clear()
+    await both.hold_calls()
     both.channel.timeout_seconds = 60.0
     addresses = [f"p{number}@shop.example" for number in range(10)]
     running = [asyncio.create_task(trial(both, *addresses)) for _ in range(3)]

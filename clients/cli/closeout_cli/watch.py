@@ -118,11 +118,16 @@ async def _snapshots(
                         return
         except (UnavailableError, CallCancelledError, DeadlineExceededError) as error:
             if not away:
-                # With a reason it did answer, as where its disk is full.
-                why = f": {error.message}" if error.reason else " does not answer"
-                say(f"the status service at {address}{why}; waiting for it")
+                say(f"the status service at {address}{_why_away(error)}; waiting for it")
             away = True
         await asyncio.sleep(_RECONNECT_SECONDS)
+
+
+def _why_away(error: ClientError) -> str:
+    if error.reason == "SHUTTING_DOWN":
+        return " stops"
+    # With a reason it did answer, as where its disk is full.
+    return f": {error.message}" if error.reason else " does not answer"
 
 
 async def _report_problems(sender: SenderClient, campaign_id: str, view: View) -> None:
