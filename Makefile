@@ -20,6 +20,7 @@ help: ## List all targets (the default)
 .PHONY: venv
 venv: $(INSTALLED) ## Create .venv with all requirements; the other targets do so by themselves
 
+# Nothing is compiled by the installation: Python compiles what it imports.
 $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	@set -eu; \
 	python=; \
@@ -39,7 +40,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	fi; \
 	rm -f $@; \
 	pip="$(BIN)/python -m pip --disable-pip-version-check install --quiet"; \
-	$$pip --require-hashes -r requirements/dev.txt; \
+	$$pip --no-compile --require-hashes -r requirements/dev.txt; \
 	$$pip --no-deps --no-build-isolation -e clients/python; \
 	$$pip --no-deps --no-build-isolation -e .; \
 	touch $@
