@@ -20,7 +20,8 @@ help: ## List all targets (the default)
 .PHONY: venv
 venv: $(INSTALLED) ## Create .venv with all requirements; the other targets do so by themselves
 
-# Nothing is compiled by the installation: Python compiles what it imports.
+# Nothing is compiled by the installation: Python compiles what it imports, and keeps it.
+unexport PYTHONDONTWRITEBYTECODE
 $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	@set -eu; \
 	python=; \
