@@ -28,7 +28,12 @@ async def _main() -> None:
     configure_logs(configuration.log.level, service="sender")
     stop = process.stop_signal()
     async with running(configuration, channels=channels) as service:
-        print(f"sender service listening on {service.address}", flush=True)
+        # In one piece: who reads the first line finds the second one there.
+        pages = f"\nsender service HTTP on http://{service.http_address}"
+        print(
+            f"sender service listening on {service.address}{pages if service.http_address else ''}",
+            flush=True,
+        )
         await stop.wait()
 
 

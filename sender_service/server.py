@@ -14,6 +14,7 @@ import structlog
 
 from closeout.aio import StatusClient
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
+from sender_service.api.scopes import SCOPES
 from sender_service.api.servicer import SenderServicer
 from sender_service.campaigns.directory import Directory
 from sender_service.campaigns.health import HealthChecks
@@ -24,10 +25,13 @@ from sender_service.delivery.supervisor import Supervisor
 from sender_service.migrations import MIGRATIONS
 from sender_service.reporting.result_stream import ResultStream
 from sender_service.store import campaigns, leases, outages
+from service_runtime.access import EverybodyAccess
 from service_runtime.background import background, follow_store
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
 from service_runtime.grpc_server import Server
+from service_runtime.http_app import application
+from service_runtime.http_server import optional_http
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -54,10 +58,12 @@ class Running:
     Attributes:
         address: HOST:PORT it listens on.
         port: the port of it.
+        http_address: HOST:PORT where HTTP listens; empty: nowhere.
     """
 
     address: str
     port: int
+    http_address: str
 
 
 @asynccontextmanager
@@ -107,6 +113,8 @@ async def running(
                 lambda grpc_server: sender_pb2_grpc.add_SenderServiceServicer_to_server(
                     servicer, grpc_server
                 ),
+                access=EverybodyAccess(),
+                scopes=SCOPES,
             )
             port = await server.start(sender.listen)
             address = f"{sender.listen.rpartition(':')[0]}:{port}"
@@ -118,6 +126,9 @@ async def running(
                 instance=instance,
             )
             async with (
+                optional_http(
+                    application([]), sender.http_listen, grace_seconds=sender.grace_seconds
+                ) as http_address,
                 background(stream.run()),
                 background(stream.follow_deliveries()),
                 background(stream.store_acknowledgements()),
@@ -126,7 +137,7 @@ async def running(
             ):
                 try:
                     await supervisor.resume()
-                    yield Running(address, port)
+                    yield Running(address, port, http_address)
                 finally:
                     log.info("stopping", grace_seconds=sender.grace_seconds)
                     await server.drain()

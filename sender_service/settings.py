@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import pydantic
 from pydantic import Field
 
-from service_runtime.places import DatabaseUrl, ListenAddress, PeerAddress
+from service_runtime.places import DatabaseUrl, ListenAddress, OptionalListenAddress, PeerAddress
 from service_runtime.settings import Section
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ class SenderSettings(Section):
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, printed on standard output.
     listen: ListenAddress = "127.0.0.1:20052"
+    #: Where HTTP listens: health and metrics; HOST:PORT, port 0: any free one; empty: nowhere.
+    http_listen: OptionalListenAddress = "127.0.0.1:20081"
     #: The database, ``sqlite:///PATH``.
     database_url: DatabaseUrl = "sqlite:///closeout-sender.db"
     #: The status service, HOST:PORT.

@@ -163,6 +163,63 @@ class InvalidRequestError(ServiceError):
         return cls(text + (f"; and {unnamed} more" if unnamed else ""), fields=fields)
 
 
+class KeyMissingError(ServiceError):
+    """The call has no key, and this service serves nobody without one."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "KEY_MISSING"
+
+
+class KeyMalformedError(ServiceError):
+    """What the call sends is not a whole key: its form or its check sum is wrong."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "KEY_MALFORMED"
+
+
+class KeyInvalidError(ServiceError):
+    """There is no such key, or its secret is another one."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "KEY_INVALID"
+
+
+class KeyExpiredError(ServiceError):
+    """The key was right until it expired."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "KEY_EXPIRED"
+
+
+class KeyRevokedError(ServiceError):
+    """The key was right until somebody revoked it."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "KEY_REVOKED"
+
+
+class TooManyAttemptsError(ServiceError):
+    """Too many keys from one address were refused lately."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "TOO_MANY_ATTEMPTS"
+    retryable = True
+
+
+class ScopeMissingError(ServiceError):
+    """The key is right, and does not allow this call."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "SCOPE_MISSING"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(
+            f"this needs a key with the scope `{scope}`; use another key, or make one with"
+            f" closeout keys create --scope {scope}",
+            metadata={"scope": scope},
+        )
+
+
 class StoreUnavailableError(ServiceError):
     """The database does not answer; nothing was changed that was not acknowledged."""
 

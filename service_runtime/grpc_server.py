@@ -19,13 +19,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from service_runtime import port_holder
+from service_runtime.access import OPEN, check_table
+from service_runtime.access_interceptor import AccessCheck
 from service_runtime.errors import InvalidRequestError, ServiceError, StartupError
 from service_runtime.health import VersionedHealth
 from service_runtime.places import is_listen_address
-from service_runtime.reflection import add_reflection
+from service_runtime.reflection import REFLECTION_METHODS, add_reflection, methods_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+
+    from service_runtime.access import Access
+    from service_runtime.access_interceptor import Scopes
 
 log = structlog.get_logger()
 
@@ -104,7 +109,13 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     A :class:`ServiceError` becomes its own status. Anything else is a defect: the
     caller gets INTERNAL with an error id, the log gets the id and the stack.
+
+    Args:
+        check: what a call has to pass first.
     """
+
+    def __init__(self, check: AccessCheck) -> None:
+        self._check = check
 
     async def intercept_service(
         self,
@@ -126,7 +137,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         deserialize = _refusing(handler.request_deserializer)
         if not handler.request_streaming:
             behaviour, deserialize = _reading(behaviour, deserialize), None
-        wrapped = self._wrap(behaviour, handler_call_details.method)
+        method = handler_call_details.method
+        lasting = handler.request_streaming or handler.response_streaming
+        wrapped = self._wrap(self._check.guard(behaviour, method, lasting=lasting), method)
         serialize = handler.response_serializer
         if handler.response_streaming:
             serialize = _bounded(serialize)
@@ -239,6 +252,8 @@ class Server:
     Args:
         services: full names of the services, as in ``closeout.status.v1.StatusService``.
         register: adds the servicers.
+        access: knows callers.
+        scopes: what each method of the services needs; health and reflection are open.
         connection_age_seconds: a connection is closed about so long after it was made,
             so that its client's calls spread over all instances again; None: never.
         keepalive: the pings of idle connections.
@@ -249,13 +264,18 @@ class Server:
         services: Iterable[str],
         register: Callable[[grpc.aio.Server], None],
         *,
+        access: Access,
+        scopes: Scopes,
         connection_age_seconds: float | None = None,
         keepalive: Keepalive = KEEPALIVE,
     ) -> None:
         self._services = list(services)
         self._health = VersionedHealth()
+        check_table(scopes, methods_of(self._services))
+        opened = (*methods_of([health.SERVICE_NAME]), *REFLECTION_METHODS)
+        check = AccessCheck(access, {**scopes, **dict.fromkeys(opened, OPEN)})
         options = server_options(keepalive=keepalive, connection_age_seconds=connection_age_seconds)
-        self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=options)
+        self._server = grpc.aio.server(interceptors=[ErrorInterceptor(check)], options=options)
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection([*self._services, health.SERVICE_NAME], self._server)

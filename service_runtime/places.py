@@ -26,6 +26,10 @@ def _listen(text: str) -> str:
     return text
 
 
+def _listen_or_not(text: str) -> str:
+    return _listen(text) if text else text
+
+
 def _peer(text: str) -> str:
     """Check an address only where it can be wrong: gRPC takes many forms of names."""
     for part in text.split(","):
@@ -47,6 +51,8 @@ def _database(url: str) -> str:
 
 #: Where a service listens: HOST:PORT.
 ListenAddress = Annotated[str, pydantic.AfterValidator(_listen)]
+#: Where a service listens, HOST:PORT; empty: nowhere.
+OptionalListenAddress = Annotated[str, pydantic.AfterValidator(_listen_or_not)]
 #: Where another service is, in the forms that gRPC takes.
 PeerAddress = Annotated[str, pydantic.AfterValidator(_peer)]
 #: The URL of a database of a supported kind.

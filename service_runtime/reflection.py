@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha import _async as reflection_async
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _METHOD = "ServerReflectionInfo"
 _ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 _NAMES = ("grpc.reflection.v1.ServerReflection", _ALPHA)
+#: The full names of the methods of reflection.
+REFLECTION_METHODS = tuple(f"/{name}/{_METHOD}" for name in _NAMES)
 
 
 class _Servicer(reflection_async.ReflectionServicer):  # type: ignore[misc]
@@ -28,6 +31,16 @@ class _Servicer(reflection_async.ReflectionServicer):  # type: ignore[misc]
         if found.HasField("error_response") and owner:
             return super()._file_containing_symbol(request, owner)
         return found
+
+
+def methods_of(services: Iterable[str]) -> list[str]:
+    """Return the full names of all methods of ``services``, as in ``/package.Service/Method``."""
+    pool = descriptor_pool.Default()
+    return [
+        f"/{service}/{method.name}"
+        for service in services
+        for method in pool.FindServiceByName(service).methods
+    ]
 
 
 def add_reflection(services: Iterable[str], server: grpc.aio.Server) -> None:

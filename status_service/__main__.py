@@ -25,7 +25,12 @@ async def _main() -> None:
     configure_logs(configuration.log.level, service="status")
     stop = process.stop_signal()
     async with running(configuration) as service:
-        print(f"status service listening on {service.address}", flush=True)
+        # In one piece: who reads the first line finds the second one there.
+        pages = f"\nstatus service HTTP on http://{service.http_address}"
+        print(
+            f"status service listening on {service.address}{pages if service.http_address else ''}",
+            flush=True,
+        )
         await stop.wait()
 
 

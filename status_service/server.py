@@ -14,10 +14,14 @@ import structlog
 from sqlalchemy.dialects.postgresql import insert
 
 from closeout.status.v1 import status_pb2, status_pb2_grpc
+from service_runtime.access import EverybodyAccess
 from service_runtime.background import background, follow_store
 from service_runtime.database import Store, read_clock
 from service_runtime.grpc_server import Server
+from service_runtime.http_app import application
+from service_runtime.http_server import optional_http
 from status_service import schema
+from status_service.access.scopes import SCOPES
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
 from status_service.grpc_api.servicer import StatusServicer
@@ -47,10 +51,12 @@ class Running:
     Attributes:
         address: HOST:PORT it listens on.
         port: the port of it.
+        http_address: HOST:PORT where HTTP listens; empty: nowhere.
     """
 
     address: str
     port: int
+    http_address: str
 
 
 @asynccontextmanager
@@ -76,6 +82,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         threshold = timedelta(seconds=status.stall_threshold_seconds)
         service = CampaignService(store, notifier, stall_threshold=threshold)
         views = CampaignViews(store, stall_threshold=threshold)
+        access = EverybodyAccess()
         servicer = StatusServicer(
             service,
             views,
@@ -90,6 +97,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             lambda grpc_server: status_pb2_grpc.add_StatusServiceServicer_to_server(
                 servicer, grpc_server
             ),
+            access=access,
+            scopes=SCOPES,
             # With one instance there is nowhere else to go.
             connection_age_seconds=status.connection_age_seconds if store.listen else None,
         )
@@ -97,6 +106,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         address = f"{status.listen.rpartition(':')[0]}:{port}"
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
+            optional_http(
+                application([]), status.http_listen, grace_seconds=status.grace_seconds
+            ) as http_address,
             background(writer_pool.run()),
             background(follow_store(store, server)),
             background(follow(store, notifier)),
@@ -104,7 +116,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             background(start_scheduled(service)),
         ):
             try:
-                yield Running(address, port)
+                yield Running(address, port, http_address)
             finally:
                 log.info("stopping", grace_seconds=status.grace_seconds)
                 await server.drain()

@@ -7,7 +7,7 @@ from typing import Literal
 import pydantic
 from pydantic import Field
 
-from service_runtime.places import DatabaseUrl, ListenAddress
+from service_runtime.places import DatabaseUrl, ListenAddress, OptionalListenAddress
 from service_runtime.settings import Section
 
 
@@ -16,6 +16,9 @@ class StatusSettings(Section):
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, named on standard output.
     listen: ListenAddress = "127.0.0.1:20051"
+    #: Where HTTP listens: pages, JSON, health and metrics; HOST:PORT, port 0: any free one;
+    #: empty: nowhere.
+    http_listen: OptionalListenAddress = "127.0.0.1:20080"
     #: The database: ``sqlite:///PATH``, or ``postgresql://USER@HOST/DATABASE``, which
     #: any number of instances can share.
     database_url: DatabaseUrl = "sqlite:///closeout-status.db"

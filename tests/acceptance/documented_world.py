@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from acceptance.documents import ROOT, blocks
-from acceptance.processes import PATIENCE_SECONDS, wait_until
+from acceptance.processes import ANY_HTTP, PATIENCE_SECONDS, wait_until
 from closeout import StatusClient
 from closeout.status.v1.status_pb2 import Result
 from closeout_cli.recipients_file import read_recipients_file
@@ -97,6 +97,7 @@ def environment_of(folder: Path) -> dict[str, str]:
         "NO_COLOR": "1",
         "TZ": "UTC",
         "LC_ALL": "C.UTF-8",
+        **ANY_HTTP,
     }
 
 

@@ -30,6 +30,12 @@ PATIENCE_SECONDS = 60.0
 #: Seconds between two polls.
 _POLL_SECONDS = 0.01
 
+#: Each service of a test has HTTP on a port of its own.
+ANY_HTTP = {
+    "CLOSEOUT_STATUS_HTTP_LISTEN": "127.0.0.1:0",
+    "CLOSEOUT_SENDER_HTTP_LISTEN": "127.0.0.1:0",
+}
+
 
 def wait_until(condition: Callable[[], object], *, what: str) -> None:
     """Return once ``condition()`` is true; fail with ``what`` after PATIENCE_SECONDS."""
@@ -61,9 +67,11 @@ class Service:
         *arguments: str,
     ) -> None:
         self.folder = folder
-        self.environment = dict(environment or {})
+        self.environment = {**ANY_HTTP, **(environment or {})}
         #: HOST:PORT of its last start.
         self.address = ""
+        #: HOST:PORT of HTTP of its last start; empty: nowhere.
+        self.http_address = ""
         self._command = [sys.executable, "-m", module, *arguments]
         self._line = line
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,7 +105,9 @@ class Service:
         wait_until(lambda: self._listens() or not self.is_running, what=f"{self._line!r}")
         if not self._listens():
             raise AssertionError(f"ended with {self.wait()}: {self.log}")
-        self.address = self._output.read_text().removeprefix(self._line).strip()
+        first, _, second = self._output.read_text().removeprefix(self._line).partition("\n")
+        self.address = first.strip()
+        self.http_address = second.rpartition("http://")[2].strip()
         return self.address
 
     def _listens(self) -> bool:

@@ -112,7 +112,9 @@ async def test_s7_a_service_goes_on_after_a_power_cut_at_any_sync(
         campaign = Reported.of("a", _FRAMES)
         campaign.acknowledged = set(range(picture.acknowledged))
         settings = StatusSettings(
-            listen="127.0.0.1:0", database_url=f"sqlite:///{folder}/{_DATABASE}"
+            http_listen="127.0.0.1:0",
+            listen="127.0.0.1:0",
+            database_url=f"sqlite:///{folder}/{_DATABASE}",
         )
         async with (
             running(Settings(status=settings)) as service,

@@ -17,9 +17,17 @@ PATIENCE_SECONDS = 120.0
 
 
 def clean_environment() -> dict[str, str]:
-    """Return our environment without settings of Closeout, in a time zone that is known."""
+    """Return our environment without settings of Closeout, in a time zone that is known.
+
+    Services take any free port for HTTP.
+    """
     names = [name for name in os.environ if not name.startswith("CLOSEOUT_")]
-    return {**{name: os.environ[name] for name in names}, "TZ": "UTC"}
+    return {
+        **{name: os.environ[name] for name in names},
+        "TZ": "UTC",
+        "CLOSEOUT_STATUS_HTTP_LISTEN": "127.0.0.1:0",
+        "CLOSEOUT_SENDER_HTTP_LISTEN": "127.0.0.1:0",
+    }
 
 
 @contextlib.asynccontextmanager

@@ -34,6 +34,7 @@ async def lone_sender(folder: Path, *, url: str = "", **smtp: Any) -> AsyncItera
     with HeldPort() as nobody:
         settings = settings_model(channels)(
             sender=SenderSettings(
+                http_listen="127.0.0.1:0",
                 listen="127.0.0.1:0",
                 database_url=f"sqlite:///{folder}/sender.db",
                 status_address=nobody.address,

@@ -264,11 +264,15 @@ async def racing(
         addresses = []
         for _ in range(instances):
             settings = StatusSettings(
-                listen="127.0.0.1:0", database_url=database_url, grace_seconds=0
+                http_listen="127.0.0.1:0",
+                listen="127.0.0.1:0",
+                database_url=database_url,
+                grace_seconds=0,
             )
             running = status_server.running(StatusServiceSettings(status=settings))
             addresses.append((await stack.enter_async_context(running)).address)
         own = SenderSettings(
+            http_listen="127.0.0.1:0",
             listen="127.0.0.1:0",
             database_url=f"sqlite:///{folder}/sender.db",
             status_address=",".join(addresses),

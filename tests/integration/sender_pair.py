@@ -63,6 +63,7 @@ class Pair:
     async def start_status(self, database: str = "status.db") -> None:
         """Start the status service."""
         settings = StatusSettings(
+            http_listen="127.0.0.1:0",
             listen=self.status_address,
             database_url=f"sqlite:///{self.folder}/{database}",
             grace_seconds=0,
@@ -79,6 +80,7 @@ class Pair:
     async def start_sender(self, *, with_channel: bool = True) -> None:
         """Start the sender service."""
         settings = SenderSettings(
+            http_listen="127.0.0.1:0",
             listen=self.sender_address,
             database_url=f"sqlite:///{self.folder}/sender.db",
             status_address=self.status_address,

@@ -37,7 +37,11 @@ def _database_of(place: Database | Path) -> Database:
 def status_settings(place: Database | Path, **changed: Any) -> Settings:
     """Return settings of a service on any free port with this database, or a file in a folder."""
     database = _database_of(place)
-    values = {"listen": "127.0.0.1:0", "database_url": database.url}
+    values = {
+        "listen": "127.0.0.1:0",
+        "http_listen": "127.0.0.1:0",
+        "database_url": database.url,
+    }
     return Settings(status=StatusSettings(**(values | {"grace_seconds": 2.0} | changed)))
 
 

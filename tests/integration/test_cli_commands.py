@@ -67,6 +67,7 @@ class Service:
 def settings(folder: Path, listen: str = "127.0.0.1:0") -> Settings:
     return Settings(
         status=StatusSettings(
+            http_listen="127.0.0.1:0",
             listen=listen,
             database_url=f"sqlite:///{folder / 'status.db'}",
             reconcile_interval_seconds=3600,

@@ -35,7 +35,10 @@ async def test_a_service_listens_on_a_held_port_again_and_again(tmp_path: Path) 
     """The holder is not taken for a listener, a service is."""
     with HeldPort() as held:
         settings = StatusSettings(
-            listen=held.address, database_url=f"sqlite:///{tmp_path / 'status.db'}", grace_seconds=0
+            http_listen="127.0.0.1:0",
+            listen=held.address,
+            database_url=f"sqlite:///{tmp_path / 'status.db'}",
+            grace_seconds=0,
         )
         for _ in range(2):
             assert port_holder.is_free(held.address)
@@ -136,7 +139,9 @@ def test_each_refusal_of_the_system_has_its_own_words(
 async def test_a_service_says_why_it_can_not_listen(tmp_path: Path) -> None:
     """The line of the start is that of the check, and not gRPC's own."""
     settings = StatusSettings(
-        listen="203.0.113.1:20051", database_url=f"sqlite:///{tmp_path / 'status.db'}"
+        http_listen="127.0.0.1:0",
+        listen="203.0.113.1:20051",
+        database_url=f"sqlite:///{tmp_path / 'status.db'}",
     )
     with pytest.raises(StartupError, match="the address is not of this machine"):
         async with running(Settings(status=settings)):

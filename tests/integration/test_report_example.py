@@ -33,7 +33,9 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     with HeldPort() as port:
         yield Settings(
             status=StatusSettings(
-                listen=port.address, database_url=f"sqlite:///{tmp_path / 'status.db'}"
+                http_listen="127.0.0.1:0",
+                listen=port.address,
+                database_url=f"sqlite:///{tmp_path / 'status.db'}",
             )
         )
 

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from service_runtime.access import OPEN, EverybodyAccess
 from service_runtime.errors import InvalidRequestError
 from service_runtime.grpc_server import MAX_MESSAGE_BYTES, Server
 
@@ -88,7 +89,12 @@ async def _serving(behaviour: Any) -> AsyncIterator[str]:
     """Serve one streaming method; yield the address."""
     handler = grpc.unary_stream_rpc_method_handler(behaviour)
     generic = grpc.method_handlers_generic_handler("test.Streams", {"Stream": handler})
-    server = Server([], lambda made: made.add_generic_rpc_handlers((generic,)))
+    server = Server(
+        [],
+        lambda made: made.add_generic_rpc_handlers((generic,)),
+        access=EverybodyAccess(),
+        scopes={"/test.Streams/Stream": OPEN},
+    )
     port = await server.start("127.0.0.1:0")
     try:
         yield f"127.0.0.1:{port}"

@@ -11,6 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from closeout.connection import CHANNEL_OPTIONS
+from service_runtime.access import EverybodyAccess
 from service_runtime.grpc_server import KEEPALIVE, Keepalive, Server
 
 _PATIENCE_SECONDS = 30.0
@@ -110,7 +111,7 @@ class _Wire:
 @asynccontextmanager
 async def _idle_stream(keepalive: Keepalive) -> AsyncIterator[tuple[_Wire, asyncio.Task[object]]]:
     """Open a stream through a wire; its task ends with the next message or the stream's end."""
-    server = Server([], lambda _: None, keepalive=keepalive)
+    server = Server([], lambda _: None, access=EverybodyAccess(), scopes={}, keepalive=keepalive)
     wire = _Wire(await server.start("127.0.0.1:0"))
     try:
         async with (

@@ -11,6 +11,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from service_runtime.access import OPEN, EverybodyAccess
 from service_runtime.errors import InvalidRequestError, ServiceError
 from service_runtime.grpc_server import Server
 
@@ -43,7 +44,12 @@ _HANDLERS = {
 @asynccontextmanager
 async def _channel() -> AsyncIterator[grpc.aio.Channel]:
     generic = grpc.method_handlers_generic_handler("test.Errors", _HANDLERS)
-    server = Server([], lambda made: made.add_generic_rpc_handlers((generic,)))
+    server = Server(
+        [],
+        lambda made: made.add_generic_rpc_handlers((generic,)),
+        access=EverybodyAccess(),
+        scopes={f"/test.Errors/{name}": OPEN for name in _HANDLERS},
+    )
     port = await server.start("127.0.0.1:0")
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -14,6 +14,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_status import rpc_status
 from structlog.testing import capture_logs
 
+from service_runtime.access import OPEN, EverybodyAccess
 from service_runtime.errors import DOMAIN
 from service_runtime.grpc_server import Server
 
@@ -67,7 +68,12 @@ _HANDLERS = {
 async def _channel() -> AsyncIterator[grpc.aio.Channel]:
     """Serve a method of each kind; yield a channel to them."""
     generic = grpc.method_handlers_generic_handler("test.Kinds", _HANDLERS)
-    server = Server([], lambda made: made.add_generic_rpc_handlers((generic,)))
+    server = Server(
+        [],
+        lambda made: made.add_generic_rpc_handlers((generic,)),
+        access=EverybodyAccess(),
+        scopes={f"/test.Kinds/{name}": OPEN for name in _HANDLERS},
+    )
     port = await server.start("127.0.0.1:0")
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

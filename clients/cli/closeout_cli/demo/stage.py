@@ -87,6 +87,7 @@ async def stage() -> AsyncIterator[Stage]:
                 **status_settings(made.folder, _ANY_PORT),
                 # The reconcile pass would repair what the demo breaks before anybody sees it.
                 "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "3600",
+                "CLOSEOUT_STATUS_HTTP_LISTEN": _ANY_PORT,
             },
         )
         await _start(stack, provider)
@@ -98,6 +99,7 @@ async def stage() -> AsyncIterator[Stage]:
             "sender_service",
             {
                 **sender_settings(made.folder, _ANY_PORT, status.address),
+                "CLOSEOUT_SENDER_HTTP_LISTEN": _ANY_PORT,
                 "CLOSEOUT_SMTP_HOST": host,
                 "CLOSEOUT_SMTP_PORT": port,
                 "CLOSEOUT_SMTP_SECURITY": "none",

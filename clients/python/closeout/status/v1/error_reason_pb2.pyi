@@ -74,6 +74,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     CAMPAIGN_NOT_ENDED: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION: only a campaign that has ended can be sent again."""
+    KEY_MISSING: _ErrorReason.ValueType  # 24
+    """UNAUTHENTICATED: the call has no key, and nobody is served without one."""
+    KEY_MALFORMED: _ErrorReason.ValueType  # 25
+    """UNAUTHENTICATED: this is not a whole key; copy it again."""
+    KEY_INVALID: _ErrorReason.ValueType  # 26
+    """UNAUTHENTICATED: there is no such key, or its secret is another one."""
+    KEY_EXPIRED: _ErrorReason.ValueType  # 27
+    """UNAUTHENTICATED: the key was right until it expired."""
+    KEY_REVOKED: _ErrorReason.ValueType  # 28
+    """UNAUTHENTICATED: the key was right until somebody revoked it."""
+    SCOPE_MISSING: _ErrorReason.ValueType  # 29
+    """PERMISSION_DENIED: the key does not allow this call; metadata has the scope."""
+    TOO_MANY_ATTEMPTS: _ErrorReason.ValueType  # 30
+    """RESOURCE_EXHAUSTED: too many keys from this address were refused lately."""
+    KEY_NOT_FOUND: _ErrorReason.ValueType  # 31
+    """NOT_FOUND: no such key in the caller's organization."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -134,4 +150,20 @@ campaign of the same family; metadata has the numbers.
 """
 CAMPAIGN_NOT_ENDED: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION: only a campaign that has ended can be sent again."""
+KEY_MISSING: ErrorReason.ValueType  # 24
+"""UNAUTHENTICATED: the call has no key, and nobody is served without one."""
+KEY_MALFORMED: ErrorReason.ValueType  # 25
+"""UNAUTHENTICATED: this is not a whole key; copy it again."""
+KEY_INVALID: ErrorReason.ValueType  # 26
+"""UNAUTHENTICATED: there is no such key, or its secret is another one."""
+KEY_EXPIRED: ErrorReason.ValueType  # 27
+"""UNAUTHENTICATED: the key was right until it expired."""
+KEY_REVOKED: ErrorReason.ValueType  # 28
+"""UNAUTHENTICATED: the key was right until somebody revoked it."""
+SCOPE_MISSING: ErrorReason.ValueType  # 29
+"""PERMISSION_DENIED: the key does not allow this call; metadata has the scope."""
+TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 30
+"""RESOURCE_EXHAUSTED: too many keys from this address were refused lately."""
+KEY_NOT_FOUND: ErrorReason.ValueType  # 31
+"""NOT_FOUND: no such key in the caller's organization."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,123 @@
+"""The HTTP server both services run beside gRPC, in the same process and event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from service_runtime import port_holder
+from service_runtime.errors import StartupError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Generator
+
+    from starlette.types import ASGIApp
+
+#: Connections that may wait to be accepted.
+_BACKLOG = 256
+#: Requests and streams at once; more are answered 503.
+MAX_CONNECTIONS = 1_000
+#: How long an idle connection is kept, seconds.
+_KEEP_ALIVE_SECONDS = 75
+#: How long after the start a socket may take until it serves, seconds.
+_START_SECONDS = 30.0
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to :mod:`.process`, and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture none."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@contextlib.asynccontextmanager
+async def serving_http(
+    app: ASGIApp, address: str, *, grace_seconds: float, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Serve ``app`` on HOST:PORT while the block runs; yield the port.
+
+    At the end no new request is taken, running ones get their grace, the rest is cut.
+
+    Raises:
+        StartupError: the address can't be listened on; the text says who holds it.
+    """
+    listener = await asyncio.to_thread(_listener, address)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_level="warning",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        backlog=_BACKLOG,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(grace_seconds)),
+        # Who called is what the connection says, not what a header claims.
+        proxy_headers=False,
+    )
+    config.load()
+    config.ssl = tls
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            await server.listening.wait()
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+@contextlib.asynccontextmanager
+async def optional_http(
+    app: ASGIApp, address: str, *, grace_seconds: float, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
+    """Serve ``app`` as :func:`serving_http` does, or nowhere if ``address`` is empty.
+
+    Yields HOST:PORT, or nothing where HTTP is off.
+
+    Raises:
+        StartupError: the address can't be listened on; the text says who holds it.
+    """
+    if not address:
+        yield ""
+        return
+    async with serving_http(app, address, grace_seconds=grace_seconds, tls=tls) as port:
+        yield f"{address.rpartition(':')[0]}:{port}"
+
+
+def _listener(address: str) -> socket.socket:
+    """Return a socket that listens on HOST:PORT."""
+    if found := port_holder.obstacle(address):
+        raise StartupError(found)
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+    except OSError as error:
+        raise StartupError(port_holder.describe(address, error)) from error
+    listener.setblocking(False)  # noqa: FBT003 - has no name
+    return listener

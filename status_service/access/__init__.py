@@ -1,0 +1,1 @@
+"""Keys, organisations, scopes: who may call."""

@@ -1,0 +1,41 @@
+"""The scope that each call of the status service needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from service_runtime.access import OPEN
+from service_runtime.caller import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_STATUS = "/closeout.status.v1.StatusService/"
+_ACCESS = "/closeout.status.v1.AccessService/"
+
+#: By full method name. A method that is not here stops the start.
+SCOPES: Final[Mapping[str, Scope | str]] = {
+    f"{_STATUS}CreateCampaign": Scope.WRITE,
+    f"{_STATUS}StartCampaign": Scope.WRITE,
+    f"{_STATUS}PauseCampaign": Scope.WRITE,
+    f"{_STATUS}ResumeCampaign": Scope.WRITE,
+    f"{_STATUS}CancelCampaign": Scope.WRITE,
+    f"{_STATUS}ReportResults": Scope.REPORT,
+    f"{_STATUS}BatchReportResults": Scope.REPORT,
+    f"{_STATUS}GetCampaign": Scope.READ,
+    f"{_STATUS}ListCampaigns": Scope.READ,
+    f"{_STATUS}WatchCampaign": Scope.READ,
+    f"{_STATUS}ListResults": Scope.READ,
+    f"{_STATUS}ListMissingRanges": Scope.READ,
+    f"{_STATUS}ExplainCampaign": Scope.READ,
+    f"{_STATUS}ListTransitions": Scope.READ,
+    f"{_STATUS}MarkComplete": Scope.REPAIR,
+    # With dry_run, READ is enough: see the servicer.
+    f"{_STATUS}RepairCampaigns": Scope.REPAIR,
+    # It answers who the caller is, so it checks by itself.
+    f"{_ACCESS}GetCaller": OPEN,
+    f"{_ACCESS}CreateKey": Scope.ADMIN,
+    f"{_ACCESS}ListKeys": Scope.ADMIN,
+    f"{_ACCESS}RevokeKey": Scope.ADMIN,
+    f"{_ACCESS}RotateKey": Scope.ADMIN,
+}
