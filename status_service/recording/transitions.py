@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -13,7 +12,8 @@ import structlog
 from sqlalchemy.dialects.postgresql import insert
 
 from status_service.domain import State
-from status_service.schema import events, transitions
+from status_service.recording.outbox import write_event
+from status_service.schema import transitions
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,14 +59,12 @@ def write_transition(
         },
     ).scalar_one_or_none()
     if written is not None:
-        connection.execute(
-            sa.insert(events),
-            {
-                "transition": written,
-                "event_id": str(uuid.uuid4()),
-                "kind": f"campaign.{campaign.state.lower()}",
-                "create_time": now,
-            },
+        write_event(
+            connection,
+            campaign.campaign,
+            f"campaign.{campaign.state.lower()}",
+            now=now,
+            transition=written,
         )
 
 

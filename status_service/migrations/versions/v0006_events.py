@@ -1,8 +1,10 @@
-"""Webhooks: who gets the events of the outbox, and what became of each delivery."""
+"""Events of more than transitions, and the webhooks that they are delivered to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
@@ -10,6 +12,111 @@ if TYPE_CHECKING:
 revision = "0006"
 down_revision = "0005"
 
+_KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_PENDING = sa.text("state = 'PENDING'")
+_UNPUBLISHED = sa.text("publish_time IS NULL")
+
+#: Nobody was subscribed so far: nothing of the past is sent unless somebody replays it.
+_COPY = """
+INSERT INTO events_with_numbers
+    (event, campaign, transition, event_id, kind, create_time, publish_time)
+SELECT transition, transitions.campaign, transition, event_id, kind, events.create_time,
+    events.create_time
+FROM events JOIN transitions USING (transition)
+"""
+_CONTINUE = """
+SELECT setval(
+    pg_get_serial_sequence('events_with_numbers', 'event'),
+    (SELECT coalesce(max(event), 0) + 1 FROM events_with_numbers), false
+)
+"""
+
 
 def upgrade(op: Operations) -> None:
-    """Add the tables."""
+    """Number events by themselves; add subscriptions, deliveries, alarms and duties."""
+    _renew_events(op)
+    op.create_table(
+        "subscriptions",
+        sa.Column("subscription", _KEY, primary_key=True),
+        sa.Column("organisation", sa.Text, nullable=False),
+        sa.Column("subscription_id", sa.Text, nullable=False, unique=True),
+        sa.Column("url", sa.Text, nullable=False),
+        sa.Column("secret", sa.Text, nullable=False),
+        sa.Column("kinds", sa.Text, nullable=False),
+        sa.Column("labels", sa.Text, nullable=False),
+        sa.Column("creator", sa.Text, nullable=False),
+        sa.Column("create_time", sa.BigInteger, nullable=False),
+        sa.Column("delete_time", sa.BigInteger),
+    )
+    op.create_index("subscriptions_of", "subscriptions", ["organisation", "subscription"])
+    op.create_table(
+        "deliveries",
+        sa.Column("event", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("subscription", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("campaign", sa.BigInteger, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("next_time", sa.BigInteger, nullable=False),
+        sa.Column("first_time", sa.BigInteger),
+        sa.Column("end_time", sa.BigInteger),
+        sa.Column("answer", sa.Text, nullable=False),
+        sa.CheckConstraint("state IN ('PENDING', 'DELIVERED', 'DEAD')", name="state_known"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "deliveries_pending",
+        "deliveries",
+        ["subscription", "campaign", "event"],
+        sqlite_where=_PENDING,
+        postgresql_where=_PENDING,
+    )
+    op.create_index(
+        "deliveries_due",
+        "deliveries",
+        ["next_time", "subscription"],
+        sqlite_where=_PENDING,
+        postgresql_where=_PENDING,
+    )
+    op.create_index("deliveries_of", "deliveries", ["subscription", "state", "event"])
+    op.create_table(
+        "alarms",
+        sa.Column("campaign", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("kind", sa.Text, primary_key=True),
+        sa.Column("create_time", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "duties",
+        sa.Column("duty", sa.Text, primary_key=True),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("until_time", sa.BigInteger, nullable=False),
+    )
+
+
+def _renew_events(op: Operations) -> None:
+    op.create_table(
+        "events_with_numbers",
+        sa.Column("event", _KEY, primary_key=True),
+        sa.Column("campaign", sa.BigInteger, nullable=False),
+        sa.Column("transition", sa.BigInteger, sa.ForeignKey("transitions.transition")),
+        sa.Column("event_id", sa.Text, nullable=False, unique=True),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("details", sa.Text, nullable=False, server_default="{}"),
+        sa.Column("body", sa.Text, nullable=False, server_default=""),
+        sa.Column("create_time", sa.BigInteger, nullable=False),
+        sa.Column("publish_time", sa.BigInteger),
+    )
+    bind = op.get_bind()
+    bind.exec_driver_sql(_COPY)
+    if bind.dialect.name == "postgresql":
+        bind.exec_driver_sql(_CONTINUE)
+    op.drop_table("events")
+    op.rename_table("events_with_numbers", "events")
+    op.create_index("events_of_campaign", "events", ["campaign", "event"])
+    op.create_index("events_of_transition", "events", ["transition"], unique=True)
+    op.create_index(
+        "events_unpublished",
+        "events",
+        ["event"],
+        sqlite_where=_UNPUBLISHED,
+        postgresql_where=_UNPUBLISHED,
+    )

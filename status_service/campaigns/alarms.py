@@ -1,0 +1,131 @@
+"""Alarms: a campaign that needs a person, or fails too often, is announced once.
+
+The reconcile pass of every replica raises and clears them. A row of ``alarms`` says what
+was announced, so that neither a restart nor another replica announces it again; each
+change of it and its event are one transaction that holds the campaign locked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from service_runtime.database import read_clock
+from status_service.campaigns import repair
+from status_service.domain import State, fails_often
+from status_service.recording.ledger import lock_one
+from status_service.recording.outbox import write_event
+from status_service.recording.types import CampaignKey, counters_of
+from status_service.schema import alarms, campaigns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import timedelta
+
+    from status_service.campaigns.repair import Finding
+
+#: A campaign needs a person.
+STALLED: Final = "campaign.stalled"
+#: It does not need one any more.
+RECOVERED: Final = "campaign.recovered"
+#: Many of its messages fail, or are in doubt.
+FAILURE_RATE_HIGH: Final = "campaign.failure_rate_high"
+
+#: As many alarms one pass raises and clears; what is left is the next one's.
+MOST_CHANGES = 1_000
+
+
+class Alarm(NamedTuple):
+    """What was announced of a campaign."""
+
+    key: CampaignKey
+    kind: str
+
+
+def due(
+    findings: Iterable[Finding], raised: Iterable[Alarm]
+) -> tuple[list[tuple[Finding, str]], list[Alarm]]:
+    """Return what is to be announced, and which alarms may be over.
+
+    Args:
+        findings: every open campaign.
+        raised: the alarms that there are.
+    """
+    known = set(raised)
+    wanted = {
+        Alarm(CampaignKey(found.campaign.organisation, found.campaign.campaign_id), kind): found
+        for found in findings
+        if found.is_open
+        for kind in _kinds(found)
+    }
+    new = [(found, alarm.kind) for alarm, found in wanted.items() if alarm not in known]
+    over = [alarm for alarm in known if alarm not in wanted]
+    return new[:MOST_CHANGES], over[:MOST_CHANGES]
+
+
+def _kinds(found: Finding) -> list[str]:
+    kinds = [STALLED] if found.needs_attention else []
+    return kinds + ([FAILURE_RATE_HIGH] if fails_often(counters_of(found.campaign)) else [])
+
+
+def raised(connection: sa.Connection) -> list[Alarm]:
+    """Return the alarms that there are, of all organisations."""
+    rows = connection.execute(
+        sa.select(campaigns.c.organisation, campaigns.c.campaign_id, alarms.c.kind).join_from(
+            alarms, campaigns, alarms.c.campaign == campaigns.c.campaign
+        )
+    )
+    return [Alarm(CampaignKey(row.organisation, row.campaign_id), row.kind) for row in rows]
+
+
+def announce(connection: sa.Connection, found: Finding, kind: str) -> bool:
+    """Raise an alarm and write its event; False: another instance did, or it has ended.
+
+    Raises:
+        CampaignNotFoundError: there is no such campaign any more.
+    """
+    row = found.campaign
+    campaign = lock_one(connection, CampaignKey(row.organisation, row.campaign_id))
+    if State(campaign.state).is_terminal:
+        return False
+    now = read_clock(connection)
+    written = connection.execute(
+        insert(alarms)
+        .values(campaign=campaign.campaign, kind=kind, create_time=now)
+        .on_conflict_do_nothing()
+        .returning(alarms.c.campaign)
+    ).scalar_one_or_none()
+    if written is None:
+        return False
+    details = {"explanation": found.explanation, "action": found.action}
+    if found.after is not None:
+        details["diagnosis"] = found.after.value
+    write_event(connection, campaign.campaign, kind, now=now, details=details)
+    return True
+
+
+def clear(connection: sa.Connection, alarm: Alarm, stall_threshold: timedelta) -> bool:
+    """Clear an alarm that is over, and announce it if people wait for that.
+
+    Whether it is over is judged again under the lock, by the row alone: another instance
+    may have raised it since this one looked.
+
+    Raises:
+        CampaignNotFoundError: there is no such campaign any more.
+    """
+    campaign = lock_one(connection, alarm.key)
+    found = repair.from_row(connection, campaign, stall_threshold)
+    if found.is_open and alarm.kind in _kinds(found):
+        return False
+    gone = connection.execute(
+        sa.delete(alarms)
+        .where(alarms.c.campaign == campaign.campaign, alarms.c.kind == alarm.kind)
+        .returning(alarms.c.campaign)
+    ).scalar_one_or_none()
+    if gone is None or alarm.kind != STALLED:
+        return False
+    details = {"explanation": found.explanation, "action": found.action}
+    write_event(connection, campaign.campaign, RECOVERED, now=found.now, details=details)
+    return True
