@@ -184,6 +184,18 @@ class Counters:
         )
 
 
+#: From this part of its results on, a campaign fails often; beneath it, it does not.
+_OFTEN = 0.1
+#: So few results say nothing about a campaign.
+_FEW_RESULTS = 100
+
+
+def fails_often(counters: Counters) -> bool:
+    """Return whether a tenth of a campaign's results, of 100 or more, failed or are in doubt."""
+    bad = counters.failed + counters.unknown
+    return counters.processed >= _FEW_RESULTS and bad >= _OFTEN * counters.processed
+
+
 class Problem(NamedTuple):
     """What holds a sender up; ``Problem`` of the contract field by field.
 

@@ -213,3 +213,43 @@ class StoreWentBackError(StoreUnavailableError):
             },
             retry_after_seconds=1.0,
         )
+
+
+class SubscriptionNotFoundError(ServiceError):
+    """No such subscription in this organisation."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "SUBSCRIPTION_NOT_FOUND"
+
+    def __init__(self, subscription_id: str) -> None:
+        super().__init__(
+            f"subscription {subscription_id!r} not found; closeout events subscriptions lists"
+            " those that exist",
+            metadata={"subscription_id": subscription_id},
+        )
+
+
+class EventNotFoundError(ServiceError):
+    """No such event in this organisation."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "EVENT_NOT_FOUND"
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"event {event_id!r} not found; closeout events list shows those that exist",
+            metadata={"event_id": event_id},
+        )
+
+
+class TooManySubscriptionsError(ServiceError):
+    """The organisation has as many subscriptions as it may."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "TOO_MANY_SUBSCRIPTIONS"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"an organization has {most} subscriptions at most; delete one first",
+            metadata={"most": str(most)},
+        )

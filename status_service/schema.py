@@ -164,6 +164,7 @@ events = sa.Table(
     "events",
     metadata,
     sa.Column("event", _Key, primary_key=True),
+    sa.Column("organisation", sa.Text, nullable=False),
     sa.Column("campaign", sa.BigInteger, nullable=False),
     # Null for what is no change of state.
     sa.Column("transition", sa.BigInteger, sa.ForeignKey("transitions.transition")),
@@ -174,6 +175,7 @@ events = sa.Table(
     sa.Column("body", sa.Text, nullable=False, server_default=""),
     sa.Column("create_time", UtcTime, nullable=False),
     sa.Column("publish_time", UtcTime),
+    sa.Index("events_of_organisation", "organisation", "event"),
     sa.Index("events_of_campaign", "campaign", "event"),
     sa.Index("events_of_transition", "transition", unique=True),
     sa.Index(
@@ -188,6 +190,7 @@ subscriptions = sa.Table(
     sa.Column("subscription", _Key, primary_key=True),
     sa.Column("organisation", sa.Text, nullable=False),
     sa.Column("subscription_id", sa.Text, nullable=False, unique=True),
+    sa.Column("request_id", sa.Text),
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("secret", sa.Text, nullable=False),
     sa.Column("kinds", sa.Text, nullable=False),  # JSON of a list
@@ -196,6 +199,7 @@ subscriptions = sa.Table(
     sa.Column("create_time", UtcTime, nullable=False),
     # Set when it is to go; the publisher takes its deliveries out bit by bit.
     sa.Column("delete_time", UtcTime),
+    sa.UniqueConstraint("organisation", "request_id"),
     sa.Index("subscriptions_of", "organisation", "subscription"),
 )
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import insert
 
-from closeout.status.v1 import status_pb2, status_pb2_grpc
+from closeout.status.v1 import events_pb2, events_pb2_grpc, status_pb2, status_pb2_grpc
 from service_runtime.access import EverybodyAccess
 from service_runtime.background import background, follow_store
 from service_runtime.database import Store, read_clock
@@ -22,9 +22,14 @@ from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
 from status_service import schema
 from status_service.access.scopes import SCOPES
+from status_service.campaigns.alarms import Alarms
 from status_service.campaigns.scans import Scans
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
+from status_service.events.attempt import courier
+from status_service.events.publisher import Publisher
+from status_service.events.service import EventService
+from status_service.grpc_api.event_servicer import EventServicer
 from status_service.grpc_api.servicer import StatusServicer
 from status_service.live.database_listener import follow
 from status_service.migrations import MIGRATIONS
@@ -36,6 +41,8 @@ from status_service.recording.writer_pool import WriterPool
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import grpc
+
     from status_service.settings import Settings
 
 log = structlog.get_logger()
@@ -43,6 +50,7 @@ log = structlog.get_logger()
 #: What the service is called in what it says to people.
 HOLDER = "status service"
 _NAME = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
+_EVENTS = events_pb2.DESCRIPTOR.services_by_name["EventService"].full_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +102,19 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             generation=generation,
             stopping=stopping,
         )
+        event_servicer = EventServicer(
+            EventService(
+                store, stall_threshold=threshold, allow_private=status.webhooks_allow_private
+            )
+        )
+
+        def register(grpc_server: grpc.aio.Server) -> None:
+            status_pb2_grpc.add_StatusServiceServicer_to_server(servicer, grpc_server)
+            events_pb2_grpc.add_EventServiceServicer_to_server(event_servicer, grpc_server)
+
         server = Server(
-            [_NAME],
-            lambda grpc_server: status_pb2_grpc.add_StatusServiceServicer_to_server(
-                servicer, grpc_server
-            ),
+            [_NAME, _EVENTS],
+            register,
             access=access,
             scopes=SCOPES,
             # With one instance there is nowhere else to go.
@@ -115,8 +131,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             background(follow_store(store, server)),
             background(follow(store, notifier)),
             background(
-                reconcile(service, scans, interval_seconds=status.reconcile_interval_seconds)
+                reconcile(
+                    service,
+                    scans,
+                    Alarms(store, stall_threshold=threshold),
+                    interval_seconds=status.reconcile_interval_seconds,
+                )
             ),
+            courier(allow_private=status.webhooks_allow_private) as event_courier,
+            background(Publisher(store, event_courier, stall_threshold=threshold).run()),
             background(start_scheduled(service)),
         ):
             try:

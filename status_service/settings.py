@@ -26,6 +26,8 @@ class StatusSettings(Section):
     reconcile_interval_seconds: float = Field(default=30, gt=0)
     #: A campaign without a new result for longer than this is stalled, seconds.
     stall_threshold_seconds: float = Field(default=300, gt=0)
+    #: Events may go to addresses of private networks, and by http://.
+    webhooks_allow_private: bool = False
     #: How long running calls may go on after a stop signal, seconds.
     grace_seconds: float = Field(default=10, ge=0)
     #: On PostgreSQL, a connection is closed after about so long, and its calls begin

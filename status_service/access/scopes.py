@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _STATUS = "/closeout.status.v1.StatusService/"
 _ACCESS = "/closeout.status.v1.AccessService/"
+_EVENTS = "/closeout.status.v1.EventService/"
 
 #: By full method name. A method that is not here stops the start.
 SCOPES: Final[Mapping[str, Scope | str]] = {
@@ -38,4 +39,9 @@ SCOPES: Final[Mapping[str, Scope | str]] = {
     f"{_ACCESS}ListKeys": Scope.ADMIN,
     f"{_ACCESS}RevokeKey": Scope.ADMIN,
     f"{_ACCESS}RotateKey": Scope.ADMIN,
+    f"{_EVENTS}CreateSubscription": Scope.ADMIN,
+    f"{_EVENTS}ListSubscriptions": Scope.READ,
+    f"{_EVENTS}DeleteSubscription": Scope.ADMIN,
+    f"{_EVENTS}ListEvents": Scope.READ,
+    f"{_EVENTS}ReplayEvents": Scope.REPAIR,
 }

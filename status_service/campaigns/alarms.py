@@ -7,34 +7,72 @@ change of it and its event are one transaction that holds the campaign locked.
 
 from __future__ import annotations
 
+import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from service_runtime.database import read_clock
+from service_runtime.errors import StoreBusyError
 from status_service.campaigns import repair
 from status_service.domain import State, fails_often
+from status_service.errors import CampaignNotFoundError
 from status_service.recording.ledger import lock_one
-from status_service.recording.outbox import write_event
+from status_service.recording.outbox import FAILURE_RATE_HIGH, write_event
 from status_service.recording.types import CampaignKey, counters_of
 from status_service.schema import alarms, campaigns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import timedelta
 
+    from service_runtime.database import Store
     from status_service.campaigns.repair import Finding
 
 #: A campaign needs a person.
 STALLED: Final = "campaign.stalled"
 #: It does not need one any more.
 RECOVERED: Final = "campaign.recovered"
-#: Many of its messages fail, or are in doubt.
-FAILURE_RATE_HIGH: Final = "campaign.failure_rate_high"
 
 #: As many alarms one pass raises and clears; what is left is the next one's.
 MOST_CHANGES = 1_000
+
+
+class Alarms:
+    """Announces what the reconcile pass finds.
+
+    Args:
+        store: the database.
+        stall_threshold: how long without a new result is too long.
+    """
+
+    def __init__(self, store: Store, *, stall_threshold: timedelta) -> None:
+        self._store = store
+        self._stall_threshold = stall_threshold
+
+    async def announce(self, findings: Sequence[Finding]) -> None:
+        """Raise the alarms that ``findings`` call for, and clear those that are over.
+
+        A campaign that somebody holds locked is left to the next pass.
+
+        Args:
+            findings: every open campaign.
+
+        Raises:
+            StoreUnavailableError: the database does not answer; the next pass goes on.
+        """
+        new, over = due(findings, await self._store.read(raised))
+        for found, kind in new:
+            await self._try(partial(announce, found=found, kind=kind))
+        for alarm in over:
+            await self._try(partial(clear, alarm=alarm, stall_threshold=self._stall_threshold))
+
+    async def _try(self, change: Callable[[sa.Connection], bool]) -> None:
+        # A campaign that was taken out by hand has nothing to announce.
+        with contextlib.suppress(StoreBusyError, CampaignNotFoundError):
+            await self._store.write(change)
 
 
 class Alarm(NamedTuple):
@@ -102,7 +140,7 @@ def announce(connection: sa.Connection, found: Finding, kind: str) -> bool:
     details = {"explanation": found.explanation, "action": found.action}
     if found.after is not None:
         details["diagnosis"] = found.after.value
-    write_event(connection, campaign.campaign, kind, now=now, details=details)
+    write_event(connection, campaign, kind, now=now, details=details)
     return True
 
 
@@ -116,7 +154,7 @@ def clear(connection: sa.Connection, alarm: Alarm, stall_threshold: timedelta) -
         CampaignNotFoundError: there is no such campaign any more.
     """
     campaign = lock_one(connection, alarm.key)
-    found = repair.from_row(connection, campaign, stall_threshold)
+    found = repair.judge(connection, campaign, stall_threshold, read_clock(connection))
     if found.is_open and alarm.kind in _kinds(found):
         return False
     gone = connection.execute(
@@ -127,5 +165,5 @@ def clear(connection: sa.Connection, alarm: Alarm, stall_threshold: timedelta) -
     if gone is None or alarm.kind != STALLED:
         return False
     details = {"explanation": found.explanation, "action": found.action}
-    write_event(connection, campaign.campaign, RECOVERED, now=found.now, details=details)
+    write_event(connection, campaign, RECOVERED, now=found.now, details=details)
     return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
@@ -21,11 +21,15 @@ from status_service.domain import OPEN, Cause, Counters, Diagnosis, State, diagn
 from status_service.recording import lookup, problems, result_rows
 from status_service.recording.completion import settle
 from status_service.recording.ledger import lock_one
+from status_service.recording.outbox import write_event
 from status_service.recording.types import CampaignKey, counters_of
 from status_service.schema import campaigns, transitions
 
 if TYPE_CHECKING:
     from service_runtime.caller import Caller
+
+#: The event of a repair.
+REPAIRED: Final = "campaign.repaired"
 
 _LOCKED = "Another client of the database holds the campaign locked. Try fix again later."
 
@@ -207,6 +211,13 @@ def repair(
         None
         if State(after.state).is_terminal
         else _diagnose(after, counted, counted, found.now, stall_threshold)
+    )
+    write_event(
+        connection,
+        after,
+        REPAIRED,
+        now=found.now,
+        details={"diagnosis": found.diagnosis.value if found.diagnosis else ""},
     )
     entry = _entry(connection, after)
     return Finding(after, found.diagnosis, remaining, repaired=True, now=found.now, entry=entry)

@@ -10,6 +10,7 @@ import structlog
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
+    from status_service.campaigns.alarms import Alarms
     from status_service.campaigns.scans import Scans
     from status_service.campaigns.service import CampaignService
     from status_service.domain import Diagnosis
@@ -20,17 +21,20 @@ log = structlog.get_logger()
 _SCHEDULE_INTERVAL = 1.0
 
 
-async def reconcile(service: CampaignService, scans: Scans, *, interval_seconds: float) -> None:
+async def reconcile(
+    service: CampaignService, scans: Scans, alarms: Alarms, *, interval_seconds: float
+) -> None:
     """Check all open campaigns now and then every ``interval_seconds``, for ever.
 
     The pass finds nothing unless there is a defect or somebody changed the database
     by hand; what it repairs is logged as an error. A campaign that needs a person
-    is logged when that begins, not at every pass.
+    is logged when that begins, not at every pass, and announced by an event.
     """
     known: dict[tuple[str, str], Diagnosis] = {}
     while True:
         try:
             findings = await service.repair(None)
+            await alarms.announce(findings)
         except StoreUnavailableError as error:
             log.warning("reconcile_postponed", error=error.message)
         else:

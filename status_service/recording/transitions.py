@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
 import structlog
 
 # SQLite has the same clause and compiles this form of it; PostgreSQL does not compile
@@ -12,11 +11,13 @@ import structlog
 from sqlalchemy.dialects.postgresql import insert
 
 from status_service.domain import State
-from status_service.recording.outbox import write_event
+from status_service.recording.outbox import write_transition_events
 from status_service.schema import transitions
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    import sqlalchemy as sa
 
     from status_service.domain import Cause
     from status_service.recording.types import Change
@@ -59,13 +60,7 @@ def write_transition(
         },
     ).scalar_one_or_none()
     if written is not None:
-        write_event(
-            connection,
-            campaign.campaign,
-            f"campaign.{campaign.state.lower()}",
-            now=now,
-            transition=written,
-        )
+        write_transition_events(connection, campaign, written, now=now)
 
 
 def log_state_change(

@@ -291,7 +291,7 @@ def _check_counters(connection: Hand, campaign: Any) -> None:
 def _check_transitions(connection: Hand, campaign: Any) -> None:
     trail = connection.execute(
         "SELECT from_state, to_state, count(event_id) AS events FROM transitions"
-        " LEFT JOIN events USING (transition) WHERE campaign = ?"
+        " LEFT JOIN events USING (transition) WHERE transitions.campaign = ?"
         " GROUP BY transitions.transition ORDER BY transitions.transition",
         (campaign["campaign"],),
     ).fetchall()

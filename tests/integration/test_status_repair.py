@@ -55,7 +55,8 @@ async def _paused_and_full(status: Status) -> None:
             " create_time) SELECT campaign, 'SENDING', 'PAUSED', 'USER', '', '', 1 FROM campaigns"
         )
         connection.execute(
-            "INSERT INTO events SELECT max(transition), 'e', 'campaign.paused', 1, NULL"
+            "INSERT INTO events (organisation, campaign, transition, event_id, kind, create_time)"
+            " SELECT 'default', max(campaign), max(transition), 'e', 'campaign.paused', 1"
             " FROM transitions"
         )
 

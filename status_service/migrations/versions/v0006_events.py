@@ -19,10 +19,10 @@ _UNPUBLISHED = sa.text("publish_time IS NULL")
 #: Nobody was subscribed so far: nothing of the past is sent unless somebody replays it.
 _COPY = """
 INSERT INTO events_with_numbers
-    (event, campaign, transition, event_id, kind, create_time, publish_time)
-SELECT transition, transitions.campaign, transition, event_id, kind, events.create_time,
+    (event, organisation, campaign, transition, event_id, kind, create_time, publish_time)
+SELECT transition, organisation, campaign, transition, event_id, kind, events.create_time,
     events.create_time
-FROM events JOIN transitions USING (transition)
+FROM events JOIN transitions USING (transition) JOIN campaigns USING (campaign)
 """
 _CONTINUE = """
 SELECT setval(
@@ -40,6 +40,7 @@ def upgrade(op: Operations) -> None:
         sa.Column("subscription", _KEY, primary_key=True),
         sa.Column("organisation", sa.Text, nullable=False),
         sa.Column("subscription_id", sa.Text, nullable=False, unique=True),
+        sa.Column("request_id", sa.Text),
         sa.Column("url", sa.Text, nullable=False),
         sa.Column("secret", sa.Text, nullable=False),
         sa.Column("kinds", sa.Text, nullable=False),
@@ -47,6 +48,7 @@ def upgrade(op: Operations) -> None:
         sa.Column("creator", sa.Text, nullable=False),
         sa.Column("create_time", sa.BigInteger, nullable=False),
         sa.Column("delete_time", sa.BigInteger),
+        sa.UniqueConstraint("organisation", "request_id"),
     )
     op.create_index("subscriptions_of", "subscriptions", ["organisation", "subscription"])
     op.create_table(
@@ -96,6 +98,7 @@ def _renew_events(op: Operations) -> None:
     op.create_table(
         "events_with_numbers",
         sa.Column("event", _KEY, primary_key=True),
+        sa.Column("organisation", sa.Text, nullable=False),
         sa.Column("campaign", sa.BigInteger, nullable=False),
         sa.Column("transition", sa.BigInteger, sa.ForeignKey("transitions.transition")),
         sa.Column("event_id", sa.Text, nullable=False, unique=True),
@@ -111,6 +114,7 @@ def _renew_events(op: Operations) -> None:
         bind.exec_driver_sql(_CONTINUE)
     op.drop_table("events")
     op.rename_table("events_with_numbers", "events")
+    op.create_index("events_of_organisation", "events", ["organisation", "event"])
     op.create_index("events_of_campaign", "events", ["campaign", "event"])
     op.create_index("events_of_transition", "events", ["transition"], unique=True)
     op.create_index(

@@ -90,6 +90,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: too many keys from this address were refused lately."""
     KEY_NOT_FOUND: _ErrorReason.ValueType  # 31
     """NOT_FOUND: no such key in the caller's organization."""
+    SUBSCRIPTION_NOT_FOUND: _ErrorReason.ValueType  # 32
+    """NOT_FOUND: no such subscription in the caller's organization."""
+    EVENT_NOT_FOUND: _ErrorReason.ValueType  # 33
+    """NOT_FOUND: no such event in the caller's organization; metadata names it."""
+    TOO_MANY_SUBSCRIPTIONS: _ErrorReason.ValueType  # 34
+    """RESOURCE_EXHAUSTED: an organization has 20 subscriptions at most."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -166,4 +172,10 @@ TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED: too many keys from this address were refused lately."""
 KEY_NOT_FOUND: ErrorReason.ValueType  # 31
 """NOT_FOUND: no such key in the caller's organization."""
+SUBSCRIPTION_NOT_FOUND: ErrorReason.ValueType  # 32
+"""NOT_FOUND: no such subscription in the caller's organization."""
+EVENT_NOT_FOUND: ErrorReason.ValueType  # 33
+"""NOT_FOUND: no such event in the caller's organization; metadata names it."""
+TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 34
+"""RESOURCE_EXHAUSTED: an organization has 20 subscriptions at most."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

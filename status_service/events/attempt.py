@@ -1,0 +1,128 @@
+"""One try to deliver one event over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import time
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import aiohttp
+
+from status_service.events import signature
+from status_service.events.cloud_event import CONTENT_TYPE
+from status_service.events.destination import CheckedResolver, DestinationRefusedError, fault
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+#: How long a receiver may take to answer, seconds.
+TIMEOUT_SECONDS = 10.0
+#: Connections at once, to all receivers.
+MOST_CONNECTIONS = 64
+#: As much of an answer is read and kept, bytes.
+_ANSWER_BYTES = 500
+_AGENT = f"Closeout/{importlib.metadata.version('closeout-server')}"
+_SUCCESSES = range(200, 300)
+_REDIRECTS = range(300, 400)
+
+
+class Answer(NamedTuple):
+    """What became of a try.
+
+    Attributes:
+        delivered: the receiver has the event.
+        text: what it said, or why nothing came, for people.
+        asked: how long it asks to wait (Retry-After), if it does.
+    """
+
+    delivered: bool
+    text: str
+    asked: timedelta | None = None
+
+
+class Courier:
+    """Delivers events; make it by :func:`courier`.
+
+    Args:
+        client: follows no redirect and keeps no cookie.
+        allow_private: whether receivers of private networks are allowed.
+        timeout_seconds: how long one may take.
+    """
+
+    def __init__(
+        self, client: aiohttp.ClientSession, *, allow_private: bool, timeout_seconds: float
+    ) -> None:
+        self._client = client
+        self._allow_private = allow_private
+        self._timeout_seconds = timeout_seconds
+
+    async def deliver(self, url: str, secret: str, *, event_id: str, body: str) -> Answer:
+        """Try once; whatever fails is an answer."""
+        if text := fault(url, allow_private=self._allow_private):
+            return Answer(delivered=False, text=text)  # allowed once, and not any more
+        data = body.encode()
+        headers = signature.headers(
+            secret, event_id=event_id, timestamp=int(time.time()), body=data
+        )
+        try:
+            async with (
+                asyncio.timeout(self._timeout_seconds),
+                self._client.post(
+                    url,
+                    data=data,
+                    headers={**headers, "content-type": CONTENT_TYPE, "user-agent": _AGENT},
+                    allow_redirects=False,
+                ) as response,
+            ):
+                said = await response.content.read(_ANSWER_BYTES)
+                return _answer(response.status, said, response.headers.get("retry-after", ""))
+        except TimeoutError:
+            text = f"no answer within {self._timeout_seconds:g} s"
+        except DestinationRefusedError as error:
+            text = str(error)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            text = str(error) or type(error).__name__
+        return Answer(delivered=False, text=text[:_ANSWER_BYTES])
+
+
+def _answer(status: int, said: bytes, retry_after: str) -> Answer:
+    text = f"{status} {said.decode(errors='replace')}".strip()
+    if status in _REDIRECTS:
+        text = f"{text[:100]} (redirects are not followed: subscribe with the URL itself)"
+    return Answer(status in _SUCCESSES, text[:_ANSWER_BYTES], _asked(retry_after))
+
+
+def _asked(retry_after: str) -> timedelta | None:
+    """Return what a Retry-After asks for, in seconds or as a date; None if it is neither."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return timedelta(seconds=min(int(retry_after[:9]), 1_000_000))
+    try:
+        moment = parsedate_to_datetime(retry_after)
+        return max(timedelta(0), timedelta(seconds=moment.timestamp() - time.time()))
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+@asynccontextmanager
+async def courier(
+    *, allow_private: bool, timeout_seconds: float = TIMEOUT_SECONDS
+) -> AsyncIterator[Courier]:
+    """Yield a courier; its connections end with the block."""
+    connector = aiohttp.TCPConnector(
+        limit=MOST_CONNECTIONS,
+        resolver=CheckedResolver(allow_private=allow_private),
+        use_dns_cache=False,
+        # A connection that is kept would be one whose address was checked long ago.
+        force_close=True,
+    )
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+    ) as client:
+        yield Courier(client, allow_private=allow_private, timeout_seconds=timeout_seconds)
