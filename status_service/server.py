@@ -31,6 +31,7 @@ from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
 from status_service.recording.batch import BatchRecorder
 from status_service.recording.notifier import Notifier
+from status_service.recording.sampler import Sampler
 from status_service.recording.writer_pool import WriterPool
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 reconcile(service, scans, interval_seconds=status.reconcile_interval_seconds)
             ),
             background(start_scheduled(service)),
+            background(Sampler(store, notifier).run()),
         ):
             try:
                 yield Running(address, port, http_address)
