@@ -56,7 +56,7 @@ async def test_s1_results_are_counted_by_code(status: Status) -> None:
     with pytest.raises(NotFoundError):
         await status.client.list_failures(campaign_id="b")
     with pytest.raises(InvalidArgumentError):
-        await status.client.list_failures(campaign_id="a", outcomes=[0])
+        await status.client.list_failures(campaign_id="a", outcomes=[pb.Result.OUTCOME_UNSPECIFIED])
 
 
 async def test_s2_a_better_result_leaves_its_group(status: Status) -> None:
