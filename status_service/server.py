@@ -36,6 +36,7 @@ from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
 from status_service.recording.batch import BatchRecorder
 from status_service.recording.notifier import Notifier
+from status_service.recording.sampler import Sampler
 from status_service.recording.writer_pool import WriterPool
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             courier(allow_private=status.webhooks_allow_private) as event_courier,
             background(Publisher(store, event_courier, stall_threshold=threshold).run()),
             background(start_scheduled(service)),
+            background(Sampler(store, notifier).run()),
         ):
             try:
                 yield Running(address, port, http_address)

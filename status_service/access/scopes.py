@@ -30,6 +30,8 @@ SCOPES: Final[Mapping[str, Scope | str]] = {
     f"{_STATUS}ListMissingRanges": Scope.READ,
     f"{_STATUS}ExplainCampaign": Scope.READ,
     f"{_STATUS}ListTransitions": Scope.READ,
+    f"{_STATUS}ListSamples": Scope.READ,
+    f"{_STATUS}ListFailures": Scope.READ,
     f"{_STATUS}MarkComplete": Scope.REPAIR,
     # With dry_run, READ is enough: see the servicer.
     f"{_STATUS}RepairCampaigns": Scope.REPAIR,
