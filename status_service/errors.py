@@ -34,33 +34,20 @@ class KeyNotFoundError(ServiceError):
 
     def __init__(self, key_id: str) -> None:
         super().__init__(
-            f"key {key_id!r} not found; closeout keys list shows the keys of this organization",
+            f"key {key_id!r} not found; closeout keys list shows the keys of this organisation",
             metadata={"key_id": key_id},
         )
 
 
-class KeyWasRevokedError(ServiceError):
-    """A key that was revoked is to be replaced."""
+class KeyEndedError(ServiceError):
+    """A key that is to be replaced is not valid any more."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "KEY_REVOKED"
+    reason = "KEY_ENDED"
 
-    def __init__(self, key_id: str) -> None:
+    def __init__(self, key_id: str, *, how: str) -> None:
         super().__init__(
-            f"key {key_id!r} was revoked; make another with closeout keys create",
-            metadata={"key_id": key_id},
-        )
-
-
-class KeyHasExpiredError(ServiceError):
-    """A key that has expired is to be replaced."""
-
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "KEY_EXPIRED"
-
-    def __init__(self, key_id: str) -> None:
-        super().__init__(
-            f"key {key_id!r} has expired; make another with closeout keys create",
+            f"key {key_id!r} {how}; make another with closeout keys create",
             metadata={"key_id": key_id},
         )
 

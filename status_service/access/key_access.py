@@ -271,11 +271,11 @@ def _acting(key: Key, organisation: str, on_behalf_of: str) -> Caller:
 def _check_valid(key: Key, now: datetime) -> None:
     if key.revoke_time is not None:
         raise KeyRevokedError(
-            "this key was revoked; ask whoever manages the keys of your organization for another"
+            "this key was revoked; ask whoever manages the keys of your organisation for another"
         )
     if key.expire_time is not None and key.expire_time <= now:
         raise KeyExpiredError(
-            "this key has expired; ask whoever manages the keys of your organization for another"
+            "this key has expired; ask whoever manages the keys of your organisation for another"
         )
 
 

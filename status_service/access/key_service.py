@@ -14,7 +14,7 @@ from service_runtime.database import read_clock
 from service_runtime.errors import InvalidRequestError
 from status_service.access import key_store, keys
 from status_service.access.key_store import NewKeyData
-from status_service.errors import KeyHasExpiredError, KeyNotFoundError, KeyWasRevokedError
+from status_service.errors import KeyEndedError, KeyNotFoundError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -115,8 +115,7 @@ class KeyService:
 
         Raises:
             KeyNotFoundError: the caller's organisation has no such key.
-            KeyHasExpiredError: it has expired.
-            KeyWasRevokedError: it was revoked.
+            KeyEndedError: it has expired or was revoked.
             ScopeMissingError: the caller can't give the scope ``service``.
         """
         secret = keys.generate()
@@ -161,9 +160,9 @@ def _get(connection: sa.Connection, organisation: str, key_id: str) -> Key:
 
 def _check_usable(key: Key, now: datetime) -> None:
     if key.revoke_time is not None:
-        raise KeyWasRevokedError(key.key_id)
+        raise KeyEndedError(key.key_id, how="was revoked")
     if key.expire_time is not None and key.expire_time <= now:
-        raise KeyHasExpiredError(key.key_id)
+        raise KeyEndedError(key.key_id, how="has expired")
 
 
 def _check_service(caller: Caller, scopes: frozenset[Scope]) -> None:

@@ -1,5 +1,5 @@
 # Made from closeout/aio/access.py by generate.py: edit that file and run make protos.
-"""The client of the keys of an organization, which the status service has.
+"""The client of the keys of an organisation, which the status service has.
 
 Every call raises a :class:`closeout.errors.ClientError` when it fails.
 """
@@ -63,7 +63,7 @@ class AccessClient(ChannelOwner):
 
         Raises:
             PermissionDeniedError: this client asks for another, and has no scope ``service``;
-                or the other may not act for that organization.
+                or the other may not act for that organisation.
             ResourceExhaustedError: too many keys from one address were refused.
             UnauthenticatedError: the key is missing, wrong, expired or revoked.
         """
@@ -103,7 +103,7 @@ class AccessClient(ChannelOwner):
     def list_keys(
         self, *, page_size: int = 0, timeout_seconds: float | None = None
     ) -> Generator[pb.Key, None, None]:
-        """Yield the keys of the organization, newest first, those that ended included.
+        """Yield the keys of the organisation, newest first, those that ended included.
 
         Raises:
             InvalidArgumentError: ``page_size`` is negative.
@@ -118,7 +118,7 @@ class AccessClient(ChannelOwner):
         """End a key for good. Safe to repeat.
 
         Raises:
-            NotFoundError: the organization has no such key.
+            NotFoundError: the organisation has no such key.
         """
         request = pb.RevokeKeyRequest(key_id=key_id)
         return self._call(self._stub.RevokeKey, request, timeout_seconds)
@@ -137,7 +137,7 @@ class AccessClient(ChannelOwner):
         Raises:
             FailedPreconditionError: the key has expired or was revoked.
             InvalidArgumentError: ``overlap`` is negative, or longer than 365 days.
-            NotFoundError: the organization has no such key.
+            NotFoundError: the organisation has no such key.
             PermissionDeniedError: the caller may not make such a key.
         """
         request = pb.RotateKeyRequest(key_id=key_id)

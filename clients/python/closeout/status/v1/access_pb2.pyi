@@ -121,7 +121,7 @@ class GetCallerResponse(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     KEY_NAME_FIELD_NUMBER: _builtins.int
     organization: _builtins.str
-    """The organization whose campaigns the caller sees."""
+    """The organisation whose campaigns the caller sees."""
     actor: _builtins.str
     """How the audit trail names it, as in "key:ops"."""
     key_id: _builtins.str
@@ -163,7 +163,7 @@ class CreateKeyRequest(_message.Message):
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Required. What it allows. "service" only by a key that has this scope as well:
-        it can act for every organization.
+        it can act for every organisation.
         """
 
     @_builtins.property

@@ -27,12 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AccessServiceStub:
-    """Keys: who may call, for which organization, and what he may do.
+    """Keys: who may call, for which organisation, and what he may do.
 
     A key is sent as metadata "authorization: Bearer closeout_…", to both services and
-    over HTTP. The organization of a call comes from its key, never from a message.
+    over HTTP. The organisation of a call comes from its key, never from a message.
     Before the first key is made, a service that listens on loopback serves everybody
-    as the organization "default"; the first key closes that door for good.
+    as the organisation "default"; the first key closes that door for good.
     docs/access.md has the form of a key and the scope that each call needs.
     """
 
@@ -52,14 +52,14 @@ class AccessServiceStub:
     (TOO_MANY_ATTEMPTS), INVALID_ARGUMENT.
     """
     CreateKey: _grpc.UnaryUnaryMultiCallable[_access_pb2.CreateKeyRequest, _access_pb2.CreateKeyResponse]
-    """Makes a key of the caller's organization and returns it, this once. A repeated
+    """Makes a key of the caller's organisation and returns it, this once. A repeated
     call makes another key. Needs scope "admin". The first key, and one with scope
     "service", are made on the machine that has the database:
     closeout keys create --admin.
     Errors: INVALID_ARGUMENT; PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListKeysRequest, _access_pb2.ListKeysResponse]
-    """Lists the keys of the caller's organization, newest first; none of them can be
+    """Lists the keys of the caller's organisation, newest first; none of them can be
     used with what this answers. Needs scope "admin".
     Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
     """
@@ -73,17 +73,18 @@ class AccessServiceStub:
     expire after a while, so that both are valid meanwhile. A key that expires is
     followed by one that lives as long as it did. Needs scope "admin".
     Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
-    (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
+    (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
+    (SCOPE_MISSING) for one with scope "service", as of CreateKey.
     """
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
-    """Keys: who may call, for which organization, and what he may do.
+    """Keys: who may call, for which organisation, and what he may do.
 
     A key is sent as metadata "authorization: Bearer closeout_…", to both services and
-    over HTTP. The organization of a call comes from its key, never from a message.
+    over HTTP. The organisation of a call comes from its key, never from a message.
     Before the first key is made, a service that listens on loopback serves everybody
-    as the organization "default"; the first key closes that door for good.
+    as the organisation "default"; the first key closes that door for good.
     docs/access.md has the form of a key and the scope that each call needs.
     """
 
@@ -100,14 +101,14 @@ class AccessServiceAsyncStub(AccessServiceStub):
     (TOO_MANY_ATTEMPTS), INVALID_ARGUMENT.
     """
     CreateKey: _aio.UnaryUnaryMultiCallable[_access_pb2.CreateKeyRequest, _access_pb2.CreateKeyResponse]  # type: ignore[assignment]
-    """Makes a key of the caller's organization and returns it, this once. A repeated
+    """Makes a key of the caller's organisation and returns it, this once. A repeated
     call makes another key. Needs scope "admin". The first key, and one with scope
     "service", are made on the machine that has the database:
     closeout keys create --admin.
     Errors: INVALID_ARGUMENT; PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListKeys: _aio.UnaryUnaryMultiCallable[_access_pb2.ListKeysRequest, _access_pb2.ListKeysResponse]  # type: ignore[assignment]
-    """Lists the keys of the caller's organization, newest first; none of them can be
+    """Lists the keys of the caller's organisation, newest first; none of them can be
     used with what this answers. Needs scope "admin".
     Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
     """
@@ -121,16 +122,17 @@ class AccessServiceAsyncStub(AccessServiceStub):
     expire after a while, so that both are valid meanwhile. A key that expires is
     followed by one that lives as long as it did. Needs scope "admin".
     Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
-    (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
+    (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
+    (SCOPE_MISSING) for one with scope "service", as of CreateKey.
     """
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Keys: who may call, for which organization, and what he may do.
+    """Keys: who may call, for which organisation, and what he may do.
 
     A key is sent as metadata "authorization: Bearer closeout_…", to both services and
-    over HTTP. The organization of a call comes from its key, never from a message.
+    over HTTP. The organisation of a call comes from its key, never from a message.
     Before the first key is made, a service that listens on loopback serves everybody
-    as the organization "default"; the first key closes that door for good.
+    as the organisation "default"; the first key closes that door for good.
     docs/access.md has the form of a key and the scope that each call needs.
     """
 
@@ -157,7 +159,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.CreateKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.CreateKeyResponse, _abc.Awaitable[_access_pb2.CreateKeyResponse]]:
-        """Makes a key of the caller's organization and returns it, this once. A repeated
+        """Makes a key of the caller's organisation and returns it, this once. A repeated
         call makes another key. Needs scope "admin". The first key, and one with scope
         "service", are made on the machine that has the database:
         closeout keys create --admin.
@@ -170,7 +172,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.ListKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.ListKeysResponse, _abc.Awaitable[_access_pb2.ListKeysResponse]]:
-        """Lists the keys of the caller's organization, newest first; none of them can be
+        """Lists the keys of the caller's organisation, newest first; none of them can be
         used with what this answers. Needs scope "admin".
         Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
         """
@@ -196,7 +198,8 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         expire after a while, so that both are valid meanwhile. A key that expires is
         followed by one that lives as long as it did. Needs scope "admin".
         Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
-        (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
+        (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
+        (SCOPE_MISSING) for one with scope "service", as of CreateKey.
         """
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
