@@ -112,7 +112,7 @@ class KeyAccess:
                 reason; UNAVAILABLE if the database does not answer.
         """
         try:
-            if not await self._found.exist():
+            if not await self._found.exist() and not await self._is_first_key(credentials):
                 return _anybody(credentials)
             key = await self._key_of(credentials)
             return _acting(key, credentials.organization, credentials.on_behalf_of)
@@ -158,6 +158,19 @@ class KeyAccess:
             except StoreUnavailableError:  # logged by the store; the next use is noted again
                 self._uses.failed(key_ids)
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _is_first_key(self, credentials: Credentials) -> bool:
+        """Return whether a call has a key that was made a moment ago, elsewhere.
+
+        Who has it is served as its organisation at once; a key of another service is not one.
+        """
+        try:
+            presented = keys.parse_bearer(credentials.authorization)
+        except (KeyMalformedError, KeyMissingError):
+            return False
+        if self._found.reading >= MOST_READS:
+            self._raise(address_of(credentials.peer), presented.key_id, _too_many(_READ_TOO_OFTEN))
+        return await self._found.read(presented.key_id) is not None
 
     async def _key_of(self, credentials: Credentials) -> Key:
         address = address_of(credentials.peer)
