@@ -253,7 +253,7 @@ async def test_only_a_service_acts_for_another_organisation(walk: Walk) -> None:
     assert (await walk.ask(read, found, walk.service))[0] == "CAMPAIGN_NOT_FOUND"
 
 
-async def test_absent_and_foreign_are_the_same_bytes(walk: Walk) -> None:
+async def test_s13_absent_and_foreign_are_the_same_bytes(walk: Walk) -> None:
     """To an organisation without campaigns, of ids that others use and of ids nobody uses."""
     for method in METHODS:
         absent = requests_of(method, "none", "abcdefghijkl")
@@ -275,7 +275,7 @@ def _renamed(answer: bytes, key_id: str) -> bytes:
     return answer
 
 
-async def test_what_one_organisation_does_the_other_never_sees(walk: Walk) -> None:
+async def test_s13_what_one_organisation_does_the_other_never_sees(walk: Walk) -> None:
     """Both use one campaign id: states, results and lists stay apart."""
     report = f"{_STATUS}BatchReportResults"
     for request in requests_of(report, "open"):

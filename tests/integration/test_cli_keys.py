@@ -20,6 +20,11 @@ from integration.status_support import SqliteDatabase, eventually
 from status_service.access import keys
 
 
+def names(folder: Path) -> list[str]:
+    """Return what a folder has."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 class Service:
     """A status service as a process, and all it printed."""
 
@@ -126,7 +131,7 @@ async def test_a_wrong_command_line_makes_nothing(
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
     assert said in line
-    assert [path.name for path in tmp_path.iterdir()] == []
+    assert names(tmp_path) == []
 
 
 async def test_the_folder_of_up_is_found(tmp_path: Path) -> None:
@@ -141,7 +146,7 @@ async def test_the_folder_of_up_is_found(tmp_path: Path) -> None:
         )
         assert code == 0
         assert f"sqlite:///{tmp_path / 'closeout-data' / 'status.db'}" in err
-    assert [path.name for path in tmp_path.iterdir()] == ["closeout-data"]
+    assert names(tmp_path) == ["closeout-data"]
     with SqliteDatabase(tmp_path / "closeout-data" / "status.db").by_hand() as connection:
         assert [tuple(row) for row in connection.execute("SELECT count(*) FROM keys")] == [(2,)]
 
