@@ -154,7 +154,7 @@ def clear(connection: sa.Connection, alarm: Alarm, stall_threshold: timedelta) -
         CampaignNotFoundError: there is no such campaign any more.
     """
     campaign = lock_one(connection, alarm.key)
-    found = repair.judge(connection, campaign, stall_threshold, read_clock(connection))
+    (found,) = repair.judge(connection, [campaign], stall_threshold, read_clock(connection))
     if found.is_open and alarm.kind in _kinds(found):
         return False
     gone = connection.execute(

@@ -60,7 +60,7 @@ def body_of(
     envelope = {
         "specversion": "1.0",
         "id": event.event_id,
-        "source": f"/closeout/organizations/{campaign.organisation}",
+        "source": f"/closeout/organisations/{campaign.organisation}",
         "type": f"closeout.{event.kind}.v1",
         "subject": campaign.campaign_id,
         "time": _time(event.create_time),

@@ -171,7 +171,7 @@ def render(
         ).one_or_none()
     details = json.loads(event.details)
     if "explanation" not in details:
-        found = repair.judge(connection, campaign, stall_threshold, now)
+        (found,) = repair.judge(connection, [campaign], stall_threshold, now)
         details |= {"explanation": found.explanation, "action": found.action}
     return body_of(event, campaign, transition, details)
 

@@ -75,7 +75,7 @@ async def test_a_completed_campaign_is_announced_with_a_signature(events: _Event
     assert delivery.headers["Content-Type"] == "application/cloudevents+json; charset=utf-8"
     assert event["specversion"] == "1.0"
     assert event["type"] == "closeout.campaign.completed.v1"
-    assert event["source"] == "/closeout/organizations/default"
+    assert event["source"] == "/closeout/organisations/default"
     assert event["subject"] == "welcome"
     assert event["id"] == delivery.headers["webhook-id"]
     data = event["data"]

@@ -89,13 +89,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     TOO_MANY_ATTEMPTS: _ErrorReason.ValueType  # 30
     """RESOURCE_EXHAUSTED: too many keys from this address were refused lately."""
     KEY_NOT_FOUND: _ErrorReason.ValueType  # 31
-    """NOT_FOUND: no such key in the caller's organization."""
-    SUBSCRIPTION_NOT_FOUND: _ErrorReason.ValueType  # 32
-    """NOT_FOUND: no such subscription in the caller's organization."""
-    EVENT_NOT_FOUND: _ErrorReason.ValueType  # 33
-    """NOT_FOUND: no such event in the caller's organization; metadata names it."""
-    TOO_MANY_SUBSCRIPTIONS: _ErrorReason.ValueType  # 34
-    """RESOURCE_EXHAUSTED: an organization has 20 subscriptions at most."""
+    """NOT_FOUND: no such key in the caller's organisation."""
+    KEY_ENDED: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION: the key that is to be replaced has expired or was revoked."""
+    SUBSCRIPTION_NOT_FOUND: _ErrorReason.ValueType  # 33
+    """NOT_FOUND: no such subscription in the caller's organisation."""
+    EVENT_NOT_FOUND: _ErrorReason.ValueType  # 34
+    """NOT_FOUND: no such event in the caller's organisation; metadata names it."""
+    TOO_MANY_SUBSCRIPTIONS: _ErrorReason.ValueType  # 35
+    """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -171,11 +173,13 @@ SCOPE_MISSING: ErrorReason.ValueType  # 29
 TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED: too many keys from this address were refused lately."""
 KEY_NOT_FOUND: ErrorReason.ValueType  # 31
-"""NOT_FOUND: no such key in the caller's organization."""
-SUBSCRIPTION_NOT_FOUND: ErrorReason.ValueType  # 32
-"""NOT_FOUND: no such subscription in the caller's organization."""
-EVENT_NOT_FOUND: ErrorReason.ValueType  # 33
-"""NOT_FOUND: no such event in the caller's organization; metadata names it."""
-TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 34
-"""RESOURCE_EXHAUSTED: an organization has 20 subscriptions at most."""
+"""NOT_FOUND: no such key in the caller's organisation."""
+KEY_ENDED: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION: the key that is to be replaced has expired or was revoked."""
+SUBSCRIPTION_NOT_FOUND: ErrorReason.ValueType  # 33
+"""NOT_FOUND: no such subscription in the caller's organisation."""
+EVENT_NOT_FOUND: ErrorReason.ValueType  # 34
+"""NOT_FOUND: no such event in the caller's organisation; metadata names it."""
+TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 35
+"""RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EventServiceStub:
-    """Events: what happens to campaigns, sent to the organization's own URLs.
+    """Events: what happens to campaigns, sent to the organisation's own URLs.
 
     Each event is a CloudEvent 1.0 in JSON (structured mode), signed by the rule of
     Standard Webhooks: headers webhook-id, webhook-timestamp, webhook-signature. It is
@@ -70,7 +70,7 @@ class EventServiceStub:
 
 
 class EventServiceServicer:
-    """Events: what happens to campaigns, sent to the organization's own URLs.
+    """Events: what happens to campaigns, sent to the organisation's own URLs.
 
     Each event is a CloudEvent 1.0 in JSON (structured mode), signed by the rule of
     Standard Webhooks: headers webhook-id, webhook-timestamp, webhook-signature. It is
@@ -81,7 +81,7 @@ class EventServiceServicer:
     """
 
     def CreateSubscription(self, request, context):
-        """Subscribes a URL to events of the caller's organization and returns the secret that
+        """Subscribes a URL to events of the caller's organisation and returns the secret that
         signs them, this once. Only events from now on are sent. Idempotent by request_id.
         Needs scope "admin".
         Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20.
@@ -91,7 +91,7 @@ class EventServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSubscriptions(self, request, context):
-        """Lists the subscriptions of the caller's organization, 20 at most. Needs scope
+        """Lists the subscriptions of the caller's organisation, 20 at most. Needs scope
         "read".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -162,7 +162,7 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService:
-    """Events: what happens to campaigns, sent to the organization's own URLs.
+    """Events: what happens to campaigns, sent to the organisation's own URLs.
 
     Each event is a CloudEvent 1.0 in JSON (structured mode), signed by the rule of
     Standard Webhooks: headers webhook-id, webhook-timestamp, webhook-signature. It is

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EventServiceStub:
-    """Events: what happens to campaigns, sent to the organization's own URLs.
+    """Events: what happens to campaigns, sent to the organisation's own URLs.
 
     Each event is a CloudEvent 1.0 in JSON (structured mode), signed by the rule of
     Standard Webhooks: headers webhook-id, webhook-timestamp, webhook-signature. It is
@@ -42,13 +42,13 @@ class EventServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EventServiceAsyncStub: ...
     CreateSubscription: _grpc.UnaryUnaryMultiCallable[_events_pb2.CreateSubscriptionRequest, _events_pb2.CreateSubscriptionResponse]
-    """Subscribes a URL to events of the caller's organization and returns the secret that
+    """Subscribes a URL to events of the caller's organisation and returns the secret that
     signs them, this once. Only events from now on are sent. Idempotent by request_id.
     Needs scope "admin".
     Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20.
     """
     ListSubscriptions: _grpc.UnaryUnaryMultiCallable[_events_pb2.ListSubscriptionsRequest, _events_pb2.ListSubscriptionsResponse]
-    """Lists the subscriptions of the caller's organization, 20 at most. Needs scope
+    """Lists the subscriptions of the caller's organisation, 20 at most. Needs scope
     "read".
     """
     DeleteSubscription: _grpc.UnaryUnaryMultiCallable[_events_pb2.DeleteSubscriptionRequest, _events_pb2.DeleteSubscriptionResponse]
@@ -69,7 +69,7 @@ class EventServiceStub:
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
-    """Events: what happens to campaigns, sent to the organization's own URLs.
+    """Events: what happens to campaigns, sent to the organisation's own URLs.
 
     Each event is a CloudEvent 1.0 in JSON (structured mode), signed by the rule of
     Standard Webhooks: headers webhook-id, webhook-timestamp, webhook-signature. It is
@@ -81,13 +81,13 @@ class EventServiceAsyncStub(EventServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSubscription: _aio.UnaryUnaryMultiCallable[_events_pb2.CreateSubscriptionRequest, _events_pb2.CreateSubscriptionResponse]  # type: ignore[assignment]
-    """Subscribes a URL to events of the caller's organization and returns the secret that
+    """Subscribes a URL to events of the caller's organisation and returns the secret that
     signs them, this once. Only events from now on are sent. Idempotent by request_id.
     Needs scope "admin".
     Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20.
     """
     ListSubscriptions: _aio.UnaryUnaryMultiCallable[_events_pb2.ListSubscriptionsRequest, _events_pb2.ListSubscriptionsResponse]  # type: ignore[assignment]
-    """Lists the subscriptions of the caller's organization, 20 at most. Needs scope
+    """Lists the subscriptions of the caller's organisation, 20 at most. Needs scope
     "read".
     """
     DeleteSubscription: _aio.UnaryUnaryMultiCallable[_events_pb2.DeleteSubscriptionRequest, _events_pb2.DeleteSubscriptionResponse]  # type: ignore[assignment]
@@ -107,7 +107,7 @@ class EventServiceAsyncStub(EventServiceStub):
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Events: what happens to campaigns, sent to the organization's own URLs.
+    """Events: what happens to campaigns, sent to the organisation's own URLs.
 
     Each event is a CloudEvent 1.0 in JSON (structured mode), signed by the rule of
     Standard Webhooks: headers webhook-id, webhook-timestamp, webhook-signature. It is
@@ -123,7 +123,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _events_pb2.CreateSubscriptionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_events_pb2.CreateSubscriptionResponse, _abc.Awaitable[_events_pb2.CreateSubscriptionResponse]]:
-        """Subscribes a URL to events of the caller's organization and returns the secret that
+        """Subscribes a URL to events of the caller's organisation and returns the secret that
         signs them, this once. Only events from now on are sent. Idempotent by request_id.
         Needs scope "admin".
         Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20.
@@ -135,7 +135,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _events_pb2.ListSubscriptionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_events_pb2.ListSubscriptionsResponse, _abc.Awaitable[_events_pb2.ListSubscriptionsResponse]]:
-        """Lists the subscriptions of the caller's organization, 20 at most. Needs scope
+        """Lists the subscriptions of the caller's organisation, 20 at most. Needs scope
         "read".
         """
 
