@@ -19,6 +19,9 @@ class StatusSettings(Section):
     #: Where HTTP listens: pages, JSON, health and metrics; HOST:PORT, port 0: any free one;
     #: empty: nowhere.
     http_listen: OptionalListenAddress = "127.0.0.1:20080"
+    #: Whether anybody may scrape ``/metrics``; else, on an address that other machines reach,
+    #: a key with the scope read is needed.
+    metrics_open: bool = False
     #: The database: ``sqlite:///PATH``, or ``postgresql://USER@HOST/DATABASE``, which
     #: any number of instances can share.
     database_url: DatabaseUrl = "sqlite:///closeout-status.db"

@@ -56,6 +56,7 @@ class Status:
 
     database: Database
     address: str
+    http_address: str
     client: StatusClient
     stub: Any
 
@@ -115,7 +116,13 @@ async def serving(place: Database | Path, **changed: Any) -> AsyncIterator[Statu
         running(status_settings(database, **changed)) as service,
         open_channel(service.address) as channel,
     ):
-        yield Status(database, service.address, StatusClient(channel), StatusServiceStub(channel))
+        yield Status(
+            database,
+            service.address,
+            service.http_address,
+            StatusClient(channel),
+            StatusServiceStub(channel),
+        )
 
 
 def results(
