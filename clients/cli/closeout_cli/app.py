@@ -11,11 +11,13 @@ from closeout_cli import (
     audit,
     campaign_status,
     campaigns,
+    check,
     control,
     doctor,
     down,
     failures,
     fix,
+    health,
     man_pages,
     migrate,
     output_mode,
@@ -36,6 +38,7 @@ from closeout_cli.options import (
     Defaults,
     with_global_options,
 )
+from closeout_cli.plugin import PluginCommand
 
 app = typer.Typer(
     name="closeout",
@@ -99,6 +102,7 @@ for name, command, panel in (
     ("results", results.results, _LOOK),
     ("explain", audit.explain, _LOOK),
     ("transitions", audit.transitions, _LOOK),
+    ("health", health.health, _LOOK),
     ("pause", control.pause, _CHANGE),
     ("resume", control.resume, _CHANGE),
     ("cancel", control.cancel, _CHANGE),
@@ -108,3 +112,5 @@ for name, command, panel in (
     ("man", man_pages.man, _HELP),
 ):
     app.command(name, cls=Command, rich_help_panel=panel)(with_global_options(command))
+
+app.command("check", cls=PluginCommand, rich_help_panel=_LOOK)(with_global_options(check.check))

@@ -1,0 +1,155 @@
+"""`closeout check` and `closeout health` against real services."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from closeout_cli.__main__ import main
+from integration.databases import SqliteDatabase
+from integration.sender_pair import pair
+from integration.status_support import Status, results, serving
+from providers.held_port import HeldPort
+
+#: The line of a plugin: status, text, performance data.
+LINE = re.compile(r"CLOSEOUT (OK|WARNING|CRITICAL|UNKNOWN) - ([^|\n]+)(?: \| ([^|\n]+))?")
+#: One piece of performance data, as the guidelines have it.
+DATUM = re.compile(r"[a-z]+=\d+(s?)(;\d*){0,4}")
+
+
+async def checked(
+    capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, str, str, dict[str, int]]:
+    """Return exit code, status, text and performance data of `closeout check`."""
+    capsys.readouterr()
+    code = await asyncio.to_thread(main, ["check", *words])
+    out, err = capsys.readouterr()
+    assert err == ""
+    # The log of the service in this process goes there too.
+    (line,) = (line for line in out.splitlines() if line.startswith("CLOSEOUT "))
+    found = LINE.fullmatch(line)
+    assert found, line
+    data = {}
+    for datum in (found[3] or "").split():
+        assert DATUM.fullmatch(datum), datum
+        label, _, value = datum.partition("=")
+        data[label] = int(re.match(r"\d+", value)[0])  # type: ignore[index] # DATUM has it
+    return code, found[1], found[2], data
+
+
+def age(status: Status, campaign_id: str, seconds: int) -> None:
+    """Let a campaign stand for so long."""
+    status.execute(
+        "UPDATE campaigns SET start_time = start_time - ?, progress_time = progress_time - ?"
+        " WHERE campaign_id = ?",
+        seconds * 1_000_000,
+        seconds * 1_000_000,
+        campaign_id,
+    )
+
+
+async def test_a_check_names_the_campaign_that_stands_longest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """OK, then CRITICAL, then OK once it is repaired, paused or completed."""
+    async with serving(SqliteDatabase(tmp_path / "status.db")) as status:
+        at = ["--status-address", status.address]
+        assert (await checked(capsys, *at))[:3] == (0, "OK", "no campaign is sending")
+        for name in ("fresh", "old", "older", "paused"):
+            await status.start(name, 2)
+            await status.report(name, *results([1]))
+        age(status, "old", 400)
+        age(status, "older", 900)
+        age(status, "paused", 9_000)
+        await status.client.pause_campaign(campaign_id="paused")
+        code, name, text, data = await checked(capsys, *at)
+        assert (code, name) == (2, "CRITICAL")
+        assert text.startswith("2 campaigns stand longer than 5m; older: ")
+        assert "closeout explain older" in text
+        assert data["stalled"] == 2
+        assert data["sending"] == 3
+        assert 900 <= data["standing"] < 960
+        code, name, text, data = await checked(capsys, *at, "--stalled-for", "10m")
+        assert (code, data["stalled"]) == (2, 1)
+        code, name, text, data = await checked(capsys, *at, "--stalled-for", "1h")
+        assert (code, name, data["stalled"]) == (0, "OK", 0)
+        assert text.endswith(": older")
+        await status.report("older", *results([2]))
+        await status.client.pause_campaign(campaign_id="old")
+        assert (await checked(capsys, *at))[0] == 0
+
+
+async def test_every_failure_of_a_check_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Any other code would be taken for the state of a campaign."""
+    with HeldPort() as port:
+        for words in (
+            ["--status-address", port.address],
+            ["--stalled-for", "soon"],
+            ["--no-such-option"],
+            ["a-word-too-many"],
+        ):
+            code, name, _, data = await checked(capsys, *words)
+            assert (code, name, data) == (3, "UNKNOWN", {}), words
+
+
+async def test_a_check_in_json_is_one_object(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the campaign's id for programs."""
+    async with serving(SqliteDatabase(tmp_path / "status.db")) as status:
+        await status.start("spring", 1)
+        words = ["check", "--json", "--status-address", status.address]
+        assert await asyncio.to_thread(main, words) == 0
+    found = json.loads(_lines(capsys)[-1])
+    assert (found["status"], found["exit_code"], found["campaign_id"]) == ("OK", 0, "spring")
+    assert found["performance"]["sending"] == 1
+
+
+async def test_health_asks_both_services_in_both_ways(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 while all is well; 1 with the reasons when a service is gone."""
+    async with pair(tmp_path) as both:
+        monkeypatch.setenv("CLOSEOUT_STATUS_HTTP_LISTEN", both.status_http)
+        monkeypatch.setenv("CLOSEOUT_SENDER_HTTP_LISTEN", both.sender_http)
+        words = ["health", "--status-address", both.status_address]
+        words += ["--sender-address", both.sender_address]
+        capsys.readouterr()
+        assert await asyncio.to_thread(main, words) == 0
+        lines = [line.split("\t") for line in _lines(capsys)]
+        assert [line[:2] for line in lines] == [
+            ["status", "grpc"],
+            ["status", "http"],
+            ["sender", "grpc"],
+            ["sender", "http"],
+        ]
+        assert {line[3] for line in lines} == {"ok"}
+        await both.stop_sender()
+        assert await asyncio.to_thread(main, [*words, "--json"]) == 1
+        found = json.loads(_lines(capsys)[-1])
+        assert not found["ok"]
+        assert [one["ok"] for one in found["answers"]] == [True, True, False, False]
+
+
+async def test_health_names_what_a_service_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As /readyz says it."""
+    async with serving(SqliteDatabase(tmp_path / "status.db")) as status:
+        status.execute("UPDATE closeout_status_version SET version_num = '9999'")
+        words = ["health", "--status-address", status.address]
+        words += ["--status-http", status.http_address, "--json"]
+        assert await asyncio.to_thread(main, words) == 1
+    answers = json.loads(_lines(capsys)[-1])["answers"]
+    (http,) = (one for one in answers if (one["service"], one["way"]) == ("status", "http"))
+    assert "not ready: migrations: " in http["summary"]
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return what the command printed, without the log of the services in this process."""
+    out = capsys.readouterr().out
+    return [line for line in out.splitlines() if line.startswith(("status\t", "sender\t", "{"))]
