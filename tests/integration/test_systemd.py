@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from acceptance.processes import Service
 from service_runtime.systemd import Systemd
 
 PATIENCE_SECONDS = 30
@@ -108,6 +109,27 @@ async def test_without_systemd_nothing_is_sent() -> None:
     """Started by hand, a service serves as well."""
     async with Systemd({}).notified(lambda: True):
         pass
+
+
+@pytest.mark.parametrize("name", ["status", "sender"])
+async def test_a_service_started_by_systemd_says_when_it_is_ready(
+    name: str, tmp_path: Path
+) -> None:
+    """The process itself: ready once it listens, signs of life, and that it stops on SIGTERM."""
+    with (
+        listening(str(tmp_path / "notify")) as other,
+        Service(
+            f"{name}_service",
+            f"{name} service listening on ",
+            tmp_path,
+            {f"CLOSEOUT_{name}_LISTEN".upper(): "127.0.0.1:0"},
+        ) as service,
+    ):
+        service.launch(NOTIFY_SOCKET=other.address, WATCHDOG_USEC="100000")
+        await other.hear("READY=1")
+        await other.hear("WATCHDOG=1")
+        assert await asyncio.to_thread(service.terminate) == 0
+        await other.hear("STOPPING=1")
 
 
 async def test_a_socket_that_is_gone_ends_no_service(tmp_path: Path) -> None:
