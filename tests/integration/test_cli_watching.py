@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from closeout.aio import StatusClient
+from closeout.errors import DeadlineExceededError
 from closeout_cli.__main__ import main
 from integration.databases import SqliteDatabase
 from integration.sender_pair import pair
@@ -81,6 +83,44 @@ async def test_a_check_names_the_campaign_that_stands_longest(
         await status.report("older", *results([2]))
         await status.client.pause_campaign(campaign_id="old")
         assert (await checked(capsys, *at))[0] == 0
+
+
+async def test_a_check_looks_at_a_limited_number_of_campaigns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its cost has a limit, and it says that there are more."""
+    async with serving(SqliteDatabase(tmp_path / "status.db")) as status:
+        await status.start("c-1", 2)
+        age(status, "c-1", 400)
+        status.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 230)"
+            " INSERT INTO campaigns (campaign_id, organisation, display_name, channel, state,"
+            " total, sent, failed, skipped, unknown, revision, last_reporter, create_time,"
+            " start_time) SELECT 'c-' || i, organisation, display_name, channel, state, total,"
+            " sent, failed, skipped, unknown, revision, last_reporter, create_time, start_time"
+            " FROM campaigns, n WHERE campaign_id = 'c-1'"
+        )
+        code, name, text, data = await checked(capsys, "--status-address", status.address)
+    assert (code, name) == (2, "CRITICAL")
+    assert text.startswith("200 or more campaigns stand longer than 5m; c-1")
+    assert data["stalled"] == data["sending"] == 200
+
+
+async def test_a_check_is_critical_also_where_nobody_can_say_why_in_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting the results of a large campaign takes longer than a plugin may."""
+
+    async def late(*_: object, **__: object) -> None:
+        raise DeadlineExceededError("too late")
+
+    monkeypatch.setattr(StatusClient, "explain_campaign", late)
+    async with serving(SqliteDatabase(tmp_path / "status.db")) as status:
+        await status.start("old", 4)
+        age(status, "old", 400)
+        code, name, text, _ = await checked(capsys, "--status-address", status.address)
+    assert (code, name) == (2, "CRITICAL")
+    assert "old: 0 of 4 (0.0%) have a result. See closeout explain old" in text
 
 
 async def test_every_failure_of_a_check_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
