@@ -30,6 +30,10 @@ class SenderSettings(Section):
     #: Whether anybody may scrape ``/metrics``; else, on an address that other machines reach,
     #: a key with the scope read is needed.
     metrics_open: bool = False
+    #: Serve others than this machine although there is no key.
+    allow_without_keys: bool = False
+    #: Serve others than this machine although nothing encrypts what is said.
+    allow_plaintext: bool = False
     #: The database, ``sqlite:///PATH``.
     database_url: DatabaseUrl = "sqlite:///closeout-sender.db"
     #: The status service, HOST:PORT.

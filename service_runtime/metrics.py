@@ -47,6 +47,7 @@ REFUSALS = (
     "KEY_INVALID",
     "KEY_EXPIRED",
     "KEY_REVOKED",
+    "SCOPE_MISSING",
     "TOO_MANY_ATTEMPTS",
     "OTHER",
 )

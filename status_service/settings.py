@@ -22,6 +22,10 @@ class StatusSettings(Section):
     #: Whether anybody may scrape ``/metrics``; else, on an address that other machines reach,
     #: a key with the scope read is needed.
     metrics_open: bool = False
+    #: Serve others than this machine although there is no key.
+    allow_without_keys: bool = False
+    #: Serve others than this machine although nothing encrypts what is said.
+    allow_plaintext: bool = False
     #: The database: ``sqlite:///PATH``, or ``postgresql://USER@HOST/DATABASE``, which
     #: any number of instances can share.
     database_url: DatabaseUrl = "sqlite:///closeout-status.db"

@@ -18,6 +18,7 @@ from closeout_cli import (
     failures,
     fix,
     health,
+    keys,
     man_pages,
     migrate,
     output_mode,
@@ -83,6 +84,11 @@ def closeout(
         raise typer.Exit(failures.USAGE)
 
 
+_keys = typer.Typer(cls=Group, rich_markup_mode=None, pretty_exceptions_enable=False)
+_keys.callback()(keys.group)
+for action, of_keys in keys.COMMANDS.items():
+    _keys.command(action, cls=Command)(with_global_options(of_keys))
+
 _START = "Run and send"
 _LOOK = "Look"
 _CHANGE = "Change and repair"
@@ -114,3 +120,4 @@ for name, command, panel in (
     app.command(name, cls=Command, rich_help_panel=panel)(with_global_options(command))
 
 app.command("check", cls=PluginCommand, rich_help_panel=_LOOK)(with_global_options(check.check))
+app.add_typer(_keys, name="keys", rich_help_panel=_CHANGE)
