@@ -27,6 +27,7 @@ from service_runtime.rpc_metrics import RpcMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from prometheus_client.core import Metric
 
@@ -100,8 +101,8 @@ class ServiceMetrics:
             "closeout_ready", "1 while /readyz answers 200.", registry=self.registry
         ).set_function(lambda: float(not readiness.missing))
 
-    def watch_certificate(self, end: Callable[[], float | None]) -> None:
-        """Show when the certificate ends, seconds since 1970; None: there is none."""
+    def watch_certificate(self, end: Callable[[], datetime | None]) -> None:
+        """Show when the certificate ends; None: there is none."""
         self._certificate.end = end
 
     def counting(self, access: Access) -> Access:
@@ -141,7 +142,7 @@ class _CertificateEnd(Collector):
     """When the certificate of a service ends; no sample while it has none."""
 
     def __init__(self) -> None:
-        self.end: Callable[[], float | None] = lambda: None
+        self.end: Callable[[], datetime | None] = lambda: None
 
     def collect(self) -> Iterable[Metric]:
         """Return the one metric."""
@@ -151,5 +152,5 @@ class _CertificateEnd(Collector):
         )
         end = self.end()
         if end is not None:
-            found.add_metric([], end)
+            found.add_metric([], end.timestamp())
         yield found

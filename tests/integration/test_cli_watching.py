@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
+from starlette.responses import Response
+from starlette.routing import Route
 
 from closeout.aio import StatusClient
 from closeout.errors import DeadlineExceededError
@@ -16,6 +21,8 @@ from integration.databases import SqliteDatabase
 from integration.sender_pair import pair
 from integration.status_support import Status, results, serving
 from providers.held_port import HeldPort
+from service_runtime.http_app import application
+from service_runtime.http_server import serving_http
 
 #: The line of a plugin: status, text, performance data.
 LINE = re.compile(r"CLOSEOUT (OK|WARNING|CRITICAL|UNKNOWN) - ([^|\n]+)(?: \| ([^|\n]+))?")
@@ -175,6 +182,37 @@ async def test_health_asks_both_services_in_both_ways(
         assert [one["ok"] for one in found["answers"]] == [True, True, False, False]
 
 
+async def test_health_asks_over_tls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate has to be of an authority that the client trusts."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    async def ready(_: object) -> Response:
+        return Response("{}")
+
+    app = application([Route("/readyz", ready)])
+    async with serving_http(app, "127.0.0.1:0", grace_seconds=1, tls=context) as port:
+        words = ["health", "--json", "--status-http", f"https://localhost:{port}"]
+        await asyncio.to_thread(main, words)
+        untrusted = _status_http(capsys)
+        monkeypatch.setenv("CLOSEOUT_TLS_CA_FILE", str(tmp_path / "ca.pem"))
+        await asyncio.to_thread(main, words)
+        trusted = _status_http(capsys)
+    assert trusted["ok"], trusted
+    assert not untrusted["ok"]
+    assert "certificate" in untrusted["summary"]
+
+
+def _status_http(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    answers: list[dict[str, Any]] = json.loads(_lines(capsys)[-1])["answers"]
+    (found,) = (one for one in answers if (one["service"], one["way"]) == ("status", "http"))
+    return found
+
+
 async def test_health_names_what_a_service_lacks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,9 +222,7 @@ async def test_health_names_what_a_service_lacks(
         words = ["health", "--status-address", status.address]
         words += ["--status-http", status.http_address, "--json"]
         assert await asyncio.to_thread(main, words) == 1
-    answers = json.loads(_lines(capsys)[-1])["answers"]
-    (http,) = (one for one in answers if (one["service"], one["way"]) == ("status", "http"))
-    assert "not ready: migrations: " in http["summary"]
+    assert "not ready: migrations: " in _status_http(capsys)["summary"]
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:

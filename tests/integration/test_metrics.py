@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
 import pytest
 
 from closeout.errors import NotFoundError
 from closeout.status.v1 import status_pb2 as pb
 from integration import sender_support as support
+from integration.key_support import Metadata, credentials, make_key, other_secret
 from integration.scrapes import Scrape, get, parsed, scrape
 from integration.sender_pair import Pair, pair
 from integration.status_support import Status, results, serving
@@ -278,12 +281,33 @@ async def test_elsewhere_a_scrape_needs_a_key_that_may_read() -> None:
         assert refused.json()["error"]["reason"] == "SCOPE_MISSING"
 
 
+async def test_refused_keys_count_by_their_reason(status: Status) -> None:
+    """Once there are keys: a call without one, and one with a wrong one."""
+    key = make_key(status.database)
+
+    async def refused(metadata: Metadata) -> bool:
+        try:
+            await status.stub.GetCampaign(pb.GetCampaignRequest(campaign_id="x"), metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.UNAUTHENTICATED
+        return False
+
+    await support.eventually(lambda: refused(()))
+    assert await refused(credentials(other_secret(key)))
+    assert await refused(credentials("closeout_nonsense"))
+    assert not await refused(credentials(key))
+    found = await scrape(status.http_address)
+    for reason in ("KEY_MISSING", "KEY_INVALID", "KEY_MALFORMED"):
+        assert found.value("closeout_keys_refused_total", reason=reason) == 1, reason
+    assert found.sum("closeout_keys_refused_total") == 3
+
+
 async def test_a_certificate_shows_when_it_ends() -> None:
     """Without a certificate there is no series."""
     metrics = ServiceMetrics("status")
     name = "closeout_certificate_end_timestamp_seconds"
     assert name not in {known for known, _ in parsed(metrics.exposition().decode()).samples}
-    metrics.watch_certificate(lambda: 1_900_000_000.0)
+    metrics.watch_certificate(lambda: datetime.fromtimestamp(1_900_000_000, UTC))
     assert parsed(metrics.exposition().decode()).value(name) == 1_900_000_000
 
 

@@ -34,8 +34,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 NAMES = [rule["alert"] for rule in rules(ALERTS)]
 #: Runbooks that can't be followed before what they are about exists, with the reason.
 NOT_YET = {
-    "CloseoutCertificateEnds": "no service has a certificate yet",
-    "CloseoutKeysRefused": "nobody can make a key yet",
+    "CloseoutCertificateEnds": "no service shows when its certificate ends yet",
+    "CloseoutKeysRefused": "the command sends no key yet, so its last step is refused",
 }
 REFUSED = Reply(
     Answer.PROVIDER_FAULT,

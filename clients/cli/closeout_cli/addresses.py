@@ -74,5 +74,7 @@ def http_address(service: str) -> str:
     """Return where HTTP of a service is; empty where it is off, or on a port it alone knows."""
     address = setting(service, "http_listen")
     if address is None:
-        return _HTTP_DEFAULTS[service]
-    return "" if address.rpartition(":")[2] in {"", "0"} else address
+        address = _HTTP_DEFAULTS[service]
+    if address.rpartition(":")[2] in {"", "0"}:
+        return ""
+    return f"https://{address}" if setting(service, "tls_certificate_file") else address

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
+import ssl
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +23,9 @@ _TIMEOUT_SECONDS = 10.0
 _READY = 200
 #: Addresses on which a service listens that are no place to call.
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104 - compared
-_HTTP_HELP = "Where its HTTP is, HOST:PORT. Default: the setting http_listen."
+_HTTP_HELP = (
+    "Where its HTTP is, HOST:PORT, or https://HOST:PORT with TLS. Default: the setting http_listen."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +103,12 @@ async def _over_grpc(name: str, address: str) -> Health:
 
 
 def _over_http(name: str, address: str) -> Health:
-    host, _, port = address.rpartition(":")
+    scheme, _, rest = address.rpartition("://")
+    host, _, port = rest.rstrip("/").rpartition(":")
     host = _EVERYWHERE.get(host, host)
     place = f"{host}:{port}"
     try:
-        connection = http.client.HTTPConnection(
-            host.strip("[]"), int(port), timeout=_TIMEOUT_SECONDS
-        )
+        connection = _connection(scheme, host.strip("[]"), int(port))
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
         body = answer.read()
@@ -120,6 +123,16 @@ def _over_http(name: str, address: str) -> Health:
     if answer.status == _READY:
         return Health(name, "http", place, ok=True, summary=f"ready at {place}")
     return Health(name, "http", place, ok=False, summary=_missing(answer.status, body))
+
+
+def _connection(scheme: str, host: str, port: int) -> http.client.HTTPConnection:
+    """Return a connection, which is not open yet."""
+    if scheme != "https":
+        return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+    context = ssl.create_default_context(cafile=os.environ.get("CLOSEOUT_TLS_CA_FILE") or None)
+    if certificate := os.environ.get("CLOSEOUT_TLS_CERTIFICATE_FILE"):
+        context.load_cert_chain(certificate, os.environ.get("CLOSEOUT_TLS_KEY_FILE") or None)
+    return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=context)
 
 
 def _missing(code: int, body: bytes) -> str:
