@@ -50,11 +50,14 @@ class ReportingMeter:
         """Count a stream that was answered for the first time."""
         self._connected.inc()
 
-    def broken(self, *, was_connected: bool) -> None:
-        """Count a stream that ended; ``was_connected`` if it had been answered."""
-        self._breaks.inc()
+    def ended(self, *, was_connected: bool) -> None:
+        """Note that a stream is over; ``was_connected`` if it had been answered."""
         if was_connected:
             self._connected.dec()
+
+    def broken(self) -> None:
+        """Count a stream that nobody here ended."""
+        self._breaks.inc()
 
     def acknowledged(self, news: Acknowledged) -> None:
         """Count what an answer acknowledges."""

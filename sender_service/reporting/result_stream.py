@@ -109,7 +109,9 @@ class ResultStream:
             except Exception as error:
                 log.exception("reporting_failed")  # a defect; reporting must go on
                 self._disconnected(f"{type(error).__name__}: {error}")
-            self._meter.broken(was_connected=self._answered)
+            finally:
+                self._meter.ended(was_connected=self._answered)
+            self._meter.broken()
             if self._answered:
                 backoff.reset()
             await asyncio.sleep(backoff.next_seconds())

@@ -128,7 +128,7 @@ def test_the_page_names_what_there_is() -> None:
     }
     assert set(re.findall(r"CLOSEOUT_[A-Z_]+", page)) <= {*known, "CLOSEOUT_CONFIG"}
     for name in re.findall(r"deploy/([a-z.-]+)", page):
-        assert (DEPLOY / name).is_file()
+        assert (DEPLOY / name).exists()
     for command in re.findall(r"closeout (serve [a-z]+|doctor|up|fix)", page):
         words = [sys.executable, "-m", "closeout_cli", *command.split(), "--help"]
         done = subprocess.run(words, check=False, capture_output=True)  # noqa: S603 - our own
