@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from acceptance.processes import Service
 from service_runtime.systemd import Systemd
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 class Listening:
