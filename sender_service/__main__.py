@@ -17,6 +17,7 @@ from sender_service.settings import Settings, settings_model
 from service_runtime import command_line, process, settings, settings_check
 from service_runtime.errors import StartupError
 from service_runtime.logs import configure_logs
+from service_runtime.systemd import Systemd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ async def _main() -> None:
     configuration = settings.load(settings_model(channels))
     configure_logs(configuration.log.level, service="sender")
     stop = process.stop_signal()
+    systemd = Systemd()
     async with running(configuration, channels=channels) as service:
         # In one piece: who reads the first line finds the second one there.
         pages = f"\nsender service HTTP on http://{service.http_address}"
@@ -34,7 +36,8 @@ async def _main() -> None:
             f"sender service listening on {service.address}{pages if service.http_address else ''}",
             flush=True,
         )
-        await stop.wait()
+        async with systemd.notified(lambda: service.readiness.progresses):
+            await stop.wait()
 
 
 def _migrate(*, check: bool) -> int:

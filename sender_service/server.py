@@ -21,8 +21,10 @@ from sender_service.campaigns.health import HealthChecks
 from sender_service.campaigns.service import SenderCampaigns
 from sender_service.campaigns.trial import Trials
 from sender_service.channels.registry import ChannelRegistry, installed_channels
+from sender_service.delivery.delivery_metrics import DeliveryMetrics
 from sender_service.delivery.supervisor import Supervisor
 from sender_service.migrations import MIGRATIONS
+from sender_service.reporting.meter import ReportingMeter
 from sender_service.reporting.result_stream import ResultStream
 from sender_service.store import campaigns, leases, outages
 from service_runtime import exposure
@@ -33,6 +35,9 @@ from service_runtime.errors import StartupError
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
+from service_runtime.metrics import ServiceMetrics
+from service_runtime.operations_routes import health_routes, metrics_route
+from service_runtime.readiness import Readiness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -60,11 +65,13 @@ class Running:
         address: HOST:PORT it listens on.
         port: the port of it.
         http_address: HOST:PORT where HTTP listens; empty: nowhere.
+        readiness: whether it can do its work now.
     """
 
     address: str
     port: int
     http_address: str
+    readiness: Readiness
 
 
 @asynccontextmanager
@@ -100,8 +107,14 @@ async def running(
         async with StatusClient(sender.status_address) as client:
             instance = _instance()
             directory = Directory(store)
+            metrics = ServiceMetrics("sender")
             stream = ResultStream(
-                store, client, directory, instance=instance, replay_days=sender.replay_days
+                store,
+                client,
+                directory,
+                instance=instance,
+                replay_days=sender.replay_days,
+                meter=ReportingMeter(metrics.registry),
             )
             supervisor = Supervisor(
                 store, registry, client, directory, sender, instance=instance, clock=clock
@@ -111,14 +124,23 @@ async def running(
             )
             health = HealthChecks(store, client, registry, status_address=sender.status_address)
             servicer = SenderServicer(service, Trials(registry), health)
+            access = metrics.counting(EverybodyAccess())
             server = Server(
                 [_NAME],
                 lambda grpc_server: sender_pb2_grpc.add_SenderServiceServicer_to_server(
                     servicer, grpc_server
                 ),
-                access=EverybodyAccess(),
+                access=access,
                 scopes=SCOPES,
+                metrics=metrics.rpc,
             )
+            readiness = Readiness(store, server)
+            delivery = DeliveryMetrics(store, directory, supervisor, classes, metrics.registry)
+            metrics.watch(store, readiness)
+            routes = [
+                *health_routes(readiness),
+                metrics_route(metrics, access, sender, refresh=delivery.refresh),
+            ]
             port = await server.start(sender.listen)
             address = f"{sender.listen.rpartition(':')[0]}:{port}"
             log.info(
@@ -130,7 +152,9 @@ async def running(
             )
             async with (
                 optional_http(
-                    application([]), sender.http_listen, grace_seconds=sender.grace_seconds
+                    metrics.http.observing(application(routes)),
+                    sender.http_listen,
+                    grace_seconds=sender.grace_seconds,
                 ) as http_address,
                 background(stream.run()),
                 background(stream.follow_deliveries()),
@@ -140,7 +164,7 @@ async def running(
             ):
                 try:
                     await supervisor.resume()
-                    yield Running(address, port, http_address)
+                    yield Running(address, port, http_address, readiness)
                 finally:
                     log.info("stopping", grace_seconds=sender.grace_seconds)
                     await server.drain()

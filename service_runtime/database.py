@@ -124,6 +124,7 @@ class Store:
         self.writers = self._engines.writers
         self.listen = self._engines.listen
         self._holder = holder
+        self._migrations = migrations
         self._failure = ""  # why the last transaction failed, until a probe succeeds
         self._failures = FailureLog()
         self._write_begins: dict[int, float] = {}  # by thread, on the monotonic clock
@@ -175,6 +176,15 @@ class Store:
         await self.write(self._engines.probe)
         self._failure = ""
 
+    async def check_version(self) -> None:
+        """Check that the tables are still of a version that this code knows.
+
+        Raises:
+            StartupError: they are not; the text says what to do.
+            StoreUnavailableError: the database does not answer.
+        """
+        await self.read(self._migrations.check)
+
     @property
     def failure(self) -> str:
         """Why writes are not answered, for people; empty while they are."""
@@ -187,9 +197,13 @@ class Store:
         False from a failed transaction to the next probe that succeeds, and while a
         write takes so long that those behind it wait as for a database that is gone.
         """
+        return not self._failure and self.longest_write_seconds <= _LONG_WRITE
+
+    @property
+    def longest_write_seconds(self) -> float:
+        """For how long the oldest of the writes that run now has run; 0: none runs."""
         begins = list(self._write_begins.values())
-        late = bool(begins) and time.monotonic() - min(begins) > _LONG_WRITE
-        return not self._failure and not late
+        return time.monotonic() - min(begins) if begins else 0.0
 
     async def _run(self, threads: ThreadPoolExecutor, transaction: Callable[[], T]) -> T:
         try:

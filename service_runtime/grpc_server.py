@@ -24,13 +24,14 @@ from service_runtime.access_interceptor import RECHECK_SECONDS, AccessCheck
 from service_runtime.errors import InvalidRequestError, ServiceError, StartupError
 from service_runtime.health import VersionedHealth
 from service_runtime.places import is_listen_address
-from service_runtime.reflection import REFLECTION_METHODS, add_reflection, methods_of
+from service_runtime.reflection import REFLECTION_METHODS, add_reflection, methods_of, streams_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from service_runtime.access import Access
     from service_runtime.access_interceptor import Scopes
+    from service_runtime.rpc_metrics import RpcMetrics
 
 log = structlog.get_logger()
 
@@ -252,7 +253,11 @@ class Server:
         connection_age_seconds: a connection is closed about so long after it was made,
             so that its client's calls spread over all instances again; None: never.
         keepalive: the pings of idle connections.
+        metrics: counts the calls; None: nobody does.
         recheck_seconds: how often a stream asks whether its caller is still one.
+
+    Attributes:
+        draining: True once the server is going away.
     """
 
     def __init__(
@@ -264,8 +269,10 @@ class Server:
         scopes: Scopes,
         connection_age_seconds: float | None = None,
         keepalive: Keepalive = KEEPALIVE,
+        metrics: RpcMetrics | None = None,
         recheck_seconds: float = RECHECK_SECONDS,
     ) -> None:
+        self.draining = False
         self._services = list(services)
         self._health = VersionedHealth()
         check_table(scopes, methods_of(self._services))
@@ -274,7 +281,11 @@ class Server:
             access, {**scopes, **dict.fromkeys(opened, OPEN)}, recheck_seconds=recheck_seconds
         )
         options = server_options(keepalive=keepalive, connection_age_seconds=connection_age_seconds)
-        self._server = grpc.aio.server(interceptors=[ErrorInterceptor(check)], options=options)
+        interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor(check)]
+        if metrics is not None:
+            metrics.prepare(streams_of([*self._services, health.SERVICE_NAME]))
+            interceptors.insert(0, metrics)
+        self._server = grpc.aio.server(interceptors=interceptors, options=options)
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection([*self._services, health.SERVICE_NAME], self._server)
@@ -308,6 +319,7 @@ class Server:
 
     async def drain(self) -> None:
         """Tell health checks, for good, that this server is going away."""
+        self.draining = True
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace_seconds: float) -> None:

@@ -80,6 +80,19 @@ class Migrations:
         with _explaining_failure("open", engines), engines.reader.begin() as connection:
             return self._step(connection)
 
+    def check(self, connection: sa.Connection) -> None:
+        """Check that a database that was migrated still has the newest version.
+
+        Raises:
+            StartupError: it has another one; the text says what to do.
+        """
+        step = self._step(connection)
+        if step.is_needed:
+            raise StartupError(
+                f"the database {url_of(connection.engine)} is at version {step.before} and not"
+                f" {step.after}: restart this service, which migrates it"
+            )
+
     def migrate(self, engines: Engines) -> Step:
         """Migrate, unless another process does so first; return the migration.
 

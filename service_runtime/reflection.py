@@ -43,6 +43,16 @@ def methods_of(services: Iterable[str]) -> list[str]:
     ]
 
 
+def streams_of(services: Iterable[str]) -> list[tuple[str, bool, bool]]:
+    """Return the full names of all methods, and whether their requests and answers stream."""
+    pool = descriptor_pool.Default()
+    return [
+        (f"/{service}/{method.name}", method.client_streaming, method.server_streaming)
+        for service in services
+        for method in pool.FindServiceByName(service).methods
+    ]
+
+
 def add_reflection(services: Iterable[str], server: grpc.aio.Server) -> None:
     """Register reflection of ``services``.
 

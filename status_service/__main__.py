@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from service_runtime import command_line, process, settings, settings_check
 from service_runtime.logs import configure_logs
+from service_runtime.systemd import Systemd
 from status_service.access import local_keys
 from status_service.migrations import MIGRATIONS
 from status_service.server import HOLDER, running
@@ -27,6 +28,7 @@ async def _main() -> None:
     configuration = settings.load(Settings)
     configure_logs(configuration.log.level, service="status")
     stop = process.stop_signal()
+    systemd = Systemd()
     async with running(configuration) as service:
         # In one piece: who reads the first line finds the second one there.
         pages = f"\nstatus service HTTP on http://{service.http_address}"
@@ -34,7 +36,8 @@ async def _main() -> None:
             f"status service listening on {service.address}{pages if service.http_address else ''}",
             flush=True,
         )
-        await stop.wait()
+        async with systemd.notified(lambda: service.readiness.progresses):
+            await stop.wait()
 
 
 def _migrate(*, check: bool) -> int:

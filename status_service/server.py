@@ -28,6 +28,9 @@ from service_runtime.errors import StartupError, StoreUnavailableError
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
+from service_runtime.metrics import ServiceMetrics
+from service_runtime.operations_routes import health_routes, metrics_route
+from service_runtime.readiness import Readiness
 from status_service import schema
 from status_service.access.key_access import AccessLimits, KeyAccess
 from status_service.access.key_service import KeyService
@@ -42,10 +45,12 @@ from status_service.events.service import EventService
 from status_service.grpc_api.access_servicer import AccessServicer
 from status_service.grpc_api.event_servicer import EventServicer
 from status_service.grpc_api.servicer import StatusServicer
+from status_service.live.campaign_gauges import CampaignGauges
 from status_service.live.database_listener import follow
 from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
 from status_service.recording.batch import BatchRecorder
+from status_service.recording.meter import Meter
 from status_service.recording.notifier import Notifier
 from status_service.recording.sampler import Sampler
 from status_service.recording.writer_pool import WriterPool
@@ -78,11 +83,13 @@ class Running:
         address: HOST:PORT it listens on.
         port: the port of it.
         http_address: HOST:PORT where HTTP listens; empty: nowhere.
+        readiness: whether it can do its work now.
     """
 
     address: str
     port: int
     http_address: str
+    readiness: Readiness
 
 
 @asynccontextmanager
@@ -107,17 +114,24 @@ async def running(
     store = await asyncio.to_thread(Store, status.database_url, MIGRATIONS, holder=HOLDER)
     try:
         generation = await store.write(_generation)
+        metrics = ServiceMetrics("status")
+        meter = Meter(metrics.registry)
         notifier = Notifier()
         stopping = asyncio.Event()
         writer_pool = WriterPool(
-            store, notifier, commit_results=status.commit_results, queue_frames=status.queue_frames
+            store,
+            notifier,
+            commit_results=status.commit_results,
+            queue_frames=status.queue_frames,
+            meter=meter,
         )
         threshold = timedelta(seconds=status.stall_threshold_seconds)
-        service = CampaignService(store, notifier, stall_threshold=threshold)
+        service = CampaignService(store, notifier, stall_threshold=threshold, meter=meter)
         scans = Scans()
         views = CampaignViews(store, scans, stall_threshold=threshold)
         access = KeyAccess(store, limits=limits)
         await _check_exposure(status, access)
+        counted = metrics.counting(access)
         servicer = StatusServicer(
             service,
             views,
@@ -142,18 +156,28 @@ async def running(
         server = Server(
             SERVICES,
             register,
-            access=access,
+            access=counted,
             scopes=SCOPES,
+            metrics=metrics.rpc,
             # With one instance there is nowhere else to go.
             connection_age_seconds=status.connection_age_seconds if store.listen else None,
             recheck_seconds=limits.recheck_seconds,
         )
+        readiness = Readiness(store, server)
+        gauges = CampaignGauges(store, metrics.registry, stall_threshold=threshold)
+        metrics.watch(store, readiness)
+        routes = [
+            *health_routes(readiness),
+            metrics_route(metrics, counted, status, refresh=gauges.refresh),
+        ]
         port = await server.start(status.listen)
         address = f"{status.listen.rpartition(':')[0]}:{port}"
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
             optional_http(
-                application([]), status.http_listen, grace_seconds=status.grace_seconds
+                metrics.http.observing(application(routes)),
+                status.http_listen,
+                grace_seconds=status.grace_seconds,
             ) as http_address,
             background(writer_pool.run()),
             background(follow_store(store, server)),
@@ -173,7 +197,7 @@ async def running(
             background(access.record_uses()),
         ):
             try:
-                yield Running(address, port, http_address)
+                yield Running(address, port, http_address, readiness)
             finally:
                 log.info("stopping", grace_seconds=status.grace_seconds)
                 await server.drain()

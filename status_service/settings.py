@@ -19,6 +19,9 @@ class StatusSettings(Section):
     #: Where HTTP listens: pages, JSON, health and metrics; HOST:PORT, port 0: any free one;
     #: empty: nowhere.
     http_listen: OptionalListenAddress = "127.0.0.1:20080"
+    #: Whether anybody may scrape ``/metrics``; else, on an address that other machines reach,
+    #: a key with the scope read is needed.
+    metrics_open: bool = False
     #: Serve others than this machine although there is no key.
     allow_without_keys: bool = False
     #: Serve others than this machine although nothing encrypts what is said.

@@ -253,6 +253,11 @@ class Providers:
             self._providers[channel.name] = provider
         return self._providers[channel.name]
 
+    @property
+    def shared(self) -> list[SharedProvider]:
+        """What the campaigns of each provider share."""
+        return [provider.shared for provider in self._providers.values()]
+
     async def close(self) -> None:
         """End them all."""
         await asyncio.gather(*(provider.close() for provider in self._providers.values()))

@@ -23,7 +23,7 @@ from sender_service.delivery.shard_commits import ShardCommits
 from sender_service.delivery.shard_report import Ended, ShardReport
 from sender_service.domain import room
 from sender_service.errors import LeaseLostError
-from sender_service.verdicts import Requeue
+from sender_service.verdicts import Answer, Requeue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,8 @@ class ShardDelivery:
             lease_seconds=plan.lease_seconds,
             heartbeat_seconds=plan.heartbeat_seconds,
         )
-        self.report = ShardReport(plan.campaign_id, claim.lease.shard)
+        self._tally = gate.shared.tally
+        self.report = ShardReport(plan.campaign_id, claim.lease.shard, self._tally)
         self._commits = ShardCommits(store, directory, claim, self.report)
 
     @property
@@ -273,18 +274,22 @@ class ShardDelivery:
     async def _dispatch(self, worker: asyncio.Task[None], message: PendingMessage) -> None:
         handover = Handover()
         self._calls[worker] = handover
+        self._tally.in_flight += 1
         self._gate.dispatching(handover)
         try:
             done = await dispatch(self._plan, message, handover)
         except asyncio.CancelledError:
             if handover.begun:
+                self._tally.answers[Answer.LOST] += 1
                 self._write_down(message, *abandoned(self._plan, message, handover))
             else:
                 self._commits.requeue(message)
             self._progress.set()
             raise
         finally:
+            self._tally.in_flight -= 1
             del self._calls[worker]
+        self._tally.answers[done.reply.answer] += 1
         effect = self._gate.judge(message.sequence, done.reply, done.effect, message.attempts)
         if self._window != self._plan.window and self._gate.is_closed:
             self._window = self._plan.window

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sender_service.delivery.tally import Tally
 from sender_service.domain import Outcome
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ class ShardReport:
     Args:
         campaign_id: the campaign, for the log.
         shard: the shard, for the log.
+        tally: counts what runs over all shards write down; absent: nobody looks.
     """
 
-    def __init__(self, campaign_id: str, shard: int) -> None:
+    def __init__(self, campaign_id: str, shard: int, tally: Tally | None = None) -> None:
+        self._tally = tally or Tally()
         self._campaign_id = campaign_id
         self._shard = shard
         self._logged: Counter[str] = Counter()
@@ -57,6 +60,7 @@ class ShardReport:
 
     def note(self, batch: Batch) -> None:
         """Count what a commit wrote down, and log it now and then."""
+        self._tally.written(batch)
         for row in batch.outcomes:
             self.counts[_NAMES[row[1]]] += 1
         # A delay of 0 marks a message that was requeued without a try.

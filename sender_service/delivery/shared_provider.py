@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
+from sender_service.delivery.tally import Tally
 from sender_service.domain import MAX_DETAIL, ProblemKind
 from sender_service.verdicts import Fault
 
@@ -64,6 +65,7 @@ class SharedProvider:
         silence: the call that a HALF_OPEN breaker waits for.
         closings: how often the breaker was closed.
         changes: set when something of this changed, one for each who follows.
+        tally: counts what becomes of messages.
     """
 
     channel: Channel
@@ -76,6 +78,7 @@ class SharedProvider:
     closings: int = 0
     probes: int = 0
     changes: tuple[asyncio.Event, ...] = ()
+    tally: Tally = field(default_factory=Tally)
     _logged: tuple[Fault | None, str] = (None, "")
 
     def changed(self) -> None:

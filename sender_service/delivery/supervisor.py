@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from closeout.aio import StatusClient
     from sender_service.campaigns.directory import ActiveCampaign, Directory
     from sender_service.channels.registry import ChannelRegistry
+    from sender_service.delivery.shared_provider import SharedProvider
     from sender_service.settings import SenderSettings
     from service_runtime.database import Store
 
@@ -71,6 +72,11 @@ class Supervisor:
         self._providers = Providers(store, directory, clock or Clock())
         self._schedulers: dict[str, FairScheduler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def shared_providers(self) -> list[SharedProvider]:
+        """The providers that were used so far."""
+        return self._providers.shared
 
     async def resume(self) -> None:
         """Work on what the store has as open and nobody works on.

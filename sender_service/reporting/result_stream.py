@@ -25,6 +25,7 @@ from sender_service.campaigns.directory import (
 from sender_service.domain import Backoff
 from sender_service.reporting.acknowledgements import Acknowledgements
 from sender_service.reporting.frame_writer import FrameWriter
+from sender_service.reporting.meter import ReportingMeter
 from sender_service.reporting.problem_reports import ProblemReports
 from sender_service.reporting.reconciliation import Reconciliation
 from sender_service.reporting.rejections import Rejections
@@ -62,6 +63,7 @@ class ResultStream:
         directory: announces what to report; receives states and decisions.
         instance: the name of this process, for "who reported last".
         replay_days: how long after its end a campaign may be reported again.
+        meter: counts streams and acknowledgements.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class ResultStream:
         *,
         instance: str,
         replay_days: int,
+        meter: ReportingMeter | None = None,
     ) -> None:
+        self._meter = meter or ReportingMeter()
         self._store = store
         self._client = client
         self._directory = directory
@@ -105,6 +109,9 @@ class ResultStream:
             except Exception as error:
                 log.exception("reporting_failed")  # a defect; reporting must go on
                 self._disconnected(f"{type(error).__name__}: {error}")
+            finally:
+                self._meter.ended(was_connected=self._answered)
+            self._meter.broken()
             if self._answered:
                 backoff.reset()
             await asyncio.sleep(backoff.next_seconds())
@@ -150,6 +157,8 @@ class ResultStream:
                     self._rejections.resealed(campaign, sealed=sealed)
 
     def _connected(self) -> None:
+        if not self._answered:
+            self._meter.connected()
         self._answered = True
         if self._directory.regained_status_service():
             log.info("status_stream_restored", unreported_results=self._queue.unreported)
@@ -217,6 +226,7 @@ class ResultStream:
     async def _take_acknowledgements(self, response: pb.ReportResultsResponse) -> None:
         rejections = {rejection.frame: rejection for rejection in response.rejections}
         acknowledged = self._queue.acknowledge(response.acked_through, rejections)
+        self._meter.acknowledged(acknowledged)
         if acknowledged.frames:
             self._writer.progressed()
         self._acknowledgements.add(acknowledged.reported)

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from sender_service.domain import Phase, Problem
 from sender_service.errors import CampaignNotFoundError
-from sender_service.store.schema import campaigns, deferrals, resends, shards
+from sender_service.store.schema import campaigns, deferrals, outcomes, resends, shards
 from sender_service.store.values import problems_from_json
+from service_runtime.database import database_now
 from service_runtime.pages import Page
 
 if TYPE_CHECKING:
@@ -149,3 +150,46 @@ def _totals_of(organisation: str, campaign_id: str) -> sa.Select[Any]:
         .where(campaigns.c.organisation == organisation, campaigns.c.campaign_id == campaign_id)
         .group_by(campaigns.c.campaign)
     )
+
+
+class Backlog(NamedTuple):
+    """What is not reported, and who holds shards, over all campaigns at work.
+
+    Attributes:
+        unreported: outcomes that the status service has not acknowledged.
+        oldest_seconds: how long ago the oldest of them was found out; 0 if there is none.
+        leased: how many shards an instance holds.
+    """
+
+    unreported: int
+    oldest_seconds: float
+    leased: int
+
+
+def read_backlog(connection: sa.Connection) -> Backlog:
+    """Return the backlog: a look at each shard of the campaigns at work, and at one outcome."""
+    open_shards = shards.join(campaigns, campaigns.c.campaign == shards.c.campaign)
+    started = campaigns.c.phase == Phase.STARTED.value
+    unreported, leased = connection.execute(
+        sa.select(
+            _sum(shards.c.journaled - shards.c.reported),
+            _how_many(shards.c.lease_expire_time.is_not(None)),
+        )
+        .select_from(open_shards)
+        .where(started)
+    ).one()
+    if not unreported:
+        return Backlog(0, 0.0, leased)
+    # The entries of a shard are in the order in which they were written.
+    next_entry = sa.and_(
+        outcomes.c.campaign == shards.c.campaign,
+        outcomes.c.shard == shards.c.shard,
+        outcomes.c.entry == shards.c.reported + 1,
+    )
+    oldest, now = connection.execute(
+        sa.select(sa.func.min(outcomes.c.finish_time), database_now())
+        .select_from(open_shards.join(outcomes, next_entry))
+        .where(started, shards.c.reported < shards.c.journaled)
+    ).one()
+    seconds = 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0)
+    return Backlog(unreported, seconds, leased)

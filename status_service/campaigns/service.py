@@ -20,6 +20,7 @@ from service_runtime.errors import ServiceError, StoreBusyError
 from status_service.campaigns import lifecycle, mark_complete, registration, repair
 from status_service.domain import Cause, State
 from status_service.errors import CampaignBusyError, CampaignNotFoundError
+from status_service.recording.meter import Meter
 from status_service.recording.transitions import claim_of, log_state_change
 from status_service.recording.types import CampaignKey, change_of, key_of
 
@@ -48,9 +49,18 @@ class CampaignService:
         notifier: announces every campaign that changed.
         stall_threshold: how long without a new result is too long, unless a call
             names another threshold.
+        meter: counts changes of state and repairs.
     """
 
-    def __init__(self, store: Store, notifier: Notifier, *, stall_threshold: timedelta) -> None:
+    def __init__(
+        self,
+        store: Store,
+        notifier: Notifier,
+        *,
+        stall_threshold: timedelta,
+        meter: Meter | None = None,
+    ) -> None:
+        self._meter = meter or Meter()
         self._store = store
         self._notifier = notifier
         self._stall_threshold = stall_threshold
@@ -197,6 +207,8 @@ class CampaignService:
             return replace(examined, repaired=False, is_locked=True)
         if not found.repaired:
             return found  # its last result came after it was examined
+        if found.diagnosis is not None:
+            self._meter.repaired(found.diagnosis)
         log.error(
             "campaign_repaired",
             campaign_id=found.campaign.campaign_id,
@@ -208,6 +220,7 @@ class CampaignService:
         change = change_of(found.campaign)
         self._notifier.publish([change])
         if change.state is not State(examined.campaign.state):
+            self._meter.changed(change.state, Cause.RECONCILE)
             log_state_change(
                 change,
                 before=State(examined.campaign.state),
@@ -267,6 +280,7 @@ class CampaignService:
         change = change_of(changed.campaign).based_on(found, known=known)
         self._notifier.publish([change])
         if change.state is not changed.state_before:
+            self._meter.changed(change.state, changed.cause)
             log_state_change(
                 change,
                 before=changed.state_before,

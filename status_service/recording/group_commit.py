@@ -17,6 +17,7 @@ import structlog
 from service_runtime.errors import ShuttingDownError, StoreBusyError, StoreUnavailableError
 from status_service.domain import Cause
 from status_service.recording import ledger
+from status_service.recording.meter import Meter
 from status_service.recording.transitions import log_state_change
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class GroupCommitter:
         commit_results: at most so many results in one transaction, though always
             one frame.
         queue_frames: at most so many frames wait.
+        meter: counts what is committed.
     """
 
     def __init__(
@@ -57,12 +59,19 @@ class GroupCommitter:
         *,
         commit_results: int,
         queue_frames: int,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter or Meter()
         self._store = store
         self._notifier = notifier
         self._commit_results = commit_results
         self._queue: asyncio.Queue[_Entry] = asyncio.Queue(queue_frames)
         self._stopping = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many frames wait."""
+        return self._queue.qsize()
 
     async def submit(self, frame: Frame) -> asyncio.Future[FrameReceipt]:
         """Queue a frame, waiting for a place; return the future of its receipt.
@@ -103,8 +112,9 @@ class GroupCommitter:
     async def _write(self, batch: Sequence[_Entry]) -> None:
         clock = asyncio.get_running_loop().time
         begin = clock()
+        frames = [entry.frame for entry in batch]
         try:
-            recorded = await self._record([entry.frame for entry in batch])
+            recorded = await self._record(frames)
         except ShuttingDownError as error:
             for entry in batch:
                 _fail(entry.receipt, error)
@@ -121,6 +131,7 @@ class GroupCommitter:
                 if not entry.receipt.done():
                     entry.receipt.set_result(result)
             self._announce(recorded)
+            self._meter.committed(frames, recorded, clock() - begin)
             log.debug(
                 "results_recorded",
                 frames=len(batch),
@@ -134,6 +145,7 @@ class GroupCommitter:
         """Publish and log what a batch changed, now that it is durable."""
         self._notifier.publish(recorded.changes)
         for completion in recorded.completed:
+            self._meter.changed(completion.change.state, Cause.RESULT)
             log_state_change(
                 completion.change,
                 before=completion.before,
@@ -169,6 +181,7 @@ class GroupCommitter:
                 busy = True
             except StoreUnavailableError as error:
                 failures += 1
+                self._meter.commit_failed()
                 log.error(  # noqa: TRY400 - the database's words say it, no stack does
                     "store_write_failed",
                     failures=failures,

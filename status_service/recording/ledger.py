@@ -156,6 +156,7 @@ def record(
             campaign = _settle(connection, campaign, accepted[key], merged, reported, now=now)
             reporter = _last_reporter(accepted[key])
             recorded.note(campaign, state_before=locked[key].state, reporter=reporter)
+            recorded.stored.append(merged.recorded)
         elif reported is not None:
             campaign = problems.store(connection, campaign, reported)
             recorded.changes.append(change_of(campaign))

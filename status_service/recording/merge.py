@@ -36,6 +36,14 @@ class Merged(NamedTuple):
     all_new: bool
     replaced: Sequence[int] = ()
 
+    @property
+    def recorded(self) -> Counters:
+        """How many results of each outcome are stored by that."""
+        if self.all_new:
+            return self.deltas
+        stored = chain.from_iterable(part.outcome for part in self.changed)
+        return Counters.of(Counter(stored))
+
 
 def sequences_of(accepted: Accepted) -> list[int]:
     """Return the messages that results were reported of, in order, repeated ones too."""

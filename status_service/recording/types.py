@@ -124,13 +124,15 @@ class Recorded:
 
     Each change is one revision later than what the batch found of its campaign.
     Of them, ``completed`` were completed by this batch, and ``late`` had been completed
-    before it: a better result corrected their counters.
+    before it: a better result corrected their counters. ``stored`` has for each campaign
+    how many results of each outcome were stored.
     """
 
     receipts: list[FrameReceipt]
     changes: list[Change] = field(default_factory=list)
     completed: list[Completion] = field(default_factory=list)
     late: list[Change] = field(default_factory=list)
+    stored: list[Counters] = field(default_factory=list)
 
     def note(self, campaign: sa.Row[Any], *, state_before: str, reporter: str) -> None:
         """Add a campaign whose results were stored."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from status_service.recording.group_commit import GroupCommitter
+from status_service.recording.meter import Meter
 
 if TYPE_CHECKING:
     from service_runtime.database import Store
@@ -43,18 +44,34 @@ class WriterPool:
         commit_results: at most so many results in one transaction, though always
             one frame.
         queue_frames: at most so many frames wait for each writer.
+        meter: counts what is committed.
     """
 
     def __init__(
-        self, store: Store, notifier: Notifier, *, commit_results: int, queue_frames: int
+        self,
+        store: Store,
+        notifier: Notifier,
+        *,
+        commit_results: int,
+        queue_frames: int,
+        meter: Meter | None = None,
     ) -> None:
+        meter = meter or Meter()
         self._arrays = store.dialect == "postgresql"
         self._writers = [
             GroupCommitter(
-                store, notifier, commit_results=commit_results, queue_frames=queue_frames
+                store,
+                notifier,
+                commit_results=commit_results,
+                queue_frames=queue_frames,
+                meter=meter,
             )
             for _ in range(store.writers)
         ]
+        meter.watch_queue(
+            lambda: sum(writer.waiting for writer in self._writers),
+            queue_frames * len(self._writers),
+        )
         self._campaigns: dict[CampaignKey, _Campaign] = {}
 
     async def submit(self, frame: Frame) -> asyncio.Future[FrameReceipt]:

@@ -44,6 +44,8 @@ class Pair:
         self.settings: dict[str, Any] = {"grace_seconds": 2, "shard_size": 50}
         self.status_address = "127.0.0.1:0"
         self.sender_address = "127.0.0.1:0"
+        self.status_http = ""
+        self.sender_http = ""
         self._ports = ExitStack()
         self._status = AsyncExitStack()
         self._sender = AsyncExitStack()
@@ -72,6 +74,7 @@ class Pair:
             status_server.running(StatusServiceSettings(status=settings))
         )
         self.status_address = running.address
+        self.status_http = running.http_address
 
     async def stop_status(self) -> None:
         """Stop the status service in order."""
@@ -95,6 +98,7 @@ class Pair:
             )
         )
         self.sender_address = running.address
+        self.sender_http = running.http_address
 
     async def stop_sender(self) -> None:
         """Stop the sender service in order; calls that do not end stay in doubt."""

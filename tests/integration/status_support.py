@@ -59,6 +59,7 @@ class Status:
 
     database: Database
     address: str
+    http_address: str
     client: StatusClient
     stub: Any
 
@@ -120,7 +121,13 @@ async def serving(
         running(status_settings(database, **changed), limits=limits) as service,
         open_channel(service.address) as channel,
     ):
-        yield Status(database, service.address, StatusClient(channel), StatusServiceStub(channel))
+        yield Status(
+            database,
+            service.address,
+            service.http_address,
+            StatusClient(channel),
+            StatusServiceStub(channel),
+        )
 
 
 def results(

@@ -16,6 +16,7 @@ from closeout_cli.serve import Service
 from sender_service.channels.registry import installed_channels
 from sender_service.settings import SenderSettings, settings_model
 from service_runtime import settings
+from service_runtime.readiness import STUCK_SECONDS
 from status_service.settings import Settings, StatusSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +34,7 @@ KEYS = {
         *("Type", "ExecStart", "Environment", "EnvironmentFile", "DynamicUser", "User"),
         *("StateDirectory", "StateDirectoryMode", "WorkingDirectory", "UMask"),
         *("Restart", "RestartSec", *NEWER, "TimeoutStopSec"),
+        *("NotifyAccess", "WatchdogSec", "TimeoutStartSec"),
         *("NoNewPrivileges", "CapabilityBoundingSet", "AmbientCapabilities"),
         *("ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices", "PrivateUsers"),
         *("ProtectClock", "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs"),
@@ -85,6 +87,17 @@ def test_a_unit_lets_its_service_stop_in_order(unit: Path) -> None:
         assert limit > 3 * table.grace_seconds
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_unit_waits_for_what_its_service_says(unit: Path) -> None:
+    """It is ready when it says so, and a start with a long migration is not cut short."""
+    service = parsed(unit)["Service"]
+    assert service["Type"] == "notify"
+    assert service["NotifyAccess"] == "main"
+    assert service["TimeoutStartSec"] == "infinity"
+    assert seconds(service["WatchdogSec"]) >= STUCK_SECONDS
+    assert "AF_UNIX" in service["RestrictAddressFamilies"]
+
+
 def test_the_databases_are_where_the_units_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """The example settings are right, and fit the folders and the environment of the units."""
     monkeypatch.chdir(DEPLOY)
@@ -115,7 +128,7 @@ def test_the_page_names_what_there_is() -> None:
     }
     assert set(re.findall(r"CLOSEOUT_[A-Z_]+", page)) <= {*known, "CLOSEOUT_CONFIG"}
     for name in re.findall(r"deploy/([a-z.-]+)", page):
-        assert (DEPLOY / name).is_file()
+        assert (DEPLOY / name).exists()
     for command in re.findall(r"closeout (serve [a-z]+|doctor|up|fix)", page):
         words = [sys.executable, "-m", "closeout_cli", *command.split(), "--help"]
         done = subprocess.run(words, check=False, capture_output=True)  # noqa: S603 - our own

@@ -11,11 +11,13 @@ from closeout_cli import (
     audit,
     campaign_status,
     campaigns,
+    check,
     control,
     doctor,
     down,
     failures,
     fix,
+    health,
     keys,
     man_pages,
     migrate,
@@ -37,6 +39,7 @@ from closeout_cli.options import (
     Defaults,
     with_global_options,
 )
+from closeout_cli.plugin import PluginCommand
 
 app = typer.Typer(
     name="closeout",
@@ -105,6 +108,7 @@ for name, command, panel in (
     ("results", results.results, _LOOK),
     ("explain", audit.explain, _LOOK),
     ("transitions", audit.transitions, _LOOK),
+    ("health", health.health, _LOOK),
     ("pause", control.pause, _CHANGE),
     ("resume", control.resume, _CHANGE),
     ("cancel", control.cancel, _CHANGE),
@@ -114,4 +118,6 @@ for name, command, panel in (
     ("man", man_pages.man, _HELP),
 ):
     app.command(name, cls=Command, rich_help_panel=panel)(with_global_options(command))
+
+app.command("check", cls=PluginCommand, rich_help_panel=_LOOK)(with_global_options(check.check))
 app.add_typer(_keys, name="keys", rich_help_panel=_CHANGE)

@@ -57,6 +57,24 @@ class CampaignReader(ResultReporter):
         for page in self._pages(self._stub.ListCampaigns, request, timeout_seconds):
             yield from page.campaigns
 
+    def longest_standing(
+        self, *, page_size: int = 0, timeout_seconds: float | None = None
+    ) -> pb.ListCampaignsResponse:
+        """Return one page of the SENDING campaigns, those longest without progress first.
+
+        With ``read_time``, when that was by the clock of the database: progress is to be
+        compared with it.
+
+        Raises:
+            InvalidArgumentError: ``page_size`` is negative.
+        """
+        request = pb.ListCampaignsRequest(
+            page_size=page_size,
+            states=[pb.Campaign.SENDING],
+            order=pb.ListCampaignsRequest.STUCK_FIRST,
+        )
+        return self._call(self._stub.ListCampaigns, request, timeout_seconds)
+
     def watch_campaign(self, *, campaign_id: str) -> Generator[pb.Campaign, None, None]:
         """Yield the campaign as it is now, then after changes, until it has ended.
 
