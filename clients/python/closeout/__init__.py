@@ -2,7 +2,8 @@
 
 :class:`StatusClient` and :class:`SenderClient` block; those for asyncio are in
 :mod:`closeout.aio`. :mod:`closeout.status.v1` and :mod:`closeout.sender.v1` have the
-messages. A call that fails raises one of the errors below.
+messages. A call that fails raises one of the errors below. :class:`Tls` names the files
+of TLS.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from closeout.errors import (
     from_rpc_error,
 )
 from closeout.sync import SenderClient, StatusClient
+from closeout.tls import Tls
 
 __all__ = [
     "AbortedError",
@@ -45,6 +47,7 @@ __all__ = [
     "ResourceExhaustedError",
     "SenderClient",
     "StatusClient",
+    "Tls",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
