@@ -20,6 +20,7 @@ from service_runtime.database import Store, read_clock
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
+from service_runtime.tls import ServerTls
 from status_service import schema
 from status_service.access.scopes import SCOPES
 from status_service.campaigns.schedules import reconcile, start_scheduled
@@ -52,11 +53,13 @@ class Running:
         address: HOST:PORT it listens on.
         port: the port of it.
         http_address: HOST:PORT where HTTP listens; empty: nowhere.
+        http_scheme: what its URLs begin with: ``http``, or ``https`` with TLS.
     """
 
     address: str
     port: int
     http_address: str
+    http_scheme: str
 
 
 @asynccontextmanager
@@ -67,9 +70,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     get their grace, frames already taken are written, the store is closed.
 
     Raises:
-        StartupError: the database or the address can't be used.
+        StartupError: the database, the address or a file of TLS can't be used.
     """
     status = settings.status
+    tls = await ServerTls.load("status", status)
     # In a thread: a migration may take minutes, and signals are heard meanwhile.
     store = await asyncio.to_thread(Store, status.database_url, MIGRATIONS, holder=HOLDER)
     try:
@@ -102,13 +106,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             # With one instance there is nowhere else to go.
             connection_age_seconds=status.connection_age_seconds if store.listen else None,
         )
-        port = await server.start(status.listen)
+        port = await server.start(status.listen, tls=tls.of_grpc())
         address = f"{status.listen.rpartition(':')[0]}:{port}"
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
             optional_http(
-                application([]), status.http_listen, grace_seconds=status.grace_seconds
+                application([]),
+                status.http_listen,
+                grace_seconds=status.grace_seconds,
+                tls=tls.of_http(),
             ) as http_address,
+            background(tls.follow()),
             background(writer_pool.run()),
             background(follow_store(store, server)),
             background(follow(store, notifier)),
@@ -116,7 +124,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             background(start_scheduled(service)),
         ):
             try:
-                yield Running(address, port, http_address)
+                yield Running(address, port, http_address, tls.http_scheme)
             finally:
                 log.info("stopping", grace_seconds=status.grace_seconds)
                 await server.drain()

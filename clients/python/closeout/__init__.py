@@ -3,11 +3,12 @@
 :class:`StatusClient` and :class:`SenderClient` block; those for asyncio are in
 :mod:`closeout.aio`. :mod:`closeout.status.v1` and :mod:`closeout.sender.v1` have the
 messages. A call that fails raises one of the errors below. :class:`Tls` names the files
-of TLS.
+of TLS, and :func:`from_environment` reads key and files from the environment.
 """
 
 from __future__ import annotations
 
+from closeout.environment import from_environment
 from closeout.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -52,5 +53,6 @@ __all__ = [
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
+    "from_environment",
     "from_rpc_error",
 ]

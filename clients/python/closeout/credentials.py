@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from closeout.tls import Tls, TlsFiles
+from closeout.tls import LOOK_SECONDS, Tls, TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Self
 
     import grpc
+
+log = logging.getLogger(__name__)
 
 #: A key, or what returns the one to use now; it is called for every call.
 ApiKey: TypeAlias = "str | Callable[[], str]"
@@ -47,7 +52,7 @@ class Credentials:
     ) -> None:
         self._api_key = api_key
         self._files = TlsFiles(tls) if tls is not None else None
-        if api_key and tls is None and not allow_plaintext and not is_local(target):
+        if sends_in_plain_text(target, api_key, tls, allow_plaintext=allow_plaintext):
             raise ValueError(
                 f"the key would go to {target} in plain text, for anybody on the way to read;"
                 " use TLS: tls=Tls(ca_file=...), or allow_plaintext=True where the network is"
@@ -91,6 +96,85 @@ class Credentials:
         return (*entries, (_AUTHORIZATION, f"Bearer {checked(key)}"))
 
 
+class FixedKey:
+    """A key that its ``repr`` does not show.
+
+    Args:
+        key: the key.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self) -> str:
+        """Return the key."""
+        return self._key
+
+    def __repr__(self) -> str:
+        return "FixedKey(...)"
+
+
+class KeyFile:
+    """A key in a file, read again when the file changes; threads may share it.
+
+    A file that can't be used later is logged, and the key before it stays.
+
+    Args:
+        path: a file with nothing else in it, but for a line end.
+
+    Raises:
+        ValueError: the file can't be read, or has no key.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._stamp = _stamp(self._path)
+        self._key = _read_key(self._path)
+        self._looked = time.monotonic()
+
+    def __call__(self) -> str:
+        """Return the key; looks for a new one at most once a second."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            try:
+                stamp = _stamp(self._path)
+                if stamp != self._stamp:
+                    self._key, self._stamp = _read_key(self._path), stamp
+            except ValueError as error:
+                log.warning("the file of the key has changed and can't be used: %s", error)
+        return self._key
+
+    def __repr__(self) -> str:
+        return f"KeyFile({str(self._path)!r})"
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ValueError(f"file of the key {path}: {error.strerror}; name one that is there") from (
+            error
+        )
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _read_key(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ValueError(
+            f"file of the key {path}: {error.strerror}; let this user read it"
+        ) from error
+    except UnicodeDecodeError:
+        text = ""
+    if not _KEY.fullmatch(text):
+        raise ValueError(
+            f"file of the key {path}: has no key; put what `closeout keys create` printed into it"
+        )
+    return text
+
+
 def checked(key: str) -> str:
     """Return ``key`` if metadata can carry it.
 
@@ -104,6 +188,13 @@ def checked(key: str) -> str:
             " it; it is never shown here"
         )
     return key
+
+
+def sends_in_plain_text(
+    target: str, api_key: ApiKey, tls: Tls | None, *, allow_plaintext: bool
+) -> bool:
+    """Return whether a key would go to another machine in plain text by mistake."""
+    return bool(api_key) and tls is None and not allow_plaintext and not is_local(target)
 
 
 def is_local(target: str) -> bool:
