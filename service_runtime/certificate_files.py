@@ -24,11 +24,13 @@ class UnusableFileError(Exception):
         field: the setting that names it.
         path: the file.
         reason: why, and what to do.
+        unreadable: whether this user may not read it, and another one perhaps may.
     """
 
-    def __init__(self, field: str, path: str, reason: str) -> None:
+    def __init__(self, field: str, path: str, reason: str, *, unreadable: bool = False) -> None:
         super().__init__(f"{path}: {reason}")
         self.field = field
+        self.unreadable = unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,12 @@ def _bytes(field: str, path: str) -> bytes:
             if isinstance(error, PermissionError)
             else "name a file that is there"
         )
-        raise UnusableFileError(field, path, f"{error.strerror}; {remedy}") from error
+        raise UnusableFileError(
+            field,
+            path,
+            f"{error.strerror}; {remedy}",
+            unreadable=isinstance(error, PermissionError),
+        ) from error
 
 
 def _certificates(field: str, path: str, content: bytes) -> list[x509.Certificate]:

@@ -76,11 +76,7 @@ class ServerTls:
         self._given: _Serving | None = None
         self._warned: float | None = None
         if configured.tls_certificate_file:
-            self._files = CertificateFiles(
-                certificate=configured.tls_certificate_file,
-                key=configured.tls_key_file,
-                client_ca=configured.tls_client_ca_file,
-            )
+            self._files = _files(configured)
             try:
                 self._serving = _forms(self._files, self._files.read())
             except UnusableFileError as error:
@@ -190,6 +186,34 @@ class ServerTls:
             days_left=max(0, (end - datetime.now(UTC)).days),
             detail="replace the files; a running service takes them by itself",
         )
+
+
+def problems(section: str, configured: TlsSettings, *, startable: bool) -> list[str]:
+    """Return a line if a file can't be used.
+
+    Args:
+        section: the table of the settings.
+        configured: the settings.
+        startable: whether this user must be able to read the files, as the service must.
+    """
+    if not configured.tls_certificate_file:
+        return []
+    files = _files(configured)
+    try:
+        _forms(files, files.read())
+    except UnusableFileError as error:
+        if error.unreadable and not startable:
+            return []
+        return [f"{settings.place(section, error.field)}: {error}"]
+    return []
+
+
+def _files(configured: TlsSettings) -> CertificateFiles:
+    return CertificateFiles(
+        certificate=configured.tls_certificate_file,
+        key=configured.tls_key_file,
+        client_ca=configured.tls_client_ca_file,
+    )
 
 
 def _forms(files: CertificateFiles, pair: Pair) -> _Serving:

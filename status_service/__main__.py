@@ -10,7 +10,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from service_runtime import command_line, process, settings, settings_check
+from service_runtime import command_line, process, settings, settings_check, tls
 from service_runtime.logs import configure_logs
 from status_service.migrations import MIGRATIONS
 from status_service.server import HOLDER, running
@@ -44,7 +44,10 @@ def _migrate(*, check: bool) -> int:
 def _check(*, startable: bool) -> int:
     found = settings.read(Settings)
     problems = list(found.problems)
-    if startable and (status := found.sections.get("status")) is not None:
+    status = found.sections.get("status")
+    if status is not None:
+        problems += tls.problems("status", status, startable=startable)
+    if startable and status is not None:
         place = settings.place("status", "database_url")
         problems += settings_check.database_problems(status.database_url, place)
         problems += settings_check.port_problems(status.listen)

@@ -9,6 +9,7 @@ import typer  # noqa: TC002 - typer reads the annotations
 from closeout.aio import StatusClient
 from closeout.errors import ClientError
 from closeout_cli import addresses
+from closeout_cli.credentials import client_options
 from closeout_cli.failures import CommandError
 
 #: Nobody waits longer for a list of ids, seconds.
@@ -34,7 +35,10 @@ def _address(context: typer.Context) -> str:
 
 
 async def _ids(address: str, incomplete: str) -> list[str]:
-    async with asyncio.timeout(_TIMEOUT_SECONDS), StatusClient(address) as status:
+    async with (
+        asyncio.timeout(_TIMEOUT_SECONDS),
+        StatusClient(address, **client_options(address)) as status,
+    ):
         campaigns = status.list_campaigns(page_size=_MAX_IDS)
         found: list[str] = []
         async for campaign in campaigns:

@@ -48,6 +48,6 @@ def remedy(details: str) -> str:
         if part in details:
             return text
     # The service saw what was wrong, and the client only that it hung up.
-    if _AT_CONNECTING in details and details.endswith(_CLOSED):
+    if _AT_CONNECTING in details and _CLOSED in details:
         return _CLOSED_REMEDY
     return ""
