@@ -13,6 +13,8 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 SCAN_TIMEOUT_SECONDS = 60.0
 #: As many characters may say for whom a caller acts.
 _LONGEST_CLAIM = 128
+#: Targets that name several addresses in the form of gRPC.
+_ADDRESSES = ("ipv4:", "ipv6:", "unix:")
 _ON_BEHALF_OF = "closeout-on-behalf-of"
 _ORGANIZATION = "closeout-organization"
 
@@ -75,8 +77,21 @@ def grpc_target(target: str) -> str:
         target: an address, as in ``127.0.0.1:20051``; a name that resolves to several,
             as in ``dns:///status:20051``; or several IPv4 addresses with commas between.
     """
-    several = "," in target and ":///" not in target
+    several = "," in target and ":///" not in target and not target.startswith(_ADDRESSES)
     return f"ipv4:{target}" if several else target
+
+
+def tls_options(target: str) -> list[tuple[str, Any]]:
+    """Return the options of a channel with TLS to ``target``.
+
+    Of several addresses, the certificate of each must be for the first: gRPC has one name
+    for a channel, and it would take all the addresses together for it.
+    """
+    addresses = grpc_target(target)
+    if not addresses.startswith("ipv4:"):
+        return CHANNEL_OPTIONS
+    first = addresses.removeprefix("ipv4:").partition(",")[0]
+    return [*CHANNEL_OPTIONS, ("grpc.default_authority", first)]
 
 
 def call_options(on_behalf_of: str, organization: str = "") -> dict[str, Any]:

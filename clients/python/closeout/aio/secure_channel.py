@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from closeout.connection import CHANNEL_OPTIONS, grpc_target
+from closeout.connection import CHANNEL_OPTIONS, grpc_target, tls_options
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -58,7 +58,8 @@ class SecureChannel(grpc.aio.Channel):
         secured = self._credentials.of_channel
         if secured is None:
             return _Line(grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS))
-        return _Line(grpc.aio.secure_channel(self._target, secured, options=CHANNEL_OPTIONS))
+        options = tls_options(self._target)
+        return _Line(grpc.aio.secure_channel(self._target, secured, options=options))
 
     def _current(self) -> _Line:
         """Return the connection that a new call takes."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from closeout.connection import CHANNEL_OPTIONS, grpc_target
+from closeout.connection import CHANNEL_OPTIONS, grpc_target, tls_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,8 @@ class SecureChannel(grpc.Channel):
         secured = self._credentials.of_channel
         if secured is None:
             return _Line(grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS))
-        return _Line(grpc.secure_channel(self._target, secured, options=CHANNEL_OPTIONS))
+        options = tls_options(self._target)
+        return _Line(grpc.secure_channel(self._target, secured, options=options))
 
     def _take(
         self, kind: str, path: str, codec: tuple[Any, ...], extra: dict[str, Any]
