@@ -137,6 +137,22 @@ async def fake_service(issued: Issued) -> AsyncIterator[tuple[int, Status]]:
 
 
 @pytest.mark.parametrize("kind", ["asyncio", "blocking"])
+async def test_a_client_refuses_a_certificate_that_has_ended(
+    authority: Authority, kind: str
+) -> None:
+    """Of a service that does not look at it itself; the text says where to renew it."""
+    issued = authority.issue("server", days=-1, begun=2)
+    async with fake_service(issued) as (port, _):
+        made: Any = (closeout.aio if kind == "asyncio" else closeout).StatusClient(
+            f"127.0.0.1:{port}", tls=Tls(authority.ca_file)
+        )
+        client = made if kind == "asyncio" else InThreads(made)
+        with pytest.raises(closeout.UnavailableError, match="has ended: renew it there"):
+            await client.get_campaign(campaign_id="known")
+        await client.close()
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "blocking"])
 async def test_tries_and_the_turn_of_addresses_are_the_same_with_tls(
     authority: Authority, kind: str
 ) -> None:
