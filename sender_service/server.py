@@ -28,6 +28,7 @@ from sender_service.delivery.supervisor import Supervisor
 from sender_service.migrations import MIGRATIONS
 from sender_service.reporting.result_stream import ResultStream
 from sender_service.store import campaigns, leases, outages
+from service_runtime import exposure
 from service_runtime.access import EverybodyAccess
 from service_runtime.background import background, follow_store
 from service_runtime.database import Store
@@ -91,9 +92,11 @@ async def running(
         clock: counts the waits for providers; absent: real time.
 
     Raises:
-        StartupError: the database, the address, a channel or a file of TLS can't be used.
+        StartupError: the database, the address, a channel or a file of TLS can't be used, or
+            others than this machine could reach it without a key.
     """
     sender = settings.sender
+    _check_exposure(sender)
     classes = installed_channels() if channels is None else channels
     tls = await ServerTls.load("sender", sender)
     # In a thread: a migration may take long, and signals are heard meanwhile.
@@ -201,6 +204,26 @@ def status_options(sender: SenderSettings) -> ClientOptions:
             " text; set status_tls_ca_file, or status_tls = false where the network is yours"
         )
     return options
+
+
+def _check_exposure(sender: SenderSettings) -> None:
+    """Let nobody reach a service from elsewhere that nothing guards.
+
+    Raises:
+        StartupError: somebody could.
+    """
+    warnings = exposure.check(
+        exposure.Exposure(
+            table="sender",
+            addresses=(sender.listen, sender.http_listen),
+            keys_exist=False,
+            tls=bool(sender.tls_certificate_file),
+            allow_without_keys=sender.allow_without_keys,
+            allow_plaintext=sender.allow_plaintext,
+        )
+    )
+    for warning in warnings:
+        log.warning("reachable_from_elsewhere", address=sender.listen, detail=warning)
 
 
 def _forget_former_process(connection: sa.Connection) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service_runtime.database import is_missing, open_engines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from service_runtime.migrations import Migrations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 EXIT_TO_MIGRATE = 1
 
 
-def read(module: str, words: Sequence[str]) -> argparse.Namespace:
+def read(
+    module: str, words: Sequence[str], *, extend: Callable[[Any], None] = lambda _: None
+) -> argparse.Namespace:
     """Parse the command line into booleans.
 
     ``check_settings`` and ``check_start`` are for a check of the settings; ``migrate``,
@@ -26,6 +28,7 @@ def read(module: str, words: Sequence[str]) -> argparse.Namespace:
     Args:
         module: the module that ``python -m`` runs.
         words: the arguments after it.
+        extend: adds commands of this service to what ``add_subparsers`` returned.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}", description="Without a command: serve until a signal."
@@ -45,7 +48,8 @@ def read(module: str, words: Sequence[str]) -> argparse.Namespace:
         help="with --check: also whether the service could start now: its port is free,"
         " and its database can be written",
     )
-    migrate = parser.add_subparsers(title="commands").add_parser(
+    commands = parser.add_subparsers(title="commands")
+    migrate = commands.add_parser(
         "migrate",
         help="migrate the database to the version of this Closeout, and exit",
         description="Migrate the database to the version of this Closeout, and exit.",
@@ -56,6 +60,7 @@ def read(module: str, words: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help=f"change nothing; exit code {EXIT_TO_MIGRATE} if there is something to migrate",
     )
+    extend(commands)
     return parser.parse_args(words)
 
 

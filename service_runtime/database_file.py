@@ -9,6 +9,10 @@ from pathlib import Path
 from service_runtime.errors import StartupError
 
 
+class DatabaseInUseError(StartupError):
+    """Another process has the file."""
+
+
 class DatabaseFile:
     """Lock ``PATH.lock`` while the process runs.
 
@@ -20,7 +24,8 @@ class DatabaseFile:
         holder: the name that is written into the lock for other processes.
 
     Raises:
-        StartupError: another process holds the lock, or the folder can't be written.
+        DatabaseInUseError: another process holds the lock.
+        StartupError: the folder can't be written.
     """
 
     def __init__(self, path: str, *, holder: str) -> None:
@@ -45,7 +50,7 @@ class DatabaseFile:
         except BlockingIOError:
             self._lock.seek(0)
             other = self._lock.read().strip() or "another process"
-            raise StartupError(
+            raise DatabaseInUseError(
                 f"the database {path} is in use by {other}; SQLite serves one process:"
                 " stop it, or give this one another database"
             ) from None

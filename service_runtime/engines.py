@@ -31,6 +31,8 @@ class Engines:
         writers: how many writing transactions may run at once.
         listen: receives the notifications of a channel; None if no other process can
             change the database.
+        exclusive: false beside a service that has the SQLite file: the version of the
+            tables must stay as it is.
     """
 
     writer: sa.Engine
@@ -40,6 +42,7 @@ class Engines:
     release: Callable[[], None]
     writers: int = 1
     listen: Listen | None = None
+    exclusive: bool = True
 
     @property
     def url(self) -> str:

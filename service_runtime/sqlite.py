@@ -43,7 +43,7 @@ def open_sqlite(url: URL, *, holder: str, readers: int) -> Engines:
         StartupError: the URL names no file, or another process has it.
     """
     file = DatabaseFile(check_sqlite_url(url), holder=holder)
-    writer = sqlite_engine(url, begin="BEGIN IMMEDIATE", connections=1)
+    writer = _writer(url)
     return Engines(
         writer=writer,
         reader=sqlite_engine(url, begin="BEGIN DEFERRED", connections=readers),
@@ -51,6 +51,30 @@ def open_sqlite(url: URL, *, holder: str, readers: int) -> Engines:
         migrating=partial(_migrating, writer),
         release=file.release,
     )
+
+
+def beside_sqlite(url: URL) -> Engines:
+    """Return engines on a file that a service has, for single rows that it reads itself.
+
+    SQLite keeps the transactions of both apart; the lock of the file stays the service's.
+
+    Raises:
+        StartupError: the URL names no file.
+    """
+    check_sqlite_url(url)
+    writer = _writer(url)
+    return Engines(
+        writer=writer,
+        reader=sqlite_engine(url, begin="BEGIN DEFERRED", connections=1),
+        probe=_probe,
+        migrating=partial(_migrating, writer),
+        release=lambda: None,
+        exclusive=False,
+    )
+
+
+def _writer(url: URL) -> sa.Engine:
+    return sqlite_engine(url, begin="BEGIN IMMEDIATE", connections=1)
 
 
 def check_sqlite_url(url: URL) -> str:

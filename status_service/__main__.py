@@ -2,6 +2,7 @@
 
 ``python -m status_service migrate [--check]`` brings its database to this version, and
 ``python -m status_service --check`` checks the settings and touches nothing.
+``python -m status_service keys create`` makes a key: :mod:`.access.local_keys`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from service_runtime import command_line, process, settings, settings_check, tls
 from service_runtime.logs import configure_logs
+from status_service.access import local_keys
 from status_service.migrations import MIGRATIONS
 from status_service.server import HOLDER, running
 from status_service.settings import Settings
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 
@@ -41,6 +44,13 @@ def _migrate(*, check: bool) -> int:
     return command_line.migrate_database(url, MIGRATIONS, holder=HOLDER, check=check)
 
 
+def _make_key(asked: argparse.Namespace) -> int:
+    configuration = settings.load(Settings)
+    # What is said is the key, or why there is none.
+    configure_logs("warning", service="status")
+    return local_keys.create(configuration.status.database_url, asked)
+
+
 def _check(*, startable: bool) -> int:
     found = settings.read(Settings)
     problems = list(found.problems)
@@ -55,14 +65,16 @@ def _check(*, startable: bool) -> int:
 
 
 def main(words: Sequence[str] = ()) -> int:
-    """Run the service, or migrate or check it; return the exit code of the process.
+    """Run the service, migrate or check it, or make a key; return the exit code of the process.
 
     Args:
         words: the command line, without the name of the program.
     """
-    asked = command_line.read("status_service", words)
+    asked = command_line.read("status_service", words, extend=local_keys.add_command)
     if asked.check_settings:
         return process.answer(partial(_check, startable=asked.check_start))
+    if "make_key" in asked:
+        return process.answer(partial(_make_key, asked))
     if asked.migrate:
         return process.answer(partial(_migrate, check=asked.check))
     return process.run(_main)

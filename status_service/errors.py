@@ -26,6 +26,32 @@ class CampaignNotFoundError(ServiceError):
         )
 
 
+class KeyNotFoundError(ServiceError):
+    """No such key in this organisation."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "KEY_NOT_FOUND"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"key {key_id!r} not found; closeout keys list shows the keys of this organisation",
+            metadata={"key_id": key_id},
+        )
+
+
+class KeyEndedError(ServiceError):
+    """A key that is to be replaced is not valid any more."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "KEY_ENDED"
+
+    def __init__(self, key_id: str, *, how: str) -> None:
+        super().__init__(
+            f"key {key_id!r} {how}; make another with closeout keys create",
+            metadata={"key_id": key_id},
+        )
+
+
 class CampaignAlreadyExistsError(ServiceError):
     """The id is taken by a campaign with other content."""
 

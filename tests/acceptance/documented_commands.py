@@ -66,6 +66,11 @@ RUNS = {
     f"{_ENV}serve sender --check": Run(stopped=True),
     "closeout migrate --check": Run(stopped=True),
     "closeout migrate": Run(stopped=True),
+    # After these, no caller without a key is served.
+    "closeout keys create --admin": Run(stopped=True),
+    "closeout keys create --admin --name sender --scope report --scope write --scope service": Run(
+        stopped=True
+    ),
     "CLOSEOUT_STATUS_DATABASE_URL=sqlite:///data/status.db python -m status_service": Run(
         stopped=True, serves=True
     ),

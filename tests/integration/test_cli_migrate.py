@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from integration.cli_support import clean_environment, finished
 from integration.status_support import serving
@@ -15,7 +16,8 @@ from providers.postgresql_server import PostgresqlServer
 from providers.written_versions import make_first_version
 from status_service.migrations import MIGRATIONS
 
-NOTHING = "version 0003, nothing to migrate"
+NEWEST = str(ScriptDirectory(MIGRATIONS.folder).get_current_head())
+NOTHING = f"version {NEWEST}, nothing to migrate"
 MISSING = "does not exist yet; the service will create it"
 
 
@@ -62,9 +64,9 @@ async def test_both_databases_are_checked_and_migrated(tmp_path: Path, database:
     shown = f"status service: {database.replace('a-secret', '***')}: "
     other = f"sender service: {sender}: "
     expected = [
-        (["--check"], 1, "to migrate: empty -> 0003"),
-        (["--check"], 1, "to migrate: empty -> 0003"),
-        ([], 0, "migrated: empty -> 0003"),
+        (["--check"], 1, f"to migrate: empty -> {NEWEST}"),
+        (["--check"], 1, f"to migrate: empty -> {NEWEST}"),
+        ([], 0, f"migrated: empty -> {NEWEST}"),
         (["--check"], 0, NOTHING),
         ([], 0, NOTHING),
     ]
@@ -82,7 +84,7 @@ async def test_the_folder_of_up_is_found(tmp_path: Path) -> None:
     words = ("migrate", "--data-dir", "data")
     found = await finished(*words, folder=tmp_path, environment=clean_environment())
     assert found[0] == 0, found
-    assert found[1].splitlines()[0] == f"status service: {url}: migrated: unversioned -> 0003"
+    assert found[1].splitlines()[0] == f"status service: {url}: migrated: unversioned -> {NEWEST}"
     assert f"sqlite:///{tmp_path}/data/sender.db: {MISSING}" in found[1]
 
 
@@ -120,10 +122,10 @@ async def test_one_service_alone(tmp_path: Path) -> None:
     words = ("status_service", "migrate")
     assert (await alone(*words, "--check", folder=tmp_path, **settings))[:2] == (
         1,
-        f"status service: {url}: to migrate: unversioned -> 0003\n",
+        f"status service: {url}: to migrate: unversioned -> {NEWEST}\n",
     )
     code, out, err = await alone(*words, folder=tmp_path, **settings)
-    assert (code, out) == (0, f"status service: {url}: migrated: unversioned -> 0003\n")
+    assert (code, out) == (0, f"status service: {url}: migrated: unversioned -> {NEWEST}\n")
     assert '"database_migrated"' in err
     assert err.count("\n") == 1
     settings = {"CLOSEOUT_SENDER_DATABASE_URL": "postgresql://someone@localhost/x"}

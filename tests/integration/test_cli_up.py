@@ -248,18 +248,24 @@ async def test_a_file_in_place_of_the_data_folder_is_named(tmp_path: Path) -> No
     )
 
 
+_FROM_ELSEWHERE = ("--status-listen", "0.0.0.0:0", "--sender-listen", "127.0.0.1:0")
+
+
+async def test_an_address_that_others_reach_is_refused(tmp_path: Path) -> None:
+    """Without a key nobody but this machine is served; the refusal names the setting."""
+    async with up(tmp_path, *_FROM_ELSEWHERE) as process, asyncio.timeout(PATIENCE_SECONDS):
+        assert await process.wait() == 1
+    said_last = log(tmp_path).splitlines()[-1]
+    assert "the status service can't start: 0.0.0.0:0 can be reached" in said_last
+    assert "allow_without_keys = true in [status]" in said_last
+
+
 async def test_an_address_that_others_reach_is_warned_of(tmp_path: Path) -> None:
-    """A line says what anybody can do who reaches the port; the service logs it as well."""
-    words = ("--status-listen", "0.0.0.0:0", "--sender-listen", "127.0.0.1:0")
-    async with up(tmp_path, *words) as process:
-        assert process.stdout is not None
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await process.stdout.readline()
-            await process.stdout.readline()
-    lines = log(tmp_path).splitlines()
-    (warning,) = (line for line in lines if line.startswith("closeout: warning: 0.0.0.0:"))
-    assert "can read recipients and change campaigns: there is no authentication yet" in warning
-    assert [line for line in lines if '"reachable_from_elsewhere"' in line]
+    """Where a setting allows it: the log says what anybody can do who reaches the port."""
+    async with up(tmp_path, *_FROM_ELSEWHERE, CLOSEOUT_STATUS_ALLOW_WITHOUT_KEYS="true"):
+        await said(tmp_path, "both services run")
+    (warning,) = (line for line in log(tmp_path).splitlines() if "reachable_from_else" in line)
+    assert "anybody who reaches it can read recipients and change campaigns" in warning
 
 
 async def test_it_says_what_is_used_and_how_to_stop_it(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from soak.providers import bad_hours, stop_senders
 from soak.run import soak
+from soak.timing import compare_times
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str]) -> int:
         type=float,
         default=10,
         help="of mail servers that take no messages, beside every way to stop a sender, or 0",
+    )
+    parser.add_argument(
+        "--timing-calls", type=int, default=1_000, help="to compare foreign with absent, or 0"
     )
     parser.add_argument("--seed", type=int, help="the seed of an earlier run; default: a new one")
     options = parser.parse_args(arguments)
@@ -59,6 +63,10 @@ def main(arguments: Sequence[str]) -> int:
         for violation in wrong:
             print(f"  {violation}", flush=True)
         holds &= not wrong
+    if options.timing_calls:
+        print(f"means of {options.timing_calls:,} calls each, for people to judge", flush=True)
+        for line in asyncio.run(compare_times(options.timing_calls, seed)):
+            print(f"  {line}", flush=True)
     print("All invariants hold." if holds else f"VIOLATIONS FOUND. Repeat with: --seed {seed}")
     return 0 if holds else 1
 

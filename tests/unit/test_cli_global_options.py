@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +17,16 @@ from closeout_cli.app import app
 from closeout_cli.failures import CommandError, report, say
 
 NOBODY = "127.0.0.1:1"
-COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined] # a group
+
+
+def paths_of(command: Any, *path: str) -> Iterator[list[str]]:
+    """Yield the words of each command below a group, and of its own commands."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield [*path, name]
+        yield from paths_of(inner, *path, name)
+
+
+COMMANDS = list(paths_of(typer.main.get_command(app)))
 
 
 def error_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -30,14 +40,14 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("option", ["--json", "--status-address", "--sender-address"])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_takes_the_global_options(
-    command: str, option: str, capsys: pytest.CaptureFixture[str]
+    command: list[str], option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before and after the name; where a command needs none, it is not refused."""
     words = [option] if option == "--json" else [option, NOBODY]
-    assert main([command, *words, "--help"]) == failures.OK
-    assert main([*words, command, "--help"]) == failures.OK
+    assert main([*command, *words, "--help"]) == failures.OK
+    assert main([*words, *command, "--help"]) == failures.OK
     assert capsys.readouterr().err == ""
 
 

@@ -20,6 +20,7 @@ from closeout_cli import words
 from closeout_cli.__main__ import main
 from closeout_cli.app import app
 from closeout_cli.watch_views import BarView
+from unit import scripted_keys
 from unit import scripted_screens as scripted
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -52,12 +53,26 @@ SCREENS = {
     "results-failed": ["results", "done", "--outcome", "failed", "--no-recipients"],
     "results-ranges": ["results", scripted.LONG_ID, "--missing"],
     "transitions": ["transitions", scripted.LONG_ID],
+    "keys-list": ["keys", "list"],
+    "keys-create": ["keys", "create", "--name", "reporter", "--scope", "report"],
+    "keys-revoke": ["keys", "revoke", scripted_keys.KEY_ID, "--yes"],
+    "keys-rotate": ["keys", "rotate", scripted_keys.KEY_ID],
+    "error-key-not-found": ["keys", "revoke", "nokeynokey22", "--yes"],
     "error-not-found": ["status", "nope"],
     "error-command": ["lst"],
     "error-option": ["results", "done", "--csv", "--missing", "--outcome", "failed"],
     "error-unreachable": ["pause", "done", "--status-address", "127.0.0.1:1"],
 }
-COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined] # a group
+
+
+def paths_of(command: Any, *path: str) -> Iterator[list[str]]:
+    """Yield the words of a command, and of those below it."""
+    yield list(path)
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from paths_of(inner, *path, name)
+
+
+COMMANDS = list(paths_of(typer.main.get_command(app)))
 
 
 @pytest.fixture(scope="module")
@@ -139,18 +154,18 @@ def words_wide(line: str) -> int:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("command", COMMANDS, ids="-".join)
 def test_a_help_page_is_as_its_golden_file(
-    command: str,
+    command: list[str],
     columns: int,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Paragraphs are whole, cells are wide enough, and nothing is wider than the terminal."""
     look(monkeypatch, columns=columns, colours=False)
-    assert main([*([command] if command else []), "--help"]) == 0
+    assert main([*command, "--help"]) == 0
     out = capsys.readouterr().out
-    compare(f"help/{command or 'closeout'}.{columns}.txt", out)
+    compare(f"help/{'-'.join(command) or 'closeout'}.{columns}.txt", out)
     assert max(map(len, out.splitlines())) <= columns
     assert not re.search(r"<\w+>|\{\w", out)
 

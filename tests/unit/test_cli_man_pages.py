@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -14,8 +16,15 @@ from closeout_cli.__main__ import main
 from closeout_cli.app import app
 from closeout_cli.failures import MEANINGS
 
-COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined] # a group
-NAMES = ["closeout.1", *(f"closeout-{command}.1" for command in COMMANDS)]
+
+def names_of(command: Any, path: str) -> Iterator[str]:
+    """Yield the file names of the pages of a command and of its own commands."""
+    yield f"{path}.1"
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from names_of(inner, f"{path}-{name}")
+
+
+NAMES = list(names_of(typer.main.get_command(app), "closeout"))
 
 
 @pytest.fixture(scope="module")

@@ -143,6 +143,8 @@ def test_a_command_in_the_text_exists_with_its_options(shown: str) -> None:
     options = COMMON | {option for param in group.params for option in param.opts}
     if not name.startswith("-") and name != "COMMAND":
         command = group.commands[name]  # type: ignore[attr-defined] # it is a group
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
         options |= {option for param in command.params for option in param.opts}
     used = {
         word.partition("=")[0] for word in (name, *words) if word.startswith("-") and word != "-"

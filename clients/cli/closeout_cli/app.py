@@ -16,6 +16,7 @@ from closeout_cli import (
     down,
     failures,
     fix,
+    keys,
     man_pages,
     migrate,
     output_mode,
@@ -80,6 +81,11 @@ def closeout(
         raise typer.Exit(failures.USAGE)
 
 
+_keys = typer.Typer(cls=Group, rich_markup_mode=None, pretty_exceptions_enable=False)
+_keys.callback()(keys.group)
+for action, of_keys in keys.COMMANDS.items():
+    _keys.command(action, cls=Command)(with_global_options(of_keys))
+
 _START = "Run and send"
 _LOOK = "Look"
 _CHANGE = "Change and repair"
@@ -108,3 +114,4 @@ for name, command, panel in (
     ("man", man_pages.man, _HELP),
 ):
     app.command(name, cls=Command, rich_help_panel=panel)(with_global_options(command))
+app.add_typer(_keys, name="keys", rich_help_panel=_CHANGE)

@@ -1,4 +1,4 @@
-"""What the shell completes: ids of campaigns, from the status service."""
+"""What the shell completes: ids of campaigns and of keys, from the status service."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import typer  # noqa: TC002 - typer reads the annotations
 
-from closeout.aio import StatusClient
+from closeout.aio import AccessClient, StatusClient
 from closeout.errors import ClientError
 from closeout_cli import addresses
 from closeout_cli.credentials import client_options
@@ -26,8 +26,25 @@ def campaign_ids(context: typer.Context, incomplete: str) -> list[str]:
         return []  # a shell that completes has no place for messages
 
 
+def key_ids(context: typer.Context, incomplete: str) -> list[str]:
+    """Return ids of keys that begin so, newest first; none if nobody answers in time."""
+    try:
+        return asyncio.run(_key_ids(_address(context), incomplete))
+    except (ClientError, CommandError, TimeoutError):
+        return []  # a shell that completes has no place for messages
+
+
+async def _key_ids(address: str, incomplete: str) -> list[str]:
+    async with (
+        asyncio.timeout(_TIMEOUT_SECONDS),
+        AccessClient(address, **client_options(address)) as access,
+    ):
+        found = [key.key_id async for key in access.list_keys(page_size=_MAX_IDS)]
+    return [key_id for key_id in found if key_id.startswith(incomplete)][:_MAX_IDS]
+
+
 def _address(context: typer.Context) -> str:
-    for place in (context, context.parent):
+    for place in (context, context.parent, context.find_root()):
         source = place.get_parameter_source("status_address") if place else None
         if place and source and source.name == "COMMANDLINE":
             return str(place.params["status_address"])

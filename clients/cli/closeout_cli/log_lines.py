@@ -9,7 +9,7 @@ _LEFT_OUT = ("timestamp", "level", "service", "event", "exception")
 
 
 #: Events of every start and stop, which the command itself reports.
-_NO_NEWS = frozenset({"serving", "stopping", "stopped", "reachable_from_elsewhere"})
+_NO_NEWS = frozenset({"serving", "stopping", "stopped"})
 
 
 def for_terminal(line: str) -> str:

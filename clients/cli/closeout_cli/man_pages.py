@@ -61,15 +61,20 @@ def manual(root: Any) -> dict[str, str]:
     Args:
         root: the context of the group of all commands.
     """
-    group = root.command
-    pages = [page_of(group, root)]
-    for name, command in group.commands.items():
-        pages.append(page_of(command, type(root)(command, info_name=name, parent=root)))
+    pages = list(_pages(root))
     names = [page.path.replace(" ", "-") for page in pages]
     return {
         f"{name}.1": "\n".join(_lines(page, [other for other in names if other != name])) + "\n"
         for name, page in zip(names, pages, strict=True)
     }
+
+
+def _pages(context: Any) -> Iterator[Page]:
+    """Yield the page of a command, then those of its own commands."""
+    command = context.command
+    yield page_of(command, context)
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _pages(type(context)(inner, info_name=name, parent=context))
 
 
 def _lines(page: Page, others: list[str]) -> Iterator[str]:

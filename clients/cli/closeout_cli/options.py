@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from closeout.aio import SenderClient, StatusClient
+from closeout.aio import AccessClient, SenderClient, StatusClient
 from closeout_cli import addresses
 from closeout_cli.completion import campaign_ids
 from closeout_cli.credentials import client_options
@@ -176,6 +176,11 @@ def status_of(address: str) -> StatusClient:
     return StatusClient(address, on_behalf_of=on_behalf_of(), **client_options(address))
 
 
+def access_of(address: str) -> AccessClient:
+    """Return a client of the keys at the status service that says who uses it."""
+    return AccessClient(address, on_behalf_of=on_behalf_of(), **client_options(address))
+
+
 def sender_of(address: str) -> SenderClient:
     """Return a client of the sender service that says who uses it.
 
@@ -194,6 +199,18 @@ async def status_client(address: str) -> AsyncIterator[StatusClient]:
     """
     with naming("status service", address, "--status-address"):
         async with status_of(address) as client:
+            yield client
+
+
+@contextlib.asynccontextmanager
+async def access_client(address: str) -> AsyncIterator[AccessClient]:
+    """Give a client of the keys whose failure to reach the service says what to do.
+
+    Raises:
+        CommandError: the service does not answer.
+    """
+    with naming("status service", address, "--status-address"):
+        async with access_of(address) as client:
             yield client
 
 

@@ -15,7 +15,6 @@ from closeout_cli import run_record, screen
 from closeout_cli.addresses import (
     SENDER_DEFAULT,
     STATUS_DEFAULT,
-    is_loopback,
     setting,
     settings_file,
 )
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 _HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
 #: Exit code of a process that a second signal ended at once.
 _EXIT_FORCED = 1
-_DEFAULT_DATA = Path("closeout-data")
+#: Where `closeout up` keeps the databases unless an option says otherwise.
+DEFAULT_DATA = Path("closeout-data")
 
 
 def up(
@@ -40,7 +40,7 @@ def up(
     data_dir: Annotated[
         Path,
         typer.Option(metavar="DIR", help="Where the databases are; made if it does not exist."),
-    ] = _DEFAULT_DATA,
+    ] = DEFAULT_DATA,
     status_listen: Annotated[
         str,
         typer.Option(
@@ -111,7 +111,7 @@ def _make(folder: Path) -> None:
 
 def _down(data_dir: Path) -> str:
     """Return the command that stops what runs on a folder."""
-    return "closeout down" + ("" if data_dir == _DEFAULT_DATA else f" --data-dir {data_dir}")
+    return "closeout down" + ("" if data_dir == DEFAULT_DATA else f" --data-dir {data_dir}")
 
 
 async def _check(data_dir: Path, folder: Path, status_listen: str, sender_listen: str) -> None:
@@ -205,11 +205,6 @@ async def _started(service: ServiceProcess, stopping: _StopSignal, record: RunRe
     waiting.cancel()
     screen.line(starting.result())
     record.add(service.name, service.pid)
-    if not is_loopback(service.address):
-        say(
-            f"warning: {service.address} can be reached from elsewhere, and anybody who reaches it"
-            " can read recipients and change campaigns: there is no authentication yet"
-        )
     return True
 
 

@@ -26,12 +26,12 @@ if _version_not_supported:
 
 
 class AccessServiceStub:
-    """Keys: who may call, for which organization, and what he may do.
+    """Keys: who may call, for which organisation, and what he may do.
 
     A key is sent as metadata "authorization: Bearer closeout_…", to both services and
-    over HTTP. The organization of a call comes from its key, never from a message.
+    over HTTP. The organisation of a call comes from its key, never from a message.
     Before the first key is made, a service that listens on loopback serves everybody
-    as the organization "default"; the first key closes that door for good.
+    as the organisation "default"; the first key closes that door for good.
     docs/access.md has the form of a key and the scope that each call needs.
     """
 
@@ -69,12 +69,12 @@ class AccessServiceStub:
 
 
 class AccessServiceServicer:
-    """Keys: who may call, for which organization, and what he may do.
+    """Keys: who may call, for which organisation, and what he may do.
 
     A key is sent as metadata "authorization: Bearer closeout_…", to both services and
-    over HTTP. The organization of a call comes from its key, never from a message.
+    over HTTP. The organisation of a call comes from its key, never from a message.
     Before the first key is made, a service that listens on loopback serves everybody
-    as the organization "default"; the first key closes that door for good.
+    as the organisation "default"; the first key closes that door for good.
     docs/access.md has the form of a key and the scope that each call needs.
     """
 
@@ -82,28 +82,30 @@ class AccessServiceServicer:
         """Says who the caller is, or who the bearer of another key would be.
 
         Without a key in the request: the caller itself; any key may ask. With one: for
-        a service that has a call to answer; needs scope "service". An absent key in
-        such a request is asked for with for_peer alone, and is answered as a call
-        without a key would be.
+        a service that has a call to answer; needs scope "service", but for the time
+        before the first key. An absent key in such a request is asked for with for_peer
+        alone, and is answered as a call without a key would be.
         Errors: UNAUTHENTICATED (KEY_MISSING, KEY_MALFORMED, KEY_INVALID, KEY_EXPIRED,
-        KEY_REVOKED), RESOURCE_EXHAUSTED (TOO_MANY_ATTEMPTS).
+        KEY_REVOKED), PERMISSION_DENIED (SCOPE_MISSING), RESOURCE_EXHAUSTED
+        (TOO_MANY_ATTEMPTS), INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateKey(self, request, context):
-        """Makes a key of the caller's organization and returns it, this once.
-        Needs scope "admin". The first key is made on the machine that has the
-        database: closeout keys create --admin.
-        Errors: INVALID_ARGUMENT.
+        """Makes a key of the caller's organisation and returns it, this once. A repeated
+        call makes another key. Needs scope "admin". The first key, and one with scope
+        "service", are made on the machine that has the database:
+        closeout keys create --admin.
+        Errors: INVALID_ARGUMENT; PERMISSION_DENIED (SCOPE_MISSING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListKeys(self, request, context):
-        """Lists the keys of the caller's organization, newest first; none of them can be
+        """Lists the keys of the caller's organisation, newest first; none of them can be
         used with what this answers. Needs scope "admin".
         Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
         """
@@ -122,9 +124,11 @@ class AccessServiceServicer:
 
     def RotateKey(self, request, context):
         """Makes a second key with the name and scopes of one, and lets the old one
-        expire after a while, so that both are valid meanwhile. Needs scope "admin".
+        expire after a while, so that both are valid meanwhile. A key that expires is
+        followed by one that lives as long as it did. Needs scope "admin".
         Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
-        (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
+        (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
+        (SCOPE_MISSING) for one with scope "service", as of CreateKey.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,12 +171,12 @@ def add_AccessServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AccessService:
-    """Keys: who may call, for which organization, and what he may do.
+    """Keys: who may call, for which organisation, and what he may do.
 
     A key is sent as metadata "authorization: Bearer closeout_…", to both services and
-    over HTTP. The organization of a call comes from its key, never from a message.
+    over HTTP. The organisation of a call comes from its key, never from a message.
     Before the first key is made, a service that listens on loopback serves everybody
-    as the organization "default"; the first key closes that door for good.
+    as the organisation "default"; the first key closes that door for good.
     docs/access.md has the form of a key and the scope that each call needs.
     """
 

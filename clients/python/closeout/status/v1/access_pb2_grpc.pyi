@@ -27,12 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AccessServiceStub:
-    """Keys: who may call, for which organization, and what he may do.
+    """Keys: who may call, for which organisation, and what he may do.
 
     A key is sent as metadata "authorization: Bearer closeout_…", to both services and
-    over HTTP. The organization of a call comes from its key, never from a message.
+    over HTTP. The organisation of a call comes from its key, never from a message.
     Before the first key is made, a service that listens on loopback serves everybody
-    as the organization "default"; the first key closes that door for good.
+    as the organisation "default"; the first key closes that door for good.
     docs/access.md has the form of a key and the scope that each call needs.
     """
 
@@ -44,20 +44,22 @@ class AccessServiceStub:
     """Says who the caller is, or who the bearer of another key would be.
 
     Without a key in the request: the caller itself; any key may ask. With one: for
-    a service that has a call to answer; needs scope "service". An absent key in
-    such a request is asked for with for_peer alone, and is answered as a call
-    without a key would be.
+    a service that has a call to answer; needs scope "service", but for the time
+    before the first key. An absent key in such a request is asked for with for_peer
+    alone, and is answered as a call without a key would be.
     Errors: UNAUTHENTICATED (KEY_MISSING, KEY_MALFORMED, KEY_INVALID, KEY_EXPIRED,
-    KEY_REVOKED), RESOURCE_EXHAUSTED (TOO_MANY_ATTEMPTS).
+    KEY_REVOKED), PERMISSION_DENIED (SCOPE_MISSING), RESOURCE_EXHAUSTED
+    (TOO_MANY_ATTEMPTS), INVALID_ARGUMENT.
     """
     CreateKey: _grpc.UnaryUnaryMultiCallable[_access_pb2.CreateKeyRequest, _access_pb2.CreateKeyResponse]
-    """Makes a key of the caller's organization and returns it, this once.
-    Needs scope "admin". The first key is made on the machine that has the
-    database: closeout keys create --admin.
-    Errors: INVALID_ARGUMENT.
+    """Makes a key of the caller's organisation and returns it, this once. A repeated
+    call makes another key. Needs scope "admin". The first key, and one with scope
+    "service", are made on the machine that has the database:
+    closeout keys create --admin.
+    Errors: INVALID_ARGUMENT; PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListKeysRequest, _access_pb2.ListKeysResponse]
-    """Lists the keys of the caller's organization, newest first; none of them can be
+    """Lists the keys of the caller's organisation, newest first; none of them can be
     used with what this answers. Needs scope "admin".
     Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
     """
@@ -68,19 +70,21 @@ class AccessServiceStub:
     """
     RotateKey: _grpc.UnaryUnaryMultiCallable[_access_pb2.RotateKeyRequest, _access_pb2.RotateKeyResponse]
     """Makes a second key with the name and scopes of one, and lets the old one
-    expire after a while, so that both are valid meanwhile. Needs scope "admin".
+    expire after a while, so that both are valid meanwhile. A key that expires is
+    followed by one that lives as long as it did. Needs scope "admin".
     Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
-    (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
+    (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
+    (SCOPE_MISSING) for one with scope "service", as of CreateKey.
     """
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
-    """Keys: who may call, for which organization, and what he may do.
+    """Keys: who may call, for which organisation, and what he may do.
 
     A key is sent as metadata "authorization: Bearer closeout_…", to both services and
-    over HTTP. The organization of a call comes from its key, never from a message.
+    over HTTP. The organisation of a call comes from its key, never from a message.
     Before the first key is made, a service that listens on loopback serves everybody
-    as the organization "default"; the first key closes that door for good.
+    as the organisation "default"; the first key closes that door for good.
     docs/access.md has the form of a key and the scope that each call needs.
     """
 
@@ -89,20 +93,22 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """Says who the caller is, or who the bearer of another key would be.
 
     Without a key in the request: the caller itself; any key may ask. With one: for
-    a service that has a call to answer; needs scope "service". An absent key in
-    such a request is asked for with for_peer alone, and is answered as a call
-    without a key would be.
+    a service that has a call to answer; needs scope "service", but for the time
+    before the first key. An absent key in such a request is asked for with for_peer
+    alone, and is answered as a call without a key would be.
     Errors: UNAUTHENTICATED (KEY_MISSING, KEY_MALFORMED, KEY_INVALID, KEY_EXPIRED,
-    KEY_REVOKED), RESOURCE_EXHAUSTED (TOO_MANY_ATTEMPTS).
+    KEY_REVOKED), PERMISSION_DENIED (SCOPE_MISSING), RESOURCE_EXHAUSTED
+    (TOO_MANY_ATTEMPTS), INVALID_ARGUMENT.
     """
     CreateKey: _aio.UnaryUnaryMultiCallable[_access_pb2.CreateKeyRequest, _access_pb2.CreateKeyResponse]  # type: ignore[assignment]
-    """Makes a key of the caller's organization and returns it, this once.
-    Needs scope "admin". The first key is made on the machine that has the
-    database: closeout keys create --admin.
-    Errors: INVALID_ARGUMENT.
+    """Makes a key of the caller's organisation and returns it, this once. A repeated
+    call makes another key. Needs scope "admin". The first key, and one with scope
+    "service", are made on the machine that has the database:
+    closeout keys create --admin.
+    Errors: INVALID_ARGUMENT; PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListKeys: _aio.UnaryUnaryMultiCallable[_access_pb2.ListKeysRequest, _access_pb2.ListKeysResponse]  # type: ignore[assignment]
-    """Lists the keys of the caller's organization, newest first; none of them can be
+    """Lists the keys of the caller's organisation, newest first; none of them can be
     used with what this answers. Needs scope "admin".
     Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
     """
@@ -113,18 +119,20 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """
     RotateKey: _aio.UnaryUnaryMultiCallable[_access_pb2.RotateKeyRequest, _access_pb2.RotateKeyResponse]  # type: ignore[assignment]
     """Makes a second key with the name and scopes of one, and lets the old one
-    expire after a while, so that both are valid meanwhile. Needs scope "admin".
+    expire after a while, so that both are valid meanwhile. A key that expires is
+    followed by one that lives as long as it did. Needs scope "admin".
     Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
-    (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
+    (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
+    (SCOPE_MISSING) for one with scope "service", as of CreateKey.
     """
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Keys: who may call, for which organization, and what he may do.
+    """Keys: who may call, for which organisation, and what he may do.
 
     A key is sent as metadata "authorization: Bearer closeout_…", to both services and
-    over HTTP. The organization of a call comes from its key, never from a message.
+    over HTTP. The organisation of a call comes from its key, never from a message.
     Before the first key is made, a service that listens on loopback serves everybody
-    as the organization "default"; the first key closes that door for good.
+    as the organisation "default"; the first key closes that door for good.
     docs/access.md has the form of a key and the scope that each call needs.
     """
 
@@ -137,11 +145,12 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says who the caller is, or who the bearer of another key would be.
 
         Without a key in the request: the caller itself; any key may ask. With one: for
-        a service that has a call to answer; needs scope "service". An absent key in
-        such a request is asked for with for_peer alone, and is answered as a call
-        without a key would be.
+        a service that has a call to answer; needs scope "service", but for the time
+        before the first key. An absent key in such a request is asked for with for_peer
+        alone, and is answered as a call without a key would be.
         Errors: UNAUTHENTICATED (KEY_MISSING, KEY_MALFORMED, KEY_INVALID, KEY_EXPIRED,
-        KEY_REVOKED), RESOURCE_EXHAUSTED (TOO_MANY_ATTEMPTS).
+        KEY_REVOKED), PERMISSION_DENIED (SCOPE_MISSING), RESOURCE_EXHAUSTED
+        (TOO_MANY_ATTEMPTS), INVALID_ARGUMENT.
         """
 
     @_abc_1.abstractmethod
@@ -150,10 +159,11 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.CreateKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.CreateKeyResponse, _abc.Awaitable[_access_pb2.CreateKeyResponse]]:
-        """Makes a key of the caller's organization and returns it, this once.
-        Needs scope "admin". The first key is made on the machine that has the
-        database: closeout keys create --admin.
-        Errors: INVALID_ARGUMENT.
+        """Makes a key of the caller's organisation and returns it, this once. A repeated
+        call makes another key. Needs scope "admin". The first key, and one with scope
+        "service", are made on the machine that has the database:
+        closeout keys create --admin.
+        Errors: INVALID_ARGUMENT; PERMISSION_DENIED (SCOPE_MISSING).
         """
 
     @_abc_1.abstractmethod
@@ -162,7 +172,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.ListKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.ListKeysResponse, _abc.Awaitable[_access_pb2.ListKeysResponse]]:
-        """Lists the keys of the caller's organization, newest first; none of them can be
+        """Lists the keys of the caller's organisation, newest first; none of them can be
         used with what this answers. Needs scope "admin".
         Errors: INVALID_ARGUMENT for a bad page_token or a negative page_size.
         """
@@ -185,9 +195,11 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.RotateKeyResponse, _abc.Awaitable[_access_pb2.RotateKeyResponse]]:
         """Makes a second key with the name and scopes of one, and lets the old one
-        expire after a while, so that both are valid meanwhile. Needs scope "admin".
+        expire after a while, so that both are valid meanwhile. A key that expires is
+        followed by one that lives as long as it did. Needs scope "admin".
         Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
-        (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
+        (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
+        (SCOPE_MISSING) for one with scope "service", as of CreateKey.
         """
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -89,7 +89,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     TOO_MANY_ATTEMPTS: _ErrorReason.ValueType  # 30
     """RESOURCE_EXHAUSTED: too many keys from this address were refused lately."""
     KEY_NOT_FOUND: _ErrorReason.ValueType  # 31
-    """NOT_FOUND: no such key in the caller's organization."""
+    """NOT_FOUND: no such key in the caller's organisation."""
+    KEY_ENDED: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION: the key that is to be replaced has expired or was revoked."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -165,5 +167,7 @@ SCOPE_MISSING: ErrorReason.ValueType  # 29
 TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED: too many keys from this address were refused lately."""
 KEY_NOT_FOUND: ErrorReason.ValueType  # 31
-"""NOT_FOUND: no such key in the caller's organization."""
+"""NOT_FOUND: no such key in the caller's organisation."""
+KEY_ENDED: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION: the key that is to be replaced has expired or was revoked."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
