@@ -18,6 +18,7 @@ import uuid
 
 import grpc
 
+from closeout import from_environment
 from closeout.aio import StatusClient
 from closeout.errors import ClientError, UnavailableError, from_rpc_error
 from closeout.status.v1.status_pb2 import (
@@ -89,7 +90,7 @@ def send(sequence: int) -> Result:
 async def main(address: str, total: int) -> None:
     """Send a campaign of ``total`` messages and print its final state."""
     campaign_id = f"example-{uuid.uuid4()}"
-    async with StatusClient(address) as status:
+    async with StatusClient(address, **from_environment()) as status:
         await status.create_campaign(campaign_id=campaign_id, display_name="Mine", channel="mine")
         await status.start_campaign(campaign_id=campaign_id, total=total)
         await report(status, campaign_id, [send(sequence) for sequence in range(1, total + 1)])

@@ -4,6 +4,7 @@
 # It registers a campaign at the status service, says how many messages there are, and
 # reports one result for each, 500 a call; every 100th message failed. Every call is
 # repeated until it succeeds, which is always safe, unless the service refuses it.
+# CLOSEOUT_API_KEY is the key, and CLOSEOUT_TLS_CA_FILE turns TLS on.
 set -eu
 
 address=${1:-127.0.0.1:20051}
@@ -12,16 +13,30 @@ results_a_call=500
 case $total in
     *[!0-9]*) echo "the total is a whole number, not $total" >&2; exit 2 ;;
 esac
+# A key goes to another machine by TLS only.
+case ${CLOSEOUT_API_KEY:+key}${CLOSEOUT_TLS_CA_FILE:+tls}@$address in
+    key@127.* | key@localhost:* | key@"[::1]:"*) ;;
+    key@*) echo "set CLOSEOUT_TLS_CA_FILE, so that nobody reads the key on its way" >&2; exit 2 ;;
+esac
 campaign="example-$(date +%s)-$$"
 
 # Make the call $1 with the request $2, and print its answer.
 call() {
-    until grpcurl -plaintext -connect-timeout 5 -max-time 30 -emit-defaults -d "$2" \
-        "$address" "closeout.status.v1.StatusService/$1"; do
+    method=$1
+    set -- -connect-timeout 5 -max-time 30 -emit-defaults -d "$2"
+    if [ -n "${CLOSEOUT_TLS_CA_FILE:-}" ]; then
+        set -- "$@" -cacert "$CLOSEOUT_TLS_CA_FILE"
+    else
+        set -- "$@" -plaintext
+    fi
+    # grpcurl puts the key into the header, so that no list of processes shows it.
+    [ -z "${CLOSEOUT_API_KEY:-}" ] ||
+        set -- "$@" -expand-headers -H 'authorization: Bearer ${CLOSEOUT_API_KEY}'
+    until grpcurl "$@" "$address" "closeout.status.v1.StatusService/$method"; do
         code=$?
         # grpcurl ends with 64 + the code of gRPC, and with 1 if nobody answers.
         case $code in
-            1 | 68 | 78) echo "$1: again in a second" >&2 ;; # DEADLINE_EXCEEDED, UNAVAILABLE
+            1 | 68 | 78) echo "$method: again in a second" >&2 ;; # DEADLINE_EXCEEDED, UNAVAILABLE
             *) exit "$code" ;;
         esac
         sleep 1

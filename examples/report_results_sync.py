@@ -13,7 +13,13 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from closeout import ClientError, DeadlineExceededError, StatusClient, UnavailableError
+from closeout import (
+    ClientError,
+    DeadlineExceededError,
+    StatusClient,
+    UnavailableError,
+    from_environment,
+)
 from closeout.status.v1.status_pb2 import Campaign, Result
 
 MESSAGES_A_TASK = 250
@@ -48,7 +54,7 @@ def deliver(status: StatusClient, campaign_id: str, sequences: range) -> None:
 def main(address: str, total: int) -> None:
     """Send a campaign of ``total`` messages and print how it ended."""
     campaign_id = f"example-{uuid.uuid4()}"
-    with StatusClient(address) as status:
+    with StatusClient(address, **from_environment()) as status:
         status.create_campaign(campaign_id=campaign_id, display_name="Mine", channel="mine")
         status.start_campaign(campaign_id=campaign_id, total=total)
         with ThreadPoolExecutor(max_workers=4) as pool:

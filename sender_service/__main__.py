@@ -14,7 +14,7 @@ from sender_service.channels.registry import channel_problems, installed_channel
 from sender_service.migrations import MIGRATIONS
 from sender_service.server import HOLDER, database_url, running
 from sender_service.settings import Settings, settings_model
-from service_runtime import command_line, process, settings, settings_check
+from service_runtime import command_line, process, settings, settings_check, tls
 from service_runtime.errors import StartupError
 from service_runtime.logs import configure_logs
 from service_runtime.systemd import Systemd
@@ -31,7 +31,7 @@ async def _main() -> None:
     systemd = Systemd()
     async with running(configuration, channels=channels) as service:
         # In one piece: who reads the first line finds the second one there.
-        pages = f"\nsender service HTTP on http://{service.http_address}"
+        pages = f"\nsender service HTTP on {service.http_scheme}://{service.http_address}"
         print(
             f"sender service listening on {service.address}{pages if service.http_address else ''}",
             flush=True,
@@ -52,6 +52,7 @@ def _check(*, startable: bool) -> int:
     found = settings.read(settings_model(channels))
     problems = [*found.problems, *channel_problems(channels, found.sections)]
     if (sender := found.sections.get("sender")) is not None:
+        problems += tls.problems("sender", sender, startable=startable)
         try:
             url = database_url(Settings(sender=sender))
         except StartupError as error:

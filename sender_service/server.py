@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from closeout import Tls
 from closeout.aio import StatusClient
+from closeout.credentials import sends_in_plain_text
+from closeout.environment import ClientOptions, client_options
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
 from sender_service.api.scopes import SCOPES
 from sender_service.api.servicer import SenderServicer
@@ -38,6 +41,7 @@ from service_runtime.http_server import optional_http
 from service_runtime.metrics import ServiceMetrics
 from service_runtime.operations_routes import health_routes, metrics_route
 from service_runtime.readiness import Readiness
+from service_runtime.tls import ServerTls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -65,12 +69,14 @@ class Running:
         address: HOST:PORT it listens on.
         port: the port of it.
         http_address: HOST:PORT where HTTP listens; empty: nowhere.
+        http_scheme: what its URLs begin with: ``http``, or ``https`` with TLS.
         readiness: whether it can do its work now.
     """
 
     address: str
     port: int
     http_address: str
+    http_scheme: str
     readiness: Readiness
 
 
@@ -93,18 +99,19 @@ async def running(
         clock: counts the waits for providers; absent: real time.
 
     Raises:
-        StartupError: the database, the address or a channel can't be used, or others than this
-            machine could reach it without a key.
+        StartupError: the database, the address, a channel or a file of TLS can't be used, or
+            others than this machine could reach it without a key.
     """
     sender = settings.sender
     _check_exposure(sender)
     classes = installed_channels() if channels is None else channels
+    tls = await ServerTls.load("sender", sender)
     # In a thread: a migration may take long, and signals are heard meanwhile.
     store = await asyncio.to_thread(Store, database_url(settings), MIGRATIONS, holder=HOLDER)
     registry = ChannelRegistry(classes, settings)
     try:
         await store.write(_forget_former_process)
-        async with StatusClient(sender.status_address) as client:
+        async with StatusClient(sender.status_address, **status_options(sender)) as client:
             instance = _instance()
             directory = Directory(store)
             metrics = ServiceMetrics("sender")
@@ -137,11 +144,12 @@ async def running(
             readiness = Readiness(store, server)
             delivery = DeliveryMetrics(store, directory, supervisor, classes, metrics.registry)
             metrics.watch(store, readiness)
+            metrics.watch_certificate(tls.certificate_end)
             routes = [
                 *health_routes(readiness),
                 metrics_route(metrics, access, sender, refresh=delivery.refresh),
             ]
-            port = await server.start(sender.listen)
+            port = await server.start(sender.listen, tls=tls.of_grpc())
             address = f"{sender.listen.rpartition(':')[0]}:{port}"
             log.info(
                 "serving",
@@ -155,7 +163,9 @@ async def running(
                     metrics.http.observing(application(routes)),
                     sender.http_listen,
                     grace_seconds=sender.grace_seconds,
+                    tls=tls.of_http(),
                 ) as http_address,
+                background(tls.follow()),
                 background(stream.run()),
                 background(stream.follow_deliveries()),
                 background(stream.store_acknowledgements()),
@@ -164,7 +174,7 @@ async def running(
             ):
                 try:
                     await supervisor.resume()
-                    yield Running(address, port, http_address, readiness)
+                    yield Running(address, port, http_address, tls.http_scheme, readiness)
                 finally:
                     log.info("stopping", grace_seconds=sender.grace_seconds)
                     await server.drain()
@@ -190,6 +200,35 @@ def database_url(settings: Settings) -> str:
     return url
 
 
+def status_options(sender: SenderSettings) -> ClientOptions:
+    """Return the key and TLS with which the status service is called.
+
+    Raises:
+        StartupError: a setting or a file of them can't be used, or the key would go in
+            plain text to another machine.
+    """
+    try:
+        options = client_options(
+            prefix="[sender] status_",
+            api_key=sender.status_api_key.get_secret_value(),
+            api_key_file=sender.status_api_key_file,
+            tls=sender.status_tls,
+            files=Tls(
+                ca_file=sender.status_tls_ca_file,
+                certificate_file=sender.status_tls_certificate_file,
+                key_file=sender.status_tls_key_file,
+            ),
+        )
+    except ValueError as error:
+        raise StartupError(f"the status service can't be called: {error}") from error
+    if sends_in_plain_text(sender.status_address, **options):
+        raise StartupError(
+            f"[sender] status_address: the key would go to {sender.status_address} in plain"
+            " text; set status_tls_ca_file, or status_tls = false where the network is yours"
+        )
+    return options
+
+
 def _check_exposure(sender: SenderSettings) -> None:
     """Let nobody reach a service from elsewhere that nothing guards.
 
@@ -201,7 +240,7 @@ def _check_exposure(sender: SenderSettings) -> None:
             table="sender",
             addresses=(sender.listen, sender.http_listen),
             keys_exist=False,
-            tls=False,
+            tls=bool(sender.tls_certificate_file),
             allow_without_keys=sender.allow_without_keys,
             allow_plaintext=sender.allow_plaintext,
         )

@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from service_runtime import command_line, process, settings, settings_check
+from service_runtime import command_line, process, settings, settings_check, tls
 from service_runtime.logs import configure_logs
 from service_runtime.systemd import Systemd
 from status_service.access import local_keys
@@ -31,7 +31,7 @@ async def _main() -> None:
     systemd = Systemd()
     async with running(configuration) as service:
         # In one piece: who reads the first line finds the second one there.
-        pages = f"\nstatus service HTTP on http://{service.http_address}"
+        pages = f"\nstatus service HTTP on {service.http_scheme}://{service.http_address}"
         print(
             f"status service listening on {service.address}{pages if service.http_address else ''}",
             flush=True,
@@ -57,7 +57,10 @@ def _make_key(asked: argparse.Namespace) -> int:
 def _check(*, startable: bool) -> int:
     found = settings.read(Settings)
     problems = list(found.problems)
-    if startable and (status := found.sections.get("status")) is not None:
+    status = found.sections.get("status")
+    if status is not None:
+        problems += tls.problems("status", status, startable=startable)
+    if startable and status is not None:
         place = settings.place("status", "database_url")
         problems += settings_check.database_problems(status.database_url, place)
         problems += settings_check.port_problems(status.listen)

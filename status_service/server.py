@@ -31,6 +31,7 @@ from service_runtime.http_server import optional_http
 from service_runtime.metrics import ServiceMetrics
 from service_runtime.operations_routes import health_routes, metrics_route
 from service_runtime.readiness import Readiness
+from service_runtime.tls import ServerTls
 from status_service import schema
 from status_service.access.key_access import AccessLimits, KeyAccess
 from status_service.access.key_service import KeyService
@@ -83,12 +84,14 @@ class Running:
         address: HOST:PORT it listens on.
         port: the port of it.
         http_address: HOST:PORT where HTTP listens; empty: nowhere.
+        http_scheme: what its URLs begin with: ``http``, or ``https`` with TLS.
         readiness: whether it can do its work now.
     """
 
     address: str
     port: int
     http_address: str
+    http_scheme: str
     readiness: Readiness
 
 
@@ -106,10 +109,11 @@ async def running(
         limits: how long a key is taken for what it was, and how many may be refused.
 
     Raises:
-        StartupError: the database or the address can't be used, or others than this machine
-            could reach it without a key.
+            StartupError: the database, the address or a file of TLS can't be used, or others than
+            this machine could reach it without a key.
     """
     status = settings.status
+    tls = await ServerTls.load("status", status)
     # In a thread: a migration may take minutes, and signals are heard meanwhile.
     store = await asyncio.to_thread(Store, status.database_url, MIGRATIONS, holder=HOLDER)
     try:
@@ -166,11 +170,12 @@ async def running(
         readiness = Readiness(store, server)
         gauges = CampaignGauges(store, metrics.registry, stall_threshold=threshold)
         metrics.watch(store, readiness)
+        metrics.watch_certificate(tls.certificate_end)
         routes = [
             *health_routes(readiness),
             metrics_route(metrics, counted, status, refresh=gauges.refresh),
         ]
-        port = await server.start(status.listen)
+        port = await server.start(status.listen, tls=tls.of_grpc())
         address = f"{status.listen.rpartition(':')[0]}:{port}"
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
@@ -178,7 +183,9 @@ async def running(
                 metrics.http.observing(application(routes)),
                 status.http_listen,
                 grace_seconds=status.grace_seconds,
+                tls=tls.of_http(),
             ) as http_address,
+            background(tls.follow()),
             background(writer_pool.run()),
             background(follow_store(store, server)),
             background(follow(store, notifier)),
@@ -197,7 +204,7 @@ async def running(
             background(access.record_uses()),
         ):
             try:
-                yield Running(address, port, http_address, readiness)
+                yield Running(address, port, http_address, tls.http_scheme, readiness)
             finally:
                 log.info("stopping", grace_seconds=status.grace_seconds)
                 await server.drain()
@@ -224,7 +231,7 @@ async def _check_exposure(status: StatusSettings, access: KeyAccess) -> None:
             table="status",
             addresses=(status.listen, status.http_listen),
             keys_exist=keys_exist,
-            tls=False,
+            tls=bool(status.tls_certificate_file),
             allow_without_keys=status.allow_without_keys,
             allow_plaintext=status.allow_plaintext,
         )

@@ -3,8 +3,10 @@
 // It registers a campaign at the status service, states how many messages there are,
 // pretends to send them, and reports one result for each, 500 a call. The last result
 // completes the campaign. `npm ci` in this folder installs what it needs.
+// CLOSEOUT_API_KEY is the key, and CLOSEOUT_TLS_CA_FILE turns TLS on.
 
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
@@ -46,6 +48,25 @@ function reasonOf(error) {
   return info ? errors.lookupType('ErrorInfo').decode(info.value).reason : ''
 }
 
+// Return how to connect: by TLS if an authority is named, and a key goes to another
+// machine in no other way.
+function credentials(address) {
+  const authority = process.env.CLOSEOUT_TLS_CA_FILE
+  if (authority) return grpc.credentials.createSsl(readFileSync(authority))
+  if (process.env.CLOSEOUT_API_KEY && !/^(127\.|localhost:|\[::1\]:)/.test(address)) {
+    throw new Error('set CLOSEOUT_TLS_CA_FILE, so that nobody reads the key on its way')
+  }
+  return grpc.credentials.createInsecure()
+}
+
+// Return what every call says of its caller.
+function metadata() {
+  const said = new grpc.Metadata()
+  const key = process.env.CLOSEOUT_API_KEY
+  if (key) said.set('authorization', `Bearer ${key}`)
+  return said
+}
+
 // Make a call, and repeat it while the service is not available: every call of this
 // script is safe to repeat.
 async function call(client, method, request) {
@@ -53,7 +74,7 @@ async function call(client, method, request) {
     try {
       return await new Promise((resolve, reject) => {
         const deadline = Date.now() + SECONDS_A_CALL * 1000
-        client[method](request, { deadline }, (error, response) =>
+        client[method](request, metadata(), { deadline }, (error, response) =>
           error ? reject(error) : resolve(response),
         )
       })
@@ -85,7 +106,7 @@ async function report(client, campaign_id, results) {
 }
 
 async function main(address = '127.0.0.1:20051', total = '2000') {
-  const client = new closeout.status.v1.StatusService(address, grpc.credentials.createInsecure())
+  const client = new closeout.status.v1.StatusService(address, credentials(address))
   const campaign_id = `example-${randomUUID()}`
   await call(client, 'CreateCampaign', { campaign_id, display_name: 'Mine', channel: 'mine' })
   await call(client, 'StartCampaign', { campaign_id, total: Number(total) })

@@ -107,7 +107,7 @@ class Service:
             raise AssertionError(f"ended with {self.wait()}: {self.log}")
         first, _, second = self._output.read_text().removeprefix(self._line).partition("\n")
         self.address = first.strip()
-        self.http_address = second.rpartition("http://")[2].strip()
+        self.http_address = second.rpartition("://")[2].strip()
         return self.address
 
     def _listens(self) -> bool:

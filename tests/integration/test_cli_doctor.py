@@ -17,6 +17,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from closeout import from_environment
 from closeout.sender.v1 import sender_pb2
 from closeout.sender.v1.sender_pb2_grpc import (
     SenderServiceServicer,
@@ -43,6 +44,7 @@ class Service(StatusServiceServicer, SenderServiceServicer, health_pb2_grpc.Heal
         ahead: how far its clock is ahead of ours.
         serving: what its health check says.
         asked: the channels that were asked for.
+        refusal: what it says to every key; empty: it takes calls.
     """
 
     def __init__(self) -> None:
@@ -52,6 +54,7 @@ class Service(StatusServiceServicer, SenderServiceServicer, health_pb2_grpc.Heal
         self.serving = True
         self.asked: list[str] = []
         self.address = ""
+        self.refusal = ""
 
     def _now(self) -> Timestamp:
         now = Timestamp()
@@ -66,10 +69,14 @@ class Service(StatusServiceServicer, SenderServiceServicer, health_pb2_grpc.Heal
         )
 
     async def ListCampaigns(self, request, context):
+        if self.refusal:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, self.refusal)
         return status_pb2.ListCampaignsResponse(read_time=self._now())
 
     async def CheckSender(self, request, context):
         self.asked.append(request.channel)
+        if self.refusal:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, self.refusal)
         if request.channel == "pigeon":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "there is no channel pigeon")
         return sender_pb2.CheckSenderResponse(
@@ -202,7 +209,7 @@ async def test_a_service_without_its_database_is_told_apart(tmp_path: Path) -> N
 async def test_a_service_says_its_version_with_its_health(tmp_path: Path) -> None:
     """The version is that of the installed distribution."""
     async with status_serving(tmp_path) as status:
-        found = await health_checks.service("status", status.address)
+        found = await health_checks.service("status", status.address, from_environment({}))
     assert found.version == VERSION
 
 
@@ -219,3 +226,25 @@ def test_the_disk_of_the_databases_needs_space(
     (check,) = health_checks.disk(tmp_path)
     assert (check.ok, bool(check.remedy)) == (ok, not ok)
     assert health_checks.disk(tmp_path / "missing") == []
+
+
+@pytest.mark.parametrize("key", ["", "closeout_abcdefghijkl_notAKeyOfAnybody"])
+async def test_a_refused_key_is_named(tmp_path: Path, key: str) -> None:
+    """The services answer, and take no call: the line says which variable to set."""
+    async with served() as service:
+        service.refusal = "the key is not known"
+        code, out, err = await finished(
+            "doctor",
+            folder=tmp_path,
+            environment={
+                **clean_environment(),
+                "CLOSEOUT_SENDER_STATUS_ADDRESS": service.address,
+                "CLOSEOUT_SENDER_LISTEN": service.address,
+                **({"CLOSEOUT_API_KEY": key} if key else {}),
+            },
+        )
+    assert code == 3
+    assert not key or key not in out + err
+    for name in ("status", "sender"):
+        assert f"problem key: the {name} service refuses it: the key is not known; set " in out
+    assert "CLOSEOUT_API_KEY or CLOSEOUT_API_KEY_FILE" in out

@@ -54,7 +54,10 @@ def test_a_typo_is_malformed(place: int, sign: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", _KEY.text[:-1], _KEY.text + "0", f" {_KEY.text}", _KEY.text + "\n", "\x00"]
+    "text",
+    ["", "x", _KEY.text[:-1], _KEY.text + "0", f" {_KEY.text}", _KEY.text + "\n", "\x00"],
+    # The key is another one in each process, and names of tests must not be.
+    ids=["empty", "short", "cut", "longer", "blank", "newline", "nul"],
 )
 def test_what_is_no_whole_key_is_malformed(text: str) -> None:
     """Nothing is cut or mended."""

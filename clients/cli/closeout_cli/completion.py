@@ -9,6 +9,7 @@ import typer  # noqa: TC002 - typer reads the annotations
 from closeout.aio import AccessClient, StatusClient
 from closeout.errors import ClientError
 from closeout_cli import addresses
+from closeout_cli.credentials import client_options
 from closeout_cli.failures import CommandError
 
 #: Nobody waits longer for a list of ids, seconds.
@@ -34,7 +35,10 @@ def key_ids(context: typer.Context, incomplete: str) -> list[str]:
 
 
 async def _key_ids(address: str, incomplete: str) -> list[str]:
-    async with asyncio.timeout(_TIMEOUT_SECONDS), AccessClient(address) as access:
+    async with (
+        asyncio.timeout(_TIMEOUT_SECONDS),
+        AccessClient(address, **client_options(address)) as access,
+    ):
         found = [key.key_id async for key in access.list_keys(page_size=_MAX_IDS)]
     return [key_id for key_id in found if key_id.startswith(incomplete)][:_MAX_IDS]
 
@@ -48,7 +52,10 @@ def _address(context: typer.Context) -> str:
 
 
 async def _ids(address: str, incomplete: str) -> list[str]:
-    async with asyncio.timeout(_TIMEOUT_SECONDS), StatusClient(address) as status:
+    async with (
+        asyncio.timeout(_TIMEOUT_SECONDS),
+        StatusClient(address, **client_options(address)) as status,
+    ):
         campaigns = status.list_campaigns(page_size=_MAX_IDS)
         found: list[str] = []
         async for campaign in campaigns:

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from closeout_cli import screen
+from closeout_cli.credentials import checked_environment, client_options
 from closeout_cli.failures import NEEDS_A_PERSON, OK
 from closeout_cli.health_checks import (
     Check,
     clock,
     disk,
-    sender_checks,
     service,
     settings_checks,
     versions,
 )
 from closeout_cli.options import Json, SenderAddress, StatusAddress, run
 from closeout_cli.preflight import SENDER_MODULE, STATUS_MODULE, settings_problems
+from closeout_cli.security_checks import certificates, key_in_plain_text
+from closeout_cli.sender_checks import sender_checks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,9 +53,9 @@ def doctor(
 ) -> int:
     """Check that everything is ready to send.
 
-    It checks settings, services, versions, databases, disk and clocks, and logs in to the
-    providers. Nothing is sent and nothing is changed. Each check has one line, with what
-    to correct. The exit code is 3 if something needs attention.
+    It checks settings, services, versions, keys, certificates, databases, disk and clocks,
+    and logs in to the providers. Nothing is sent and nothing is changed. Each check has
+    one line, with what to correct. The exit code is 3 if something needs attention.
     """
     checks = run(_checks(channel, data_dir.resolve(), status_address, sender_address))
     if as_json:
@@ -68,16 +70,21 @@ def doctor(
 async def _checks(
     channel: str, folder: Path, status_address: str, sender_address: str
 ) -> list[Check]:
+    options = checked_environment()
+    for address in (status_address, sender_address):
+        client_options(address)
     problems, status, sender = await asyncio.gather(
         settings_problems({STATUS_MODULE: {}, SENDER_MODULE: {}}),
-        service("status", status_address),
-        service("sender", sender_address),
+        service("status", status_address, options),
+        service("sender", sender_address, options),
     )
     checks = [*settings_checks(problems), status.check, sender.check]
     answered = [found for found in (status, sender) if found.version]
     checks += versions(answered, importlib.metadata.version("closeout-server"))
+    checks += key_in_plain_text([status, sender], options)
+    checks += await certificates(answered, options["tls"])
     checks += disk(folder)
-    asked, clocks = await sender_checks(channel, sender, status)
+    asked, clocks = await sender_checks(channel, sender, status, options)
     return [*checks, *asked, *clock(clocks)]
 
 

@@ -18,6 +18,7 @@ from closeout.errors import (
     UnavailableError,
     UnimplementedError,
 )
+from closeout.tls_troubles import remedy
 from closeout_cli import output_mode
 
 if TYPE_CHECKING:
@@ -173,6 +174,10 @@ def naming(service: str, address: str, option: str) -> Iterator[None]:
     except (UnavailableError, DeadlineExceededError) as error:
         if error.reason:
             raise  # the service answered, and its text says what is wrong
+        if found := remedy(str(error)):
+            raise CommandError(
+                f"the {service} at {address} can't be called: {found}", exit_code=UNREACHABLE
+            ) from error
         raise CommandError(
             f"the {service} does not answer at {address} ({_short(error)});"
             f" start it with `closeout up`, or name another with {option}",

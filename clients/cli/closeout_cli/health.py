@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from closeout_cli import addresses, health_checks, screen
+from closeout_cli.credentials import client_options
 from closeout_cli.failures import FAILED, OK
 from closeout_cli.options import Json, SenderAddress, StatusAddress, run
 
@@ -97,7 +98,7 @@ async def _ask(places: Sequence[tuple[str, str, str]]) -> list[Health]:
 
 
 async def _over_grpc(name: str, address: str) -> Health:
-    check = (await health_checks.service(name, address)).check
+    check = (await health_checks.service(name, address, client_options(address))).check
     remedy = f"; {check.remedy}" if check.remedy else ""
     return Health(name, "grpc", address, check.ok, f"{check.summary}{remedy}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,28 +13,20 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from closeout.aio.channel import open_channel
 from closeout.connection import grpc_target
-from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
-from closeout.status.v1 import status_pb2, status_pb2_grpc
-from closeout.times import to_datetime
+from closeout.tls_troubles import remedy as tls_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from closeout.environment import ClientOptions
+
 #: Deadline of an answer, seconds.
 _TIMEOUT_SECONDS = 10.0
-#: Deadline of a check of the providers, seconds: each may take as long as one message.
-_PROVIDERS_TIMEOUT_SECONDS = 120.0
 #: A clock that is further off needs a correction, seconds.
 _CLOCK_SECONDS = 5.0
 #: Less free space than this needs attention, bytes: a campaign of 100,000 takes about 100 MB.
 _DISK_BYTES = 500_000_000
 _VERSION_KEY = "closeout-version"
-#: How checks of the sender read beside those of the command.
-_OF_SENDER: Final = {
-    "database": "sender database",
-    "disk": "sender disk",
-    "status_service": "sender to status service",
-}
 _SETTINGS: Final = {
     "status": "CLOSEOUT_SENDER_STATUS_ADDRESS or --status-address",
     "sender": "CLOSEOUT_SENDER_LISTEN or --sender-address",
@@ -107,11 +99,17 @@ def settings_checks(problems: Mapping[str, Sequence[str]]) -> list[Check]:
     ]
 
 
-async def service(name: str, address: str) -> Service:
-    """Ask a service for its health and its version."""
+async def service(name: str, address: str, options: ClientOptions) -> Service:
+    """Ask a service for its health and its version.
+
+    Args:
+        name: ``status`` or ``sender``.
+        address: where it should be.
+        options: the key and TLS it is called with.
+    """
     label = f"{name} service"
-    # Not a channel that tries again: a service that is down should be known at once.
-    async with grpc.aio.insecure_channel(grpc_target(address)) as channel:
+    tls = options["tls"]
+    async with open_channel(address, tls=tls) if tls else _single(address) as channel:
         call = health_pb2_grpc.HealthStub(channel).Check(
             health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_SECONDS
         )
@@ -123,6 +121,7 @@ async def service(name: str, address: str) -> Service:
                 f" {_SETTINGS[name]}"
             )
             summary = f"does not answer at {address} ({error.code().name})"
+            remedy = tls_remedy(error.details() or "") or remedy
             return Service(name, address, Check(label, ok=False, summary=summary, remedy=remedy))
         version = _version(await call.initial_metadata())
     shown = f"version {version or 'unknown'}"
@@ -137,6 +136,11 @@ async def service(name: str, address: str) -> Service:
     return Service(
         name, address, Check(label, ok=True, summary=f"serves at {address}, {shown}"), version
     )
+
+
+def _single(address: str) -> grpc.aio.Channel:
+    """Return a channel that does not try again: what is down should be known at once."""
+    return grpc.aio.insecure_channel(grpc_target(address))
 
 
 def _version(metadata: Any) -> str:
@@ -175,92 +179,6 @@ def disk(folder: Path) -> list[Check]:
             remedy="free some space, or move the folder and name it with --data-dir",
         )
     ]
-
-
-async def sender_checks(
-    channel: str, sender: Service, status: Service
-) -> tuple[list[Check], Clocks]:
-    """Let the sender check its database, its peers and its providers; read both clocks.
-
-    Args:
-        channel: only the provider of this one; empty: of all.
-        sender: the sender service.
-        status: the status service.
-    """
-    clocks = Clocks()
-    await _read_status_clock(status, clocks)
-    name = f"channel {channel}" if channel else "providers"
-    if not sender.answers:
-        return [
-            Check(
-                name,
-                ok=False,
-                summary="not checked, as the sender service does not answer",
-                remedy="start it with `closeout up` or `closeout serve sender`, and repeat",
-            )
-        ], clocks
-    request = sender_pb2.CheckSenderRequest(channel=channel)
-    async with open_channel(sender.address) as connection:
-        before = datetime.now(UTC)
-        try:
-            answer = await sender_pb2_grpc.SenderServiceStub(connection).CheckSender(
-                request, timeout=_PROVIDERS_TIMEOUT_SECONDS
-            )
-        except grpc.aio.AioRpcError as error:
-            return [_not_checked(name, error)], clocks
-        after = datetime.now(UTC)
-    if answer.HasField("read_time"):
-        # The clock is read at the end or at the beginning of the checks.
-        clocks.add("sender service", to_datetime(answer.read_time), before, after)
-    return [_of_sender(check) for check in answer.checks], clocks
-
-
-async def _read_status_clock(status: Service, clocks: Clocks) -> None:
-    if not status.answers:
-        return
-    request = status_pb2.ListCampaignsRequest(page_size=1)
-    async with open_channel(status.address) as connection:
-        before = datetime.now(UTC)
-        try:
-            answer = await status_pb2_grpc.StatusServiceStub(connection).ListCampaigns(
-                request, timeout=_TIMEOUT_SECONDS
-            )
-        except grpc.aio.AioRpcError:
-            return  # then its clock has no line
-        if answer.HasField("read_time"):
-            clocks.add("status service", to_datetime(answer.read_time), before, datetime.now(UTC))
-
-
-def _not_checked(name: str, error: grpc.aio.AioRpcError) -> Check:
-    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-        summary, remedy = "the sender service can't check them", "install a newer version of it"
-    elif error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        summary = f"no answer within {_PROVIDERS_TIMEOUT_SECONDS:.0f} s"
-        remedy = "check one after the other with --channel NAME"
-    elif error.code() is grpc.StatusCode.INTERNAL:
-        summary, remedy = f"{error.details()}", "a defect; please report what the log says"
-    else:
-        summary, remedy = f"{error.details()}", "correct it, and repeat"
-    return Check(name, ok=False, summary=summary, remedy=remedy)
-
-
-def _of_sender(check: sender_pb2.CheckSenderResponse.Check) -> Check:
-    """Return what the sender found; what only it has is named as its own."""
-    name = _OF_SENDER.get(check.name, check.name)
-    if check.ok:
-        return Check(name, ok=True, summary=check.summary)
-    problem = check.problem
-    summary = check.summary or problem.summary
-    if problem.detail and problem.detail not in summary:
-        summary += f" ({problem.detail})"
-    remedy = f"correct {problem.setting} and restart the sender" if problem.setting else ""
-    if not remedy:
-        remedy = (
-            "correct it; the sender goes on by itself"
-            if problem.needs_attention
-            else "wait, the sender tries again by itself"
-        )
-    return Check(name, ok=False, summary=summary, remedy=remedy, setting=problem.setting)
 
 
 def clock(clocks: Clocks) -> list[Check]:

@@ -17,6 +17,7 @@ import typer
 from closeout.aio import AccessClient, SenderClient, StatusClient
 from closeout_cli import addresses
 from closeout_cli.completion import campaign_ids
+from closeout_cli.credentials import client_options
 from closeout_cli.failures import naming
 
 if TYPE_CHECKING:
@@ -167,18 +168,26 @@ def on_behalf_of() -> str:
 
 
 def status_of(address: str) -> StatusClient:
-    """Return a client of the status service that says who uses it."""
-    return StatusClient(address, on_behalf_of=on_behalf_of())
+    """Return a client of the status service that says who uses it.
+
+    Raises:
+        CommandError: key or TLS can't be used.
+    """
+    return StatusClient(address, on_behalf_of=on_behalf_of(), **client_options(address))
 
 
 def access_of(address: str) -> AccessClient:
     """Return a client of the keys at the status service that says who uses it."""
-    return AccessClient(address, on_behalf_of=on_behalf_of())
+    return AccessClient(address, on_behalf_of=on_behalf_of(), **client_options(address))
 
 
 def sender_of(address: str) -> SenderClient:
-    """Return a client of the sender service that says who uses it."""
-    return SenderClient(address, on_behalf_of=on_behalf_of())
+    """Return a client of the sender service that says who uses it.
+
+    Raises:
+        CommandError: key or TLS can't be used.
+    """
+    return SenderClient(address, on_behalf_of=on_behalf_of(), **client_options(address))
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@ from closeout.errors import ClientError
 from closeout.sender.v1 import sender_pb2
 from closeout.status.v1 import status_pb2 as pb
 from closeout.times import timestamp
+from closeout_cli.credentials import client_options
 from closeout_cli.failures import FAILED, USAGE, CommandError
 from closeout_cli.words import ago, clock, parse_time, state_name
 
@@ -72,7 +73,7 @@ async def known_campaign(campaign_id: str, status_address: str) -> pb.Campaign |
 
     It only serves to say what becomes of it: the sender decides, and knows the service.
     """
-    async with StatusClient(status_address) as status:
+    async with StatusClient(status_address, **client_options(status_address)) as status:
         try:
             return await status.get_campaign(campaign_id=campaign_id)
         except ClientError:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from datetime import datetime, timedelta
 
+    from closeout.credentials import ApiKey
+    from closeout.tls import Tls
+
 
 class AccessClient(ChannelOwner):
     """One method for each rpc of ``closeout.status.v1.AccessService``.
@@ -32,6 +35,9 @@ class AccessClient(ChannelOwner):
         timeout_seconds: the deadline of each call that does not name another.
         on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
             most 128 printable ASCII characters, without blanks at either end.
+        api_key: the key of the caller, or a function that returns it; empty: none.
+        tls: the files of TLS (:class:`closeout.Tls`); None: no TLS.
+        allow_plaintext: whether the key may go to another machine without TLS.
     """
 
     def __init__(
@@ -40,8 +46,18 @@ class AccessClient(ChannelOwner):
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         on_behalf_of: str = "",
+        api_key: ApiKey = "",
+        tls: Tls | None = None,
+        allow_plaintext: bool = False,
     ) -> None:
-        super().__init__(target, timeout_seconds=timeout_seconds, on_behalf_of=on_behalf_of)
+        super().__init__(
+            target,
+            timeout_seconds=timeout_seconds,
+            on_behalf_of=on_behalf_of,
+            api_key=api_key,
+            tls=tls,
+            allow_plaintext=allow_plaintext,
+        )
         self._stub = AccessServiceStub(self._channel)
 
     async def get_caller(
