@@ -25,6 +25,9 @@ from status_service.access.scopes import SCOPES
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
 from status_service.grpc_api.servicer import StatusServicer
+from status_service.http_api.openapi import openapi_routes
+from status_service.http_api.rules import packaged_rules
+from status_service.http_api.transcoder import transcoded
 from status_service.live.database_listener import follow
 from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
@@ -102,12 +105,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             # With one instance there is nowhere else to go.
             connection_age_seconds=status.connection_age_seconds if store.listen else None,
         )
+        # What HTTP serves, in this order; the servicers are those of gRPC.
+        routes = [
+            *transcoded(packaged_rules(), {_NAME: servicer}, access=access, scopes=SCOPES),
+            *openapi_routes(),
+        ]
         port = await server.start(status.listen)
         address = f"{status.listen.rpartition(':')[0]}:{port}"
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
             optional_http(
-                application([]), status.http_listen, grace_seconds=status.grace_seconds
+                application(routes), status.http_listen, grace_seconds=status.grace_seconds
             ) as http_address,
             background(writer_pool.run()),
             background(follow_store(store, server)),

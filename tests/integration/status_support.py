@@ -58,6 +58,8 @@ class Status:
     address: str
     client: StatusClient
     stub: Any
+    #: Where it serves HTTP, as in ``http://127.0.0.1:4711``.
+    url: str
 
     def check_invariants(self, **options: Any) -> None:
         """Check what must hold in its database: :func:`check_invariants`."""
@@ -115,7 +117,13 @@ async def serving(place: Database | Path, **changed: Any) -> AsyncIterator[Statu
         running(status_settings(database, **changed)) as service,
         open_channel(service.address) as channel,
     ):
-        yield Status(database, service.address, StatusClient(channel), StatusServiceStub(channel))
+        yield Status(
+            database,
+            service.address,
+            StatusClient(channel),
+            StatusServiceStub(channel),
+            f"http://{service.http_address}",
+        )
 
 
 def results(

@@ -90,6 +90,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: too many keys from this address were refused lately."""
     KEY_NOT_FOUND: _ErrorReason.ValueType  # 31
     """NOT_FOUND: no such key in the caller's organization."""
+    PATH_NOT_FOUND: _ErrorReason.ValueType  # 40
+    """NOT_FOUND: only over HTTP; no call has this path."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -166,4 +168,6 @@ TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED: too many keys from this address were refused lately."""
 KEY_NOT_FOUND: ErrorReason.ValueType  # 31
 """NOT_FOUND: no such key in the caller's organization."""
+PATH_NOT_FOUND: ErrorReason.ValueType  # 40
+"""NOT_FOUND: only over HTTP; no call has this path."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
