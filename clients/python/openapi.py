@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from openapi_schemas import Schemas, comments_of, first_sentence
-from service_runtime.access import OPEN
+from service_runtime.caller import Scope
 from status_service.access.scopes import SCOPES
 from status_service.http_api.conditions import REVISION, answers_campaign
 from status_service.http_api.paths import PathTemplate
@@ -159,7 +159,8 @@ def _operation(
 ) -> dict[str, Any]:
     comment = comments[method.full_name]
     scope = SCOPES[rule.full_method]
-    needs = "" if scope == OPEN else f"\n\nNeeds a key with scope `{scope}`."
+    # What is no scope is open, or depends on the request; the comment says so.
+    needs = f"\n\nNeeds a key with scope `{scope}`." if isinstance(scope, Scope) else ""
     in_path = _path_fields(rule, method)
     parameters = [
         {"name": field.json_name, "in": "path", "required": True, "schema": schemas.of_field(field)}

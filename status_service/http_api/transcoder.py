@@ -8,7 +8,7 @@ from google.protobuf import descriptor_pool
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, NoMatchFound
 
-from service_runtime.access_interceptor import AccessCheck
+from service_runtime.access_interceptor import RECHECK_SECONDS, AccessCheck
 from service_runtime.http_errors import error_response, not_allowed
 from status_service.http_api.calls import Call, UnaryCall, message_of
 from status_service.http_api.event_stream import EventStream, streaming
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 
 def transcoded(
-    rules: Iterable[Rule], servicers: Mapping[str, object], *, access: Access, scopes: Scopes
+    rules: Iterable[Rule],
+    servicers: Mapping[str, object],
+    *,
+    access: Access,
+    scopes: Scopes,
+    recheck_seconds: float = RECHECK_SECONDS,
 ) -> list[BaseRoute]:
     """Return routes for all rules of the services in ``servicers``.
 
@@ -37,11 +42,12 @@ def transcoded(
         servicers: those of gRPC, by full name of the service.
         access: knows callers.
         scopes: what each method needs.
+        recheck_seconds: how often a stream asks whether its caller is still one.
 
     Raises:
         ValueError: a rule can't be served: a defect.
     """
-    check = AccessCheck(access, scopes)
+    check = AccessCheck(access, scopes, recheck_seconds=recheck_seconds)
     calls: dict[str, dict[str, Call]] = {}
     for rule in rules:
         if rule.service in servicers:

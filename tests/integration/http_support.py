@@ -169,10 +169,17 @@ async def serving_servicers(
     *,
     access: Access | None = None,
     rules: Iterable[Rule] | None = None,
+    recheck_seconds: float = 5.0,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Serve servicers of a test over HTTP; yield a client."""
     known = packaged_rules() if rules is None else rules
-    routes = transcoded(known, servicers, access=access or Keys(), scopes=SCOPES)
+    routes = transcoded(
+        known,
+        servicers,
+        access=access or Keys(),
+        scopes=SCOPES,
+        recheck_seconds=recheck_seconds,
+    )
     async with (
         serving_http(application(routes), "127.0.0.1:0", grace_seconds=1) as port,
         calling(f"http://127.0.0.1:{port}") as client,

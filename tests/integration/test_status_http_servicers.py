@@ -20,7 +20,9 @@ from integration.http_support import (
     reason_of,
     serving_servicers,
 )
+from service_runtime.caller import Scope
 from service_runtime.errors import ShuttingDownError, StoreUnavailableError, TooManyAttemptsError
+from status_service.access.scopes import SCOPES
 from status_service.http_api.rules import packaged_rules
 
 RULES = packaged_rules()
@@ -60,6 +62,8 @@ async def test_nobody_calls_without_a_key_of_the_right_scope(rule: Any) -> None:
         missing = await client.request(rule.method, path, **content)
         assert (missing.status_code, reason_of(missing)) == (401, "KEY_MISSING")
         assert missing.headers["www-authenticate"].startswith("Bearer")
+        if not isinstance(SCOPES[rule.full_method], Scope):
+            return  # the request decides
         weak = {"authorization": "Bearer service"}
         refused = await client.request(rule.method, path, headers=weak, **content)
         assert (refused.status_code, reason_of(refused)) == (403, "SCOPE_MISSING")

@@ -23,7 +23,7 @@ from integration.http_support import (
     watching,
 )
 from integration.status_support import Status, eventually, results, serving
-from service_runtime import access_interceptor
+from service_runtime import access_interceptor, http_connection
 
 #: A snapshot is about so large, bytes.
 _SNAPSHOT_BYTES = 20_000
@@ -112,14 +112,12 @@ async def test_a_silent_stream_has_comments(
         assert [await events.next() for _ in range(2)] == [Event("comment", "", None)] * 2
 
 
-async def test_a_stream_ends_with_the_error_of_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_ends_with_the_error_of_its_key() -> None:
     """Within 10 s after a key was revoked; a browser that comes back is refused."""
     assert access_interceptor.RECHECK_SECONDS <= 5.0
-    monkeypatch.setattr(
-        access_interceptor.AccessCheck.__init__, "__kwdefaults__", {"recheck_seconds": 0.05}
-    )
     keys = Keys()
-    async with serving_servicers({STATUS: _Endless()}, access=keys) as client:
+    served = serving_servicers({STATUS: _Endless()}, access=keys, recheck_seconds=0.05)
+    async with served as client:
         key = {"authorization": "Bearer read"}
         async with watching(client, "/v1/campaigns/a:watch", **key) as events:
             assert state_of(await events.next()) == "SENDING"
@@ -213,3 +211,25 @@ async def test_readers_that_do_not_read_hold_nothing_and_nobody() -> None:
             return servicer.open == 0
 
         await eventually(gone, what="that nobody is watched for any more")
+
+
+async def test_a_connection_that_nobody_reads_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system gives it up after a minute, and the watch ends; other systems than Linux don't."""
+    assert http_connection.UNREAD_SECONDS == 60.0
+    monkeypatch.setattr(http_connection, "UNREAD_SECONDS", 0.5)
+    servicer = _Endless()
+    request = b"GET /v1/campaigns/a:watch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer read\r\n\r\n"
+    async with serving_servicers({STATUS: servicer}) as client:
+        with socket.create_connection(("127.0.0.1", client.base_url.port)) as hanging:
+            hanging.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            hanging.sendall(request)
+
+            async def begun() -> bool:
+                return servicer.open == 1
+
+            async def given_up() -> bool:
+                return servicer.open == 0
+
+            await eventually(begun, what="a watch")
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                await eventually(given_up, what="the end of the watch")
