@@ -24,7 +24,7 @@ from service_runtime.http_errors import (
 )
 from status_service.http_api.conditions import REVISION, etag_of, expected_revision, is_known
 from status_service.http_api.json_form import read_object, to_json, to_message
-from status_service.http_api.query import read_query
+from status_service.http_api.query import message_of_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,7 +137,7 @@ async def message_of(request: Request, call: Call, variables: Mapping[str, str])
             len(body), lambda: to_message(read_object(body), call.request)
         )
     else:
-        message = to_message(read_query(query, call.request), call.request)
+        message = message_of_query(query, call.request)
     for name, value in variables.items():
         if getattr(message, name) not in {"", value}:
             raise InvalidRequestError.of({name: f"the path has {value!r}; give it once"})

@@ -13,10 +13,11 @@ from urllib.parse import parse_qsl
 from google.protobuf.descriptor import FieldDescriptor
 
 from service_runtime.errors import InvalidRequestError
-from status_service.http_api.json_form import field_of, is_map, object_in
+from status_service.http_api.json_form import field_of, is_map, object_in, to_message
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
+    from google.protobuf.message import Message
 
 _BOOLEANS = {"true": True, "false": False}
 #: So many parameters are read at most.
@@ -27,11 +28,12 @@ _SHOWN = 80
 SECRETS = {"authorization"}
 
 
-def read_query(query: bytes, descriptor: Descriptor) -> dict[str, Any]:
-    """Return query parameters as the JSON form of a request.
+def message_of_query(query: bytes, descriptor: Descriptor) -> Message:
+    """Return the request that query parameters are.
 
     Raises:
-        InvalidRequestError: a parameter is no field of it, or is given twice.
+        InvalidRequestError: a parameter is no field of it, is given twice, or has a wrong
+            value; each is named.
     """
     try:
         pairs = parse_qsl(
@@ -48,9 +50,13 @@ def read_query(query: bytes, descriptor: Descriptor) -> dict[str, Any]:
     for name, value in pairs:
         if problem := _put(form, descriptor, name, value):
             wrong.setdefault(name[:_SHOWN], problem)
+    try:
+        message = to_message(form, descriptor)
+    except InvalidRequestError as error:
+        raise InvalidRequestError.of(wrong | error.fields) from error
     if wrong:
         raise InvalidRequestError.of(wrong)
-    return form
+    return message
 
 
 def _put(form: dict[str, Any], descriptor: Descriptor, name: str, value: str) -> str:

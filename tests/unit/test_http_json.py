@@ -14,7 +14,7 @@ from closeout.status.v1 import access_pb2, status_pb2
 from service_runtime.errors import InvalidRequestError
 from status_service.http_api.conditions import etag_of, expected_revision, is_known
 from status_service.http_api.json_form import read_object, to_json, to_message
-from status_service.http_api.query import read_query
+from status_service.http_api.query import message_of_query
 
 BATCH = status_pb2.BatchReportResultsRequest.DESCRIPTOR
 LIST = status_pb2.ListCampaignsRequest.DESCRIPTOR
@@ -32,13 +32,13 @@ def wrong(body: bytes, descriptor: Any = BATCH) -> dict[str, str]:
 def wrong_query(query: str, descriptor: Any = LIST) -> dict[str, str]:
     """Return what is wrong with query parameters, by name."""
     with pytest.raises(InvalidRequestError) as caught:
-        to_message(read_query(query.encode(), descriptor), descriptor)
+        message_of_query(query.encode(), descriptor)
     return caught.value.fields
 
 
 def queried(query: str, descriptor: Any = LIST) -> Message:
     """Return the message that query parameters are."""
-    return to_message(read_query(query.encode(), descriptor), descriptor)
+    return message_of_query(query.encode(), descriptor)
 
 
 def test_both_names_of_a_field_and_all_forms_of_its_value_are_taken() -> None:
@@ -215,6 +215,11 @@ def test_a_wrong_parameter_is_named(query: str, name: str, problem: str) -> None
     fields = wrong_query(query)
     assert list(fields) == [name]
     assert problem in fields[name]
+
+
+def test_all_wrong_parameters_are_named_at_once() -> None:
+    """Unknown ones and those with a wrong value."""
+    assert list(wrong_query("foo=1&page_size=x&states=GONE")) == ["foo", "page_size", "states[0]"]
 
 
 def test_booleans_and_messages_of_a_query_have_one_form() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from google.protobuf import descriptor_pool
 
 from closeout.status.v1 import access_pb2, status_pb2
+from service_runtime.errors import ServiceError
+from service_runtime.http_errors import error_json, http_status
 from status_service.access.scopes import SCOPES
+from status_service.errors import CampaignNotFoundError
 from status_service.http_api.paths import PathTemplate
 from status_service.http_api.rules import Rule, packaged_rules, read_rules
 from status_service.http_api.transcoder import method_of
@@ -23,6 +30,9 @@ SERVICES = [
     for module in (status_pb2, access_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "http.md"
 
 
 def rules_of(*lines: str) -> list[Rule]:
@@ -141,3 +151,40 @@ def test_a_template_of_another_form_is_refused(template: str) -> None:
     """What is not served is found when the service starts."""
     with pytest.raises(ValueError, match="a variable has the form"):
         PathTemplate(template)
+
+
+def test_the_page_about_http_lists_every_path_with_its_call() -> None:
+    """The table of docs/http.md has the rules, in lowerCamelCase, and the document."""
+    rows = re.findall(r"^\| `([A-Z]+) (/\S+)` \| (\w+)", PAGE.read_text(), re.MULTILINE)
+    assert rows.pop()[1] == "/openapi.json"
+    assert sorted(rows) == sorted(_row(rule) for rule in RULES)
+
+
+def _row(rule: Rule) -> tuple[str, str, str]:
+    return rule.method, re.sub("_i(?=d})", "I", rule.path), rule.call
+
+
+def test_the_page_about_http_shows_a_real_error() -> None:
+    """The error in docs/http.md is what the service answers."""
+    (shown,) = re.findall(r"```json\n(.+?)```", PAGE.read_text(), re.DOTALL)
+    assert json.loads(shown) == error_json(CampaignNotFoundError("x"))
+
+
+def test_the_page_about_http_has_every_status() -> None:
+    """No status is answered that is not explained."""
+    listed = {
+        int(number) for number in re.findall(r"^\| (\d{3}) \|", PAGE.read_text(), re.MULTILINE)
+    }
+    errors = [kind for kind in _kinds(ServiceError) if not kind.__module__.startswith("sender")]
+    answered = {_status(kind) for kind in errors}
+    assert answered <= listed
+    assert listed - answered <= {500}
+
+
+def _kinds(kind: type[ServiceError]) -> set[type[ServiceError]]:
+    return {kind}.union(*(_kinds(below) for below in kind.__subclasses__()))
+
+
+def _status(kind: type[ServiceError]) -> int:
+    error = kind.__new__(kind)
+    return http_status(error)
