@@ -155,7 +155,7 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
         )
     if status == 405:  # noqa: PLR2004 - as HTTP has it
         allow = (getattr(error, "headers", None) or {}).get("Allow", "")
-        return error_response(not_allowed(method, allow))
+        return error_response(not_allowed(method, ", ".join(sorted(allow.split(", ")))))
     return error_response(unexpected(error, f"{method} {path}"))
 
 
