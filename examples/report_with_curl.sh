@@ -6,8 +6,7 @@ set -eu
 url=${1:-http://127.0.0.1:20080}/v1 total=${2:-2000} headers=${3:-/dev/null} id="example-$(date +%s)-$$"
 call() { # [curl's options] URL
     until curl -sS --fail-with-body --retry 99 --retry-delay 1 -m 60 -H @"$headers" -H 'content-type: application/json' "$@"; do
-        [ $? -ne 22 ] || exit 22 # the service answered, and refused
-        sleep 0.2
+        [ $? -ne 22 ] && sleep 0.2 || exit 22 # the service answered, and refused
     done
 }
 call -d "{\"campaignId\": \"$id\", \"displayName\": \"Mine\"}" "$url/campaigns" >/dev/null

@@ -106,7 +106,9 @@ class TranscodedRoute(BaseRoute):
     """
 
     def __init__(self, template: PathTemplate, calls: Mapping[str, Call]) -> None:
-        self.template = template
+        self._template = template
+        #: As Starlette calls the template of a route.
+        self.path = template.template
         self.calls = dict(calls)
         if "GET" in self.calls:
             self.calls["HEAD"] = self.calls["GET"]
@@ -116,7 +118,7 @@ class TranscodedRoute(BaseRoute):
         if scope["type"] != "http":
             return Match.NONE, {}
         raw_path = scope.get("raw_path", b"").decode("latin-1")
-        variables = self.template.match(raw_path)
+        variables = self._template.match(raw_path)
         if variables is None:
             return Match.NONE, {}
         known = scope["method"] in self.calls
