@@ -102,7 +102,7 @@ async def test_garbage_behind_a_stream_waits_for_its_end(status: Status) -> None
 async def test_a_request_that_does_not_arrive_is_given_up(
     status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A head has 30 s and a body has 30 s, however slowly they trickle."""
+    """A head has 30 s and a body has 30 s, even if some bytes come now and then."""
     assert (http_connection.HEAD_SECONDS, calls.BODY_SECONDS) == (30.0, 30.0)
     monkeypatch.setattr(http_connection, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(calls, "BODY_SECONDS", 0.2)
