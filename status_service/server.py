@@ -46,6 +46,9 @@ from status_service.events.service import EventService
 from status_service.grpc_api.access_servicer import AccessServicer
 from status_service.grpc_api.event_servicer import EventServicer
 from status_service.grpc_api.servicer import StatusServicer
+from status_service.http_api.openapi import openapi_routes
+from status_service.http_api.rules import packaged_rules
+from status_service.http_api.transcoder import transcoded
 from status_service.live.campaign_gauges import CampaignGauges
 from status_service.live.database_listener import follow
 from status_service.migrations import MIGRATIONS
@@ -171,9 +174,19 @@ async def running(
         gauges = CampaignGauges(store, metrics.registry, stall_threshold=threshold)
         metrics.watch(store, readiness)
         metrics.watch_certificate(tls.certificate_end)
+        servicers = dict(zip(SERVICES, (servicer, access_servicer, event_servicer), strict=True))
+        # What HTTP serves, in this order; the servicers are those of gRPC.
         routes = [
             *health_routes(readiness),
             metrics_route(metrics, counted, status, refresh=gauges.refresh),
+            *transcoded(
+                packaged_rules(),
+                servicers,
+                access=counted,
+                scopes=SCOPES,
+                recheck_seconds=limits.recheck_seconds,
+            ),
+            *openapi_routes(),
         ]
         port = await server.start(status.listen, tls=tls.of_grpc())
         address = f"{status.listen.rpartition(':')[0]}:{port}"

@@ -62,6 +62,8 @@ class Status:
     http_address: str
     client: StatusClient
     stub: Any
+    #: Where it serves HTTP, as in ``http://127.0.0.1:4711``.
+    url: str
 
     def check_invariants(self, **options: Any) -> None:
         """Check what must hold in its database: :func:`check_invariants`."""
@@ -127,6 +129,7 @@ async def serving(
             service.http_address,
             StatusClient(channel),
             StatusServiceStub(channel),
+            f"{service.http_scheme}://{service.http_address}",
         )
 
 

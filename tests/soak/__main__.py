@@ -39,6 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--timing-calls", type=int, default=1_000, help="to compare foreign with absent, or 0"
     )
+    parser.add_argument(
+        "--http-examples", type=int, default=500, help="requests made up for each path, or 0"
+    )
     parser.add_argument("--seed", type=int, help="the seed of an earlier run; default: a new one")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
@@ -57,6 +60,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.order_rounds:
         print(f"{options.order_rounds:,} rounds of calls that meet, on each database", flush=True)
         holds &= _passes("test_order_races.py", f"--order-rounds={options.order_rounds}")
+    if options.http_examples:
+        print(f"{options.http_examples:,} requests made up for each path of HTTP", flush=True)
+        holds &= _passes(
+            "../acceptance/test_http_fuzz.py", f"--http-examples={options.http_examples}"
+        )
     if options.provider_minutes:
         print("senders beside mail servers that fail", flush=True)
         wrong = asyncio.run(_beside_bad_providers(options.provider_minutes / 10))
