@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from closeout import Tls
 from closeout.aio import StatusClient
+from closeout.credentials import sends_in_plain_text
+from closeout.environment import ClientOptions, client_options
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
 from sender_service.api.scopes import SCOPES
 from sender_service.api.servicer import SenderServicer
@@ -33,6 +36,7 @@ from service_runtime.errors import StartupError
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
+from service_runtime.tls import ServerTls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -60,11 +64,13 @@ class Running:
         address: HOST:PORT it listens on.
         port: the port of it.
         http_address: HOST:PORT where HTTP listens; empty: nowhere.
+        http_scheme: what its URLs begin with: ``http``, or ``https`` with TLS.
     """
 
     address: str
     port: int
     http_address: str
+    http_scheme: str
 
 
 @asynccontextmanager
@@ -86,18 +92,19 @@ async def running(
         clock: counts the waits for providers; absent: real time.
 
     Raises:
-        StartupError: the database, the address or a channel can't be used, or others than this
-            machine could reach it without a key.
+        StartupError: the database, the address, a channel or a file of TLS can't be used, or
+            others than this machine could reach it without a key.
     """
     sender = settings.sender
     _check_exposure(sender)
     classes = installed_channels() if channels is None else channels
+    tls = await ServerTls.load("sender", sender)
     # In a thread: a migration may take long, and signals are heard meanwhile.
     store = await asyncio.to_thread(Store, database_url(settings), MIGRATIONS, holder=HOLDER)
     registry = ChannelRegistry(classes, settings)
     try:
         await store.write(_forget_former_process)
-        async with StatusClient(sender.status_address) as client:
+        async with StatusClient(sender.status_address, **status_options(sender)) as client:
             instance = _instance()
             directory = Directory(store)
             stream = ResultStream(
@@ -119,7 +126,7 @@ async def running(
                 access=EverybodyAccess(),
                 scopes=SCOPES,
             )
-            port = await server.start(sender.listen)
+            port = await server.start(sender.listen, tls=tls.of_grpc())
             address = f"{sender.listen.rpartition(':')[0]}:{port}"
             log.info(
                 "serving",
@@ -130,8 +137,12 @@ async def running(
             )
             async with (
                 optional_http(
-                    application([]), sender.http_listen, grace_seconds=sender.grace_seconds
+                    application([]),
+                    sender.http_listen,
+                    grace_seconds=sender.grace_seconds,
+                    tls=tls.of_http(),
                 ) as http_address,
+                background(tls.follow()),
                 background(stream.run()),
                 background(stream.follow_deliveries()),
                 background(stream.store_acknowledgements()),
@@ -140,7 +151,7 @@ async def running(
             ):
                 try:
                     await supervisor.resume()
-                    yield Running(address, port, http_address)
+                    yield Running(address, port, http_address, tls.http_scheme)
                 finally:
                     log.info("stopping", grace_seconds=sender.grace_seconds)
                     await server.drain()
@@ -184,6 +195,35 @@ def _check_exposure(sender: SenderSettings) -> None:
     )
     for warning in warnings:
         log.warning("reachable_from_elsewhere", address=sender.listen, detail=warning)
+
+
+def status_options(sender: SenderSettings) -> ClientOptions:
+    """Return the key and TLS with which the status service is called.
+
+    Raises:
+        StartupError: a setting or a file of them can't be used, or the key would go in
+            plain text to another machine.
+    """
+    try:
+        options = client_options(
+            prefix="[sender] status_",
+            api_key=sender.status_api_key.get_secret_value(),
+            api_key_file=sender.status_api_key_file,
+            tls=sender.status_tls,
+            files=Tls(
+                ca_file=sender.status_tls_ca_file,
+                certificate_file=sender.status_tls_certificate_file,
+                key_file=sender.status_tls_key_file,
+            ),
+        )
+    except ValueError as error:
+        raise StartupError(f"the status service can't be called: {error}") from error
+    if sends_in_plain_text(sender.status_address, **options):
+        raise StartupError(
+            f"[sender] status_address: the key would go to {sender.status_address} in plain"
+            " text; set status_tls_ca_file, or status_tls = false where the network is yours"
+        )
+    return options
 
 
 def _forget_former_process(connection: sa.Connection) -> None:

@@ -5,22 +5,27 @@ Each installed channel has a table as well, under its name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import pydantic
 from pydantic import Field
 
 from service_runtime.places import DatabaseUrl, ListenAddress, OptionalListenAddress, PeerAddress
 from service_runtime.settings import Section
+from service_runtime.tls import TlsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: On, off, or not said; an empty variable says nothing.
+Switch = Annotated[
+    bool | None, pydantic.BeforeValidator(lambda given: None if given == "" else given)
+]
 #: A lease must outlive two renewals that fail.
 _LEASE_HEARTBEATS = 3
 
 
-class SenderSettings(Section):
+class SenderSettings(TlsSettings):
     """The table ``[sender]``."""
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, printed on standard output.
@@ -35,6 +40,21 @@ class SenderSettings(Section):
     database_url: DatabaseUrl = "sqlite:///closeout-sender.db"
     #: The status service, HOST:PORT.
     status_address: PeerAddress = "127.0.0.1:20051"
+    #: The key with scopes report, write and service that the sender shows to the status
+    #: service; empty: none.
+    status_api_key: pydantic.SecretStr = pydantic.SecretStr("")
+    #: The file that has this key instead; it is read again when it changes.
+    status_api_key_file: str = ""
+    #: Whether the status service is called by TLS; absent: if a file below is named. ``off``
+    #: says that plain calls are meant, and lets the key go in plain text to another machine.
+    status_tls: Switch = None
+    #: The authorities that sign the certificate of the status service, PEM; empty: those of
+    #: the public web.
+    status_tls_ca_file: str = ""
+    #: The certificate that the sender shows, PEM, for a status service that demands one.
+    status_tls_certificate_file: str = ""
+    #: The private key of that certificate, PEM, without a passphrase.
+    status_tls_key_file: str = ""
     #: How long a shard stays with an instance that gives no sign of life, seconds.
     #: A channel whose calls may take longer makes it longer.
     lease_seconds: float = Field(default=30, gt=0)

@@ -279,10 +279,14 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection([*self._services, health.SERVICE_NAME], self._server)
 
-    async def start(self, address: str) -> int:
+    async def start(self, address: str, *, tls: grpc.ServerCredentials | None = None) -> int:
         """Listen and serve; return the port.
 
         Health says NOT_SERVING until :meth:`set_serving`.
+
+        Args:
+            address: HOST:PORT.
+            tls: the credentials of the port; None: it is a plain one.
 
         Raises:
             StartupError: the address can't be listened on; the text says who holds it.
@@ -294,7 +298,10 @@ class Server:
         if obstacle := await asyncio.to_thread(port_holder.obstacle, address):
             raise StartupError(obstacle)
         try:
-            port = self._server.add_insecure_port(address)
+            if tls is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, tls)
         except RuntimeError as error:
             raise StartupError(port_holder.describe(address)) from error
         await self._server.start()

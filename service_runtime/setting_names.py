@@ -62,6 +62,17 @@ _ELSEWHERE: Final = {
 }
 
 
+#: What clients and the command read, and services leave alone: closeout.environment.
+CLIENT_VARIABLES: Final = (
+    "CLOSEOUT_API_KEY",
+    "CLOSEOUT_API_KEY_FILE",
+    "CLOSEOUT_TLS",
+    "CLOSEOUT_TLS_CA_FILE",
+    "CLOSEOUT_TLS_CERTIFICATE_FILE",
+    "CLOSEOUT_TLS_KEY_FILE",
+)
+
+
 def known_settings() -> dict[str, list[str]]:
     """Return the names of all installed settings, by table.
 
@@ -132,6 +143,9 @@ class Catalogue:
         holders = [table for table, fields in self._tables.items() if name in fields]
         if holders:
             return _asked([_variable(table, name) for table in holders])
+        of_clients = [known.removeprefix(_PREFIX).lower() for known in CLIENT_VARIABLES]
+        if near := difflib.get_close_matches(name, of_clients, n=1, cutoff=0.65):
+            return _asked([f"{_PREFIX}{near[0].upper()}"])
         every = [
             _variable(table, field) for table, fields in self._tables.items() for field in fields
         ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pydantic
 
 from service_runtime.errors import StartupError
-from service_runtime.setting_names import Catalogue, known_settings
+from service_runtime.setting_names import CLIENT_VARIABLES, Catalogue, known_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ PREFIX = "CLOSEOUT_"
 _FILE = "CLOSEOUT_CONFIG"
 #: The descriptor that a parent closes to stop its service: :mod:`.process`.
 STOP_DESCRIPTOR = "CLOSEOUT_STOP_DESCRIPTOR"
-_NO_SETTINGS = frozenset({_FILE, STOP_DESCRIPTOR})
+_NO_SETTINGS = frozenset({_FILE, STOP_DESCRIPTOR, *CLIENT_VARIABLES})
 _DEFAULT_FILE = "closeout.toml"
 #: The entry points of channels; each channel has a table under its name.
 _CHANNELS = "closeout.channels"

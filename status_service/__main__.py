@@ -29,7 +29,7 @@ async def _main() -> None:
     stop = process.stop_signal()
     async with running(configuration) as service:
         # In one piece: who reads the first line finds the second one there.
-        pages = f"\nstatus service HTTP on http://{service.http_address}"
+        pages = f"\nstatus service HTTP on {service.http_scheme}://{service.http_address}"
         print(
             f"status service listening on {service.address}{pages if service.http_address else ''}",
             flush=True,

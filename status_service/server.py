@@ -21,6 +21,7 @@ from service_runtime.errors import StartupError, StoreUnavailableError
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
+from service_runtime.tls import ServerTls
 from status_service import schema
 from status_service.access.key_access import AccessLimits, KeyAccess
 from status_service.access.key_service import KeyService
@@ -63,11 +64,13 @@ class Running:
         address: HOST:PORT it listens on.
         port: the port of it.
         http_address: HOST:PORT where HTTP listens; empty: nowhere.
+        http_scheme: what its URLs begin with: ``http``, or ``https`` with TLS.
     """
 
     address: str
     port: int
     http_address: str
+    http_scheme: str
 
 
 @asynccontextmanager
@@ -84,10 +87,11 @@ async def running(
         limits: how long a key is taken for what it was, and how many may be refused.
 
     Raises:
-        StartupError: the database or the address can't be used, or others than this machine
-            could reach it without a key.
+        StartupError: the database, the address or a file of TLS can't be used, or others than
+            this machine could reach it without a key.
     """
     status = settings.status
+    tls = await ServerTls.load("status", status)
     # In a thread: a migration may take minutes, and signals are heard meanwhile.
     store = await asyncio.to_thread(Store, status.database_url, MIGRATIONS, holder=HOLDER)
     try:
@@ -101,7 +105,7 @@ async def running(
         service = CampaignService(store, notifier, stall_threshold=threshold)
         views = CampaignViews(store, stall_threshold=threshold)
         access = KeyAccess(store, limits=limits)
-        await _check_exposure(status, access)
+        await _check_exposure(status, access, tls=tls.on)
         servicer = StatusServicer(
             service,
             views,
@@ -126,13 +130,17 @@ async def running(
             connection_age_seconds=status.connection_age_seconds if store.listen else None,
             recheck_seconds=limits.recheck_seconds,
         )
-        port = await server.start(status.listen)
+        port = await server.start(status.listen, tls=tls.of_grpc())
         address = f"{status.listen.rpartition(':')[0]}:{port}"
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
             optional_http(
-                application([]), status.http_listen, grace_seconds=status.grace_seconds
+                application([]),
+                status.http_listen,
+                grace_seconds=status.grace_seconds,
+                tls=tls.of_http(),
             ) as http_address,
+            background(tls.follow()),
             background(writer_pool.run()),
             background(follow_store(store, server)),
             background(follow(store, notifier)),
@@ -141,7 +149,7 @@ async def running(
             background(access.record_uses()),
         ):
             try:
-                yield Running(address, port, http_address)
+                yield Running(address, port, http_address, tls.http_scheme)
             finally:
                 log.info("stopping", grace_seconds=status.grace_seconds)
                 await server.drain()
@@ -153,7 +161,7 @@ async def running(
     log.info("stopped")
 
 
-async def _check_exposure(status: StatusSettings, access: KeyAccess) -> None:
+async def _check_exposure(status: StatusSettings, access: KeyAccess, *, tls: bool) -> None:
     """Let nobody reach a service from elsewhere that nothing guards.
 
     Raises:
@@ -168,7 +176,7 @@ async def _check_exposure(status: StatusSettings, access: KeyAccess) -> None:
             table="status",
             addresses=(status.listen, status.http_listen),
             keys_exist=keys_exist,
-            tls=False,
+            tls=tls,
             allow_without_keys=status.allow_without_keys,
             allow_plaintext=status.allow_plaintext,
         )

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from service_runtime.places import DatabaseUrl, ListenAddress, OptionalListenAddress
 from service_runtime.settings import Section
+from service_runtime.tls import TlsSettings
 
 
-class StatusSettings(Section):
+class StatusSettings(TlsSettings):
     """The table ``[status]``."""
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, named on standard output.

@@ -161,6 +161,31 @@ NOT_RUN = {
         ],
         _MACHINE,
     ),
+    **dict.fromkeys(
+        [
+            (
+                "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650"
+                ' -subj "/CN=Closeout CA" -keyout ca.key -out ca.crt'
+            ),
+            (
+                "openssl req -x509 -CA ca.crt -CAkey ca.key -newkey ec"
+                " -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365"
+                ' -subj "/CN=closeout" -addext basicConstraints=critical,CA:FALSE'
+                ' -addext "subjectAltName=DNS:localhost,IP:127.0.0.1"'
+                " -keyout tls.key -out tls.crt"
+            ),
+        ],
+        "needs the openssl program; test_tls_processes runs it where it is installed",
+    ),
+    **dict.fromkeys(
+        [
+            "sudo install -d -m 700 /etc/closeout/tls",
+            "sudo install -m 600 tls.key tls.crt /etc/closeout/tls/",
+            "sudo install -m 644 ca.crt /etc/closeout/ca.crt",
+        ],
+        "needs the files of the commands before it",
+    ),
+    "sudo systemctl edit closeout-status": _SYSTEMD,
     "ssh -L 20051:127.0.0.1:20051 -L 20052:127.0.0.1:20052 server.example.com": (
         "needs another machine"
     ),

@@ -23,7 +23,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "clients" / "python" / "README.md",
 ]
-LANGUAGES = {"sh", "console", "text", "toml", "csv", "json", "python", "js"}
+LANGUAGES = {"sh", "console", "text", "toml", "ini", "csv", "json", "python", "js"}
 
 #: What a terminal gets to go up one row, and to clear a row.
 _UP, _CLEAR = "\x1b[1A", "\x1b[2K"

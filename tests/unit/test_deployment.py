@@ -16,6 +16,7 @@ from closeout_cli.serve import Service
 from sender_service.channels.registry import installed_channels
 from sender_service.settings import SenderSettings, settings_model
 from service_runtime import settings
+from service_runtime.setting_names import CLIENT_VARIABLES
 from status_service.settings import Settings, StatusSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +114,11 @@ def test_the_page_names_what_there_is() -> None:
         )
         for field in model.model_fields
     }
-    assert set(re.findall(r"CLOSEOUT_[A-Z_]+", page)) <= {*known, "CLOSEOUT_CONFIG"}
+    assert set(re.findall(r"CLOSEOUT_[A-Z_]+", page)) <= {
+        *known,
+        "CLOSEOUT_CONFIG",
+        *CLIENT_VARIABLES,
+    }
     for name in re.findall(r"deploy/([a-z.-]+)", page):
         assert (DEPLOY / name).is_file()
     for command in re.findall(r"closeout (serve [a-z]+|doctor|up|fix)", page):

@@ -25,6 +25,7 @@ from sender_service.channels.registry import installed_channels
 from sender_service.channels.webhook.body import body_of
 from sender_service.settings import SenderSettings, settings_model
 from service_runtime import settings
+from service_runtime.setting_names import CLIENT_VARIABLES
 from status_service.settings import LogSettings, Settings, StatusSettings
 
 #: The tests that run the Python code of a page, or the script that it is a part of.
@@ -131,7 +132,7 @@ def test_every_setting_named_exists() -> None:
             r"CLOSEOUT_[A-Z_]*[A-Z](?![A-Z_…])", page.read_text(encoding="utf-8")
         )
     }
-    assert named - known == {"CLOSEOUT_CONFIG", "CLOSEOUT_API_KEY", "CLOSEOUT_API_KEY_FILE"}
+    assert named - known == {"CLOSEOUT_CONFIG", *CLIENT_VARIABLES}
 
 
 @pytest.mark.parametrize("shown", sorted(inline_commands()))

@@ -7,11 +7,13 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from closeout import from_environment
 from sender_service.channels.registry import installed_channels
+from sender_service.settings import Settings as SenderOnly
 from sender_service.settings import settings_model
 from service_runtime import settings
 from service_runtime.errors import StartupError
-from service_runtime.setting_names import known_settings
+from service_runtime.setting_names import CLIENT_VARIABLES, known_settings
 from service_runtime.settings import Section, SettingsError, load
 from status_service.settings import Settings
 
@@ -241,3 +243,75 @@ def test_no_value_that_may_be_a_secret_is_shown(tmp_path: Path) -> None:
     assert "[smtp] password: Input should be a valid string" in text
     assert "[sender]: lease_seconds must be at least 3 times heartbeat_seconds" in text
     assert "4711" not in text
+
+
+@pytest.mark.parametrize("model", [Settings, SENDER])
+def test_variables_of_clients_are_no_settings(model: type[pydantic.BaseModel]) -> None:
+    """A service that finds them in its environment leaves them alone."""
+    environment = dict.fromkeys(CLIENT_VARIABLES, "on")
+    assert load(model, environment) == load(model, {})
+
+
+def test_the_variables_of_clients_are_those_that_they_read() -> None:
+    """The list that services have is that of the client."""
+    read: list[str] = []
+
+    class Noting(dict[str, str]):
+        def get(self, key: str, default: str = "") -> str:  # type: ignore[override]
+            read.append(key)
+            return default
+
+    from_environment(Noting())
+    assert sorted(read) == sorted(CLIENT_VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CLOSEOUT_API_KY", "CLOSEOUT_API_KEY"),
+        ("CLOSEOUT_APIKEY", "CLOSEOUT_API_KEY"),
+        ("CLOSEOUT_API_KEYFILE", "CLOSEOUT_API_KEY_FILE"),
+        ("CLOSEOUT_TLS_CA", "CLOSEOUT_TLS_CA_FILE"),
+        ("CLOSEOUT_TLS_CERTIFICATE", "CLOSEOUT_TLS_CERTIFICATE_FILE"),
+        ("CLOSEOUT_TSL", "CLOSEOUT_TLS"),
+    ],
+)
+def test_a_typo_in_a_variable_of_clients_is_caught(name: str, meant: str) -> None:
+    """As one in a setting: with the name that was probably meant, and without the value."""
+    with pytest.raises(SettingsError) as caught:
+        load(Settings, {name: "closeout_secret"})
+    assert caught.value.problems == (f"unknown setting {name}; did you mean {meant}?",)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"tls_key_file": "k"}, "set both or none"),
+        ({"tls_certificate_file": "c"}, "set both or none"),
+        ({"tls_client_ca_file": "a"}, "needs tls_certificate_file and tls_key_file"),
+    ],
+)
+def test_files_of_tls_belong_together(table: dict[str, str], says: str) -> None:
+    """What TLS can't do with is known at the start."""
+    for model, section in ((Settings, "STATUS"), (SENDER, "SENDER")):
+        found = {f"CLOSEOUT_{section}_{name.upper()}": value for name, value in table.items()}
+        with pytest.raises(SettingsError, match=says):
+            load(model, found)
+
+
+def test_the_key_of_the_sender_is_never_shown() -> None:
+    """Neither by the repr of its settings nor by an error about it."""
+    environment = {"CLOSEOUT_SENDER_STATUS_API_KEY": "closeout_secret"}
+    loaded = load(SENDER, environment)
+    assert "closeout_secret" not in f"{loaded!r} {loaded}"
+    environment |= {"CLOSEOUT_SENDER_STATUS_TLS": "perhaps", "CLOSEOUT_SENDER_LISTEN": "x"}
+    with pytest.raises(SettingsError) as caught:
+        load(SENDER, environment)
+    assert "closeout_secret" not in str(caught.value)
+
+
+def test_whether_the_status_service_is_called_by_tls_can_be_left_open() -> None:
+    """An empty variable says nothing; on and off are what they say."""
+    for text, meant in (("", None), ("on", True), ("off", False)):
+        loaded = load(SenderOnly, {"CLOSEOUT_SENDER_STATUS_TLS": text})
+        assert loaded.sender.status_tls is meant

@@ -2,11 +2,13 @@
 
 :class:`StatusClient`, :class:`SenderClient` and :class:`AccessClient` block; those for
 asyncio are in :mod:`closeout.aio`. :mod:`closeout.status.v1` and :mod:`closeout.sender.v1`
-have the messages. A call that fails raises one of the errors below.
+have the messages. A call that fails raises one of the errors below. :class:`Tls` names the
+files of TLS, and :func:`from_environment` reads key and files from the environment.
 """
 
 from __future__ import annotations
 
+from closeout.environment import from_environment
 from closeout.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -28,6 +30,7 @@ from closeout.errors import (
     from_rpc_error,
 )
 from closeout.sync import AccessClient, SenderClient, StatusClient
+from closeout.tls import Tls
 
 __all__ = [
     "AbortedError",
@@ -46,9 +49,11 @@ __all__ = [
     "ResourceExhaustedError",
     "SenderClient",
     "StatusClient",
+    "Tls",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
+    "from_environment",
     "from_rpc_error",
 ]

@@ -13,6 +13,8 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 SCAN_TIMEOUT_SECONDS = 60.0
 #: As many characters may say for whom a caller acts.
 _LONGEST_CLAIM = 128
+_ON_BEHALF_OF = "closeout-on-behalf-of"
+_ORGANIZATION = "closeout-organization"
 
 # Every call may be repeated, so UNAVAILABLE is tried again. The two streams that
 # their caller writes are not: only the caller knows what was acknowledged. A
@@ -77,21 +79,30 @@ def grpc_target(target: str) -> str:
     return f"ipv4:{target}" if several else target
 
 
-def call_options(on_behalf_of: str) -> dict[str, Any]:
+def call_options(on_behalf_of: str, organization: str = "") -> dict[str, Any]:
     """Return what every call of a client is made with, beside its deadline.
 
     Args:
         on_behalf_of: for whom the caller acts; empty: nothing is said.
+        organization: in which organisation a key with scope ``service`` acts; empty: in
+            its own.
 
     Raises:
-        ValueError: it is no text that metadata of a call can have.
+        ValueError: ``on_behalf_of`` is no text that metadata of a call can have.
     """
-    if not on_behalf_of:
-        return {}
+    metadata = []
+    if on_behalf_of:
+        metadata.append((_ON_BEHALF_OF, _claim(on_behalf_of)))
+    if organization:
+        metadata.append((_ORGANIZATION, organization))
+    return {"metadata": tuple(metadata)} if metadata else {}
+
+
+def _claim(on_behalf_of: str) -> str:
     printable = on_behalf_of.isascii() and on_behalf_of.isprintable()
     if not printable or len(on_behalf_of) > _LONGEST_CLAIM or on_behalf_of.strip() != on_behalf_of:
         raise ValueError(
             f"on_behalf_of must be at most {_LONGEST_CLAIM} printable ASCII characters, without"
             f" blanks at either end: {on_behalf_of[:_LONGEST_CLAIM]!r}"
         )
-    return {"metadata": (("closeout-on-behalf-of", on_behalf_of),)}
+    return on_behalf_of

@@ -14,6 +14,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
+from closeout.tls_troubles import remedy
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -193,7 +195,7 @@ def from_rpc_error(error: grpc.RpcError) -> ClientError:
     retry = _unpacked(details, error_details_pb2.RetryInfo())
     delay = retry.retry_delay
     return kind(
-        error.details() or error.code().name.lower().replace("_", " "),
+        _text(error),
         reason=info.reason,
         metadata=info.metadata,
         field_violations={item.field: item.description for item in request.field_violations},
@@ -201,6 +203,13 @@ def from_rpc_error(error: grpc.RpcError) -> ClientError:
             delay.seconds + delay.nanos / 1e9 if retry.HasField("retry_delay") else None
         ),
     )
+
+
+def _text(error: grpc.RpcError) -> str:
+    """Return what went wrong, and what to do where TLS is the reason."""
+    text = error.details() or error.code().name.lower().replace("_", " ")
+    found = remedy(text) if error.code() is grpc.StatusCode.UNAVAILABLE else ""
+    return f"{text}; {found}" if found else text
 
 
 def _details(error: grpc.RpcError) -> list[any_pb2.Any]:

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
 
+from closeout.aio.secure_channel import SecureChannel
 from closeout.connection import (
     CHANNEL_OPTIONS,
     DEFAULT_TIMEOUT_SECONDS,
     call_options,
     grpc_target,
 )
+from closeout.credentials import ApiKey, Credentials
 from closeout.errors import CallCancelledError, from_rpc_error
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
+
+    from closeout.tls import Tls
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -33,7 +37,9 @@ Channel: TypeAlias = grpc.aio.Channel
 Source: TypeAlias = Iterable[R] | AsyncIterable[R]
 
 
-def open_channel(target: str) -> Channel:
+def open_channel(
+    target: str, *, api_key: ApiKey = "", tls: Tls | None = None, allow_plaintext: bool = False
+) -> Channel:
     """Return a channel to ``target``; it connects when it is used.
 
     Call it inside the event loop that uses the channel.
@@ -41,7 +47,18 @@ def open_channel(target: str) -> Channel:
     Args:
         target: an address, as in ``127.0.0.1:20051``; a name that resolves to several,
             as in ``dns:///status:20051``; or several IPv4 addresses with commas between.
+        api_key: goes with every call, as ``authorization: Bearer ...``; a function is
+            called for the key of each call; empty: none.
+        tls: the files of TLS, which are followed while the channel is open; None: no TLS.
+        allow_plaintext: whether the key may go to another machine without TLS.
+
+    Raises:
+        ValueError: the key can't be one, a file can't be used, or the key would go in
+            plain text to another machine.
     """
+    credentials = Credentials.wanted(target, api_key, tls, allow_plaintext=allow_plaintext)
+    if credentials is not None:
+        return SecureChannel(target, credentials)
     return grpc.aio.insecure_channel(grpc_target(target), options=CHANNEL_OPTIONS)
 
 
@@ -66,9 +83,13 @@ class ChannelOwner:
         timeout_seconds: the deadline of each call that does not name another.
         on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
             most 128 printable ASCII characters, without blanks at either end.
+        api_key: the key of the caller, or a function that returns it; empty: none.
+        tls: the files of TLS; None: no TLS.
+        allow_plaintext: whether the key may go to another machine without TLS.
 
     Raises:
-        ValueError: ``on_behalf_of`` is not that.
+        ValueError: ``on_behalf_of`` is not that, :func:`open_channel` refuses the rest, or
+            a ready channel is to get a key or TLS, which are its maker's to give.
     """
 
     def __init__(
@@ -77,10 +98,19 @@ class ChannelOwner:
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         on_behalf_of: str = "",
+        api_key: ApiKey = "",
+        tls: Tls | None = None,
+        allow_plaintext: bool = False,
     ) -> None:
         self._options = call_options(on_behalf_of)
+        self._on_behalf_of = on_behalf_of
         self._owned = isinstance(target, str)
-        self._channel = open_channel(target) if isinstance(target, str) else target
+        if isinstance(target, str):
+            target = open_channel(target, api_key=api_key, tls=tls, allow_plaintext=allow_plaintext)
+        elif api_key or tls is not None:
+            raise ValueError("a ready channel has its own key and TLS: give them to open_channel")
+        self._channel = target
+        self._organization = ""
         self._timeout_seconds = timeout_seconds
         self._closed = False
 
@@ -92,9 +122,23 @@ class ChannelOwner:
         Raises:
             ValueError: ``on_behalf_of`` is not what the constructor takes.
         """
-        return type(self)(
+        client = type(self)(
             self._channel, timeout_seconds=self._timeout_seconds, on_behalf_of=on_behalf_of
         )
+        client._options = call_options(on_behalf_of, self._organization)  # noqa: SLF001 - our own
+        client._organization = self._organization  # noqa: SLF001
+        return client
+
+    def in_organization(self, organization: str) -> Self:
+        """Return a client on the same channel whose calls are made in ``organization``.
+
+        For keys with scope ``service``, as that of the sender service; of any other key
+        the services refuse it. It closes nothing, and ends with this one.
+        """
+        client = self.acting_for(self._on_behalf_of)
+        client._options = call_options(self._on_behalf_of, organization)  # noqa: SLF001 - our own
+        client._organization = organization  # noqa: SLF001
+        return client
 
     async def close(self) -> None:
         """Close the channel if it is the client's own; running calls are cancelled.

@@ -17,7 +17,9 @@ from closeout.sync.channel import Channel, ChannelOwner
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
+    from closeout.credentials import ApiKey
     from closeout.status.v1 import status_pb2 as pb
+    from closeout.tls import Tls
 
 
 class ResultReporter(ChannelOwner):
@@ -28,6 +30,9 @@ class ResultReporter(ChannelOwner):
         timeout_seconds: the deadline of each call that does not name another.
         on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
             most 128 printable ASCII characters, without blanks at either end.
+        api_key: the key of the caller, or a function that returns it; empty: none.
+        tls: the files of TLS; None: no TLS.
+        allow_plaintext: whether the key may go to another machine without TLS.
     """
 
     def __init__(
@@ -36,8 +41,18 @@ class ResultReporter(ChannelOwner):
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         on_behalf_of: str = "",
+        api_key: ApiKey = "",
+        tls: Tls | None = None,
+        allow_plaintext: bool = False,
     ) -> None:
-        super().__init__(target, timeout_seconds=timeout_seconds, on_behalf_of=on_behalf_of)
+        super().__init__(
+            target,
+            timeout_seconds=timeout_seconds,
+            on_behalf_of=on_behalf_of,
+            api_key=api_key,
+            tls=tls,
+            allow_plaintext=allow_plaintext,
+        )
         self._stub = StatusServiceStub(self._channel)
 
     def report_results(

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from closeout.credentials import ApiKey
     from closeout.status.v1.status_pb2 import Result
+    from closeout.tls import Tls
 
 #: Deadline of calls that freeze or compile a whole campaign, seconds.
 CAMPAIGN_TIMEOUT_SECONDS = 60.0
@@ -45,6 +47,9 @@ class SenderClient(ChannelOwner):
         timeout_seconds: the deadline of each call that does not name another.
         on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
             most 128 printable ASCII characters, without blanks at either end.
+        api_key: the key of the caller, or a function that returns it; empty: none.
+        tls: the files of TLS (:class:`closeout.Tls`); None: no TLS.
+        allow_plaintext: whether the key may go to another machine without TLS.
     """
 
     def __init__(
@@ -53,8 +58,18 @@ class SenderClient(ChannelOwner):
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         on_behalf_of: str = "",
+        api_key: ApiKey = "",
+        tls: Tls | None = None,
+        allow_plaintext: bool = False,
     ) -> None:
-        super().__init__(target, timeout_seconds=timeout_seconds, on_behalf_of=on_behalf_of)
+        super().__init__(
+            target,
+            timeout_seconds=timeout_seconds,
+            on_behalf_of=on_behalf_of,
+            api_key=api_key,
+            tls=tls,
+            allow_plaintext=allow_plaintext,
+        )
         self._stub = SenderServiceStub(self._channel)
 
     def create_campaign(

@@ -37,6 +37,9 @@ class StatusClient(CampaignReader):
         timeout_seconds: the deadline of each call that does not name another.
         on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
             most 128 printable ASCII characters, without blanks at either end.
+        api_key: the key of the caller, or a function that returns it; empty: none.
+        tls: the files of TLS (:class:`closeout.Tls`); None: no TLS.
+        allow_plaintext: whether the key may go to another machine without TLS.
     """
 
     def create_campaign(
