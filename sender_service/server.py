@@ -13,23 +13,25 @@ from typing import TYPE_CHECKING
 import structlog
 
 from closeout import Tls
-from closeout.aio import StatusClient
+from closeout.aio.channel import open_channel
 from closeout.credentials import sends_in_plain_text
 from closeout.environment import ClientOptions, client_options
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
+from sender_service.access.asking import AskingAccess, CallerLimits
+from sender_service.access.met_keys import MetKeys
 from sender_service.api.scopes import SCOPES
 from sender_service.api.servicer import SenderServicer
 from sender_service.campaigns.directory import Directory
 from sender_service.campaigns.health import HealthChecks
 from sender_service.campaigns.service import SenderCampaigns
+from sender_service.campaigns.status_account import StatusAccount
 from sender_service.campaigns.trial import Trials
 from sender_service.channels.registry import ChannelRegistry, installed_channels
 from sender_service.delivery.supervisor import Supervisor
 from sender_service.migrations import MIGRATIONS
-from sender_service.reporting.result_stream import ResultStream
+from sender_service.reporting.organisations import Reporting
 from sender_service.store import campaigns, leases, outages
 from service_runtime import exposure
-from service_runtime.access import EverybodyAccess
 from service_runtime.background import background, follow_store
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
@@ -79,6 +81,7 @@ async def running(
     *,
     channels: Mapping[str, type[Channel]] | None = None,
     clock: Clock | None = None,
+    limits: CallerLimits = CallerLimits(),  # noqa: B008 - frozen
 ) -> AsyncIterator[Running]:
     """Serve, and send what is not finished, while the block runs.
 
@@ -90,41 +93,47 @@ async def running(
         settings: all of them.
         channels: the channel classes, by name; absent: those installed.
         clock: counts the waits for providers; absent: real time.
+        limits: how long a caller is taken for who it was.
 
     Raises:
         StartupError: the database, the address, a channel or a file of TLS can't be used, or
             others than this machine could reach it without a key.
     """
     sender = settings.sender
-    _check_exposure(sender)
     classes = installed_channels() if channels is None else channels
     tls = await ServerTls.load("sender", sender)
+    options = status_options(sender)
+    _check_exposure(sender, has_key=bool(options["api_key"]), tls=tls.on)
     # In a thread: a migration may take long, and signals are heard meanwhile.
     store = await asyncio.to_thread(Store, database_url(settings), MIGRATIONS, holder=HOLDER)
     registry = ChannelRegistry(classes, settings)
     try:
         await store.write(_forget_former_process)
-        async with StatusClient(sender.status_address, **status_options(sender)) as client:
+        async with open_channel(sender.status_address, **options) as channel:
+            account = StatusAccount(channel, has_key=bool(options["api_key"]))
             instance = _instance()
             directory = Directory(store)
-            stream = ResultStream(
-                store, client, directory, instance=instance, replay_days=sender.replay_days
+            reporting = Reporting(
+                store, account, directory, instance=instance, replay_days=sender.replay_days
             )
             supervisor = Supervisor(
-                store, registry, client, directory, sender, instance=instance, clock=clock
+                store, registry, account, directory, sender, instance=instance, clock=clock
             )
             service = SenderCampaigns(
-                store, registry, client, directory, shard_size=sender.shard_size
+                store, registry, account, directory, shard_size=sender.shard_size
             )
-            health = HealthChecks(store, client, registry, status_address=sender.status_address)
+            health = HealthChecks(store, account, registry, status_address=sender.status_address)
             servicer = SenderServicer(service, Trials(registry), health)
             server = Server(
                 [_NAME],
                 lambda grpc_server: sender_pb2_grpc.add_SenderServiceServicer_to_server(
                     servicer, grpc_server
                 ),
-                access=EverybodyAccess(),
+                access=AskingAccess(
+                    account, MetKeys(store, has_key=account.has_key), limits=limits
+                ),
                 scopes=SCOPES,
+                recheck_seconds=limits.recheck_seconds,
             )
             port = await server.start(sender.listen, tls=tls.of_grpc())
             address = f"{sender.listen.rpartition(':')[0]}:{port}"
@@ -143,9 +152,9 @@ async def running(
                     tls=tls.of_http(),
                 ) as http_address,
                 background(tls.follow()),
-                background(stream.run()),
-                background(stream.follow_deliveries()),
-                background(stream.store_acknowledgements()),
+                background(reporting.run()),
+                background(reporting.follow_deliveries()),
+                background(reporting.store_acknowledgements()),
                 background(supervisor.run()),
                 background(follow_store(store, server)),
             ):
@@ -156,7 +165,7 @@ async def running(
                     log.info("stopping", grace_seconds=sender.grace_seconds)
                     await server.drain()
                     await supervisor.stop(sender.grace_seconds)
-                    await stream.drain(_DRAIN_SECONDS)
+                    await reporting.drain(_DRAIN_SECONDS)
                     await server.stop(sender.grace_seconds)
     finally:
         await registry.close()
@@ -177,7 +186,7 @@ def database_url(settings: Settings) -> str:
     return url
 
 
-def _check_exposure(sender: SenderSettings) -> None:
+def _check_exposure(sender: SenderSettings, *, has_key: bool, tls: bool) -> None:
     """Let nobody reach a service from elsewhere that nothing guards.
 
     Raises:
@@ -187,8 +196,8 @@ def _check_exposure(sender: SenderSettings) -> None:
         exposure.Exposure(
             table="sender",
             addresses=(sender.listen, sender.http_listen),
-            keys_exist=False,
-            tls=False,
+            keys_exist=has_key,
+            tls=tls,
             allow_without_keys=sender.allow_without_keys,
             allow_plaintext=sender.allow_plaintext,
         )
