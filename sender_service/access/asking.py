@@ -130,9 +130,23 @@ class AskingAccess:
     async def _ask(self, name: str, credentials: Credentials) -> Caller:
         begin = self._clock()
         try:
-            found = await self._account.caller_of(credentials)
+            try:
+                found = await self._account.caller_of(credentials)
+            except ClientError as error:
+                if not _is_refusal(error):
+                    raise
+                # The answer to a bad key of the sender looks the same; and where that has
+                # been replaced only now, the caller's was never looked at.
+                await self._met_keys.note()
+                await self._account.check_key()
+                found = await self._account.caller_of(credentials)
         except ClientError as error:
-            return await self._without_answer(name, credentials, error)
+            if _is_refusal(error):
+                self._answers.pop(name, None)
+                raise _refusal(error) from error
+            return await self._without_answer(name, credentials, unreachable(error))
+        except StatusServiceUnavailableError as failure:
+            return await self._without_answer(name, credentials, failure)
         if found.key_id:
             await self._met_keys.note()
         caller = _caller(found, credentials)
@@ -143,31 +157,22 @@ class AskingAccess:
         return caller
 
     async def _without_answer(
-        self, name: str, credentials: Credentials, error: ClientError
+        self, name: str, credentials: Credentials, failure: StatusServiceUnavailableError
     ) -> Caller:
-        """Return the caller by an older answer, or raise the refusal of its key."""
-        try:
-            if is_about_a_key(error) or _is_refused_request(error):
-                await self._met_keys.note()
-                # Its answer to the sender's own bad key would look the same.
-                await self._account.check_key()
-                self._answers.pop(name, None)
-                raise _refusal(error) from error
-            raise unreachable(error) from error
-        except StatusServiceUnavailableError as failure:
-            kept = self._answers.get(name)
-            now = self._clock()
-            holds = self._limits.kept_seconds + self._limits.grace_seconds
-            if kept is not None and now < kept.given + holds:
-                kept.ask_again = min(now + _AGAIN_SECONDS, kept.given + holds)
-                return kept.caller
-            self._answers.pop(name, None)
-            if await self._met_keys.ever():
-                self._log_unknown(failure.message)
-                raise _nobody_known(failure) from failure
-            if credentials.organization not in {"", DEFAULT_ORGANISATION}:
-                raise ScopeMissingError(Scope.SERVICE) from failure
-            return Caller(DEFAULT_ORGANISATION, actor=credentials.peer)
+        """Return the caller by an older answer, or refuse the call."""
+        kept = self._answers.get(name)
+        now = self._clock()
+        holds = self._limits.kept_seconds + self._limits.grace_seconds
+        if kept is not None and now < kept.given + holds:
+            kept.ask_again = min(now + _AGAIN_SECONDS, kept.given + holds)
+            return kept.caller
+        self._answers.pop(name, None)
+        if await self._met_keys.ever():
+            self._log_unknown(failure.message)
+            raise _nobody_known(failure) from failure
+        if credentials.organization not in {"", DEFAULT_ORGANISATION}:
+            raise ScopeMissingError(Scope.SERVICE) from failure
+        return Caller(DEFAULT_ORGANISATION, actor=credentials.peer)
 
     def _log_unknown(self, reason: str) -> None:
         """Log that a caller is refused, at most once a second."""
@@ -197,8 +202,10 @@ def _caller(found: GetCallerResponse, credentials: Credentials) -> Caller:
     )
 
 
-def _is_refused_request(error: ClientError) -> bool:
-    return isinstance(error, InvalidArgumentError) and error.reason == InvalidRequestError.reason
+def _is_refusal(error: ClientError) -> bool:
+    """Return whether the status service answered, and refuses a key or what comes with it."""
+    is_invalid = isinstance(error, InvalidArgumentError)
+    return is_about_a_key(error) or (is_invalid and error.reason == InvalidRequestError.reason)
 
 
 def _refusal(error: ClientError) -> ServiceError:

@@ -92,15 +92,14 @@ async def test_without_a_good_key_nobody_new_is_known(tmp_path: Path) -> None:
     """A sender that starts with a wrong key says what to do, and serves nobody until then."""
     both = KeyedPair(tmp_path)
     try:
-        await both.start()
-        good = both.key_file.read_text()
         both.key_file.write_text("closeout_wrong\n")
+        await both.start()
         async with both.member(ALPHA) as alpha:
             with pytest.raises(UnavailableError) as caught:
                 await alpha.create("news", 1)
             assert caught.value.reason == "STATUS_SERVICE_UNAVAILABLE"
             assert "[sender] status_api_key_file" in caught.value.message
-            both.key_file.write_text(good)
+            both.give_service_key()
 
             async def known() -> bool:
                 try:

@@ -30,8 +30,8 @@ ORGANISATION_BUGS = (
         edits=(
             Edit(
                 "sender_service/access/asking.py",
-                "            if await self._met_keys.ever():\n",
-                "            if False:\n",
+                "        if await self._met_keys.ever():\n",
+                "        if False:\n",
             ),
         ),
         test=(
