@@ -118,6 +118,17 @@ class StatusServiceUnavailableError(ServiceError):
     reason = "STATUS_SERVICE_UNAVAILABLE"
 
 
+class ServiceKeyError(StatusServiceUnavailableError):
+    """The status service refuses the sender's own key, or the sender has none."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the sender can't use the status service: {why}",
+            metadata={"cause": why},
+            retry_after_seconds=5.0,
+        )
+
+
 class TransitionNotAllowedError(ServiceError):
     """The campaign was ended before it was started."""
 

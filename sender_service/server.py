@@ -13,25 +13,27 @@ from typing import TYPE_CHECKING
 import structlog
 
 from closeout import Tls
-from closeout.aio import StatusClient
+from closeout.aio.channel import open_channel
 from closeout.credentials import sends_in_plain_text
 from closeout.environment import ClientOptions, client_options
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
+from sender_service.access.asking import AskingAccess, CallerLimits
+from sender_service.access.met_keys import MetKeys
 from sender_service.api.scopes import SCOPES
 from sender_service.api.servicer import SenderServicer
 from sender_service.campaigns.directory import Directory
 from sender_service.campaigns.health import HealthChecks
 from sender_service.campaigns.service import SenderCampaigns
+from sender_service.campaigns.status_account import StatusAccount
 from sender_service.campaigns.trial import Trials
 from sender_service.channels.registry import ChannelRegistry, installed_channels
 from sender_service.delivery.delivery_metrics import DeliveryMetrics
 from sender_service.delivery.supervisor import Supervisor
 from sender_service.migrations import MIGRATIONS
 from sender_service.reporting.meter import ReportingMeter
-from sender_service.reporting.result_stream import ResultStream
+from sender_service.reporting.organisations import Reporting
 from sender_service.store import campaigns, leases, outages
 from service_runtime import exposure
-from service_runtime.access import EverybodyAccess
 from service_runtime.background import background, follow_store
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
@@ -86,6 +88,7 @@ async def running(
     *,
     channels: Mapping[str, type[Channel]] | None = None,
     clock: Clock | None = None,
+    limits: CallerLimits = CallerLimits(),  # noqa: B008 - frozen
 ) -> AsyncIterator[Running]:
     """Serve, and send what is not finished, while the block runs.
 
@@ -97,41 +100,46 @@ async def running(
         settings: all of them.
         channels: the channel classes, by name; absent: those installed.
         clock: counts the waits for providers; absent: real time.
+        limits: how long a caller is taken for who it was.
 
     Raises:
         StartupError: the database, the address, a channel or a file of TLS can't be used, or
             others than this machine could reach it without a key.
     """
     sender = settings.sender
-    _check_exposure(sender)
     classes = installed_channels() if channels is None else channels
     tls = await ServerTls.load("sender", sender)
+    options = status_options(sender)
+    _check_exposure(sender, has_key=bool(options["api_key"]), tls=tls.on)
     # In a thread: a migration may take long, and signals are heard meanwhile.
     store = await asyncio.to_thread(Store, database_url(settings), MIGRATIONS, holder=HOLDER)
     registry = ChannelRegistry(classes, settings)
     try:
         await store.write(_forget_former_process)
-        async with StatusClient(sender.status_address, **status_options(sender)) as client:
+        async with open_channel(sender.status_address, **options) as channel:
+            account = StatusAccount(channel, has_key=bool(options["api_key"]))
             instance = _instance()
             directory = Directory(store)
             metrics = ServiceMetrics("sender")
-            stream = ResultStream(
+            reporting = Reporting(
                 store,
-                client,
+                account,
                 directory,
                 instance=instance,
                 replay_days=sender.replay_days,
                 meter=ReportingMeter(metrics.registry),
             )
             supervisor = Supervisor(
-                store, registry, client, directory, sender, instance=instance, clock=clock
+                store, registry, account, directory, sender, instance=instance, clock=clock
             )
             service = SenderCampaigns(
-                store, registry, client, directory, shard_size=sender.shard_size
+                store, registry, account, directory, shard_size=sender.shard_size
             )
-            health = HealthChecks(store, client, registry, status_address=sender.status_address)
+            health = HealthChecks(store, account, registry, status_address=sender.status_address)
             servicer = SenderServicer(service, Trials(registry), health)
-            access = metrics.counting(EverybodyAccess())
+            access = metrics.counting(
+                AskingAccess(account, MetKeys(store, has_key=account.has_key), limits=limits)
+            )
             server = Server(
                 [_NAME],
                 lambda grpc_server: sender_pb2_grpc.add_SenderServiceServicer_to_server(
@@ -140,6 +148,7 @@ async def running(
                 access=access,
                 scopes=SCOPES,
                 metrics=metrics.rpc,
+                recheck_seconds=limits.recheck_seconds,
             )
             readiness = Readiness(store, server)
             delivery = DeliveryMetrics(store, directory, supervisor, classes, metrics.registry)
@@ -166,9 +175,9 @@ async def running(
                     tls=tls.of_http(),
                 ) as http_address,
                 background(tls.follow()),
-                background(stream.run()),
-                background(stream.follow_deliveries()),
-                background(stream.store_acknowledgements()),
+                background(reporting.run()),
+                background(reporting.follow_deliveries()),
+                background(reporting.store_acknowledgements()),
                 background(supervisor.run()),
                 background(follow_store(store, server)),
             ):
@@ -179,7 +188,7 @@ async def running(
                     log.info("stopping", grace_seconds=sender.grace_seconds)
                     await server.drain()
                     await supervisor.stop(sender.grace_seconds)
-                    await stream.drain(_DRAIN_SECONDS)
+                    await reporting.drain(_DRAIN_SECONDS)
                     await server.stop(sender.grace_seconds)
     finally:
         await registry.close()
@@ -198,6 +207,26 @@ def database_url(settings: Settings) -> str:
         # Nothing takes over the campaigns of another instance yet.
         raise StartupError("[sender] database_url: the sender runs on sqlite:///PATH only")
     return url
+
+
+def _check_exposure(sender: SenderSettings, *, has_key: bool, tls: bool) -> None:
+    """Let nobody reach a service from elsewhere that nothing guards.
+
+    Raises:
+        StartupError: somebody could.
+    """
+    warnings = exposure.check(
+        exposure.Exposure(
+            table="sender",
+            addresses=(sender.listen, sender.http_listen),
+            keys_exist=has_key,
+            tls=tls,
+            allow_without_keys=sender.allow_without_keys,
+            allow_plaintext=sender.allow_plaintext,
+        )
+    )
+    for warning in warnings:
+        log.warning("reachable_from_elsewhere", address=sender.listen, detail=warning)
 
 
 def status_options(sender: SenderSettings) -> ClientOptions:
@@ -227,26 +256,6 @@ def status_options(sender: SenderSettings) -> ClientOptions:
             " text; set status_tls_ca_file, or status_tls = false where the network is yours"
         )
     return options
-
-
-def _check_exposure(sender: SenderSettings) -> None:
-    """Let nobody reach a service from elsewhere that nothing guards.
-
-    Raises:
-        StartupError: somebody could.
-    """
-    warnings = exposure.check(
-        exposure.Exposure(
-            table="sender",
-            addresses=(sender.listen, sender.http_listen),
-            keys_exist=False,
-            tls=bool(sender.tls_certificate_file),
-            allow_without_keys=sender.allow_without_keys,
-            allow_plaintext=sender.allow_plaintext,
-        )
-    )
-    for warning in warnings:
-        log.warning("reachable_from_elsewhere", address=sender.listen, detail=warning)
 
 
 def _forget_former_process(connection: sa.Connection) -> None:

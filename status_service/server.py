@@ -112,7 +112,7 @@ async def running(
         limits: how long a key is taken for what it was, and how many may be refused.
 
     Raises:
-            StartupError: the database, the address or a file of TLS can't be used, or others than
+        StartupError: the database, the address or a file of TLS can't be used, or others than
             this machine could reach it without a key.
     """
     status = settings.status
@@ -137,7 +137,7 @@ async def running(
         scans = Scans()
         views = CampaignViews(store, scans, stall_threshold=threshold)
         access = KeyAccess(store, limits=limits)
-        await _check_exposure(status, access)
+        await _check_exposure(status, access, tls=tls.on)
         counted = metrics.counting(access)
         servicer = StatusServicer(
             service,
@@ -229,7 +229,7 @@ async def running(
     log.info("stopped")
 
 
-async def _check_exposure(status: StatusSettings, access: KeyAccess) -> None:
+async def _check_exposure(status: StatusSettings, access: KeyAccess, *, tls: bool) -> None:
     """Let nobody reach a service from elsewhere that nothing guards.
 
     Raises:
@@ -244,7 +244,7 @@ async def _check_exposure(status: StatusSettings, access: KeyAccess) -> None:
             table="status",
             addresses=(status.listen, status.http_listen),
             keys_exist=keys_exist,
-            tls=bool(status.tls_certificate_file),
+            tls=tls,
             allow_without_keys=status.allow_without_keys,
             allow_plaintext=status.allow_plaintext,
         )

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import structlog
 
 from sender_service.campaigns.known_problems import KnownProblems
-from sender_service.domain import Problem, ProblemKind, State
+from sender_service.campaigns.status_problems import StatusProblems
 from sender_service.store import campaigns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     import sqlalchemy as sa
 
+    from sender_service.domain import Problem, State
     from sender_service.store.outbox import ShardKey, ShardProgress
     from service_runtime.database import Store
 
@@ -44,7 +44,8 @@ class ActiveCampaign:
     Attributes:
         row: its row in ``campaigns``, without the content.
         number: its number within the store.
-        campaign_id: the id that callers know.
+        campaign_id: the id that callers know; other organisations may have the same.
+        organisation: whose it is.
         state: None until the status service has answered this process: what was true
             before a restart allows nothing now. Only :meth:`Directory.receive` sets it.
         revision: the revision of ``state``; 0 until there is one.
@@ -58,6 +59,7 @@ class ActiveCampaign:
         self.row = row
         self.number: int = row.campaign
         self.campaign_id: str = row.campaign_id
+        self.organisation: str = row.organisation
         self.state: State | None = None
         self.revision = 0
         self.sealing = asyncio.Lock()
@@ -68,6 +70,12 @@ class ActiveCampaign:
     def begin_stream(self) -> None:
         """Accept the next state whatever its revision: a restored database has lower ones."""
         self._on_stream = False
+
+    def forget_state(self) -> None:
+        """Know no state, as after a restart: nothing is sent until the next one comes."""
+        self.state, self.revision = None, 0
+        self.begin_stream()
+        self.wake()
 
     def receive(self, state: State, revision: int) -> bool:
         """Take a state that the stream brought; False if it is the same, or not newer."""
@@ -80,7 +88,7 @@ class ActiveCampaign:
         log.info(
             "campaign_state_received",
             campaign_id=self.campaign_id,
-            organisation=self.row.organisation,
+            organisation=self.organisation,
             state_before=before,
             state=state,
             revision=revision,
@@ -161,17 +169,18 @@ class Directory:
         decisions: what reporting and callers have for delivery, with the campaign
             concerned; None where it concerns no single one.
         announcements: what delivery has for reporting.
-        status_problem: why nothing is reported at the moment; None: it is.
+        status_problems: why nothing of an organisation is reported at the moment.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._campaigns: dict[int, ActiveCampaign] = {}
-        self._by_id: dict[str, ActiveCampaign] = {}
+        #: By organisation and id.
+        self._by_id: dict[str, dict[str, ActiveCampaign]] = {}
         self.stopping = False
         self.decisions: asyncio.Queue[tuple[Decision, ActiveCampaign | None]] = asyncio.Queue()
         self.announcements: asyncio.Queue[Announcement] = asyncio.Queue()
-        self.status_problem: Problem | None = None
+        self.status_problems = StatusProblems()
 
     def __contains__(self, campaign: int) -> bool:
         """Return whether the campaign with this number is at work."""
@@ -185,12 +194,22 @@ class Directory:
         """Return the campaign with this number if it is at work."""
         return self._campaigns.get(campaign)
 
+    @property
+    def organisations(self) -> Collection[str]:
+        """The organisations that have a campaign at work."""
+        return self._by_id.keys()
+
+    def of(self, organisation: str) -> Collection[ActiveCampaign]:
+        """Return the campaigns of an organisation that are at work."""
+        return self._by_id.get(organisation, {}).values()
+
     def add(self, row: sa.Row[Any]) -> ActiveCampaign:
         """Have a frozen or started campaign worked on; one at work already looks again."""
         active = self._campaigns.get(row.campaign)
         if active is None:
             active = ActiveCampaign(row)
-            self._campaigns[active.number] = self._by_id[active.campaign_id] = active
+            self._campaigns[active.number] = active
+            self._by_id.setdefault(active.organisation, {})[active.campaign_id] = active
             self.decide(Decision.DELIVER, active)
         active.wake()
         return active
@@ -199,8 +218,11 @@ class Directory:
         """Let a campaign go; nothing happens if it is gone."""
         if self._campaigns.get(active.number) is active:
             del self._campaigns[active.number]
-        if self._by_id.get(active.campaign_id) is active:
-            del self._by_id[active.campaign_id]
+        by_id = self._by_id.get(active.organisation, {})
+        if by_id.get(active.campaign_id) is active:
+            del by_id[active.campaign_id]
+            if not by_id:
+                del self._by_id[active.organisation]
 
     def decide(self, decision: Decision, active: ActiveCampaign | None = None) -> None:
         """Have delivery act on a decision."""
@@ -216,43 +238,32 @@ class Directory:
         for active in self:
             active.wake()
 
-    def begin_stream(self) -> None:
-        """Begin with the states of a new stream, whatever their revisions are."""
-        for active in self:
+    def begin_stream(self, organisation: str) -> None:
+        """Begin with the states of an organisation's new stream, whatever their revisions are."""
+        for active in self.of(organisation):
             active.begin_stream()
 
-    def forget_revision(self, campaign_id: str) -> None:
-        """Accept any revision of a campaign that the status service does not know any more."""
-        if campaign_id in self._by_id:
-            self._by_id[campaign_id].begin_stream()
+    def forget_states(self, organisation: str) -> None:
+        """Send nothing of an organisation until its next stream brings the states again."""
+        for active in self.of(organisation):
+            active.forget_state()
 
-    def receive(self, campaign_id: str, state: State, revision: int) -> ActiveCampaign | None:
-        """Take a state that the stream brought; return the campaign if that changed it.
+    def forget_revision(self, organisation: str, campaign_id: str) -> None:
+        """Accept any revision of a campaign that the status service does not know any more."""
+        active = self._by_id.get(organisation, {}).get(campaign_id)
+        if active is not None:
+            active.begin_stream()
+
+    def receive(
+        self, organisation: str, campaign_id: str, state: State, revision: int
+    ) -> ActiveCampaign | None:
+        """Take a state that an organisation's stream brought; return the campaign if it changed.
 
         Within one stream a state that is not newer than the last one changes nothing.
         The first one of a stream always counts.
         """
-        active = self._by_id.get(campaign_id)
+        active = self._by_id.get(organisation, {}).get(campaign_id)
         return active if active is not None and active.receive(state, revision) else None
-
-    def lost_status_service(self, why: str) -> bool:
-        """Note why the status service can't be reported to; False if that lasts already."""
-        before = self.status_problem
-        since = datetime.now(UTC) if before is None else before.since_time
-        summary = "the status service does not answer"
-        self.status_problem = Problem(
-            ProblemKind.STATUS_SERVICE_UNREACHABLE,
-            summary,
-            detail=why,
-            setting="[sender] status_address",
-            since_time=since,
-        )
-        return before is None
-
-    def regained_status_service(self) -> bool:
-        """Note that the status service answers; False if it did before."""
-        before, self.status_problem = self.status_problem, None
-        return before is not None
 
     async def set_problem(
         self,

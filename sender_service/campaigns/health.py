@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,17 +12,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from closeout.errors import ClientError
 from sender_service.campaigns.provider_problem import problem_of
 from sender_service.campaigns.shared_checks import SharedChecks
+from sender_service.campaigns.status_problems import KEY_REFUSED, KEY_SETTING
 from sender_service.channels.contract import Answer, Reply
 from sender_service.domain import MAX_DETAIL, Problem, ProblemKind, clean
-from sender_service.errors import ChannelUnconfiguredError
+from sender_service.errors import (
+    ChannelUnconfiguredError,
+    ServiceKeyError,
+    StatusServiceUnavailableError,
+)
 from service_runtime.database import read_clock
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from closeout.aio import StatusClient
+    from sender_service.campaigns.status_account import StatusAccount
     from sender_service.channels.contract import Channel
     from sender_service.channels.registry import ChannelRegistry
     from service_runtime.database import Store
@@ -59,16 +62,21 @@ class HealthChecks:
 
     Args:
         store: the sender's.
-        client: reaches the status service.
+        account: reaches the status service.
         channels: those of this sender.
         status_address: where the status service is, for people.
     """
 
     def __init__(
-        self, store: Store, client: StatusClient, channels: ChannelRegistry, *, status_address: str
+        self,
+        store: Store,
+        account: StatusAccount,
+        channels: ChannelRegistry,
+        *,
+        status_address: str,
     ) -> None:
         self._store = store
-        self._client = client
+        self._account = account
         self._channels = channels
         self._status_address = status_address
         self._shared: SharedChecks[Check] = SharedChecks()
@@ -134,13 +142,19 @@ class HealthChecks:
         return Check("database", f"{self._store.url} answers and takes writes")
 
     async def _status_service(self) -> Check:
-        campaigns = self._client.list_campaigns(
-            page_size=1, timeout_seconds=_STATUS_SERVICE_SECONDS
-        )
         try:
-            async with asyncio.timeout(_STATUS_SERVICE_SECONDS), aclosing(campaigns):
-                await anext(campaigns, None)
-        except (ClientError, TimeoutError) as error:
+            async with asyncio.timeout(_STATUS_SERVICE_SECONDS):
+                await self._account.check_key()
+        except ServiceKeyError as error:
+            problem = Problem(
+                ProblemKind.STATUS_SERVICE_REFUSES,
+                KEY_REFUSED,
+                detail=clean(error.message, MAX_DETAIL),
+                setting=KEY_SETTING,
+                needs_attention=True,
+            )
+            return Check("status_service", problem.summary, problem)
+        except (StatusServiceUnavailableError, TimeoutError) as error:
             why = str(error) or f"no answer within {_STATUS_SERVICE_SECONDS:g} s"
             problem = Problem(
                 ProblemKind.STATUS_SERVICE_UNREACHABLE,
@@ -149,7 +163,8 @@ class HealthChecks:
                 setting="[sender] status_address",
             )
             return Check("status_service", problem.summary, problem)
-        return Check("status_service", f"{self._status_address} answers")
+        takes = " and takes the sender's key" if self._account.has_key else ""
+        return Check("status_service", f"{self._status_address} answers{takes}")
 
 
 def _disk(database_url: str) -> Check:

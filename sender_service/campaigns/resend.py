@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from closeout.aio import StatusClient
+    from sender_service.campaigns.status_account import StatusAccount
     from sender_service.channels.registry import ChannelRegistry
     from sender_service.domain import Outcome
     from service_runtime.caller import Caller
@@ -70,13 +71,13 @@ class Resends:
     Args:
         store: the sender's.
         channels: where messages go.
-        client: reaches the status service.
+        account: reaches the status service.
     """
 
-    def __init__(self, store: Store, channels: ChannelRegistry, client: StatusClient) -> None:
+    def __init__(self, store: Store, channels: ChannelRegistry, account: StatusAccount) -> None:
         self._store = store
         self._channels = channels
-        self._client = client
+        self._account = account
 
     async def resend(self, caller: Caller, request: ResendInput) -> Resent:
         """Make the campaign with its audience, or go on where a call before broke off.
@@ -99,7 +100,7 @@ class Resends:
         )
         selection = Selection(request.outcomes, request.include_unsent)
         if request.validate_only:
-            await self._check_ended(source)
+            await self._check_ended(caller, source)
             return await self._validate(source, selection, request)
         new = _new_campaign(source, request)
         existing = None
@@ -113,8 +114,8 @@ class Resends:
             existing = await self._store.read(find)
         created = False
         if existing is None:
-            await self._check_ended(source)
-            client = self._client.acting_for(caller.on_behalf_of)
+            await self._check_ended(caller, source)
+            client = self._account.client(organisation, caller)
             new = await self._register(client, source, selection, new)
             created = await self._store.write(
                 partial(resends.insert, new=new, source=source.campaign, selection=selection)
@@ -129,10 +130,11 @@ class Resends:
         counts = await self._store.read(partial(resends.read_counts, campaign=row.campaign))
         return Resent(new.campaign_id, created=created, counts=counts)
 
-    async def _check_ended(self, source: sa.Row[Any]) -> None:
-        is_dropped = source.phase == Phase.COLLECTING and await status_gateway.drop_cancelled(
-            self._store, self._client, source
-        )
+    async def _check_ended(self, caller: Caller, source: sa.Row[Any]) -> None:
+        is_dropped = False
+        if source.phase == Phase.COLLECTING:
+            client = self._account.client(source.organisation, caller)
+            is_dropped = await status_gateway.drop_cancelled(self._store, client, source)
         if source.phase != Phase.FINISHED and not is_dropped:
             raise CampaignNotEndedError(source.campaign_id, phase=source.phase)
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Collection
     from datetime import datetime
 
-    from closeout.aio import StatusClient
     from sender_service.campaigns.audience import RecipientBatch, RecipientInput
     from sender_service.campaigns.directory import Directory
     from sender_service.campaigns.drafts import CampaignDraft
+    from sender_service.campaigns.status_account import StatusAccount
     from sender_service.channels.contract import Channel
     from sender_service.channels.registry import ChannelRegistry
     from sender_service.domain import State
@@ -71,7 +71,7 @@ class SenderCampaigns:
     Args:
         store: the sender's.
         channels: where messages go.
-        client: reaches the status service.
+        account: reaches the status service.
         directory: the campaigns at work.
         shard_size: messages of a shard.
 
@@ -83,17 +83,17 @@ class SenderCampaigns:
         self,
         store: Store,
         channels: ChannelRegistry,
-        client: StatusClient,
+        account: StatusAccount,
         directory: Directory,
         *,
         shard_size: int,
     ) -> None:
         self._store = store
         self._channels = channels
-        self._client = client
+        self._account = account
         self._directory = directory
         self._shard_size = shard_size
-        self.resends = Resends(store, channels, client)
+        self.resends = Resends(store, channels, account)
 
     async def create(self, caller: Caller, draft: CampaignDraft) -> Created:
         """Store a campaign and register it, or find it done before.
@@ -123,7 +123,7 @@ class SenderCampaigns:
                 campaigns.same_or_raise(existing, new.request_digest)
                 return Created(existing.campaign_id, created=False)
         campaign_id = await status_gateway.register(
-            self._client.acting_for(caller.on_behalf_of),
+            self._account.client(caller.organisation, caller),
             campaign_id=new.campaign_id,
             display_name=new.display_name,
             channel=new.channel,
@@ -209,7 +209,7 @@ class SenderCampaigns:
             TransitionNotAllowedError: it was cancelled, or has started at another time.
         """
         organisation = caller.organisation
-        client = self._client.acting_for(caller.on_behalf_of)
+        client = self._account.client(organisation, caller)
         await finish_copy(self._store, organisation, campaign_id)
         row = await repetition.freeze(
             self._store,
@@ -250,7 +250,7 @@ class SenderCampaigns:
         )
         active = self._directory.find(totals.campaign)
         problems = totals.problems
-        status_problem = self._directory.status_problem
+        status_problem = self._directory.status_problems.of(organisation)
         if status_problem is not None and totals.phase in {Phase.FROZEN, Phase.STARTED}:
             problems = (*problems, status_problem)
         return Delivery(

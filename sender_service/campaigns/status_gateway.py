@@ -16,12 +16,13 @@ from closeout.errors import (
 )
 from closeout.status.v1 import status_pb2
 from closeout.times import to_datetime
+from sender_service.campaigns.status_account import is_about_a_key, key_refused, unreachable
 from sender_service.domain import Phase, Problem, ProblemKind, State
 from sender_service.errors import (
     CampaignAlreadyExistsError,
     CampaignCancelledError,
     CampaignSealedError,
-    StatusServiceUnavailableError,
+    ServiceKeyError,
     TransitionNotAllowedError,
 )
 from sender_service.store import campaigns, leases
@@ -233,14 +234,15 @@ async def drop_cancelled(store: Store, client: StatusClient, row: sa.Row[Any]) -
         StoreUnavailableError: the store does not answer.
     """
     try:
-        campaign = await client.get_campaign(
-            campaign_id=row.campaign_id, timeout_seconds=_TIMEOUT_SECONDS
+        # A report without results: the sender's key may report, and need not read.
+        receipt = await client.report(
+            (), campaign_id=row.campaign_id, timeout_seconds=_TIMEOUT_SECONDS
         )
     except NotFoundError:
         return False
     except ClientError as error:
         raise _translated(error) from error
-    if campaign.state != status_pb2.Campaign.CANCELLED:
+    if receipt.campaign_state.state != status_pb2.Campaign.CANCELLED:
         return False
     await _drop(store, row, "the status service has it CANCELLED")
     return True
@@ -248,7 +250,7 @@ async def drop_cancelled(store: Store, client: StatusClient, row: sa.Row[Any]) -
 
 async def _read(store: Store, active: ActiveCampaign) -> sa.Row[Any]:
     return await store.read(
-        partial(campaigns.get, organisation=active.row.organisation, campaign_id=active.campaign_id)
+        partial(campaigns.get, organisation=active.organisation, campaign_id=active.campaign_id)
     )
 
 
@@ -287,8 +289,4 @@ def _translated(error: ClientError) -> ServiceError:
         return InvalidRequestError(
             error.message, metadata=error.metadata, fields=error.field_violations
         )
-    return StatusServiceUnavailableError(
-        f"the status service does not answer: {error.message}",
-        metadata={"cause": error.message, "code": error.code.name},
-        retry_after_seconds=error.retry_after_seconds or 1.0,
-    )
+    return ServiceKeyError(key_refused(error)) if is_about_a_key(error) else unreachable(error)

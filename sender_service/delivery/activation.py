@@ -8,13 +8,18 @@ import structlog
 
 from sender_service.campaigns import status_gateway
 from sender_service.campaigns.directory import Resealed, Source
+from sender_service.campaigns.status_problems import KEY_REFUSED, KEY_SETTING
 from sender_service.domain import MAX_DETAIL, Backoff, Phase, Problem, ProblemKind
-from sender_service.errors import CampaignCancelledError, StatusServiceUnavailableError
+from sender_service.errors import (
+    CampaignCancelledError,
+    ServiceKeyError,
+    StatusServiceUnavailableError,
+)
 from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from closeout.aio import StatusClient
     from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.campaigns.status_account import StatusAccount
     from service_runtime.database import Store
 
 log = structlog.get_logger()
@@ -26,7 +31,7 @@ STUCK_SECONDS = 60.0
 
 
 async def activate(
-    store: Store, client: StatusClient, directory: Directory, active: ActiveCampaign
+    store: Store, account: StatusAccount, directory: Directory, active: ActiveCampaign
 ) -> bool:
     """Seal a frozen campaign, retrying until the status service answers.
 
@@ -38,6 +43,7 @@ async def activate(
     backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
     while not directory.stopping:
         try:
+            client = account.client(active.organisation)
             phase = await status_gateway.seal_frozen(store, client, active)
         except CampaignCancelledError as error:
             log.warning(
@@ -47,11 +53,7 @@ async def activate(
             )
             return False
         except StatusServiceUnavailableError as error:
-            problem = Problem(
-                ProblemKind.STATUS_SERVICE_UNREACHABLE,
-                "the status service does not answer, so the campaign is not started",
-                detail=error.message[:MAX_DETAIL],
-            )
+            problem = _not_started(error)
             if await directory.set_problem(active, Source.START, problem):
                 log.warning("start_retrying", campaign_id=active.campaign_id, reason=error.message)
             await active.wait(backoff.next_seconds())
@@ -69,6 +71,24 @@ async def activate(
             await directory.set_problem(active, Source.START, None)
             return phase is Phase.STARTED
     return False
+
+
+def _not_started(error: StatusServiceUnavailableError) -> Problem:
+    """Return why a campaign is not started, which is tried again by itself."""
+    detail = error.message[:MAX_DETAIL]
+    if isinstance(error, ServiceKeyError):
+        return Problem(
+            ProblemKind.STATUS_SERVICE_REFUSES,
+            KEY_REFUSED,
+            detail=detail,
+            setting=KEY_SETTING,
+            needs_attention=True,
+        )
+    return Problem(
+        ProblemKind.STATUS_SERVICE_UNREACHABLE,
+        "the status service does not answer, so the campaign is not started",
+        detail=detail,
+    )
 
 
 async def show_stuck(
@@ -90,7 +110,7 @@ async def show_stuck(
 
 
 async def seal_again(
-    store: Store, client: StatusClient, directory: Directory, active: ActiveCampaign
+    store: Store, account: StatusAccount, directory: Directory, active: ActiveCampaign
 ) -> None:
     """Try once to register and seal a campaign that the status service lost.
 
@@ -98,6 +118,7 @@ async def seal_again(
     """
     sealed = False
     try:
+        client = account.client(active.organisation)
         await status_gateway.seal_again(store, client, active)
         sealed = True
         log.info("campaign_sealed_again", campaign_id=active.campaign_id, total=active.row.total)

@@ -62,6 +62,8 @@ class CircuitBreaker:
         checked: HALF_OPEN only: the check was passed, and a message may follow.
         fault: why it was opened; None: it was not, since it was closed last.
         words: the provider's own words about the fault.
+        judging: the organisation whose message is being judged; empty: a check is.
+        words_concern: the organisation that ``words`` are about; empty: none.
         reached: the provider has answered at least once.
         failures: how often it was opened.
     """
@@ -79,6 +81,7 @@ class CircuitBreaker:
         self.checked = False
         self.fault: Fault | None = None
         self.words = ""
+        self.judging = self.words_concern = ""
         self.reached = False
         self.failures = 0
         self._since = 0.0
@@ -118,6 +121,7 @@ class CircuitBreaker:
         self._due = self._clock() + max(self._backoff(fault).next_seconds(), asked)
         self.state, self.checked = Breaker.OPEN, False
         self.fault, self.words = fault, words
+        self.words_concern = self.judging
         self.failures += 1
         self._forget_answers()
 

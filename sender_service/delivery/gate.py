@@ -169,6 +169,7 @@ class Gate:
             effect: what it does to the message by itself.
             attempts: how often the message was tried before.
         """
+        self.shared.breaker.judging = self._own.judging = self.active.organisation
         self._lost_in_a_row = self._lost_in_a_row + 1 if reply.answer is Answer.LOST else 0
         if self._accepted and reply.answer is Answer.ACCEPTED and self.is_closed:
             self.shared.breaker.note(deferred=False)

@@ -23,6 +23,10 @@ _SILENCE_SECONDS = 3.0
 #: The time of day may differ by so much from what a steady clock says, seconds.
 _MAX_DRIFT_SECONDS = 60.0
 _MAX_DEADLINE_SECONDS = 100 * 365 * 86_400.0
+#: In the place of words that may name another organisation's recipient.
+_WORDS_OF_ANOTHER = (
+    "the provider said it of another organization's message; the sender's log has its words"
+)
 
 
 class Outage:
@@ -117,13 +121,19 @@ class Outage:
         return Problem(
             breaker.fault.kind,
             breaker.fault.summary,
-            detail=breaker.words,
+            detail=self._words_of(breaker),
             setting=breaker.fault.setting,
             provider=self._shared.channel.provider,
             since_time=since,
             needs_attention=breaker.needs_attention,
             deadline_time=since + self._deadline,
         )
+
+    def _words_of(self, breaker: CircuitBreaker) -> str:
+        """Return what a provider said, unless that was about another organisation's message."""
+        if breaker.words_concern in {"", self._active.organisation}:
+            return breaker.words
+        return _WORDS_OF_ANOTHER
 
     def _silence(self, silence: Silence | None) -> Problem | None:
         shared = self._shared

@@ -173,6 +173,7 @@ class Provider:
             breaker.pass_check()
             self.shared.changed()
         else:
+            breaker.judging = ""
             self.shared.open(
                 reply.fault or unknown_fault(self._channel),
                 words_of(reply),

@@ -22,8 +22,8 @@ from service_runtime.errors import StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from closeout.aio import StatusClient
     from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.campaigns.status_account import StatusAccount
     from sender_service.channels.registry import ChannelRegistry
     from sender_service.delivery.shared_provider import SharedProvider
     from sender_service.settings import SenderSettings
@@ -45,7 +45,7 @@ class Supervisor:
     Args:
         store: the sender's.
         channels: where messages go.
-        client: reaches the status service.
+        account: reaches the status service.
         directory: the campaigns at work.
         settings: of the sender.
         instance: the name of this process, which owns the leases.
@@ -56,7 +56,7 @@ class Supervisor:
         self,
         store: Store,
         channels: ChannelRegistry,
-        client: StatusClient,
+        account: StatusAccount,
         directory: Directory,
         settings: SenderSettings,
         *,
@@ -65,13 +65,15 @@ class Supervisor:
     ) -> None:
         self._store = store
         self._channels = channels
-        self._client = client
+        self._account = account
         self._directory = directory
         self._settings = settings
         self._instance = instance
         self._providers = Providers(store, directory, clock or Clock())
         self._schedulers: dict[str, FairScheduler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Whether a look at all open campaigns is about to begin.
+        self._look_is_due = False
 
     @property
     def shared_providers(self) -> list[SharedProvider]:
@@ -86,7 +88,12 @@ class Supervisor:
         """
         for row in await self._store.read(campaigns.open_campaigns):
             if row.campaign not in self._directory:
-                log.info("campaign_resumed", campaign_id=row.campaign_id, phase=row.phase)
+                log.info(
+                    "campaign_resumed",
+                    campaign_id=row.campaign_id,
+                    organisation=row.organisation,
+                    phase=row.phase,
+                )
                 self._directory.add(row)
 
     async def run(self) -> None:
@@ -99,11 +106,13 @@ class Supervisor:
             elif self._directory.stopping:
                 continue
             elif active is None:
-                self._begin(self._resume_retrying())
+                if not self._look_is_due:  # one look serves all organisations that asked
+                    self._look_is_due = True
+                    self._begin(self._resume_retrying())
             elif decision is Decision.DELIVER:
                 self._begin(self._supervise(active))
             else:
-                self._begin(seal_again(self._store, self._client, self._directory, active))
+                self._begin(seal_again(self._store, self._account, self._directory, active))
 
     async def stop(self, grace_seconds: float) -> None:
         """Dispatch nothing more, wait for what is in flight, write it down.
@@ -140,6 +149,8 @@ class Supervisor:
 
     async def _supervise(self, active: ActiveCampaign) -> None:
         """Deliver a campaign; after a failure, again."""
+        # In every line of the log from here on: its id alone does not name a campaign.
+        structlog.contextvars.bind_contextvars(organisation=active.organisation)
         backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
         delivery = CampaignDelivery(
             self._store,
@@ -153,7 +164,7 @@ class Supervisor:
         )
         while not self._directory.stopping:
             try:
-                if not await activate(self._store, self._client, self._directory, active):
+                if not await activate(self._store, self._account, self._directory, active):
                     if not self._directory.stopping:
                         self._directory.remove(active)
                     return
@@ -175,6 +186,7 @@ class Supervisor:
     async def _resume_retrying(self) -> None:
         backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
         while not self._directory.stopping:
+            self._look_is_due = False
             try:
                 await self.resume()
             except StoreUnavailableError:  # logged by the store
@@ -191,6 +203,7 @@ class Supervisor:
         log.info(
             "campaign_delivered",
             campaign_id=active.campaign_id,
+            organisation=active.organisation,
             total=active.row.total,
             **counts,
         )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sender_service.domain import Backoff
 from sender_service.store import campaigns, outbox
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Coroutine, Mapping
 
     import sqlalchemy as sa
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 class Acknowledgements:
-    """Stores what a stream brings, everything that came in meanwhile at once.
+    """Stores what the streams bring, everything that came in meanwhile at once.
+
+    One for all organisations, so that the number of transactions does not grow with theirs.
 
     What is lost here with the process is acknowledged again after a replay.
 
@@ -38,7 +40,10 @@ class Acknowledgements:
         self._states: dict[int, State] = {}
         self._arrived = asyncio.Event()
         self._storing = asyncio.Lock()
-        self._generation = ""
+        #: The store that has the results, by organisation.
+        self._generations: dict[str, str] = {}
+        #: Organisations that do not know yet that their results are in another store.
+        self._replaced: set[str] = set()
 
     @property
     def all_stored(self) -> bool:
@@ -100,29 +105,53 @@ class Acknowledgements:
         Raises:
             StoreUnavailableError: the store does not answer.
         """
+        await _whole(self._bring_back(campaign))
+
+    async def _bring_back(self, campaign: int) -> None:
         async with self._storing:
             await self._store.write(partial(outbox.bring_back, campaign=campaign))
-            for key in [key for key in self._reported if key.campaign == campaign]:
-                del self._reported[key]
+            self._forget({campaign})
 
-    async def adopt(self, generation: str) -> bool:
-        """Note which store of the status service holds the results.
+    async def adopt(self, organisation: str, generation: str) -> bool:
+        """Note which store of the status service holds the results of an organisation.
 
-        True: another one than before. All outcomes of campaigns that are not finished,
+        True: another one than before. All outcomes of its campaigns that are not finished,
         or were lately, count as unreported then, whatever the old store acknowledged.
+        Repeated until the caller has the answer, also where a call is cancelled.
 
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        if not generation or generation == self._generation:
-            return False
+        if generation and generation != self._generations.get(organisation):
+            await _whole(self._adopt(organisation, generation))
+        replaced = organisation in self._replaced
+        self._replaced.discard(organisation)
+        return replaced
+
+    async def _adopt(self, organisation: str, generation: str) -> None:
         async with self._storing:
-            replaced = await self._store.write(
+            brought_back = await self._store.write(
                 partial(
-                    outbox.adopt_generation, generation=generation, replay_days=self._replay_days
+                    outbox.adopt_generation,
+                    organisation=organisation,
+                    generation=generation,
+                    replay_days=self._replay_days,
                 )
             )
-            if replaced:
-                self._reported.clear()
-            self._generation = generation
-        return replaced
+            if brought_back is not None:
+                self._forget(brought_back)
+                self._replaced.add(organisation)
+            self._generations[organisation] = generation
+
+    def _forget(self, campaigns_brought_back: Collection[int]) -> None:
+        numbers = set(campaigns_brought_back)
+        for key in [key for key in self._reported if key.campaign in numbers]:
+            del self._reported[key]
+
+
+async def _whole(work: Coroutine[Any, Any, None]) -> None:
+    """Do ``work`` to its end, also where its caller is cancelled: store and memory agree."""
+    task = asyncio.ensure_future(work)
+    # Where nobody waits any more, the store has logged the failure.
+    task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+    await asyncio.shield(task)

@@ -12,15 +12,18 @@ from sender_service.reporting import wire
 from sender_service.store import outbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import grpc
 
     from sender_service.reporting.problem_reports import ProblemReports
     from sender_service.reporting.relay_queue import Frame, RelayQueue
     from service_runtime.database import Store
 
-Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.ReportResultsRequest, pb.ReportResultsResponse]"
+#: Frames of one stream that wait for their acknowledgement, at most.
+FRAMES_IN_FLIGHT = 16
 
-_FRAMES_IN_FLIGHT = 16
+Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.ReportResultsRequest, pb.ReportResultsResponse]"
 
 
 class FrameWriter:
@@ -31,11 +34,19 @@ class FrameWriter:
         queue: what is to be reported.
         problem_reports: the problems that are to be reported.
         instance: the name of this process, for "who reported last".
+        most_in_flight: how many frames may wait for their acknowledgement now.
     """
 
     def __init__(
-        self, store: Store, queue: RelayQueue, problem_reports: ProblemReports, *, instance: str
+        self,
+        store: Store,
+        queue: RelayQueue,
+        problem_reports: ProblemReports,
+        *,
+        instance: str,
+        most_in_flight: Callable[[], int],
     ) -> None:
+        self._most_in_flight = most_in_flight
         self._store = store
         self._queue = queue
         self._problem_reports = problem_reports
@@ -69,7 +80,7 @@ class FrameWriter:
         number = 0
         while True:
             self._room.clear()
-            if self._queue.in_flight >= _FRAMES_IN_FLIGHT:
+            if self._queue.in_flight >= self._most_in_flight():
                 await self._room.wait()
                 continue
             self._more.clear()

@@ -32,6 +32,10 @@ _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 1.0, 60.0
 #: The shortest time between two changes of one campaign's problems that are reported,
 #: seconds: what a provider says may differ with each message.
 _BETWEEN_SECONDS = 0.5
+#: Who reads of them at the status service can see that they are over.
+_UNTRUE_WHERE_READ = frozenset(
+    {ProblemKind.STATUS_SERVICE_UNREACHABLE, ProblemKind.STATUS_SERVICE_REFUSES}
+)
 #: Where nothing goes out: either the next request of the state carries the problems, or
 #: the campaign goes on before it.
 _SILENT = frozenset({Subscription.UNSUBSCRIBED, Subscription.REPLAYING, Subscription.RESEALING})
@@ -43,10 +47,12 @@ class ProblemReports:
     Args:
         queue: what else is reported, and where each campaign is on the stream.
         directory: the campaigns at work, which have the problems.
+        organisation: whose stream it is.
     """
 
-    def __init__(self, queue: RelayQueue, directory: Directory) -> None:
+    def __init__(self, queue: RelayQueue, directory: Directory, organisation: str) -> None:
         self._queue = queue
+        self._organisation = organisation
         self._directory = directory
         #: What was sent last, by the number of the campaign.
         self._sent: dict[int, tuple[Problem, ...]] = {}
@@ -66,7 +72,7 @@ class ProblemReports:
         self._waits.clear()
         self._due = {
             active.number: 0.0
-            for active in self._directory
+            for active in self._directory.of(self._organisation)
             if self._queue.find(active.number) is None and _reported(active)
         }
 
@@ -136,9 +142,5 @@ def _reported(active: ActiveCampaign) -> tuple[Problem, ...]:
 
     That it can't be reached is none of them: where it reads that, it is no longer true.
     """
-    known = (
-        problem
-        for problem in active.problems
-        if problem.kind is not ProblemKind.STATUS_SERVICE_UNREACHABLE
-    )
+    known = (problem for problem in active.problems if problem.kind not in _UNTRUE_WHERE_READ)
     return tuple(sorted(known, key=lambda problem: not problem.needs_attention))

@@ -73,6 +73,7 @@ class Reconciliation:
         acknowledgements: written down as they come.
         rejections: what went wrong with a campaign so far.
         directory: takes the decisions.
+        organisation: whose campaigns they are.
         replay_days: how long after its end the state of a campaign is requested.
     """
 
@@ -84,8 +85,10 @@ class Reconciliation:
         rejections: Rejections,
         directory: Directory,
         *,
+        organisation: str,
         replay_days: int,
     ) -> None:
+        self._organisation = organisation
         self._store = store
         self._queue = queue
         self._acknowledgements = acknowledgements
@@ -105,7 +108,10 @@ class Reconciliation:
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        ended = await self._store.read(partial(campaigns.finished_lately, days=self._replay_days))
+        finished = partial(
+            campaigns.finished_lately, days=self._replay_days, organisation=self._organisation
+        )
+        ended = await self._store.read(finished)
         self._standings.clear()
         self._compared.clear()
         self._queue.remove_ended()
@@ -122,7 +128,7 @@ class Reconciliation:
         if known is None or revision > known.revision:
             standing = Standing(state, revision, received.processed)
             self._standings[received.campaign_id] = standing
-        changed = self._directory.receive(received.campaign_id, state, revision)
+        changed = self._directory.receive(self._organisation, received.campaign_id, state, revision)
         if changed is not None:
             self._acknowledgements.add_state(changed.number, state)
 
@@ -135,7 +141,9 @@ class Reconciliation:
         standing = self._standings.get(campaign.campaign_id)
         if standing is not None and standing.state is not None:
             # The state may have come before the campaign was at work.
-            self._directory.receive(campaign.campaign_id, standing.state, standing.revision)
+            self._directory.receive(
+                self._organisation, campaign.campaign_id, standing.state, standing.revision
+            )
         ended = campaign.ended_total is not None
         # Only the first answer counts what was acknowledged before this stream and no
         # more; a later one may be older than results of this stream.
@@ -163,7 +171,7 @@ class Reconciliation:
         if rejection.reason == "CAMPAIGN_NOT_FOUND":
             # One that is registered again begins with revision 1.
             self._standings.pop(campaign.campaign_id, None)
-            self._directory.forget_revision(campaign.campaign_id)
+            self._directory.forget_revision(self._organisation, campaign.campaign_id)
         if rejection.reason in _LOST:
             explained = not self._rejections.is_new_seal_in_vain(campaign)
             await self._bring_back(campaign, _UNKNOWN, acknowledged=campaign.acknowledged)

@@ -82,6 +82,11 @@ class RelayQueue:
         self._in_flight: deque[tuple[int, Frame]] = deque()
 
     @property
+    def is_empty(self) -> bool:
+        """True when there is no campaign to report, or to ask about."""
+        return not self._campaigns
+
+    @property
     def in_flight(self) -> int:
         """How many frames wait for their acknowledgement."""
         return len(self._in_flight)

@@ -1,4 +1,4 @@
-"""Relay the outbox to the status service over one stream, whatever breaks.
+"""Relay the outbox of one organisation to the status service over a stream, whatever breaks.
 
 Frames are read from the outbox page by page, so memory is bounded however much is
 unreported. Writing and reading run in separate tasks. What was not acknowledged is sent
@@ -8,23 +8,19 @@ again on the next stream; the status service merges repeats.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import grpc
 import structlog
 
+from closeout.errors import from_rpc_error
 from closeout.status.v1 import status_pb2 as pb
-from sender_service.campaigns.directory import (
-    Decision,
-    Journaled,
-    Opened,
-    ProblemsChanged,
-    Resealed,
-)
+from sender_service.campaigns.directory import Journaled, Opened, ProblemsChanged, Resealed
+from sender_service.campaigns.status_account import is_about_a_key, key_refused
 from sender_service.domain import Backoff
-from sender_service.reporting.acknowledgements import Acknowledgements
+from sender_service.errors import ServiceKeyError
 from sender_service.reporting.frame_writer import FrameWriter
+from sender_service.reporting.link import Link
 from sender_service.reporting.meter import ReportingMeter
 from sender_service.reporting.problem_reports import ProblemReports
 from sender_service.reporting.reconciliation import Reconciliation
@@ -33,8 +29,11 @@ from sender_service.reporting.relay_queue import RelayQueue
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from closeout.aio import StatusClient
+    from collections.abc import Callable
+
     from sender_service.campaigns.directory import Announcement, Directory
+    from sender_service.campaigns.status_account import StatusAccount
+    from sender_service.reporting.acknowledgements import Acknowledgements
     from sender_service.reporting.frame_writer import Call
     from service_runtime.database import Store
 
@@ -47,7 +46,6 @@ _ACKNOWLEDGE_SECONDS = 30.0
 _WATCH_SECONDS = 1.0
 #: How long a broken stream may take to give its reason, seconds.
 _REASON_SECONDS = 1.0
-_POLL_SECONDS = 0.01
 
 
 class _StreamBrokenError(Exception):
@@ -55,35 +53,52 @@ class _StreamBrokenError(Exception):
 
 
 class ResultStream:
-    """Reports outcomes, and receives the states of campaigns on the way.
+    """Reports the outcomes of an organisation, and receives the states of its campaigns.
 
     Args:
         store: the sender's.
-        client: reaches the status service.
+        account: reaches the status service.
         directory: announces what to report; receives states and decisions.
+        acknowledgements: written down as they come, together with those of others.
+        organisation: whose results they are.
         instance: the name of this process, for "who reported last".
         replay_days: how long after its end a campaign may be reported again.
-        meter: counts streams and acknowledgements.
+        most_in_flight: how many frames may wait for their acknowledgement now.
+        meter: counts streams and acknowledgements; all streams share one.
+
+    Attributes:
+        organisation: whose results they are.
     """
 
     def __init__(
         self,
         store: Store,
-        client: StatusClient,
+        account: StatusAccount,
         directory: Directory,
+        acknowledgements: Acknowledgements,
         *,
+        organisation: str,
         instance: str,
         replay_days: int,
+        most_in_flight: Callable[[], int],
         meter: ReportingMeter | None = None,
     ) -> None:
+        self.organisation = organisation
         self._meter = meter or ReportingMeter()
         self._store = store
-        self._client = client
+        self._account = account
+        self._link = Link(directory, organisation, lambda: self._queue.unreported)
         self._directory = directory
         self._queue = RelayQueue(_RESULTS_A_FRAME)
-        self._problem_reports = ProblemReports(self._queue, directory)
-        self._writer = FrameWriter(store, self._queue, self._problem_reports, instance=instance)
-        self._acknowledgements = Acknowledgements(store, replay_days=replay_days)
+        self._problem_reports = ProblemReports(self._queue, directory, organisation)
+        self._writer = FrameWriter(
+            store,
+            self._queue,
+            self._problem_reports,
+            instance=instance,
+            most_in_flight=most_in_flight,
+        )
+        self._acknowledgements = acknowledgements
         self._rejections = Rejections(self._queue, directory)
         self._reconciliation = Reconciliation(
             store,
@@ -91,24 +106,47 @@ class ResultStream:
             self._acknowledgements,
             self._rejections,
             directory,
+            organisation=organisation,
             replay_days=replay_days,
         )
         self._answered = False
+        #: True once it is known what is to be requested.
+        self._begun = False
+
+    @property
+    def is_idle(self) -> bool:
+        """True when no campaign is at work, and no answer about one is awaited."""
+        return self._begun and self._queue.is_empty and not self._directory.of(self.organisation)
+
+    def begin(self) -> None:
+        """Note that :meth:`run` is about to be called, perhaps again."""
+        self._begun = False
+
+    @property
+    def unreported(self) -> int:
+        """How many outcomes are not acknowledged; costs a look at every shard."""
+        return self._queue.unreported
 
     async def run(self) -> None:
         """Keep a stream open until cancelled."""
+        # In every line of the log from here on: an id alone does not name a campaign.
+        structlog.contextvars.bind_contextvars(organisation=self.organisation)
         backoff = Backoff(first_seconds=0.2, max_seconds=10)
         while True:
             self._answered = False
             try:
                 await self._stream()
             except StoreUnavailableError as error:
-                log.warning("reporting_retrying", error=error.message)
+                log.warning(
+                    "reporting_retrying", organisation=self.organisation, error=error.message
+                )
             except _StreamBrokenError as error:
-                self._disconnected(str(error))
+                self._link.disconnected(str(error))
+            except ServiceKeyError as error:
+                self._link.refused(error.message)
             except Exception as error:
                 log.exception("reporting_failed")  # a defect; reporting must go on
-                self._disconnected(f"{type(error).__name__}: {error}")
+                self._link.disconnected(f"{type(error).__name__}: {error}")
             finally:
                 self._meter.ended(was_connected=self._answered)
             self._meter.broken()
@@ -116,32 +154,13 @@ class ResultStream:
                 backoff.reset()
             await asyncio.sleep(backoff.next_seconds())
 
-    async def follow_deliveries(self) -> None:
-        """Take what delivery announces, until cancelled."""
-        while True:
-            self._take(await self._directory.announcements.get())
-            self._writer.wake()
+    def finish(self, campaign: int) -> None:
+        """Report a campaign no more: every outcome of it is acknowledged and stored."""
+        self._reconciliation.finish(campaign)
+        self._problem_reports.forget(campaign)
 
-    async def store_acknowledgements(self) -> None:
-        """Write down what is acknowledged, and let finished campaigns go, until cancelled."""
-        while True:
-            for campaign in await self._acknowledgements.store():
-                self._reconciliation.finish(campaign)
-                self._problem_reports.forget(campaign)
-                active = self._directory.find(campaign)
-                if active is not None:
-                    self._directory.decide(Decision.FINISHED, active)
-
-    async def drain(self, seconds: float) -> None:
-        """Wait until everything is acknowledged and stored, at most ``seconds``."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self._directory.status_problem is None:
-            announced = self._directory.announcements.empty()
-            if announced and not self._queue.unreported and self._acknowledgements.all_stored:
-                return
-            await asyncio.sleep(_POLL_SECONDS)
-
-    def _take(self, announcement: Announcement) -> None:
+    def take(self, announcement: Announcement) -> None:
+        """Take what delivery announces of a campaign of this organisation."""
         match announcement:
             case Opened(active, progress):
                 self._queue.add(active.number, active.campaign_id, progress)
@@ -155,34 +174,23 @@ class ResultStream:
                 campaign = self._queue.find(number)
                 if campaign is not None:
                     self._rejections.resealed(campaign, sealed=sealed)
-
-    def _connected(self) -> None:
-        if not self._answered:
-            self._meter.connected()
-        self._answered = True
-        if self._directory.regained_status_service():
-            log.info("status_stream_restored", unreported_results=self._queue.unreported)
-
-    def _disconnected(self, reason: str) -> None:
-        if self._directory.lost_status_service(reason):
-            log.warning(
-                "status_stream_disconnected",
-                reason=reason,
-                unreported_results=self._queue.unreported,
-            )
+        self._writer.wake()
 
     async def _stream(self) -> None:
         """Report on one stream until it breaks.
 
         Raises:
-            _StreamBrokenError: always, in the end.
+            _StreamBrokenError: always, in the end, but for:
+            ServiceKeyError: the status service refuses the sender's key.
             StoreUnavailableError: the store does not answer.
         """
+        client = self._account.client(self.organisation)
         await self._reconciliation.begin_stream()
         self._queue.begin_stream()
-        self._directory.begin_stream()
+        self._directory.begin_stream(self.organisation)
         self._problem_reports.begin_stream()
-        call: Call = self._client.report_results()
+        self._begun = True
+        call: Call = client.report_results()
         reader = asyncio.create_task(self._read(call))
         writer = asyncio.create_task(self._writer.write(call))
         watchdog = asyncio.create_task(self._watch())
@@ -200,6 +208,9 @@ class ResultStream:
                 raise
             raise _StreamBrokenError("the call was cancelled") from None
         except grpc.aio.AioRpcError as error:
+            refusal = from_rpc_error(error)
+            if is_about_a_key(refusal):
+                raise ServiceKeyError(key_refused(refusal)) from error
             reason = error.details() or error.code().name
             raise _StreamBrokenError(f"{error.code().name}: {reason}") from error
         except asyncio.InvalidStateError as error:
@@ -216,7 +227,10 @@ class ResultStream:
             response = await call.read()
             if not isinstance(response, pb.ReportResultsResponse):
                 return  # the end of the stream
-            self._connected()
+            if not self._answered:
+                self._meter.connected()
+            self._answered = True
+            self._link.connected()
             await self._check_generation(response.store_generation)
             for state in response.campaign_states:
                 self._reconciliation.receive(state)
@@ -258,11 +272,12 @@ class ResultStream:
             _StreamBrokenError: they are; the next stream begins from the start.
             StoreUnavailableError: the store does not answer.
         """
-        if await self._acknowledgements.adopt(generation):
+        if await self._acknowledgements.adopt(self.organisation, generation):
             self._queue.report_all_again()
             self._reconciliation.reopen_all()
             log.warning(
                 "status_store_replaced",
+                organisation=self.organisation,
                 generation=generation,
                 unreported_results=self._queue.unreported,
             )

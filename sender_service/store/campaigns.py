@@ -218,9 +218,14 @@ def drop_unstarted(connection: sa.Connection, campaign: int, problem: Problem) -
         connection.execute(sa.delete(shards).where(shards.c.campaign == campaign))
 
 
-def open_campaigns(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
-    """Return the campaigns with something left to do, without content, oldest first."""
+def open_campaigns(connection: sa.Connection, organisation: str = "") -> Sequence[sa.Row[Any]]:
+    """Return the campaigns with something left to do, without content, oldest first.
+
+    Those of one organisation; empty: of all.
+    """
     query: sa.Select[Any] = sa.select(*(c for c in campaigns.c if c is not campaigns.c.content))
+    if organisation:
+        query = query.where(campaigns.c.organisation == organisation)
     return connection.execute(
         query.where(campaigns.c.phase.in_([Phase.FROZEN.value, Phase.STARTED.value])).order_by(
             campaigns.c.campaign
@@ -228,8 +233,25 @@ def open_campaigns(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
     ).all()
 
 
-def finished_lately(connection: sa.Connection, days: int) -> Sequence[sa.Row[Any]]:
-    """Return number, id and total of the campaigns that ended within so many days.
+def organisations_finished_lately(connection: sa.Connection, days: int) -> list[str]:
+    """Return the organisations of which a campaign ended within so many days."""
+    since = read_clock(connection) - timedelta(days=days)
+    # Made distinct here: for that SQLite would go through the whole table.
+    return sorted(
+        set(
+            connection.scalars(
+                sa.select(campaigns.c.organisation).where(
+                    campaigns.c.finish_time > since, campaigns.c.start_time.is_not(None)
+                )
+            )
+        )
+    )
+
+
+def finished_lately(
+    connection: sa.Connection, organisation: str, days: int
+) -> Sequence[sa.Row[Any]]:
+    """Return number, id and total of an organisation's campaigns that ended within so many days.
 
     Oldest first; those that were never started are left out.
     """
@@ -239,6 +261,7 @@ def finished_lately(connection: sa.Connection, days: int) -> Sequence[sa.Row[Any
     )
     rows = connection.execute(
         query.where(
+            campaigns.c.organisation == organisation,
             campaigns.c.phase == Phase.FINISHED.value,
             campaigns.c.start_time.is_not(None),
             campaigns.c.finish_time > since,

@@ -16,6 +16,7 @@ from sender_service.store import bulk
 from sender_service.store.campaigns import finished_lately, open_campaigns
 from sender_service.store.schema import campaigns, meta, outcomes, shards
 from sender_service.store.values import NO_PROBLEMS
+from service_runtime.caller import DEFAULT_ORGANISATION
 from service_runtime.database import database_now
 
 if TYPE_CHECKING:
@@ -198,21 +199,31 @@ def bring_back(connection: sa.Connection, campaign: int) -> None:
     connection.execute(sa.update(shards).where(shards.c.campaign == campaign).values(reported=0))
 
 
-def adopt_generation(connection: sa.Connection, generation: str, *, replay_days: int) -> bool:
-    """Remember which store of the status service holds our results.
+def adopt_generation(
+    connection: sa.Connection, organisation: str, generation: str, *, replay_days: int
+) -> list[int] | None:
+    """Remember which store of the status service holds the results of an organisation.
 
-    True: it is another one than before. Then the campaigns that are not finished,
-    and those finished within ``replay_days``, are brought back: :func:`bring_back`.
+    None: the same as before, or the first one. Otherwise its campaigns that are not
+    finished, and those finished within ``replay_days``, are brought back, and their numbers
+    returned: :func:`bring_back`.
     """
+    name = _GENERATION
+    if organisation != DEFAULT_ORGANISATION:
+        name = f"{_GENERATION}/{organisation}"
     before = connection.execute(
-        sa.select(meta.c.value).where(meta.c.name == _GENERATION)
+        sa.select(meta.c.value).where(meta.c.name == name)
     ).scalar_one_or_none()
     if before == generation:
-        return False
+        return None
     if before is None:
-        connection.execute(sa.insert(meta).values(name=_GENERATION, value=generation))
-        return False
-    connection.execute(sa.update(meta).where(meta.c.name == _GENERATION).values(value=generation))
-    for row in (*open_campaigns(connection), *finished_lately(connection, replay_days)):
+        connection.execute(sa.insert(meta).values(name=name, value=generation))
+        return None
+    connection.execute(sa.update(meta).where(meta.c.name == name).values(value=generation))
+    rows = (
+        *open_campaigns(connection, organisation),
+        *finished_lately(connection, organisation, replay_days),
+    )
+    for row in rows:
         bring_back(connection, row.campaign)
-    return True
+    return [row.campaign for row in rows]

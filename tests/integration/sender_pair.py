@@ -13,10 +13,12 @@ from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from providers.held_port import HeldPort
 from sender_service import server as sender_server
+from sender_service.access.asking import CallerLimits
 from sender_service.delivery.clock import Clock
 from sender_service.settings import SenderSettings
 from sender_service.settings import Settings as SenderServiceSettings
 from status_service import server as status_server
+from status_service.access.key_access import AccessLimits
 from status_service.settings import Settings as StatusServiceSettings
 from status_service.settings import StatusSettings
 
@@ -42,6 +44,8 @@ class Pair:
         self.options = sender_pb2.DeliveryOptions()
         self.clock = Clock()
         self.settings: dict[str, Any] = {"grace_seconds": 2, "shard_size": 50}
+        self.status_limits = AccessLimits()
+        self.caller_limits = CallerLimits()
         self.status_address = "127.0.0.1:0"
         self.sender_address = "127.0.0.1:0"
         self.status_http = ""
@@ -71,7 +75,7 @@ class Pair:
             grace_seconds=0,
         )
         running = await self._status.enter_async_context(
-            status_server.running(StatusServiceSettings(status=settings))
+            status_server.running(StatusServiceSettings(status=settings), limits=self.status_limits)
         )
         self.status_address = running.address
         self.status_http = running.http_address
@@ -94,7 +98,10 @@ class Pair:
             channels["scripted"] = support.channel_class(self.channel)
         running = await self._sender.enter_async_context(
             sender_server.running(
-                SenderServiceSettings(sender=settings), channels=channels, clock=self.clock
+                SenderServiceSettings(sender=settings),
+                channels=channels,
+                clock=self.clock,
+                limits=self.caller_limits,
             )
         )
         self.sender_address = running.address

@@ -246,7 +246,8 @@ async def test_nothing_is_searched_without_an_index(tmp_path: Path) -> None:
             event.listen(connection, "before_cursor_execute", explain)
             families.count_others(connection, question)
             families.find(connection, question, first=1, last=1)
-            campaigns.finished_lately(connection, 7)
+            campaigns.finished_lately(connection, support.ORGANISATION, 7)
+            campaigns.organisations_finished_lately(connection, 7)
             resends.count(
                 connection,
                 row.campaign,
@@ -256,7 +257,8 @@ async def test_nothing_is_searched_without_an_index(tmp_path: Path) -> None:
 
         await store.read(work)
         assert any("campaigns_family" in plan for plan in plans)
-        assert any("campaigns_finished" in plan for plan in plans)
+        assert any("campaigns_finished_of" in plan for plan in plans)
+        assert any("campaigns_finished " in f"{plan} " for plan in plans)
         scanned = {plan.split()[1] for plan in plans if plan.startswith("SCAN")}
         tables = {*schema.metadata.tables, "other", "theirs"}
         assert not scanned & tables, plans

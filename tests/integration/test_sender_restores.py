@@ -248,7 +248,9 @@ async def test_what_is_asked_for_again_is_read_without_content(tmp_path: Path) -
         await support.add_campaign(store, messages=1)
         finished = await support.add_campaign(store, messages=0, campaign_id="c2")
         await store.write(partial(outbox.finish_if_reported, campaign=finished.campaign))
-        (row,) = await store.read(partial(campaigns.finished_lately, days=7))
+        (row,) = await store.read(
+            partial(campaigns.finished_lately, organisation="default", days=7)
+        )
         assert row == (finished.campaign, "c2", 0)
         (row,) = await store.read(campaigns.open_campaigns)
         assert "content" not in row._fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mutants.mutant import Edit, Mutant
+from mutants.organisation_bugs import ORGANISATION_BUGS
 
 _LEASES = "sender_service/store/leases.py"
 _SHARDS = "sender_service/store/shards.py"
@@ -172,8 +173,8 @@ NEVER_BUGS = (
         edits=(
             Edit(
                 "sender_service/reporting/acknowledgements.py",
-                "            if replaced:\n                self._reported.clear()\n",
-                "            replaced = False\n",
+                "                self._replaced.add(organisation)\n",
+                "                self._replaced.discard(organisation)\n",
             ),
         ),
         test=f"{_RESTART_TESTS}::test_a_replaced_store_gets_everything_again",
@@ -277,4 +278,4 @@ ORDER_BUGS = (
     ),
 )
 
-SENDER_BUGS = TWICE_BUGS + NEVER_BUGS + ORDER_BUGS
+SENDER_BUGS = TWICE_BUGS + NEVER_BUGS + ORDER_BUGS + ORGANISATION_BUGS

@@ -74,12 +74,39 @@ def active(directory: Directory) -> ActiveCampaign:
     return directory.add(cast("Any", Row()))
 
 
+class RivalRow(Row):
+    """The row of another organisation's campaign with the same id."""
+
+    campaign = 2
+    organisation = "rival"
+
+
+def test_s13_a_state_concerns_the_campaign_of_its_organisation_alone(
+    directory: Directory, active: ActiveCampaign
+) -> None:
+    """So do a new stream, and a stream that is lost for long."""
+    rival = directory.add(cast("Any", RivalRow()))
+    assert directory.receive("rival", "c1", State.SENDING, 9) is rival
+    assert active.state is None
+    assert directory.receive("default", "c1", State.PAUSED, 2) is active
+    assert rival.state is State.SENDING
+    directory.begin_stream("rival")
+    assert directory.receive("default", "c1", State.SENDING, 1) is None
+    directory.forget_states("default")
+    assert (active.state, active.revision, rival.state) == (None, 0, State.SENDING)
+    assert [found.number for found in directory.of("rival")] == [2]
+    directory.remove(rival)
+    assert list(directory.organisations) == ["default"]
+    directory.status_problems.lost("rival", "gone")
+    assert directory.status_problems.of("default") is None
+
+
 def test_s16_an_older_state_changes_nothing(directory: Directory, active: ActiveCampaign) -> None:
     """Within a stream only a higher revision counts, whichever answer brings it."""
-    assert directory.receive("c1", State.SENDING, 3) is active
-    assert directory.receive("c1", State.PAUSED, 5) is active
-    assert directory.receive("c1", State.SENDING, 4) is None
-    assert directory.receive("c1", State.SENDING, 5) is None
+    assert directory.receive("default", "c1", State.SENDING, 3) is active
+    assert directory.receive("default", "c1", State.PAUSED, 5) is active
+    assert directory.receive("default", "c1", State.SENDING, 4) is None
+    assert directory.receive("default", "c1", State.SENDING, 5) is None
     assert (active.state, active.revision) == (State.PAUSED, 5)
 
 
@@ -87,9 +114,9 @@ def test_s16_a_higher_revision_of_the_same_state_counts(
     directory: Directory, active: ActiveCampaign
 ) -> None:
     """It changes nothing, but what is older than it is known to be."""
-    directory.receive("c1", State.PAUSED, 3)
-    assert directory.receive("c1", State.PAUSED, 7) is None
-    assert directory.receive("c1", State.SENDING, 6) is None
+    directory.receive("default", "c1", State.PAUSED, 3)
+    assert directory.receive("default", "c1", State.PAUSED, 7) is None
+    assert directory.receive("default", "c1", State.SENDING, 6) is None
     assert (active.state, active.revision) == (State.PAUSED, 7)
 
 
@@ -97,11 +124,11 @@ def test_s16_a_new_stream_begins_with_any_revision(
     directory: Directory, active: ActiveCampaign
 ) -> None:
     """A restored database has lower ones; what it holds counts, and the old state till then."""
-    directory.receive("c1", State.PAUSED, 9)
-    directory.begin_stream()
+    directory.receive("default", "c1", State.PAUSED, 9)
+    directory.begin_stream("default")
     assert active.state is State.PAUSED
-    assert directory.receive("c1", State.SENDING, 2) is active
-    assert directory.receive("c1", State.PAUSED, 1) is None
+    assert directory.receive("default", "c1", State.SENDING, 2) is active
+    assert directory.receive("default", "c1", State.PAUSED, 1) is None
     assert (active.state, active.revision) == (State.SENDING, 2)
 
 
@@ -109,18 +136,18 @@ def test_a_campaign_that_is_registered_again_begins_with_any_revision(
     directory: Directory, active: ActiveCampaign
 ) -> None:
     """The status service had lost it within the stream."""
-    directory.receive("c1", State.PAUSED, 9)
-    directory.forget_revision("c1")
-    assert directory.receive("c1", State.SENDING, 2) is active
+    directory.receive("default", "c1", State.PAUSED, 9)
+    directory.forget_revision("default", "c1")
+    assert directory.receive("default", "c1", State.SENDING, 2) is active
 
 
 def test_a_campaign_that_is_not_at_work_has_no_state(
     directory: Directory, active: ActiveCampaign
 ) -> None:
     """One that was let go is not found, and one begun again knows no state."""
-    directory.receive("c1", State.SENDING, 3)
+    directory.receive("default", "c1", State.SENDING, 3)
     directory.remove(active)
-    assert directory.receive("c1", State.PAUSED, 4) is None
+    assert directory.receive("default", "c1", State.PAUSED, 4) is None
     assert active.state is State.SENDING
     assert directory.add(cast("Any", Row())).state is None
     directory.remove(active)  # it is another one that is at work
@@ -139,11 +166,11 @@ async def test_a_change_of_state_wakes_who_waits(
 ) -> None:
     """Also one that came before the wait began."""
     await active.wait(60)  # it was added
-    directory.receive("c1", State.SENDING, 1)
+    directory.receive("default", "c1", State.SENDING, 1)
     async with asyncio.timeout(60):
         await active.wait(None)
     waiting = asyncio.create_task(active.wait(None))
-    directory.receive("c1", State.PAUSED, 2)
+    directory.receive("default", "c1", State.PAUSED, 2)
     async with asyncio.timeout(60):
         await waiting
 
@@ -215,13 +242,14 @@ async def test_a_problem_may_say_since_when(directory: Directory, active: Active
 
 def test_a_loss_of_the_status_service_is_noted_once(directory: Directory) -> None:
     """It keeps the time when it began, and takes the newest reason."""
-    assert directory.lost_status_service("refused")
-    first = directory.status_problem
-    assert not directory.lost_status_service("timeout")
-    second = directory.status_problem
+    problems = directory.status_problems
+    assert problems.lost("default", "refused")
+    first = problems.of("default")
+    assert not problems.lost("default", "timeout")
+    second = problems.of("default")
     assert first is not None
     assert second is not None
     assert (second.detail, second.since_time) == ("timeout", first.since_time)
-    assert directory.regained_status_service()
-    assert not directory.regained_status_service()
-    assert directory.status_problem is None
+    assert problems.regained("default")
+    assert not problems.regained("default")
+    assert problems.of("default") is None

@@ -55,9 +55,16 @@ def provider() -> SharedProvider:
     return SharedProvider(channel, clock, breaker)
 
 
-def gate(shared: SharedProvider, number: int, *, remaining: int = 1_000) -> Gate:
+def gate(
+    shared: SharedProvider, number: int, *, remaining: int = 1_000, organisation: str = "default"
+) -> Gate:
     """Return what stands before a campaign."""
-    row: Any = SimpleNamespace(campaign=number, campaign_id=f"c{number}", unreachable_time=None)
+    row: Any = SimpleNamespace(
+        campaign=number,
+        campaign_id=f"c{number}",
+        organisation=organisation,
+        unreachable_time=None,
+    )
     active = ActiveCampaign(row)
     return Gate(shared, active, remaining=remaining, deadline_seconds=3_600)
 
@@ -98,6 +105,22 @@ def test_one_campaign_probes_at_a_time() -> None:
     assert (first.may_send, second.may_send) == (True, False)
     first.give_back_probe()
     assert second.take_probe()
+
+
+def test_s13_what_a_provider_says_of_ones_message_is_shown_to_no_other_organisation() -> None:
+    """Its words may name a recipient; the fault itself is everybody's, and so is a check."""
+    shared = provider()
+    ours, theirs = gate(shared, 1, organisation="ours"), gate(shared, 2, organisation="theirs")
+    assert isinstance(probe(ours, REFUSES), Requeue)
+    shown = [one.outage.problem() for one in (ours, theirs)]
+    assert shown[0] is not None
+    assert shown[1] is not None
+    assert shown[0].detail == shared.breaker.words
+    assert shared.breaker.words not in shown[1].detail
+    assert shown[0].summary == shown[1].summary
+    shared.breaker.judging = ""
+    shared.open(Fault(ProblemKind.PROVIDER_UNREACHABLE, "gone"), "gone", retry_after_seconds=None)
+    assert {one.outage.problem().detail for one in (ours, theirs)} == {"gone"}  # type: ignore[union-attr]
 
 
 def test_nobody_probes_before_the_check() -> None:

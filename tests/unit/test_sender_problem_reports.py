@@ -41,7 +41,7 @@ class Reporting:
         self.directory = Directory(cast("Any", None))
         self.active: ActiveCampaign = self.directory.add(cast("Any", Row()))
         self.queue = RelayQueue(10)
-        self.reports = ProblemReports(self.queue, self.directory)
+        self.reports = ProblemReports(self.queue, self.directory, Row.organisation)
         self.number = 0
         self.now = 0.0
         self.begin_stream()
@@ -284,7 +284,7 @@ def test_a_new_stream_looks_at_each_of_many_campaigns_a_few_times() -> None:
     count = 200
     directory = CountingDirectory(cast("Any", None))
     queue = RelayQueue(10)
-    reports = ProblemReports(queue, directory)
+    reports = ProblemReports(queue, directory, Row.organisation)
     for number in range(1, count + 1):
         active = directory.add(cast("Any", NumberedRow(number)))
         active.known_problems.note(Source.PROVIDER, LOGIN)

@@ -11,6 +11,8 @@ from structlog.testing import capture_logs
 
 from closeout.status.v1 import status_pb2
 from sender_service.campaigns.directory import Decision, Directory, Opened
+from sender_service.campaigns.status_account import StatusAccount
+from sender_service.reporting.organisations import Reporting
 from sender_service.reporting.result_stream import ResultStream
 from sender_service.store.outbox import ShardKey, ShardProgress
 from service_runtime.errors import StoreUnavailableError
@@ -53,11 +55,26 @@ def directory(store: Store) -> Directory:
     return Directory(cast("Any", store))
 
 
+class Nobody(StatusAccount):
+    """A status service that nobody reaches."""
+
+    def __init__(self) -> None:
+        self.has_key = False
+
+    def client(self, *_: Any) -> Any:
+        """Have no client."""
+
+
 @pytest.fixture
-def stream(store: Store, directory: Directory) -> ResultStream:
+def reporting(store: Store, directory: Directory) -> Reporting:
+    """What never reaches the status service."""
+    return Reporting(cast("Any", store), Nobody(), directory, instance="one", replay_days=7)
+
+
+@pytest.fixture
+def stream(reporting: Reporting) -> ResultStream:
     """A stream that never reaches the status service."""
-    nobody = cast("Any", None)
-    return ResultStream(cast("Any", store), nobody, directory, instance="one", replay_days=7)
+    return reporting._stream("default")
 
 
 async def logged_lines(logged: list[MutableMapping[str, Any]], number: int) -> None:
@@ -78,7 +95,7 @@ async def test_a_failure_of_the_store_is_none_of_the_status_service(
         running.cancel()
     assert {line["event"] for line in logged} == {"reporting_retrying"}
     assert {line["error"] for line in logged} == {"the database does not answer"}
-    assert directory.status_problem is None
+    assert directory.status_problems.of("default") is None
 
 
 async def answered(stream: ResultStream, number: int, campaign_id: str) -> None:
@@ -105,16 +122,18 @@ def kept(stream: ResultStream) -> tuple[set[str], set[int]]:
 
 
 async def test_a_campaign_that_finishes_is_forgotten(
-    store: Store, directory: Directory, stream: ResultStream
+    store: Store, directory: Directory, reporting: Reporting, stream: ResultStream
 ) -> None:
     """A stream that lives for months keeps nothing of the campaigns it has reported."""
     active = directory.add(cast("Any", Row(1, "c1")))
     directory.decisions.get_nowait()
-    stream._take(Opened(active, (ShardProgress(ShardKey(1, 1), 10, 10),)))
+    opened = Opened(active, (ShardProgress(ShardKey(1, 1), 10, 10),))
+    assert reporting._owner(opened) is stream
+    stream.take(opened)
     await answered(stream, 1, "c1")
     assert kept(stream) == ({"c1"}, {1})
     store.answer = [1]
-    storing = asyncio.create_task(stream.store_acknowledgements())
+    storing = asyncio.create_task(reporting.store_acknowledgements())
     async with asyncio.timeout(60):
         assert await directory.decisions.get() == (Decision.FINISHED, active)
     storing.cancel()

@@ -410,6 +410,10 @@ class Problem(_message.Message):
         """The sender cannot use its database, or its disk is nearly full. Only in answers
         of CheckSender.
         """
+        STATUS_SERVICE_REFUSES: Problem._Kind.ValueType  # 10
+        """The status service refuses the sender's own key, or the sender has none. Nothing
+        is sent meanwhile, since no pause would reach the sender. Never reported.
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What kind of problem it is."""
@@ -437,6 +441,10 @@ class Problem(_message.Message):
     STORE_UNAVAILABLE: Problem.Kind.ValueType  # 9
     """The sender cannot use its database, or its disk is nearly full. Only in answers
     of CheckSender.
+    """
+    STATUS_SERVICE_REFUSES: Problem.Kind.ValueType  # 10
+    """The status service refuses the sender's own key, or the sender has none. Nothing
+    is sent meanwhile, since no pause would reach the sender. Never reported.
     """
 
     KIND_FIELD_NUMBER: _builtins.int

@@ -1,0 +1,1 @@
+"""Who calls the sender service: the status service knows."""
