@@ -185,6 +185,7 @@ sessions = sa.Table(
     sa.Column("expire_time", UtcTime, nullable=False),
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     sa.Column("note_time", UtcTime),
+)
 
 #: The counters of a campaign over time: noted while they change, and when it ends.
 samples = sa.Table(
