@@ -43,7 +43,14 @@ def open_board(settings: StatusSettings, **parts: Any) -> Board:
         parts: what :class:`Board` has that the service has made.
     """
     files = assets.load()
+    views = parts["views"]
+
+    def badge(organisation: str) -> int:
+        scan = views.latest_scan(organisation)
+        return scan.repaired + scan.attention if scan else 0
+
     return Board(
+        badge=badge,
         renderer=Renderer(files, version=metadata.version("closeout-server")),
         assets=files,
         sessions=Sessions(parts["store"]),
