@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from status_service.dashboard import formats
+from status_service.dashboard.trail import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,7 @@ _FILTERS: Final = {
     "span": formats.span,
     "relative": formats.relative,
     "in_words": formats.in_words,
+    "stamp": stamp,
 }
 #: Where ``base.html`` has the icons that a page uses. What others write can't have it,
 #: nor the pattern below: it is escaped.
