@@ -10,6 +10,7 @@ from service_runtime.pages import PageRequest
 from status_service.campaigns import repair
 from status_service.dashboard import formats
 from status_service.dashboard.rows import Row, row_of
+from status_service.dashboard.summary import heading, lede
 from status_service.dashboard.visit import Page, Visit
 from status_service.domain import State
 
@@ -161,11 +162,11 @@ def campaigns_of(found: Overview, query: Query, visit: Visit) -> Campaigns:
     is_new = not found.page.rows and query.is_first and query.show == "all"
     token = found.page.next_page_token
     return Campaigns(
-        heading=heading(found),
-        lede="" if is_new else lede(found),
+        heading=heading(found.needy_campaigns),
+        lede="" if is_new else lede(found.needy_campaigns, found.other_open_campaigns),
         short=f"{found.needy_campaigns} need a person"
         if found.needy_campaigns > 1
-        else heading(found),
+        else heading(found.needy_campaigns),
         needy=needy if query.is_first else [],
         needy_campaigns=found.needy_campaigns,
         rows=rows,
@@ -179,27 +180,6 @@ def campaigns_of(found: Overview, query: Query, visit: Visit) -> Campaigns:
         nothing=_nothing(query),
         is_new=is_new,
     )
-
-
-def heading(found: Overview) -> str:
-    """Return how many campaigns need a person."""
-    number = found.needy_campaigns
-    if not number:
-        return "Nothing needs a person"
-    needs = formats.plural(number, "campaign needs", "campaigns need")
-    return f"{formats.in_words(number, capital=True)} {needs} a person"
-
-
-def lede(found: Overview) -> str:
-    """Return how the other open campaigns are."""
-    number = found.other_open_campaigns
-    others = "other" if found.needy_campaigns else "campaign"
-    if not number:
-        return f"No {others} is open."
-    word = formats.in_words(number, capital=True)
-    if number == 1:
-        return f"{word} {others} is open, and nothing is wrong with it."
-    return f"{word} {others}s are open, and nothing is wrong with them."
 
 
 def _nothing(query: Query) -> str:

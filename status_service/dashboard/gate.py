@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from service_runtime.access import OPEN, require
 from service_runtime.caller import DEFAULT_ORGANISATION, Caller, Scope
-from service_runtime.errors import ServiceError
+from service_runtime.errors import ServiceError, StoreUnavailableError
 from service_runtime.http_access import peer_of
 from status_service.dashboard import failures, security
 from status_service.dashboard.cookies import cookie_of, drop_cookie
@@ -57,9 +57,12 @@ async def _answer(board: Board, page: Page, request: Request) -> Response:
     try:
         if failure := await _refusal(board, request, changing=changing):
             return _failed(board, failure, None)
-        session, caller = await _who(board, request, page)
+        session, caller = await _who(board, request, page.scope)
         visit = Visit(request, board, caller, session, await _form(request) if changing else {})
         frame = visit.frame() if caller.organisation else None
+        campaign_id = request.path_params.get("campaign_id", "x")
+        if not (campaign_id.isascii() and campaign_id.isprintable()):
+            return _failed(board, failures.not_found(campaign_id), frame)
         if page.scope != OPEN:
             require(caller, Scope(page.scope))
             if changing and not security.is_token(visit.secret, visit.form.get("token", "")):
@@ -93,7 +96,22 @@ async def _refusal(board: Board, request: Request, *, changing: bool) -> failure
     return None
 
 
-async def _who(board: Board, request: Request, page: Page) -> tuple[Session | None, Caller]:
+async def is_still_admitted(visit: Visit, scope: Scope) -> bool:
+    """Return whether a page that lasts may go on: its session and its key may have ended.
+
+    Nobody is turned away because the database does not answer.
+    """
+    try:
+        _, caller = await _who(visit.board, visit.request, scope)
+        require(caller, scope)
+    except StoreUnavailableError:
+        return True
+    except (_SignedOut, ServiceError):
+        return False
+    return caller.organisation == visit.caller.organisation
+
+
+async def _who(board: Board, request: Request, scope: Scope | str) -> tuple[Session | None, Caller]:
     """Return the session and the caller of a request.
 
     Raises:
@@ -111,7 +129,7 @@ async def _who(board: Board, request: Request, page: Page) -> tuple[Session | No
                 raise
         else:
             return session, _of_page(caller)
-    if page.scope != OPEN:
+    if scope != OPEN:
         raise _SignedOut
     return None, Caller("", actor=f"{peer} {_VIA}", scopes=frozenset())
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from service_runtime.errors import KeyInvalidError
 from status_service.dashboard import assets
+from status_service.dashboard.live import Live
 from status_service.dashboard.rendering import Renderer
 from status_service.dashboard.security import names_this_machine
 from status_service.dashboard.sessions import Sessions
@@ -51,6 +52,7 @@ def open_board(settings: StatusSettings, **parts: Any) -> Board:
 
     return Board(
         badge=badge,
+        live=Live(views),
         renderer=Renderer(files, version=metadata.version("closeout-server")),
         assets=files,
         sessions=Sessions(parts["store"]),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.routing import Route
 
-from status_service.dashboard import campaign_page, campaigns_page, sign_in
+from status_service.dashboard import campaign_page, campaigns_page, sign_in, streams
 from status_service.dashboard.gate import guarded
 from status_service.dashboard.security import protect
 
@@ -23,6 +23,7 @@ PAGES: Final[Sequence[Page]] = (
     *sign_in.PAGES,
     *campaigns_page.PAGES,
     *campaign_page.PAGES,
+    *streams.PAGES,
 )
 
 
