@@ -165,6 +165,21 @@ events = sa.Table(
     sa.Column("publish_time", UtcTime),
 )
 
+#: One row for each session of pages, by the SHA-256 of its cookie. ``note`` is a text that
+#: is kept with it for a while.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("organisation", sa.Text, nullable=False),
+    sa.Column("create_time", UtcTime, nullable=False),
+    sa.Column("seen_time", UtcTime, nullable=False),
+    sa.Column("expire_time", UtcTime, nullable=False),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("note_time", UtcTime),
+)
+
 #: One row: the identity of this store. A new store has another one.
 store = sa.Table(
     "store",

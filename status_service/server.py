@@ -24,6 +24,8 @@ from status_service import schema
 from status_service.access.scopes import SCOPES
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
+from status_service.dashboard.opening import NoKeys, open_board
+from status_service.dashboard.routes import routes as dashboard_routes
 from status_service.grpc_api.servicer import StatusServicer
 from status_service.live.database_listener import follow
 from status_service.migrations import MIGRATIONS
@@ -102,12 +104,23 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             # With one instance there is nowhere else to go.
             connection_age_seconds=status.connection_age_seconds if store.listen else None,
         )
+        board = open_board(
+            status,
+            service=service,
+            views=views,
+            store=store,
+            access=access,
+            keys=NoKeys(),
+            stopping=stopping,
+        )
         port = await server.start(status.listen)
         address = f"{status.listen.rpartition(':')[0]}:{port}"
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
             optional_http(
-                application([]), status.http_listen, grace_seconds=status.grace_seconds
+                application(dashboard_routes(board)),
+                status.http_listen,
+                grace_seconds=status.grace_seconds,
             ) as http_address,
             background(writer_pool.run()),
             background(follow_store(store, server)),
