@@ -78,6 +78,13 @@ campaigns = sa.Table(
         "state IN ('DRAFT', 'CANCELLED') OR total IS NOT NULL", name="started_is_sealed"
     ),
     sa.Index("campaigns_by_age", "organisation", "create_time", "campaign"),
+    sa.Index("campaigns_by_state", "organisation", "state", "create_time", "campaign"),
+    sa.Index(
+        "campaigns_with_problems",
+        "organisation",
+        sqlite_where=sa.text("problems <> '[]'"),
+        postgresql_where=sa.text("problems <> '[]'"),
+    ),
     sa.Index(
         "campaigns_open",
         "state",
@@ -178,6 +185,40 @@ sessions = sa.Table(
     sa.Column("expire_time", UtcTime, nullable=False),
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     sa.Column("note_time", UtcTime),
+)
+
+#: The counters of a campaign over time: noted while they change, and when it ends.
+samples = sa.Table(
+    "samples",
+    metadata,
+    sa.Column("campaign", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("sample_time", UtcTime, primary_key=True),
+    sa.Column("sent", sa.BigInteger, nullable=False),
+    sa.Column("failed", sa.BigInteger, nullable=False),
+    sa.Column("skipped", sa.BigInteger, nullable=False),
+    sa.Column("unknown", sa.BigInteger, nullable=False),
+    # How many samples the campaign had with this one, and the least number of seconds
+    # between two of the older ones.
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: How many results of a campaign that are not SENT have each code. A group is never
+#: deleted while results come, so a code has one or belongs to the rest for good.
+failure_groups = sa.Table(
+    "failure_groups",
+    metadata,
+    sa.Column("campaign", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("outcome", sa.SmallInteger, primary_key=True, autoincrement=False),
+    # 1: the results of all codes without a group; its code is empty.
+    sa.Column("is_rest", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    # What was said about one of them, and the sequences of some as a JSON array.
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("examples", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 #: One row: the identity of this store. A new store has another one.

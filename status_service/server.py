@@ -22,6 +22,7 @@ from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
 from status_service import schema
 from status_service.access.scopes import SCOPES
+from status_service.campaigns.scans import Scans
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
 from status_service.dashboard.opening import NoKeys, open_board
@@ -83,7 +84,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         threshold = timedelta(seconds=status.stall_threshold_seconds)
         service = CampaignService(store, notifier, stall_threshold=threshold)
-        views = CampaignViews(store, stall_threshold=threshold)
+        scans = Scans()
+        views = CampaignViews(store, scans, stall_threshold=threshold)
         access = EverybodyAccess()
         servicer = StatusServicer(
             service,
@@ -125,7 +127,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             background(writer_pool.run()),
             background(follow_store(store, server)),
             background(follow(store, notifier)),
-            background(reconcile(service, interval_seconds=status.reconcile_interval_seconds)),
+            background(
+                reconcile(service, scans, interval_seconds=status.reconcile_interval_seconds)
+            ),
             background(start_scheduled(service)),
         ):
             try:

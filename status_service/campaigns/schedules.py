@@ -10,6 +10,7 @@ import structlog
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
+    from status_service.campaigns.scans import Scans
     from status_service.campaigns.service import CampaignService
     from status_service.domain import Diagnosis
 
@@ -19,7 +20,7 @@ log = structlog.get_logger()
 _SCHEDULE_INTERVAL = 1.0
 
 
-async def reconcile(service: CampaignService, *, interval_seconds: float) -> None:
+async def reconcile(service: CampaignService, scans: Scans, *, interval_seconds: float) -> None:
     """Check all open campaigns now and then every ``interval_seconds``, for ever.
 
     The pass finds nothing unless there is a defect or somebody changed the database
@@ -33,6 +34,7 @@ async def reconcile(service: CampaignService, *, interval_seconds: float) -> Non
         except StoreUnavailableError as error:
             log.warning("reconcile_postponed", error=error.message)
         else:
+            scans.note(findings)
             needy = {
                 (found.campaign.organisation, found.campaign.campaign_id): found.after
                 for found in findings

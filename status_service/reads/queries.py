@@ -29,6 +29,7 @@ def list_campaigns(
     states: Sequence[State],
     labels: Mapping[str, str],
     stuck_first: bool,
+    id_prefix: str = "",
 ) -> Page:
     """Return campaigns, newest first, or those longest without progress first.
 
@@ -39,6 +40,7 @@ def list_campaigns(
         states: only these; empty: all, or with ``stuck_first`` the open ones.
         labels: only those that have all of these.
         stuck_first: the order.
+        id_prefix: only those whose id begins so.
     """
     columns = campaigns.c
     requested = [state.value for state in states] or (
@@ -58,6 +60,9 @@ def list_campaigns(
     for label, value in labels.items():
         query = query.where(columns.campaign.in_(_labelled(organisation, label, value)))
     question = ["campaigns", organisation, sorted(requested), sorted(labels.items()), stuck_first]
+    if id_prefix:
+        query = query.where(sa.func.substr(columns.campaign_id, 1, len(id_prefix)) == id_prefix)
+        question.append(id_prefix)
     after = page.after(question, parts=2)
     if after:
         bound = sa.tuple_(*(sa.literal(value) for value in after))

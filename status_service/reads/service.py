@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from service_runtime.database import read_clock
 from status_service.campaigns import repair
-from status_service.reads import queries
+from status_service.reads import failures, queries, sampled, screens
 from status_service.recording import lookup, result_rows
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from service_runtime.database import Store
     from service_runtime.pages import Page, PageRequest
     from status_service.campaigns.repair import Finding
+    from status_service.campaigns.scans import ScanCounts, Scans
     from status_service.domain import State
+    from status_service.reads.pace import Sample
+    from status_service.reads.values import CampaignPage, FailureGroup, Overview
 
 #: Missing ranges an explanation names at most.
 _RANGES_EXPLAINED = 20
@@ -35,11 +38,13 @@ class CampaignViews:
 
     Args:
         store: the database.
+        scans: what the reconcile pass found last.
         stall_threshold: how long without a new result is too long.
     """
 
-    def __init__(self, store: Store, *, stall_threshold: timedelta) -> None:
+    def __init__(self, store: Store, scans: Scans, *, stall_threshold: timedelta) -> None:
         self._store = store
+        self._scans = scans
         self._stall_threshold = stall_threshold
 
     async def get(self, caller: Caller, campaign_id: str) -> sa.Row[Any]:
@@ -109,6 +114,67 @@ class CampaignViews:
                 page=page,
             )
         )
+
+    async def list_samples(self, caller: Caller, campaign_id: str) -> Sequence[Sample]:
+        """Return the counters of a campaign over time: :func:`.sampled.series_of`."""
+        return await self._store.read(
+            partial(
+                sampled.series_of,
+                organisation=caller.organisation,
+                campaign_id=campaign_id,
+                stall_threshold=self._stall_threshold,
+            )
+        )
+
+    async def list_failures(
+        self, caller: Caller, campaign_id: str, *, outcomes: Sequence[int] = ()
+    ) -> Sequence[FailureGroup]:
+        """Return the results of a campaign by outcome and code: :func:`.failures.groups`."""
+        return await self._store.read(
+            partial(
+                failures.groups,
+                organisation=caller.organisation,
+                campaign_id=campaign_id,
+                outcomes=outcomes,
+            )
+        )
+
+    async def overview(
+        self,
+        caller: Caller,
+        page: PageRequest,
+        *,
+        states: Sequence[State],
+        labels: Mapping[str, str],
+        id_prefix: str = "",
+    ) -> Overview:
+        """Return a page of campaigns, and those that need a person: :func:`.screens.overview`."""
+        return await self._store.read(
+            partial(
+                screens.overview,
+                organisation=caller.organisation,
+                page=page,
+                states=states,
+                labels=labels,
+                id_prefix=id_prefix,
+                stall_threshold=self._stall_threshold,
+            )
+        )
+
+    async def campaign_page(self, caller: Caller, campaign_id: str) -> CampaignPage:
+        """Return what the page of a campaign shows: :func:`.screens.campaign_page`."""
+        return await self._store.read(
+            partial(
+                screens.campaign_page,
+                organisation=caller.organisation,
+                campaign_id=campaign_id,
+                stall_threshold=self._stall_threshold,
+            )
+        )
+
+    def latest_scan(self, organisation: str) -> ScanCounts | None:
+        """Return what the last reconcile pass found: :meth:`.scans.Scans.latest`."""
+        return self._scans.latest(organisation)
 
     async def explain(
         self, caller: Caller, campaign_id: str

@@ -10,10 +10,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from service_runtime.errors import StoreUnavailableError
+from status_service.campaigns.scans import Scans
 from status_service.campaigns.schedules import reconcile, start_scheduled
 
 _PASSES: list[tuple[Callable[[Any], Coroutine[Any, Any, None]], str]] = [
-    (lambda service: reconcile(service, interval_seconds=3_600.0), "reconcile_postponed"),
+    (lambda service: reconcile(service, Scans(), interval_seconds=3_600.0), "reconcile_postponed"),
     (start_scheduled, "schedule_postponed"),
 ]
 

@@ -1,0 +1,91 @@
+"""What the samples of campaigns show: their counters over time, and their pace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from service_runtime.database import read_clock
+from status_service.domain import Counters, State
+from status_service.reads.pace import ESTIMATE_SPAN, NO_PACE, Course, Pace, Sample, pace, series
+from status_service.recording import lookup
+from status_service.recording.types import counters_of
+from status_service.schema import samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, timedelta
+
+
+def course_of(campaign: sa.Row[Any], now: datetime, stall_threshold: timedelta) -> Course:
+    """Return a row of ``campaigns`` as what its pace is derived from."""
+    return Course(
+        state=State(campaign.state),
+        total=campaign.total,
+        counters=counters_of(campaign),
+        start_time=campaign.start_time,
+        progress_time=campaign.progress_time,
+        now=now,
+        stall_threshold=stall_threshold,
+    )
+
+
+def samples_of(connection: sa.Connection, campaign: int) -> Sequence[Sample]:
+    """Return the samples of a campaign by its number, oldest first."""
+    rows = connection.execute(
+        sa.select(samples).where(samples.c.campaign == campaign).order_by(samples.c.sample_time)
+    )
+    return [_sample(row) for row in rows]
+
+
+def series_of(
+    connection: sa.Connection, organisation: str, campaign_id: str, *, stall_threshold: timedelta
+) -> Sequence[Sample]:
+    """Return the counters of a campaign over time: :func:`.pace.series`.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+    """
+    campaign = lookup.get(connection, organisation, campaign_id)
+    course = course_of(campaign, read_clock(connection), stall_threshold)
+    return series(samples_of(connection, campaign.campaign), course)
+
+
+def paces(
+    connection: sa.Connection,
+    campaigns: Iterable[sa.Row[Any]],
+    *,
+    now: datetime,
+    stall_threshold: timedelta,
+) -> dict[int, Pace]:
+    """Return the pace of each of ``campaigns`` by its number, with one query for all of them."""
+    courses = {row.campaign: course_of(row, now, stall_threshold) for row in campaigns}
+    sending = [number for number, one in courses.items() if one.state is State.SENDING]
+    recent: dict[int, list[Sample]] = {number: [] for number in sending}
+    if sending:
+        for row in connection.execute(_recent(sending, now)):
+            recent[row.campaign].append(_sample(row))
+    return {
+        number: pace(recent[number], course) if number in recent else NO_PACE
+        for number, course in courses.items()
+    }
+
+
+def _recent(numbers: Sequence[int], now: datetime) -> sa.Executable:
+    """Return the query of the samples of the last minutes, and the last one before of each."""
+    earlier = samples.alias()
+    begin = now - ESTIMATE_SPAN
+    last_before = (
+        sa.select(sa.func.max(earlier.c.sample_time))
+        .where(earlier.c.campaign == samples.c.campaign, earlier.c.sample_time <= begin)
+        .scalar_subquery()
+    )
+    return sa.select(samples).where(
+        samples.c.campaign.in_(numbers),
+        samples.c.sample_time >= sa.func.coalesce(last_before, sa.literal(begin)),
+    )
+
+
+def _sample(row: sa.Row[Any]) -> Sample:
+    return Sample(row.sample_time, Counters(row.sent, row.failed, row.skipped, row.unknown))
