@@ -133,18 +133,10 @@ def _done(visit: Visit, *, force: bool) -> Response:
 
 async def complete(visit: Visit) -> Response:
     """Complete a campaign as its page said, or show what changed since."""
+    if objection := await _objection(visit):
+        return objection
     force = _forces(visit)
-    revision = changes.whole_number(visit.form.get("revision", ""))
-    if not revision:  # 0 would be any
-        return await _page(visit, has_changed=True, status=409)
-    try:
-        change = changes.change_of(visit, force=force, revision=revision)
-    except InvalidRequestError as error:
-        return await _page(visit, wrong_reason=changes.at_reason(error), status=400)
-    if force and not visit.form.get("confirm"):
-        return await _page(visit, is_unticked=True, status=400)
-    if force and not await _is_confirmed(visit):
-        return await _page(visit, has_changed=True, status=409)
+    change = changes.change_of(visit, force=force, revision=_revision(visit))
     try:
         await visit.board.service.mark_complete(
             visit.caller,
@@ -159,6 +151,27 @@ async def complete(visit: Visit) -> Response:
     except (CampaignNotSendingError, CampaignBusyError) as error:
         return await action_pages.refused(visit, error)
     return _done(visit, force=force)
+
+
+def _revision(visit: Visit) -> int:
+    """Return the revision of the page that was read; 0: it is not said."""
+    return changes.whole_number(visit.form.get("revision", "")) or 0
+
+
+async def _objection(visit: Visit) -> Response | None:
+    """Return the page again if the form can't be done as it was sent."""
+    force = _forces(visit)
+    if not _revision(visit):  # for the service that would be any
+        return await _page(visit, has_changed=True, status=409)
+    try:
+        changes.change_of(visit, force=force)
+    except InvalidRequestError as error:
+        return await _page(visit, wrong_reason=changes.at_reason(error), status=400)
+    if force and not visit.form.get("confirm"):
+        return await _page(visit, is_unticked=True, status=400)
+    if force and not await _is_confirmed(visit):
+        return await _page(visit, has_changed=True, status=409)
+    return None
 
 
 async def _is_confirmed(visit: Visit) -> bool:

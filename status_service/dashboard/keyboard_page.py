@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.responses import HTMLResponse
+
 from service_runtime.access import OPEN
 from status_service.dashboard.visit import Page, Visit
 
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
 
 async def show(visit: Visit) -> Response:
     """Show the keys."""
-    return visit.plain("keyboard.html")
+    frame = visit.frame() if visit.caller.organisation else None
+    return HTMLResponse(visit.board.renderer.page("keyboard.html", frame=frame, now=None))
 
 
 PAGES = (Page("/keyboard", "GET", OPEN, show),)

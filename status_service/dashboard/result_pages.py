@@ -153,10 +153,10 @@ async def _read_page(visit: Visit, outcome: str, code: str, request: PageRequest
 
 
 class Gap(NamedTuple):
-    """A range of messages without a result."""
+    """A range of messages without a result, and how many they are."""
 
     shown: str
-    count: int
+    messages: int
 
 
 async def missing(visit: Visit) -> Response:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.routing import Route
 
-from status_service.dashboard import campaign_page, campaigns_page, sign_in
+from status_service.dashboard import (
+    action_pages,
+    campaign_page,
+    campaigns_page,
+    complete_page,
+    keyboard_page,
+    problems_page,
+    result_pages,
+    sign_in,
+)
 from status_service.dashboard.gate import guarded
 from status_service.dashboard.security import protect
 
@@ -23,6 +32,11 @@ PAGES: Final[Sequence[Page]] = (
     *sign_in.PAGES,
     *campaigns_page.PAGES,
     *campaign_page.PAGES,
+    *action_pages.PAGES,
+    *complete_page.PAGES,
+    *problems_page.PAGES,
+    *result_pages.PAGES,
+    *keyboard_page.PAGES,
 )
 
 
