@@ -88,7 +88,7 @@ async def show(visit: Visit) -> Response:
     board, place = visit.board, f"/campaigns/{quote(visit.campaign_id)}/results"
     campaign = await board.views.get(visit.caller, visit.campaign_id)
     page = await _read(
-        visit, PageRequest(_ROWS, visit.request.query_params.get("page", "")), outcome, code
+        visit, PageRequest(_ROWS, visit.request.query_params.get("page", "")), outcome
     )
     filters = [
         Filter(LABELS.get(name, "All"), _address(place, outcome=name, code=code), name == outcome)
@@ -113,7 +113,7 @@ async def show(visit: Visit) -> Response:
     )
 
 
-async def _read(visit: Visit, request: PageRequest, outcome: str, code: str) -> Any:
+async def _read(visit: Visit, request: PageRequest, outcome: str) -> Any:
     return await visit.board.views.list_results(
         visit.caller,
         visit.campaign_id,
@@ -139,7 +139,7 @@ async def download(visit: Visit) -> Response:
     """Send all results as a file."""
     outcome, code = _asked(visit)
     await visit.board.views.get(visit.caller, visit.campaign_id)  # a refusal is a page
-    read = partial(_read_page, visit, outcome, code)
+    read = partial(_read_page, visit, outcome)
     name = f"{visit.campaign_id}-results.csv"
     return StreamingResponse(
         results_csv.lines(read),
@@ -148,8 +148,8 @@ async def download(visit: Visit) -> Response:
     )
 
 
-async def _read_page(visit: Visit, outcome: str, code: str, request: PageRequest) -> Any:
-    return await _read(visit, request, outcome, code)
+async def _read_page(visit: Visit, outcome: str, request: PageRequest) -> Any:
+    return await _read(visit, request, outcome)
 
 
 class Gap(NamedTuple):
