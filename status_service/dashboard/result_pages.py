@@ -137,7 +137,7 @@ def none_found(outcome: str, code: str) -> str:
 
 async def download(visit: Visit) -> Response:
     """Send all results as a file."""
-    outcome, code = _asked(visit)
+    outcome, _ = _asked(visit)
     await visit.board.views.get(visit.caller, visit.campaign_id)  # a refusal is a page
     read = partial(_read_page, visit, outcome)
     name = f"{visit.campaign_id}-results.csv"
