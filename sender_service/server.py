@@ -25,6 +25,7 @@ from sender_service.delivery.supervisor import Supervisor
 from sender_service.migrations import MIGRATIONS
 from sender_service.reporting.result_stream import ResultStream
 from sender_service.store import campaigns, leases, outages
+from service_runtime import exposure
 from service_runtime.access import EverybodyAccess
 from service_runtime.background import background, follow_store
 from service_runtime.database import Store
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from sender_service.channels.contract import Channel
     from sender_service.delivery.clock import Clock
-    from sender_service.settings import Settings
+    from sender_service.settings import SenderSettings, Settings
 
 log = structlog.get_logger()
 
@@ -85,9 +86,11 @@ async def running(
         clock: counts the waits for providers; absent: real time.
 
     Raises:
-        StartupError: the database, the address or a channel can't be used.
+        StartupError: the database, the address or a channel can't be used, or others than this
+            machine could reach it without a key.
     """
     sender = settings.sender
+    _check_exposure(sender)
     classes = installed_channels() if channels is None else channels
     # In a thread: a migration may take long, and signals are heard meanwhile.
     store = await asyncio.to_thread(Store, database_url(settings), MIGRATIONS, holder=HOLDER)
@@ -161,6 +164,26 @@ def database_url(settings: Settings) -> str:
         # Nothing takes over the campaigns of another instance yet.
         raise StartupError("[sender] database_url: the sender runs on sqlite:///PATH only")
     return url
+
+
+def _check_exposure(sender: SenderSettings) -> None:
+    """Let nobody reach a service from elsewhere that nothing guards.
+
+    Raises:
+        StartupError: somebody could.
+    """
+    warnings = exposure.check(
+        exposure.Exposure(
+            table="sender",
+            addresses=(sender.listen, sender.http_listen),
+            keys_exist=False,
+            tls=False,
+            allow_without_keys=sender.allow_without_keys,
+            allow_plaintext=sender.allow_plaintext,
+        )
+    )
+    for warning in warnings:
+        log.warning("reachable_from_elsewhere", address=sender.listen, detail=warning)
 
 
 def _forget_former_process(connection: sa.Connection) -> None:

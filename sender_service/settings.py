@@ -27,6 +27,10 @@ class SenderSettings(Section):
     listen: ListenAddress = "127.0.0.1:20052"
     #: Where HTTP listens: health and metrics; HOST:PORT, port 0: any free one; empty: nowhere.
     http_listen: OptionalListenAddress = "127.0.0.1:20081"
+    #: Serve others than this machine although there is no key.
+    allow_without_keys: bool = False
+    #: Serve others than this machine although nothing encrypts what is said.
+    allow_plaintext: bool = False
     #: The database, ``sqlite:///PATH``.
     database_url: DatabaseUrl = "sqlite:///closeout-sender.db"
     #: The status service, HOST:PORT.

@@ -22,6 +22,8 @@ ORGANIZATION = "closeout-organization"
 
 #: In a table of scopes: anybody may call it, without a key.
 OPEN: Final = "open"
+#: In a table of scopes: it needs a key, and the handler checks the scope by the request.
+BY_REQUEST: Final = "by-request"
 
 
 @dataclass(frozen=True, slots=True)

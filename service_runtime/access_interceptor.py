@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
 
-from service_runtime.access import OPEN, Access, Credentials, require
+from service_runtime.access import BY_REQUEST, OPEN, Access, Credentials, require
 from service_runtime.caller import Scope, set_caller
 from service_runtime.errors import ServiceError, StoreUnavailableError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: The scope that each method needs, or OPEN, by full method name.
+#: The scope that each method needs, or OPEN or BY_REQUEST, by full method name.
 Scopes: TypeAlias = "Mapping[str, Scope | str]"
 #: How often a stream asks whether its caller is still one, seconds.
 RECHECK_SECONDS = 5.0
@@ -65,7 +65,8 @@ class AccessCheck:
 
     async def _admit(self, credentials: Credentials, scope: Scope | str) -> None:
         caller = await self._access.authenticate(credentials)
-        require(caller, Scope(scope))
+        if scope != BY_REQUEST:
+            require(caller, Scope(scope))
         set_caller(caller)
 
     async def _while_admitted(

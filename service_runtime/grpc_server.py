@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 
 from service_runtime import port_holder
 from service_runtime.access import OPEN, check_table
-from service_runtime.access_interceptor import AccessCheck
+from service_runtime.access_interceptor import RECHECK_SECONDS, AccessCheck
 from service_runtime.errors import InvalidRequestError, ServiceError, StartupError
 from service_runtime.health import VersionedHealth
 from service_runtime.places import is_listen_address
@@ -37,11 +37,6 @@ log = structlog.get_logger()
 #: Largest message taken or sent, bytes.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
-#: What an address means that others than this machine can reach.
-NO_AUTHENTICATION = (
-    "anybody who reaches this port can read recipients and change campaigns: there is no"
-    " authentication yet"
-)
 #: How long calls may go on on a connection that has come of age, seconds.
 _LAST_CALLS_SECONDS = 10
 #: How long after a failed write the cancellation of its call may come, seconds.
@@ -257,6 +252,7 @@ class Server:
         connection_age_seconds: a connection is closed about so long after it was made,
             so that its client's calls spread over all instances again; None: never.
         keepalive: the pings of idle connections.
+        recheck_seconds: how often a stream asks whether its caller is still one.
     """
 
     def __init__(
@@ -268,12 +264,15 @@ class Server:
         scopes: Scopes,
         connection_age_seconds: float | None = None,
         keepalive: Keepalive = KEEPALIVE,
+        recheck_seconds: float = RECHECK_SECONDS,
     ) -> None:
         self._services = list(services)
         self._health = VersionedHealth()
         check_table(scopes, methods_of(self._services))
         opened = (*methods_of([health.SERVICE_NAME]), *REFLECTION_METHODS)
-        check = AccessCheck(access, {**scopes, **dict.fromkeys(opened, OPEN)})
+        check = AccessCheck(
+            access, {**scopes, **dict.fromkeys(opened, OPEN)}, recheck_seconds=recheck_seconds
+        )
         options = server_options(keepalive=keepalive, connection_age_seconds=connection_age_seconds)
         self._server = grpc.aio.server(interceptors=[ErrorInterceptor(check)], options=options)
         register(self._server)
@@ -299,8 +298,6 @@ class Server:
         except RuntimeError as error:
             raise StartupError(port_holder.describe(address)) from error
         await self._server.start()
-        if not port_holder.is_loopback(address):
-            log.warning("reachable_from_elsewhere", address=address, detail=NO_AUTHENTICATION)
         return int(port)
 
     async def set_serving(self, *, serving: bool) -> None:

@@ -26,6 +26,45 @@ class CampaignNotFoundError(ServiceError):
         )
 
 
+class KeyNotFoundError(ServiceError):
+    """No such key in this organisation."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "KEY_NOT_FOUND"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"key {key_id!r} not found; closeout keys list shows the keys of this organization",
+            metadata={"key_id": key_id},
+        )
+
+
+class KeyWasRevokedError(ServiceError):
+    """A key that was revoked is to be replaced."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "KEY_REVOKED"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"key {key_id!r} was revoked; make another with closeout keys create",
+            metadata={"key_id": key_id},
+        )
+
+
+class KeyHasExpiredError(ServiceError):
+    """A key that has expired is to be replaced."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "KEY_EXPIRED"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"key {key_id!r} has expired; make another with closeout keys create",
+            metadata={"key_id": key_id},
+        )
+
+
 class CampaignAlreadyExistsError(ServiceError):
     """The id is taken by a campaign with other content."""
 

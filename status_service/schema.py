@@ -221,6 +221,28 @@ failure_groups = sa.Table(
     sqlite_with_rowid=False,
 )
 
+#: Who may call: docs/access.md. A row is never deleted: while there is one, nobody is served
+#: without a key. ``scopes`` are names with blanks between, in the order of the alphabet.
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("key", _Key, primary_key=True),
+    sa.Column("key_id", sa.Text, nullable=False, unique=True),
+    sa.Column("organisation", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("scopes", sa.Text, nullable=False),
+    # SHA-256: the secret has 256 random bits, so a slow hash would add nothing.
+    sa.Column("secret_hash", sa.LargeBinary, nullable=False),
+    sa.Column("creator", sa.Text, nullable=False),
+    sa.Column("create_time", UtcTime, nullable=False),
+    sa.Column("expire_time", UtcTime),
+    sa.Column("revoke_time", UtcTime),
+    # Written at most once a minute.
+    sa.Column("last_use_time", UtcTime),
+    sa.CheckConstraint("length(secret_hash) = 32", name="secret_hash_is_sha256"),
+    sa.Index("keys_by_age", "organisation", "key"),
+)
+
 #: One row: the identity of this store. A new store has another one.
 store = sa.Table(
     "store",

@@ -13,20 +13,24 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import insert
 
-from closeout.status.v1 import status_pb2, status_pb2_grpc
-from service_runtime.access import EverybodyAccess
+from closeout.status.v1 import access_pb2, access_pb2_grpc, status_pb2, status_pb2_grpc
+from service_runtime import exposure
 from service_runtime.background import background, follow_store
 from service_runtime.database import Store, read_clock
+from service_runtime.errors import StartupError, StoreUnavailableError
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
 from status_service import schema
+from status_service.access.key_access import AccessLimits, KeyAccess
+from status_service.access.key_service import KeyService
 from status_service.access.scopes import SCOPES
 from status_service.campaigns.scans import Scans
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
-from status_service.dashboard.opening import NoKeys, open_board
+from status_service.dashboard.opening import open_board
 from status_service.dashboard.routes import routes as dashboard_routes
+from status_service.grpc_api.access_servicer import AccessServicer
 from status_service.grpc_api.servicer import StatusServicer
 from status_service.live.database_listener import follow
 from status_service.migrations import MIGRATIONS
@@ -38,13 +42,20 @@ from status_service.recording.writer_pool import WriterPool
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from status_service.settings import Settings
+    import grpc
+
+    from status_service.settings import Settings, StatusSettings
 
 log = structlog.get_logger()
 
 #: What the service is called in what it says to people.
 HOLDER = "status service"
-_NAME = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
+#: The full names of the services of its contract.
+SERVICES = (
+    status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name,
+    access_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name,
+)
+_DEFAULT_LIMITS = AccessLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +74,21 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings, *, limits: AccessLimits = _DEFAULT_LIMITS
+) -> AsyncIterator[Running]:
     """Serve while the block runs.
 
     At the end: health says NOT_SERVING, streams end with SHUTTING_DOWN, running calls
     get their grace, frames already taken are written, the store is closed.
 
+    Args:
+        settings: all of them.
+        limits: how long a key is taken for what it was, and how many may be refused.
+
     Raises:
-        StartupError: the database or the address can't be used.
+        StartupError: the database or the address can't be used, or others than this machine
+            could reach it without a key.
     """
     status = settings.status
     # In a thread: a migration may take minutes, and signals are heard meanwhile.
@@ -86,7 +104,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         service = CampaignService(store, notifier, stall_threshold=threshold)
         scans = Scans()
         views = CampaignViews(store, scans, stall_threshold=threshold)
-        access = EverybodyAccess()
+        access = KeyAccess(store, limits=limits)
+        await _check_exposure(status, access)
         servicer = StatusServicer(
             service,
             views,
@@ -96,15 +115,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             generation=generation,
             stopping=stopping,
         )
+        access_servicer = AccessServicer(access, KeyService(store, access))
+
+        def register(grpc_server: grpc.aio.Server) -> None:
+            status_pb2_grpc.add_StatusServiceServicer_to_server(servicer, grpc_server)
+            access_pb2_grpc.add_AccessServiceServicer_to_server(access_servicer, grpc_server)
+
         server = Server(
-            [_NAME],
-            lambda grpc_server: status_pb2_grpc.add_StatusServiceServicer_to_server(
-                servicer, grpc_server
-            ),
+            SERVICES,
+            register,
             access=access,
             scopes=SCOPES,
             # With one instance there is nowhere else to go.
             connection_age_seconds=status.connection_age_seconds if store.listen else None,
+            recheck_seconds=limits.recheck_seconds,
         )
         board = open_board(
             status,
@@ -112,7 +136,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             views=views,
             store=store,
             access=access,
-            keys=NoKeys(),
+            keys=access,
             stopping=stopping,
         )
         port = await server.start(status.listen)
@@ -131,6 +155,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 reconcile(service, scans, interval_seconds=status.reconcile_interval_seconds)
             ),
             background(start_scheduled(service)),
+            background(access.record_uses()),
         ):
             try:
                 yield Running(address, port, http_address)
@@ -143,6 +168,30 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     finally:
         store.close()
     log.info("stopped")
+
+
+async def _check_exposure(status: StatusSettings, access: KeyAccess) -> None:
+    """Let nobody reach a service from elsewhere that nothing guards.
+
+    Raises:
+        StartupError: somebody could.
+    """
+    try:
+        keys_exist = await access.keys_exist()
+    except StoreUnavailableError as error:
+        raise StartupError(f"can't read the keys: {error}") from error
+    warnings = exposure.check(
+        exposure.Exposure(
+            table="status",
+            addresses=(status.listen, status.http_listen),
+            keys_exist=keys_exist,
+            tls=False,
+            allow_without_keys=status.allow_without_keys,
+            allow_plaintext=status.allow_plaintext,
+        )
+    )
+    for warning in warnings:
+        log.warning("reachable_from_elsewhere", address=status.listen, detail=warning)
 
 
 def _generation(connection: sa.Connection) -> str:

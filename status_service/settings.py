@@ -19,6 +19,10 @@ class StatusSettings(Section):
     #: Where HTTP listens: pages, JSON, health and metrics; HOST:PORT, port 0: any free one;
     #: empty: nowhere.
     http_listen: OptionalListenAddress = "127.0.0.1:20080"
+    #: Serve others than this machine although there is no key.
+    allow_without_keys: bool = False
+    #: Serve others than this machine although nothing encrypts what is said.
+    allow_plaintext: bool = False
     #: The database: ``sqlite:///PATH``, or ``postgresql://USER@HOST/DATABASE``, which
     #: any number of instances can share.
     database_url: DatabaseUrl = "sqlite:///closeout-status.db"

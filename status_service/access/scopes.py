@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from service_runtime.access import OPEN
+from service_runtime.access import BY_REQUEST, OPEN
 from service_runtime.caller import Scope
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ SCOPES: Final[Mapping[str, Scope | str]] = {
     f"{_STATUS}ExplainCampaign": Scope.READ,
     f"{_STATUS}ListTransitions": Scope.READ,
     f"{_STATUS}MarkComplete": Scope.REPAIR,
-    # With dry_run, READ is enough: see the servicer.
-    f"{_STATUS}RepairCampaigns": Scope.REPAIR,
+    # See repair_scope.
+    f"{_STATUS}RepairCampaigns": BY_REQUEST,
     # It answers who the caller is, so it checks by itself.
     f"{_ACCESS}GetCaller": OPEN,
     f"{_ACCESS}CreateKey": Scope.ADMIN,
@@ -39,3 +39,8 @@ SCOPES: Final[Mapping[str, Scope | str]] = {
     f"{_ACCESS}RevokeKey": Scope.ADMIN,
     f"{_ACCESS}RotateKey": Scope.ADMIN,
 }
+
+
+def repair_scope(*, dry_run: bool) -> Scope:
+    """Return what RepairCampaigns needs: who only looks needs what every look needs."""
+    return Scope.READ if dry_run else Scope.REPAIR

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+#: What is said of a form without the token of its session.
+TOO_OLD = "This form is too old. Nothing was changed."
+
 
 class Failure(NamedTuple):
     """What a page of a failure says.
@@ -100,7 +103,7 @@ def too_old(way: str) -> Failure:
     """Return what is said of a form without the token of its session."""
     return Failure(
         403,
-        "This form is too old. Nothing was changed.",
+        TOO_OLD,
         "Open it again and send that one.",
         (way, "Open the form again"),
     )

@@ -6,6 +6,7 @@ checked, and every answer has the headers of :mod:`.security`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -43,13 +44,27 @@ class _SignedOut(Exception):  # noqa: N818 - it is no error
 
 def guarded(board: Board, pages: Iterable[Page]) -> list[Route]:
     """Return the routes of pages behind the check."""
+    table = list(pages)
+    forms = {page.path: page for page in table if page.method == "GET"}
     return [
-        Route(page.path, partial(_answer, board, page), methods=[page.method]) for page in pages
+        Route(
+            page.path,
+            partial(_answer, board, page, forms.get(page.form_at)),
+            methods=[page.method],
+        )
+        for page in table
     ]
 
 
-async def _answer(board: Board, page: Page, request: Request) -> Response:
-    """Answer a request; whatever goes wrong becomes a page."""
+async def _answer(board: Board, page: Page, form: Page | None, request: Request) -> Response:
+    """Answer a request; whatever goes wrong becomes a page.
+
+    Args:
+        board: what pages work with.
+        page: the page.
+        form: where its form is; None: it has none.
+        request: what the browser sent.
+    """
     changing = page.method == "POST"
     way = page.form_at.format(**request.path_params) if changing else _address(request)
     caller: Caller | None = None
@@ -66,7 +81,9 @@ async def _answer(board: Board, page: Page, request: Request) -> Response:
         if page.scope != OPEN:
             require(caller, Scope(page.scope))
             if changing and not security.is_token(visit.secret, visit.form.get("token", "")):
-                return _failed(board, failures.too_old(way), frame)
+                if form is None or not visit.may(Scope(form.scope)):
+                    return _failed(board, failures.too_old(way), frame)
+                return await _again(form, visit)
         return security.protect(await page.handler(visit))
     except _SignedOut:
         return security.protect(_to_sign_in(request, way, changing=changing))
@@ -77,6 +94,13 @@ async def _answer(board: Board, page: Page, request: Request) -> Response:
     except Exception as error:  # noqa: BLE001 - logged, and shown as a defect
         failure = failures.defect(error)
     return _failed(board, failure, frame)
+
+
+async def _again(form: Page, visit: Visit) -> Response:
+    """Return a form once more, with a token that holds; nothing was done with what was sent."""
+    response = await form.handler(replace(visit, refused=failures.TOO_OLD))
+    response.status_code = 403
+    return security.protect(response)
 
 
 def _failed(board: Board, failure: failures.Failure, frame: Frame | None) -> Response:

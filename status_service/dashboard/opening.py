@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from service_runtime.errors import KeyInvalidError
 from status_service.dashboard import assets
 from status_service.dashboard.live import Live
+from status_service.dashboard.problem_scans import ProblemScans
 from status_service.dashboard.rendering import Renderer
 from status_service.dashboard.security import names_this_machine
 from status_service.dashboard.sessions import Sessions
@@ -59,5 +60,6 @@ def open_board(settings: StatusSettings, **parts: Any) -> Board:
         stall_threshold=timedelta(seconds=settings.stall_threshold_seconds),
         only_this_machine=names_this_machine(settings.http_listen),
         process_secret=secrets.token_bytes(32),
+        scans=ProblemScans(parts["service"]),
         **parts,
     )

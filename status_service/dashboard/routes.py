@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.routing import Route
 
-from status_service.dashboard import campaign_page, campaigns_page, sign_in, streams
+from status_service.dashboard import (
+    action_pages,
+    campaign_page,
+    campaigns_page,
+    complete_page,
+    keyboard_page,
+    problems_page,
+    result_pages,
+    sign_in,
+    streams,
+)
 from status_service.dashboard.gate import guarded
 from status_service.dashboard.security import protect
 
@@ -24,6 +34,11 @@ PAGES: Final[Sequence[Page]] = (
     *campaigns_page.PAGES,
     *campaign_page.PAGES,
     *streams.PAGES,
+    *action_pages.PAGES,
+    *complete_page.PAGES,
+    *problems_page.PAGES,
+    *result_pages.PAGES,
+    *keyboard_page.PAGES,
 )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from status_service.campaigns.service import CampaignService
     from status_service.dashboard.assets import Assets
     from status_service.dashboard.live import Live
+    from status_service.dashboard.problem_scans import ProblemScans
     from status_service.dashboard.rendering import Renderer
     from status_service.dashboard.sessions import Session, Sessions
     from status_service.reads.service import CampaignViews
@@ -68,6 +69,7 @@ class Board:
         only_this_machine: the service listens on loopback.
         process_secret: what form tokens are made of where nobody signs in.
         notes: what is kept for visitors without a session.
+        scans: what was found lately on the page of problems.
         badge: how many campaigns of an organisation are to be looked at, by the latest pass.
     """
 
@@ -84,6 +86,7 @@ class Board:
     stall_threshold: timedelta
     only_this_machine: bool
     process_secret: bytes
+    scans: ProblemScans
     notes: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     badge: Callable[[str], int] = lambda _organisation: 0
 
@@ -102,6 +105,7 @@ class Visit:
         caller: who asks; checked.
         session: the session; None before the first key, where nobody signs in.
         form: the fields that were sent; empty for GET.
+        refused: why a form was not done that is shown again; on top, with the focus.
     """
 
     request: Request
@@ -109,6 +113,7 @@ class Visit:
     caller: Caller
     session: Session | None
     form: Mapping[str, str] = field(default_factory=dict)
+    refused: str = ""
 
     @property
     def campaign_id(self) -> str:
@@ -157,6 +162,7 @@ class Visit:
             token=form_token(self.secret),
             to_look_at=self.board.badge(who.organisation),
             now=now,
+            refused=self.refused,
         )
 
     async def keep(self, text: str) -> None:
@@ -189,6 +195,7 @@ class Frame(NamedTuple):
         token: what every form has to have in its field ``token``.
         to_look_at: how many campaigns the latest pass found to be looked at.
         now: the database's time of the figures; None: the page has none.
+        refused: why a form was not done; empty: none was refused.
     """
 
     organisation: str
@@ -197,6 +204,7 @@ class Frame(NamedTuple):
     token: str
     to_look_at: int
     now: datetime | None
+    refused: str = ""
 
 
 Handler: TypeAlias = Callable[[Visit], Awaitable["Response"]]

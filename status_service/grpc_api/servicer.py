@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 
 from closeout.status.v1 import status_pb2, status_pb2_grpc
+from service_runtime.access import require
 from service_runtime.caller import caller_of
 from service_runtime.errors import InvalidRequestError
+from status_service.access.scopes import repair_scope
 from status_service.domain import State
 from status_service.grpc_api import messages, validation
 from status_service.grpc_api.rejection_log import RejectionLog
@@ -235,9 +237,11 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def RepairCampaigns(  # noqa: D102, N802
         self, request: status_pb2.RepairCampaignsRequest, context: _Context
     ) -> status_pb2.RepairCampaignsResponse:
+        caller = caller_of(context)
+        require(caller, repair_scope(dry_run=request.dry_run))
         requested = validation.repair(request)
         findings = await self._service.repair(
-            caller_of(context),
+            caller,
             dry_run=request.dry_run,
             stall_threshold=requested.stall_threshold,
             campaign_id=requested.campaign_id,

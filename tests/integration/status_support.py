@@ -18,6 +18,7 @@ from closeout.aio.channel import open_channel
 from closeout.status.v1 import status_pb2 as pb
 from closeout.status.v1.status_pb2_grpc import StatusServiceStub
 from integration.databases import PATIENCE_SECONDS, Database, Hand, SqliteDatabase
+from status_service.access.key_access import AccessLimits
 from status_service.domain import ALLOWED, State
 from status_service.server import running
 from status_service.settings import Settings, StatusSettings
@@ -28,6 +29,7 @@ SENT, FAILED, SKIPPED, UNKNOWN = (
     pb.Result.SKIPPED,
     pb.Result.UNKNOWN,
 )
+_DEFAULT_LIMITS = AccessLimits()
 
 
 def _database_of(place: Database | Path) -> Database:
@@ -108,11 +110,13 @@ class Status:
 
 
 @asynccontextmanager
-async def serving(place: Database | Path, **changed: Any) -> AsyncIterator[Status]:
+async def serving(
+    place: Database | Path, *, limits: AccessLimits = _DEFAULT_LIMITS, **changed: Any
+) -> AsyncIterator[Status]:
     """Serve from a database, or from a file in a folder, in this process."""
     database = _database_of(place)
     async with (
-        running(status_settings(database, **changed)) as service,
+        running(status_settings(database, **changed), limits=limits) as service,
         open_channel(service.address) as channel,
     ):
         yield Status(database, service.address, StatusClient(channel), StatusServiceStub(channel))

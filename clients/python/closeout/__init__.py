@@ -1,8 +1,8 @@
 """Typed Python clients of Closeout, and the code generated from its contract.
 
-:class:`StatusClient` and :class:`SenderClient` block; those for asyncio are in
-:mod:`closeout.aio`. :mod:`closeout.status.v1` and :mod:`closeout.sender.v1` have the
-messages. A call that fails raises one of the errors below.
+:class:`StatusClient`, :class:`SenderClient` and :class:`AccessClient` block; those for
+asyncio are in :mod:`closeout.aio`. :mod:`closeout.status.v1` and :mod:`closeout.sender.v1`
+have the messages. A call that fails raises one of the errors below.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from closeout.errors import (
     UnknownError,
     from_rpc_error,
 )
-from closeout.sync import SenderClient, StatusClient
+from closeout.sync import AccessClient, SenderClient, StatusClient
 
 __all__ = [
     "AbortedError",
+    "AccessClient",
     "AlreadyExistsError",
     "CallCancelledError",
     "ClientError",

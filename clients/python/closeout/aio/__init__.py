@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from closeout.aio.access import AccessClient
 from closeout.aio.sender import SenderClient
 from closeout.aio.status import StatusClient
 
-__all__ = ["SenderClient", "StatusClient"]
+__all__ = ["AccessClient", "SenderClient", "StatusClient"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from closeout.sync.access import AccessClient
 from closeout.sync.sender import SenderClient
 from closeout.sync.status import StatusClient
 
-__all__ = ["SenderClient", "StatusClient"]
+__all__ = ["AccessClient", "SenderClient", "StatusClient"]

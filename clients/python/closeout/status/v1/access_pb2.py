@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63loseout/status/v1/access.proto\x12\x12\x63loseout.status.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x02\n\x03Key\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x10GetCallerRequest\x12\x15\n\rauthorization\x18\x01 \x01(\t\x12\x10\n\x08\x66or_peer\x18\x02 \x01(\t\"j\n\x11GetCallerResponse\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12\x0e\n\x06key_id\x18\x04 \x01(\t\x12\x10\n\x08key_name\x18\x05 \x01(\t\"a\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x11\x43reateKeyResponse\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.closeout.status.v1.Key\x12\x12\n\nsecret_key\x18\x02 \x01(\t\"8\n\x0fListKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x10ListKeysResponse\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.closeout.status.v1.Key\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"9\n\x11RevokeKeyResponse\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.closeout.status.v1.Key\"T\n\x10RotateKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x1c\n\x0foverlap_seconds\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x12\n\x10_overlap_seconds\"z\n\x11RotateKeyResponse\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.closeout.status.v1.Key\x12\x12\n\nsecret_key\x18\x02 \x01(\t\x12+\n\nformer_key\x18\x03 \x01(\x0b\x32\x17.closeout.status.v1.Key2\xce\x03\n\rAccessService\x12X\n\tGetCaller\x12$.closeout.status.v1.GetCallerRequest\x1a%.closeout.status.v1.GetCallerResponse\x12X\n\tCreateKey\x12$.closeout.status.v1.CreateKeyRequest\x1a%.closeout.status.v1.CreateKeyResponse\x12U\n\x08ListKeys\x12#.closeout.status.v1.ListKeysRequest\x1a$.closeout.status.v1.ListKeysResponse\x12X\n\tRevokeKey\x12$.closeout.status.v1.RevokeKeyRequest\x1a%.closeout.status.v1.RevokeKeyResponse\x12X\n\tRotateKey\x12$.closeout.status.v1.RotateKeyRequest\x1a%.closeout.status.v1.RotateKeyResponseB@\n\x12\x63loseout.status.v1B\x0b\x41\x63\x63\x65ssProtoP\x01Z\x1b\x63loseout/status/v1;statusv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63loseout/status/v1/access.proto\x12\x12\x63loseout.status.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x02\n\x03Key\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x10GetCallerRequest\x12\x15\n\rauthorization\x18\x01 \x01(\t\x12\x10\n\x08\x66or_peer\x18\x02 \x01(\t\x12\x14\n\x0corganization\x18\x03 \x01(\t\"j\n\x11GetCallerResponse\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12\x0e\n\x06key_id\x18\x04 \x01(\t\x12\x10\n\x08key_name\x18\x05 \x01(\t\"a\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x11\x43reateKeyResponse\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.closeout.status.v1.Key\x12\x12\n\nsecret_key\x18\x02 \x01(\t\"8\n\x0fListKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x10ListKeysResponse\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.closeout.status.v1.Key\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"9\n\x11RevokeKeyResponse\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.closeout.status.v1.Key\"T\n\x10RotateKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x1c\n\x0foverlap_seconds\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x12\n\x10_overlap_seconds\"z\n\x11RotateKeyResponse\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.closeout.status.v1.Key\x12\x12\n\nsecret_key\x18\x02 \x01(\t\x12+\n\nformer_key\x18\x03 \x01(\x0b\x32\x17.closeout.status.v1.Key2\xce\x03\n\rAccessService\x12X\n\tGetCaller\x12$.closeout.status.v1.GetCallerRequest\x1a%.closeout.status.v1.GetCallerResponse\x12X\n\tCreateKey\x12$.closeout.status.v1.CreateKeyRequest\x1a%.closeout.status.v1.CreateKeyResponse\x12U\n\x08ListKeys\x12#.closeout.status.v1.ListKeysRequest\x1a$.closeout.status.v1.ListKeysResponse\x12X\n\tRevokeKey\x12$.closeout.status.v1.RevokeKeyRequest\x1a%.closeout.status.v1.RevokeKeyResponse\x12X\n\tRotateKey\x12$.closeout.status.v1.RotateKeyRequest\x1a%.closeout.status.v1.RotateKeyResponseB@\n\x12\x63loseout.status.v1B\x0b\x41\x63\x63\x65ssProtoP\x01Z\x1b\x63loseout/status/v1;statusv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,25 +36,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEY']._serialized_start=89
   _globals['_KEY']._serialized_end=355
   _globals['_GETCALLERREQUEST']._serialized_start=357
-  _globals['_GETCALLERREQUEST']._serialized_end=416
-  _globals['_GETCALLERRESPONSE']._serialized_start=418
-  _globals['_GETCALLERRESPONSE']._serialized_end=524
-  _globals['_CREATEKEYREQUEST']._serialized_start=526
-  _globals['_CREATEKEYREQUEST']._serialized_end=623
-  _globals['_CREATEKEYRESPONSE']._serialized_start=625
-  _globals['_CREATEKEYRESPONSE']._serialized_end=702
-  _globals['_LISTKEYSREQUEST']._serialized_start=704
-  _globals['_LISTKEYSREQUEST']._serialized_end=760
-  _globals['_LISTKEYSRESPONSE']._serialized_start=762
-  _globals['_LISTKEYSRESPONSE']._serialized_end=844
-  _globals['_REVOKEKEYREQUEST']._serialized_start=846
-  _globals['_REVOKEKEYREQUEST']._serialized_end=880
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=882
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=939
-  _globals['_ROTATEKEYREQUEST']._serialized_start=941
-  _globals['_ROTATEKEYREQUEST']._serialized_end=1025
-  _globals['_ROTATEKEYRESPONSE']._serialized_start=1027
-  _globals['_ROTATEKEYRESPONSE']._serialized_end=1149
-  _globals['_ACCESSSERVICE']._serialized_start=1152
-  _globals['_ACCESSSERVICE']._serialized_end=1614
+  _globals['_GETCALLERREQUEST']._serialized_end=438
+  _globals['_GETCALLERRESPONSE']._serialized_start=440
+  _globals['_GETCALLERRESPONSE']._serialized_end=546
+  _globals['_CREATEKEYREQUEST']._serialized_start=548
+  _globals['_CREATEKEYREQUEST']._serialized_end=645
+  _globals['_CREATEKEYRESPONSE']._serialized_start=647
+  _globals['_CREATEKEYRESPONSE']._serialized_end=724
+  _globals['_LISTKEYSREQUEST']._serialized_start=726
+  _globals['_LISTKEYSREQUEST']._serialized_end=782
+  _globals['_LISTKEYSRESPONSE']._serialized_start=784
+  _globals['_LISTKEYSRESPONSE']._serialized_end=866
+  _globals['_REVOKEKEYREQUEST']._serialized_start=868
+  _globals['_REVOKEKEYREQUEST']._serialized_end=902
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=904
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=961
+  _globals['_ROTATEKEYREQUEST']._serialized_start=963
+  _globals['_ROTATEKEYREQUEST']._serialized_end=1047
+  _globals['_ROTATEKEYRESPONSE']._serialized_start=1049
+  _globals['_ROTATEKEYRESPONSE']._serialized_end=1171
+  _globals['_ACCESSSERVICE']._serialized_start=1174
+  _globals['_ACCESSSERVICE']._serialized_end=1636
 # @@protoc_insertion_point(module_scope)

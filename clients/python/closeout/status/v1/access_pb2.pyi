@@ -87,19 +87,23 @@ class GetCallerRequest(_message.Message):
 
     AUTHORIZATION_FIELD_NUMBER: _builtins.int
     FOR_PEER_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_FIELD_NUMBER: _builtins.int
     authorization: _builtins.str
     """The value of the metadata entry "authorization" of the call to be answered."""
     for_peer: _builtins.str
     """Where that call comes from; refused keys are counted for each such address."""
+    organization: _builtins.str
+    """The value of its metadata entry "closeout-organization"; empty if it has none."""
     def __init__(
         self,
         *,
         authorization: _builtins.str = ...,
         for_peer: _builtins.str = ...,
+        organization: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization", b"authorization", "for_peer", b"for_peer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization", b"authorization", "for_peer", b"for_peer", "organization", b"organization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,7 +162,9 @@ class CreateKeyRequest(_message.Message):
     """Required. The name; several keys may have the same."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Required. What it allows. "service" and "admin" only by an admin's key."""
+        """Required. What it allows. "service" only by a key that has this scope as well:
+        it can act for every organization.
+        """
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
@@ -318,7 +324,7 @@ class RotateKeyRequest(_message.Message):
     key_id: _builtins.str
     """Required. The key that is to be replaced."""
     overlap_seconds: _builtins.int
-    """How many seconds the old one stays valid; absent: a day."""
+    """How many seconds the old one stays valid, up to 31,536,000 (365 days); absent: a day."""
     def __init__(
         self,
         *,

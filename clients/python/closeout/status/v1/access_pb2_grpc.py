@@ -82,21 +82,23 @@ class AccessServiceServicer:
         """Says who the caller is, or who the bearer of another key would be.
 
         Without a key in the request: the caller itself; any key may ask. With one: for
-        a service that has a call to answer; needs scope "service". An absent key in
-        such a request is asked for with for_peer alone, and is answered as a call
-        without a key would be.
+        a service that has a call to answer; needs scope "service", but for the time
+        before the first key. An absent key in such a request is asked for with for_peer
+        alone, and is answered as a call without a key would be.
         Errors: UNAUTHENTICATED (KEY_MISSING, KEY_MALFORMED, KEY_INVALID, KEY_EXPIRED,
-        KEY_REVOKED), RESOURCE_EXHAUSTED (TOO_MANY_ATTEMPTS).
+        KEY_REVOKED), PERMISSION_DENIED (SCOPE_MISSING), RESOURCE_EXHAUSTED
+        (TOO_MANY_ATTEMPTS), INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateKey(self, request, context):
-        """Makes a key of the caller's organization and returns it, this once.
-        Needs scope "admin". The first key is made on the machine that has the
-        database: closeout keys create --admin.
-        Errors: INVALID_ARGUMENT.
+        """Makes a key of the caller's organization and returns it, this once. A repeated
+        call makes another key. Needs scope "admin". The first key, and one with scope
+        "service", are made on the machine that has the database:
+        closeout keys create --admin.
+        Errors: INVALID_ARGUMENT; PERMISSION_DENIED (SCOPE_MISSING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,7 +124,8 @@ class AccessServiceServicer:
 
     def RotateKey(self, request, context):
         """Makes a second key with the name and scopes of one, and lets the old one
-        expire after a while, so that both are valid meanwhile. Needs scope "admin".
+        expire after a while, so that both are valid meanwhile. A key that expires is
+        followed by one that lives as long as it did. Needs scope "admin".
         Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
         (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
         """

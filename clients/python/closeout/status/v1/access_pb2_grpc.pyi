@@ -44,17 +44,19 @@ class AccessServiceStub:
     """Says who the caller is, or who the bearer of another key would be.
 
     Without a key in the request: the caller itself; any key may ask. With one: for
-    a service that has a call to answer; needs scope "service". An absent key in
-    such a request is asked for with for_peer alone, and is answered as a call
-    without a key would be.
+    a service that has a call to answer; needs scope "service", but for the time
+    before the first key. An absent key in such a request is asked for with for_peer
+    alone, and is answered as a call without a key would be.
     Errors: UNAUTHENTICATED (KEY_MISSING, KEY_MALFORMED, KEY_INVALID, KEY_EXPIRED,
-    KEY_REVOKED), RESOURCE_EXHAUSTED (TOO_MANY_ATTEMPTS).
+    KEY_REVOKED), PERMISSION_DENIED (SCOPE_MISSING), RESOURCE_EXHAUSTED
+    (TOO_MANY_ATTEMPTS), INVALID_ARGUMENT.
     """
     CreateKey: _grpc.UnaryUnaryMultiCallable[_access_pb2.CreateKeyRequest, _access_pb2.CreateKeyResponse]
-    """Makes a key of the caller's organization and returns it, this once.
-    Needs scope "admin". The first key is made on the machine that has the
-    database: closeout keys create --admin.
-    Errors: INVALID_ARGUMENT.
+    """Makes a key of the caller's organization and returns it, this once. A repeated
+    call makes another key. Needs scope "admin". The first key, and one with scope
+    "service", are made on the machine that has the database:
+    closeout keys create --admin.
+    Errors: INVALID_ARGUMENT; PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListKeysRequest, _access_pb2.ListKeysResponse]
     """Lists the keys of the caller's organization, newest first; none of them can be
@@ -68,7 +70,8 @@ class AccessServiceStub:
     """
     RotateKey: _grpc.UnaryUnaryMultiCallable[_access_pb2.RotateKeyRequest, _access_pb2.RotateKeyResponse]
     """Makes a second key with the name and scopes of one, and lets the old one
-    expire after a while, so that both are valid meanwhile. Needs scope "admin".
+    expire after a while, so that both are valid meanwhile. A key that expires is
+    followed by one that lives as long as it did. Needs scope "admin".
     Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
     (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
     """
@@ -89,17 +92,19 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """Says who the caller is, or who the bearer of another key would be.
 
     Without a key in the request: the caller itself; any key may ask. With one: for
-    a service that has a call to answer; needs scope "service". An absent key in
-    such a request is asked for with for_peer alone, and is answered as a call
-    without a key would be.
+    a service that has a call to answer; needs scope "service", but for the time
+    before the first key. An absent key in such a request is asked for with for_peer
+    alone, and is answered as a call without a key would be.
     Errors: UNAUTHENTICATED (KEY_MISSING, KEY_MALFORMED, KEY_INVALID, KEY_EXPIRED,
-    KEY_REVOKED), RESOURCE_EXHAUSTED (TOO_MANY_ATTEMPTS).
+    KEY_REVOKED), PERMISSION_DENIED (SCOPE_MISSING), RESOURCE_EXHAUSTED
+    (TOO_MANY_ATTEMPTS), INVALID_ARGUMENT.
     """
     CreateKey: _aio.UnaryUnaryMultiCallable[_access_pb2.CreateKeyRequest, _access_pb2.CreateKeyResponse]  # type: ignore[assignment]
-    """Makes a key of the caller's organization and returns it, this once.
-    Needs scope "admin". The first key is made on the machine that has the
-    database: closeout keys create --admin.
-    Errors: INVALID_ARGUMENT.
+    """Makes a key of the caller's organization and returns it, this once. A repeated
+    call makes another key. Needs scope "admin". The first key, and one with scope
+    "service", are made on the machine that has the database:
+    closeout keys create --admin.
+    Errors: INVALID_ARGUMENT; PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListKeys: _aio.UnaryUnaryMultiCallable[_access_pb2.ListKeysRequest, _access_pb2.ListKeysResponse]  # type: ignore[assignment]
     """Lists the keys of the caller's organization, newest first; none of them can be
@@ -113,7 +118,8 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """
     RotateKey: _aio.UnaryUnaryMultiCallable[_access_pb2.RotateKeyRequest, _access_pb2.RotateKeyResponse]  # type: ignore[assignment]
     """Makes a second key with the name and scopes of one, and lets the old one
-    expire after a while, so that both are valid meanwhile. Needs scope "admin".
+    expire after a while, so that both are valid meanwhile. A key that expires is
+    followed by one that lives as long as it did. Needs scope "admin".
     Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
     (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
     """
@@ -137,11 +143,12 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says who the caller is, or who the bearer of another key would be.
 
         Without a key in the request: the caller itself; any key may ask. With one: for
-        a service that has a call to answer; needs scope "service". An absent key in
-        such a request is asked for with for_peer alone, and is answered as a call
-        without a key would be.
+        a service that has a call to answer; needs scope "service", but for the time
+        before the first key. An absent key in such a request is asked for with for_peer
+        alone, and is answered as a call without a key would be.
         Errors: UNAUTHENTICATED (KEY_MISSING, KEY_MALFORMED, KEY_INVALID, KEY_EXPIRED,
-        KEY_REVOKED), RESOURCE_EXHAUSTED (TOO_MANY_ATTEMPTS).
+        KEY_REVOKED), PERMISSION_DENIED (SCOPE_MISSING), RESOURCE_EXHAUSTED
+        (TOO_MANY_ATTEMPTS), INVALID_ARGUMENT.
         """
 
     @_abc_1.abstractmethod
@@ -150,10 +157,11 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.CreateKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.CreateKeyResponse, _abc.Awaitable[_access_pb2.CreateKeyResponse]]:
-        """Makes a key of the caller's organization and returns it, this once.
-        Needs scope "admin". The first key is made on the machine that has the
-        database: closeout keys create --admin.
-        Errors: INVALID_ARGUMENT.
+        """Makes a key of the caller's organization and returns it, this once. A repeated
+        call makes another key. Needs scope "admin". The first key, and one with scope
+        "service", are made on the machine that has the database:
+        closeout keys create --admin.
+        Errors: INVALID_ARGUMENT; PERMISSION_DENIED (SCOPE_MISSING).
         """
 
     @_abc_1.abstractmethod
@@ -185,7 +193,8 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.RotateKeyResponse, _abc.Awaitable[_access_pb2.RotateKeyResponse]]:
         """Makes a second key with the name and scopes of one, and lets the old one
-        expire after a while, so that both are valid meanwhile. Needs scope "admin".
+        expire after a while, so that both are valid meanwhile. A key that expires is
+        followed by one that lives as long as it did. Needs scope "admin".
         Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
         (KEY_REVOKED, KEY_EXPIRED) for a key that is not valid any more.
         """
