@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service_runtime.caller import Scope
+from status_service.dashboard import actions
 from status_service.dashboard.campaign_view import view_of
 from status_service.dashboard.visit import Page, Visit
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 DONE = {
     "paused": "Paused. No new message goes out until it is resumed.",
     "resumed": "Resumed. Messages go out again.",
+    "cancelled": "Cancelled. What is in the provider's hands still gets its result.",
+    "completed": "Marked complete.",
+    "forced": "Marked complete. What had no result is recorded as UNKNOWN.",
 }
 
 
@@ -41,6 +45,7 @@ async def page_of(visit: Visit, *, refused: str = "", status: int = 200) -> Resp
         refused=refused,
         done="" if refused else done,
         it=view_of(page),
+        actions=actions.of(visit, page.finding.campaign),
     )
 
 
