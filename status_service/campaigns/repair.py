@@ -146,7 +146,13 @@ def judge(
 
     Its counters are believed, so this never finds COUNTER_DRIFT.
     """
-    entry = _entry(connection, campaign)
+    return judge_row(campaign, stall_threshold, now, _entry(connection, campaign))
+
+
+def judge_row(
+    campaign: sa.Row[Any], stall_threshold: timedelta, now: datetime, entry: Entry | None = None
+) -> Finding:
+    """Do what :func:`judge` does without asking how the campaign came into its state."""
     if State(campaign.state) not in OPEN:
         return Finding(campaign, None, None, repaired=False, now=now, entry=entry)
     counters = counters_of(campaign)

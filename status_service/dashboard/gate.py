@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from service_runtime.access import OPEN, require
 from service_runtime.caller import DEFAULT_ORGANISATION, Caller, Scope
-from service_runtime.errors import ServiceError
+from service_runtime.errors import ServiceError, StoreUnavailableError
 from service_runtime.http_access import peer_of
 from status_service.dashboard import failures, security
 from status_service.dashboard.cookies import cookie_of, drop_cookie
@@ -40,6 +40,14 @@ _VIA = "via dashboard"
 
 class _SignedOut(Exception):  # noqa: N818 - it is no error
     """Nobody is signed in."""
+
+
+class _RefusedError(Exception):
+    """The request is not answered with its page."""
+
+    def __init__(self, failure: failures.Failure) -> None:
+        super().__init__(failure.title)
+        self.failure = failure
 
 
 def guarded(board: Board, pages: Iterable[Page]) -> list[Route]:
@@ -70,54 +78,87 @@ async def _answer(board: Board, page: Page, form: Page | None, request: Request)
     caller: Caller | None = None
     frame: Frame | None = None
     try:
-        if failure := await _refusal(board, request, changing=changing):
-            return _failed(board, failure, None)
-        session, caller = await _who(board, request, page)
+        await _refuse(board, request, changing=changing)
+        session, caller = await _who(board, request, page.scope)
         visit = Visit(request, board, caller, session, await _form(request) if changing else {})
         frame = visit.frame() if caller.organisation else None
-        if page.scope != OPEN:
-            require(caller, Scope(page.scope))
-            if changing and not security.is_token(visit.secret, visit.form.get("token", "")):
-                if form is None or not visit.may(Scope(form.scope)):
-                    return _failed(board, failures.too_old(way), frame)
-                return await _again(form, visit)
-        return security.protect(await page.handler(visit))
+        if _allow(page, visit):
+            return security.protect(await page.handler(visit))
+        return security.protect(await _again(form, visit, way))
     except _SignedOut:
         return security.protect(_to_sign_in(request, way, changing=changing))
+    except _RefusedError as error:
+        failure = error.failure
     except HTTPException as error:
         failure = failures.Failure(error.status_code, str(error.detail), "")
     except ServiceError as error:
         failure = failures.of_error(error, caller=caller, changing=changing, way=way)
     except Exception as error:  # noqa: BLE001 - logged, and shown as a defect
         failure = failures.defect(error)
-    return _failed(board, failure, frame)
-
-
-async def _again(form: Page, visit: Visit) -> Response:
-    """Return a form once more, with a token that holds; nothing was done with what was sent."""
-    response = await form.handler(replace(visit, refused=failures.TOO_OLD))
-    response.status_code = 403
-    return security.protect(response)
-
-
-def _failed(board: Board, failure: failures.Failure, frame: Frame | None) -> Response:
     return security.protect(failures.page_of(board, failure, frame))
 
 
-async def _refusal(board: Board, request: Request, *, changing: bool) -> failures.Failure | None:
-    """Return why a request is refused whoever sends it; None if it is not."""
+def _allow(page: Page, visit: Visit) -> bool:
+    """Return whether a form has the token of its session; a page that has none needs none.
+
+    Raises:
+        ScopeMissingError: the caller may not see the page.
+        _RefusedError: the campaign's id is none that a campaign can have.
+    """
+    campaign_id = visit.request.path_params.get("campaign_id", "")
+    if not (campaign_id.isascii() and (not campaign_id or campaign_id.isprintable())):
+        raise _RefusedError(failures.not_found(campaign_id))
+    if page.scope == OPEN:
+        return True
+    require(visit.caller, Scope(page.scope))
+    return page.method != "POST" or security.is_token(visit.secret, visit.form.get("token", ""))
+
+
+async def _again(form: Page | None, visit: Visit, way: str) -> Response:
+    """Return a form once more, with a token that holds; nothing was done with what was sent.
+
+    Raises:
+        _RefusedError: there is no such form for this caller.
+    """
+    if form is None or not visit.may(Scope(form.scope)):
+        raise _RefusedError(failures.too_old(way))
+    response = await form.handler(replace(visit, refused=failures.TOO_OLD))
+    response.status_code = 403
+    return response
+
+
+async def _refuse(board: Board, request: Request, *, changing: bool) -> None:
+    """Check where a request comes from, whoever sends it.
+
+    Raises:
+        _RefusedError: from another site, or under a name that is not this machine's.
+    """
     if changing and not security.is_from_here(request):
-        return failures.from_elsewhere()
+        raise _RefusedError(failures.from_elsewhere())
     if (
         board.only_this_machine
         and not security.names_this_machine(request.headers.get("host", ""))
         and not await board.keys.keys_exist()
     ):
-        return failures.other_name()
-    return None
+        raise _RefusedError(failures.other_name())
 
 
-async def _who(board: Board, request: Request, page: Page) -> tuple[Session | None, Caller]:
+async def is_still_admitted(visit: Visit, scope: Scope) -> bool:
+    """Return whether a page that lasts may go on: its session and its key may have ended.
+
+    Nobody is turned away because the database does not answer.
+    """
+    try:
+        _, caller = await _who(visit.board, visit.request, scope)
+        require(caller, scope)
+    except StoreUnavailableError:
+        return True
+    except (_SignedOut, ServiceError):
+        return False
+    return caller.organisation == visit.caller.organisation
+
+
+async def _who(board: Board, request: Request, scope: Scope | str) -> tuple[Session | None, Caller]:
     """Return the session and the caller of a request.
 
     Raises:
@@ -135,7 +176,7 @@ async def _who(board: Board, request: Request, page: Page) -> tuple[Session | No
                 raise
         else:
             return session, _of_page(caller)
-    if page.scope != OPEN:
+    if scope != OPEN:
         raise _SignedOut
     return None, Caller("", actor=f"{peer} {_VIA}", scopes=frozenset())
 

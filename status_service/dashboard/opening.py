@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from service_runtime.errors import KeyInvalidError
 from status_service.dashboard import assets
+from status_service.dashboard.live import Live
 from status_service.dashboard.problem_scans import ProblemScans
 from status_service.dashboard.rendering import Renderer
 from status_service.dashboard.security import names_this_machine
@@ -44,7 +45,15 @@ def open_board(settings: StatusSettings, **parts: Any) -> Board:
         parts: what :class:`Board` has that the service has made.
     """
     files = assets.load()
+    views = parts["views"]
+
+    def badge(organisation: str) -> int:
+        scan = views.latest_scan(organisation)
+        return scan.repaired + scan.attention if scan else 0
+
     return Board(
+        badge=badge,
+        live=Live(views),
         renderer=Renderer(files, version=metadata.version("closeout-server")),
         assets=files,
         sessions=Sessions(parts["store"]),

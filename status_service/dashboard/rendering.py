@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from status_service.dashboard import formats
+from status_service.dashboard.trail import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,9 @@ _FILTERS: Final = {
     "span": formats.span,
     "relative": formats.relative,
     "in_words": formats.in_words,
+    "stamp": stamp,
 }
+_STATES = ("draft", "scheduled", "sending", "paused", "completed", "cancelled")
 #: Where ``base.html`` has the icons that a page uses. What others write can't have it,
 #: nor the pattern below: it is escaped.
 _SPRITE = "<!--icons-->"
@@ -80,6 +83,8 @@ class Renderer:
         """
         html = self._environment.get_template(template).render(**values)
         names = dict.fromkeys(_USED.findall(html))
+        if "data-stream=" in html:
+            names |= dict.fromkeys(_STATES)  # one may come while the page is open
         symbols = "".join(
             f'<symbol id="i-{name}" viewBox="0 0 16 16">{ICONS[name]}</symbol>' for name in names
         )

@@ -15,6 +15,7 @@ from status_service.dashboard import (
     problems_page,
     result_pages,
     sign_in,
+    streams,
 )
 from status_service.dashboard.gate import guarded
 from status_service.dashboard.security import protect
@@ -32,6 +33,7 @@ PAGES: Final[Sequence[Page]] = (
     *sign_in.PAGES,
     *campaigns_page.PAGES,
     *campaign_page.PAGES,
+    *streams.PAGES,
     *action_pages.PAGES,
     *complete_page.PAGES,
     *problems_page.PAGES,

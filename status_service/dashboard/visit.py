@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from service_runtime.database import Store
     from status_service.campaigns.service import CampaignService
     from status_service.dashboard.assets import Assets
+    from status_service.dashboard.live import Live
     from status_service.dashboard.problem_scans import ProblemScans
     from status_service.dashboard.rendering import Renderer
     from status_service.dashboard.sessions import Session, Sessions
@@ -62,6 +63,7 @@ class Board:
         sessions: who is signed in.
         renderer: makes pages of templates.
         assets: the files beside them.
+        live: what changes on open pages.
         stopping: set when the service stops.
         stall_threshold: how long without a new result is too long.
         only_this_machine: the service listens on loopback.
@@ -79,6 +81,7 @@ class Board:
     sessions: Sessions
     renderer: Renderer
     assets: Assets
+    live: Live
     stopping: asyncio.Event
     stall_threshold: timedelta
     only_this_machine: bool
