@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Final
@@ -56,7 +57,7 @@ def load() -> Assets:
     """Read the files; the style sheet is all of ``static/css`` in order of name."""
     static = resources.files(__package__ or "") / "static"
     contents = {
-        "app.css": b"".join(part.read_bytes() for part in _sheets(static / "css")),
+        "app.css": "".join(_plain(part.read_text()) for part in _sheets(static / "css")).encode(),
         "app.js": (static / "app.js").read_bytes(),
         "mark.svg": (static / "mark.svg").read_bytes(),
     }
@@ -69,3 +70,8 @@ def load() -> Assets:
 def _sheets(folder: Traversable) -> list[Traversable]:
     sheets = [file for file in folder.iterdir() if file.name.endswith(".css")]
     return sorted(sheets, key=lambda file: file.name)
+
+
+def _plain(sheet: str) -> str:
+    """Return a style sheet without what is for its readers."""
+    return "\n".join(line.strip() for line in re.sub(r"/\*.*?\*/", "", sheet).splitlines() if line)

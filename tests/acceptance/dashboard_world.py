@@ -189,7 +189,7 @@ def problem(world: World, **changed: Any) -> dict[str, Any]:
     """Return what a mail server that refuses the login holds up."""
     return {
         "kind": 1,
-        "summary": "the mail server refuses the sender’s login",
+        "summary": "the mail server refuses the sender's login",
         "detail": "535 5.7.8 authentication failed",
         "setting": "CLOSEOUT_SMTP_USERNAME, CLOSEOUT_SMTP_PASSWORD",
         "provider": "smtp",
@@ -199,13 +199,13 @@ def problem(world: World, **changed: Any) -> dict[str, Any]:
     } | changed
 
 
-def populate(url: str, now: datetime = NOW) -> None:
-    """Write campaigns in every state."""
+def populate(url: str, now: datetime = NOW, *, large: int = 1_000_000) -> None:
+    """Write campaigns in every state, the largest of so many messages."""
     world = World(url, now)
     try:
         _ended(world)
         _waiting(world)
-        _open(world)
+        _open(world, large)
     finally:
         world.close()
 
@@ -300,8 +300,8 @@ def _waiting(world: World) -> None:
     )
 
 
-def _open(world: World) -> None:
-    ago = world.ago
+def _open(world: World, large: int) -> None:
+    ago, done = world.ago, large * 41_288 // 100_000
     world.add(
         "pw-rules-q4",
         "PAUSED",
@@ -336,8 +336,8 @@ def _open(world: World) -> None:
         "digest-2026-w47",
         "SENDING",
         display_name="Weekly digest 47",
-        total=1_000_000,
-        parts=[("sent", 1, 412_879, "", ""), ("failed", 412_880, 412_880, "550", "no such user")],
+        total=large,
+        parts=[("sent", 1, done - 1, "", ""), ("failed", done, done, "550", "no such user")],
         create_time=ago(hours=2),
         start_time=ago(hours=1),
         progress_time=ago(seconds=1),
@@ -347,7 +347,9 @@ def _open(world: World) -> None:
             ("DRAFT", "SENDING", "USER", "key:crm-export", "", "", ago(hours=1), 0),
         ],
     )
-    world.sample(number, ago(hours=1), [(6_880, 0)] * 59)
+    world.sample(
+        number, ago(hours=1), [(done * 167 // 10_000 + minute * 37 % 90, 0) for minute in range(59)]
+    )
     world.add(
         "parcel-replay-1125",
         "SENDING",
