@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from closeout.status.v1 import status_pb2
-from service_runtime.errors import InvalidRequestError
-from status_service.errors import CampaignNotFoundError
 from status_service.grpc_api import validation
 
 if TYPE_CHECKING:
+    from service_runtime.errors import InvalidRequestError
     from status_service.dashboard.visit import Visit
 
 _LARGEST_INTEGER = 2**63 - 1
@@ -32,12 +31,7 @@ def change_of(visit: Visit, *, force: bool = False, revision: int = 0) -> valida
         reason=visit.form.get("reason", "").strip(),
         revision=revision,
     )
-    try:
-        return validation.change(request, needs_reason=force)
-    except InvalidRequestError as error:
-        if "campaign_id" in error.fields:
-            raise CampaignNotFoundError(visit.campaign_id) from error
-        raise
+    return validation.change(request, needs_reason=force)
 
 
 def whole_number(text: str) -> int | None:

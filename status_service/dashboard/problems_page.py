@@ -39,7 +39,7 @@ async def fix(visit: Visit) -> Response:
     board.scans.forget(visit.caller.organisation)
     repair = last_repair.last_repair(findings, await board.clock())
     await visit.keep(last_repair.to_text(repair))
-    return see_other("/problems?done=fixed#last")
+    return see_other("/problems?done=fixed")
 
 
 async def back(_visit: Visit) -> Response:

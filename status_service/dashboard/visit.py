@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from service_runtime.database import read_clock
+from service_runtime.validation import Validation
 from status_service.dashboard import formats
 from status_service.dashboard.security import form_token
+from status_service.errors import CampaignNotFoundError
 
 if TYPE_CHECKING:
     import asyncio
@@ -117,8 +119,16 @@ class Visit:
 
     @property
     def campaign_id(self) -> str:
-        """The campaign in the path."""
-        return str(self.request.path_params["campaign_id"])
+        """The campaign in the path.
+
+        Raises:
+            CampaignNotFoundError: no campaign can have this id.
+        """
+        check = Validation()
+        campaign_id = check.campaign_id(str(self.request.path_params["campaign_id"]))
+        if check.failed:
+            raise CampaignNotFoundError(campaign_id)
+        return campaign_id
 
     @property
     def secret(self) -> bytes:

@@ -21,6 +21,7 @@ from integration.status_support import Status, status_settings
 from service_runtime.caller import Scope
 from status_service.access.key_access import AccessLimits
 from status_service.access.keys import NewKey
+from status_service.dashboard.security import form_token
 from status_service.server import running
 
 OPERATOR = (Scope.READ, Scope.WRITE, Scope.REPAIR)
@@ -37,6 +38,11 @@ class Browser:
     def __init__(self, http: httpx.AsyncClient, address: str) -> None:
         self.http = http
         self.origin = f"http://{address}"
+
+    @property
+    def token(self) -> str:
+        """What every form of its session has to have."""
+        return form_token(self.http.cookies["closeout-session"].encode())
 
     async def open(self, path: str, status: int = 200) -> Document:
         """Return a page."""
