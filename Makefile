@@ -47,8 +47,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	touch $@
 
 .PHONY: demo
-demo: $(INSTALLED) ## Send a real campaign until it is COMPLETED, then repair a stuck one
-	@$(BIN)/closeout demo
+demo: $(INSTALLED) ## Send a real campaign until it is COMPLETED, then repair a stuck one; KEEP=1 leaves the dashboard running
+	@$(BIN)/closeout demo $(if $(KEEP),--keep)
 
 # How many processes share the tests; 0 is for a debugger. Each starts a PostgreSQL.
 WORKERS ?= 2

@@ -353,7 +353,9 @@ def _open(world: World, large: int) -> None:
         ],
     )
     world.sample(
-        number, ago(hours=1), [(done * 167 // 10_000 + minute * 37 % 90, 0) for minute in range(59)]
+        number,
+        ago(hours=1),
+        [(done * 1_655 // 100_000 + minute * 37 % 90, 0) for minute in range(59)],
     )
     world.add(
         "parcel-replay-1125",

@@ -122,7 +122,7 @@ async def _render() -> None:
                     await show(page, address, name)
                     await page.screenshot(
                         path=FOLDER / f"{name}-{look.name}.png",
-                        full_page=True,
+                        full_page=name != "results",  # its rows go on
                         animations="disabled",
                     )
     async with chromium() as browser:
