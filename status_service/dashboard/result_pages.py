@@ -99,7 +99,7 @@ async def show(visit: Visit) -> Response:
         campaign=campaign,
         name=campaign.display_name or campaign.campaign_id,
         heading=heading(outcome, code),
-        none=none_found(outcome, code),
+        nothing=none_found(outcome, code),
         filters=filters,
         outcome=outcome,
         code=code,
