@@ -16,6 +16,8 @@ from status_service.recording.thinning import SAMPLE_INTERVAL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from status_service.reads.pace import Sample
+
 #: The size of what the lines are drawn in.
 WIDTH, HEIGHT = 1_000, 150
 #: Where it begins from above, and how high the scale may be.
