@@ -66,6 +66,10 @@ node: $(INSTALLED) ## Run the Node example against a status service; needs Node 
 golden: $(INSTALLED) ## Write the golden files of the command's screens again; read the difference
 	@CLOSEOUT_TESTS_RENEW_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit/test_cli_golden.py
 
+.PHONY: screenshots
+screenshots: $(INSTALLED) ## Render every screen of the dashboard into docs/screenshots again
+	@cd tests && ../$(BIN)/python -m acceptance.screenshots
+
 # Where `make man` writes the manual pages.
 MAN ?= build/man/man1
 

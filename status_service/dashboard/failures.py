@@ -94,11 +94,6 @@ def not_found(campaign_id: str) -> Failure:
     return Failure(404, f"There is no campaign {formats.clean(campaign_id)} here.", "")
 
 
-def no_page() -> Failure:
-    """Return what is said of an address that is none."""
-    return Failure(404, "There is no such page here.", "")
-
-
 def too_old(way: str) -> Failure:
     """Return what is said of a form without the token of its session."""
     return Failure(

@@ -134,6 +134,6 @@ async def tab(
         page.on("console", heard)
         page.on("pageerror", lambda error: opened.complaints.append(str(error)))
         yield opened
-        assert not opened.complaints
+        assert opened.complaints == []
     finally:
         await context.close()

@@ -46,10 +46,12 @@ class World:
     Args:
         url: the database.
         now: what "42 minutes ago" is counted from.
+        organisation: whose they are, where a campaign says nothing else.
     """
 
-    def __init__(self, url: str, now: datetime) -> None:
+    def __init__(self, url: str, now: datetime, organisation: str = "default") -> None:
         self.now = now
+        self._organisation = organisation
         self._store = Store(url, MIGRATIONS, holder="test")
         self._campaign = 0
 
@@ -75,7 +77,7 @@ class World:
         trail: Iterable[tuple[Any, ...]] = (),
         labels: dict[str, str] | None = None,
         problems: Iterable[dict[str, Any]] = (),
-        organisation: str = "default",
+        organisation: str = "",
         **columns: Any,
     ) -> int:
         """Add a campaign; return its number.
@@ -90,6 +92,7 @@ class World:
             organisation: whose it is.
             columns: others of its row.
         """
+        organisation = organisation or self._organisation
         self._campaign += 1
         number, parts = self._campaign, list(parts)
         counters = dict.fromkeys(OUTCOMES, 0)
@@ -199,9 +202,11 @@ def problem(world: World, **changed: Any) -> dict[str, Any]:
     } | changed
 
 
-def populate(url: str, now: datetime = NOW, *, large: int = 1_000_000) -> None:
+def populate(
+    url: str, now: datetime = NOW, *, large: int = 1_000_000, organisation: str = "default"
+) -> None:
     """Write campaigns in every state, the largest of so many messages."""
-    world = World(url, now)
+    world = World(url, now, organisation)
     try:
         _ended(world)
         _waiting(world)

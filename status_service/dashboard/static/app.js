@@ -104,9 +104,17 @@
       if (text === undefined || node.textContent === text) continue;
       if (node.dataset.f === "sentence" && !node.closest("article")) announce(text);
       node.textContent = text;
-      if (node.tagName === "TD") node.classList.toggle("zero", text === "0");
     }
+    if (root.tagName !== "TR" || !$(".bar", root)) return;
+    // Cells of the list have no names: there are many.
+    ["failed", "unknown", "rate", "left"].forEach((name, index) => {
+      const cell = root.cells[index + 3];
+      say(cell, texts[name]);
+      if (index < 2) cell.classList.toggle("zero", texts[name] === "0");
+    });
   };
+  const idOf = (root) =>
+    (root.dataset.version === undefined ? $("a", root).pathname : location.pathname).split("/")[2];
   const showState = (root, [icon, word, how]) => {
     const state = $(".state", root);
     if (!state) return;
@@ -116,8 +124,8 @@
     say(state.parentNode.querySelector("small"), how);
   };
   const takeRow = (row) => {
-    for (const root of all("[data-c]")) {
-      if (root.dataset.c !== row.c || row.revision < Number(root.dataset.r)) continue;
+    for (const root of all("[data-r]")) {
+      if (idOf(root) !== row.c || row.revision < Number(root.dataset.r)) continue;
       root.dataset.r = row.revision;
       const page = root.dataset.version === undefined ? root : $("main");
       fill(page, row.text);
@@ -196,7 +204,6 @@
     if (!$("#live")) return;
     $("#live").dataset.state = state;
     say($("#live-text"), text);
-    $("#reload").hidden = state === "live";
   };
   const warn = (strong, text, link, address) => {
     const bold = document.createElement("b");
