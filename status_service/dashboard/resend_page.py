@@ -89,7 +89,7 @@ def review(source: str, counts: dict[str, int], chosen: Sequence[str], target: s
     of_these = ", ".join(f"{number(counts[name])} {name}" for name in chosen)
     twice = " Some of them may get it twice." if "unknown" in chosen else ""
     return Review(
-        f"{messages(total)} would go out again, as the new campaign {target}: {of_these}.{twice}",
+        f"{messages(total)} would go out again: {of_these}.{twice}",
         f"closeout resend {source} --to {','.join(chosen)} --campaign-id {target}",
     )
 

@@ -61,8 +61,8 @@ async def test_the_review_has_the_numbers_and_the_command(pages: Pages, browser:
     await _ended(pages)
     document = await browser.open("/campaigns/a/resend?to=unknown&to=failed&id=a-2")
     assert (
-        "5 messages would go out again, as the new campaign a-2: 3 unknown, 2 failed. Some of"
-        " them may get it twice." in document.headings
+        "5 messages would go out again: 3 unknown, 2 failed. Some of them may get it twice."
+        in document.headings
     )
     command = "closeout resend a --to unknown,failed --campaign-id a-2"
     assert command in document.text
