@@ -78,16 +78,20 @@ class Page(NamedTuple):
         question: Question,
         *,
         key_of: Callable[[Any], list[int]],
+        stopped_at: list[int] | None = None,
     ) -> Page:
         """Return a page of ``rows``, which were read with a limit of ``request.size + 1``.
 
         The extra row shows that there is a next page, and is dropped. So are rows that
-        would not fit into a message: then the page ends early.
+        would not fit into a message: then the page ends early. ``stopped_at`` is the key
+        that reading came to, where it stopped before the end of the list.
         """
         shown = rows[: _fitting(rows[: request.size])]
-        if len(shown) == len(rows):
+        if len(shown) < len(rows):
+            stopped_at = key_of(shown[-1])
+        if stopped_at is None:
             return cls(rows, "")
-        token = json.dumps([_digest(question), key_of(shown[-1])]).encode()
+        token = json.dumps([_digest(question), stopped_at]).encode()
         return cls(shown, base64.urlsafe_b64encode(token).decode())
 
 

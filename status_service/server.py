@@ -37,6 +37,7 @@ from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
 from status_service.recording.batch import BatchRecorder
 from status_service.recording.notifier import Notifier
+from status_service.recording.sampler import Sampler
 from status_service.recording.writer_pool import WriterPool
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ async def running(
             ),
             background(start_scheduled(service)),
             background(access.record_uses()),
+            background(Sampler(store, notifier).run()),
         ):
             try:
                 yield Running(address, port, http_address)

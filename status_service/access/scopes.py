@@ -29,6 +29,8 @@ SCOPES: Final[Mapping[str, Scope | str]] = {
     f"{_STATUS}ListMissingRanges": Scope.READ,
     f"{_STATUS}ExplainCampaign": Scope.READ,
     f"{_STATUS}ListTransitions": Scope.READ,
+    f"{_STATUS}ListSamples": Scope.READ,
+    f"{_STATUS}ListFailures": Scope.READ,
     f"{_STATUS}MarkComplete": Scope.REPAIR,
     # See repair_scope.
     f"{_STATUS}RepairCampaigns": BY_REQUEST,

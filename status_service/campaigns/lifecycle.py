@@ -159,6 +159,7 @@ def _begin(
         cause=cause,
         actor=caller.actor,
         on_behalf_of=caller.on_behalf_of,
+        recounted=counted != counters,
     )
 
 

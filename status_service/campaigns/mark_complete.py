@@ -93,6 +93,7 @@ def mark_complete(
         reason=reason,
         on_behalf_of=caller.on_behalf_of,
         forced=forced,
+        recounted=forced > 0 or counted != counters_of(campaign),
     )
     return Changed(completed, transitioned=True, before=campaign, cause=Cause.MANUAL)
 

@@ -208,6 +208,7 @@ def repair(
         actor=actor.actor,
         reason=f"repair: {found.diagnosis}",
         on_behalf_of=actor.on_behalf_of,
+        recounted=counted != counters_of(campaign),
     )
     remaining = (
         None

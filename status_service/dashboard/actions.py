@@ -46,13 +46,12 @@ class Actions:
     download: str
 
 
-def of(visit: Visit, campaign: Any, *, resends: bool = False) -> Actions:
+def of(visit: Visit, campaign: Any) -> Actions:
     """Return what the visitor can do with a campaign.
 
     Args:
         visit: of a page of this campaign.
         campaign: its row.
-        resends: a sender is configured, so that a resend can be asked for.
     """
     state = State(campaign.state)
     place = f"/campaigns/{campaign.campaign_id}"
@@ -69,14 +68,15 @@ def of(visit: Visit, campaign: Any, *, resends: bool = False) -> Actions:
     if not state.is_terminal:
         cancel = Action("Cancel campaign…", f"{place}/cancel", style="danger")
         actions.append(_if_allowed(visit, cancel, Scope.WRITE, "Cancelling"))
-    if resends and state.is_terminal and _unsent(campaign):
+    if state.is_terminal and left_behind(campaign):
         resend = Action("Resend…", f"{place}/resend")
         actions.append(_if_allowed(visit, resend, Scope.WRITE, "Resending"))
     download = "" if campaign.total is None else f"{place}/results.csv"
     return Actions(actions, download)
 
 
-def _unsent(campaign: Any) -> int:
+def left_behind(campaign: Any) -> int:
+    """Return how many messages of a campaign that has ended were not sent, or are in doubt."""
     return (campaign.total or 0) - int(campaign.sent)
 
 

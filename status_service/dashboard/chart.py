@@ -11,10 +11,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from status_service.dashboard.formats import clock, day, whole
-from status_service.reads.pace import SAMPLE_INTERVAL, Sample
+from status_service.recording.thinning import SAMPLE_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from status_service.reads.pace import Sample
 
 #: The size of what the lines are drawn in.
 WIDTH, HEIGHT = 1_000, 150

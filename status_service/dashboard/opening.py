@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from service_runtime.database import read_clock
 from service_runtime.errors import KeyInvalidError
 from status_service.dashboard import assets
 from status_service.dashboard.live import Live
@@ -60,6 +62,6 @@ def open_board(settings: StatusSettings, **parts: Any) -> Board:
         stall_threshold=timedelta(seconds=settings.stall_threshold_seconds),
         only_this_machine=names_this_machine(settings.http_listen),
         process_secret=secrets.token_bytes(32),
-        scans=ProblemScans(parts["service"]),
+        scans=ProblemScans(parts["service"], partial(parts["store"].read, read_clock)),
         **parts,
     )

@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from status_service.dashboard.problem_groups import Scan, group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from service_runtime.caller import Caller
     from status_service.campaigns.service import CampaignService
@@ -40,13 +40,19 @@ class ProblemScans:
 
     Args:
         service: scans.
+        moment: reads the database's time.
         clock: the time in seconds; only differences count.
     """
 
     def __init__(
-        self, service: CampaignService, *, clock: Callable[[], float] = time.monotonic
+        self,
+        service: CampaignService,
+        moment: Callable[[], Awaitable[datetime]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
+        self._moment = moment
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
@@ -89,4 +95,4 @@ class ProblemScans:
 
     async def _look(self, caller: Caller) -> Scan:
         findings = await self._service.repair(caller, dry_run=True)
-        return await asyncio.to_thread(group, findings, datetime.now(UTC))
+        return await asyncio.to_thread(group, findings, await self._moment())

@@ -10,10 +10,11 @@ from starlette.responses import StreamingResponse
 
 from service_runtime.caller import Scope
 from service_runtime.errors import InvalidRequestError
-from service_runtime.pages import PageRequest
+from service_runtime.pages import Page, PageRequest
 from status_service.dashboard import formats, results_csv
 from status_service.dashboard.bar import LABELS
-from status_service.dashboard.visit import Page, Visit
+from status_service.dashboard.visit import Page as WebPage
+from status_service.dashboard.visit import Visit
 from status_service.domain import Outcome
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-#: Rows of a page.
-_ROWS = 100
+#: Rows of a page, and reads for one at most.
+_ROWS, _MOST_READS = 100, 20
 #: Longest code there is.
 _LONGEST_CODE = 64
 _OUTCOMES = {outcome.name.lower(): outcome for outcome in reversed(Outcome)}
@@ -72,8 +73,8 @@ def _asked(visit: Visit) -> tuple[str, str]:
     outcome, code = query.get("outcome", ""), query.get("code", "")
     if outcome and outcome not in _OUTCOMES:
         raise InvalidRequestError.of({"outcome": f"take one of {', '.join(_OUTCOMES)}"})
-    if len(code) > _LONGEST_CODE:
-        raise InvalidRequestError.of({"code": f"longer than {_LONGEST_CODE} characters"})
+    if len(code) > _LONGEST_CODE or "\x00" in code:
+        raise InvalidRequestError.of({"code": f"take at most {_LONGEST_CODE} characters, no NUL"})
     return outcome, code
 
 
@@ -87,9 +88,7 @@ async def show(visit: Visit) -> Response:
     outcome, code = _asked(visit)
     board, place = visit.board, f"/campaigns/{quote(visit.campaign_id)}/results"
     campaign = await board.views.get(visit.caller, visit.campaign_id)
-    page = await _read(
-        visit, PageRequest(_ROWS, visit.request.query_params.get("page", "")), outcome
-    )
+    page = await _found(visit, outcome, code)
     filters = [
         Filter(LABELS.get(name, "All"), _address(place, outcome=name, code=code), name == outcome)
         for name in ("", *_OUTCOMES)
@@ -100,7 +99,7 @@ async def show(visit: Visit) -> Response:
         campaign=campaign,
         name=campaign.display_name or campaign.campaign_id,
         heading=heading(outcome, code),
-        none=none_found(outcome, code),
+        nothing=none_found(outcome, code),
         filters=filters,
         outcome=outcome,
         code=code,
@@ -113,13 +112,29 @@ async def show(visit: Visit) -> Response:
     )
 
 
-async def _read(visit: Visit, request: PageRequest, outcome: str) -> Any:
+async def _read(visit: Visit, outcome: str, code: str, request: PageRequest) -> Page:
     return await visit.board.views.list_results(
         visit.caller,
         visit.campaign_id,
         request,
         outcomes=[_OUTCOMES[outcome]] if outcome else [],
+        codes=[code] if code else [],
     )
+
+
+async def _found(visit: Visit, outcome: str, code: str) -> Page:
+    """Return the page that is asked for.
+
+    A read looks at a bounded number of results. Where none of them is one that is asked
+    for, the next are looked at, but not without a bound either.
+    """
+    token = visit.request.query_params.get("page", "")
+    for _ in range(_MOST_READS):
+        page = await _read(visit, outcome, code, PageRequest(_ROWS, token))
+        token = page.next_page_token
+        if page.rows or not token:
+            break
+    return page
 
 
 def heading(outcome: str, code: str) -> str:
@@ -137,19 +152,15 @@ def none_found(outcome: str, code: str) -> str:
 
 async def download(visit: Visit) -> Response:
     """Send all results as a file."""
-    outcome, _ = _asked(visit)
+    outcome, code = _asked(visit)
     await visit.board.views.get(visit.caller, visit.campaign_id)  # a refusal is a page
-    read = partial(_read_page, visit, outcome)
+    read = partial(_read, visit, outcome, code)
     name = f"{visit.campaign_id}-results.csv"
     return StreamingResponse(
         results_csv.lines(read),
         media_type="text/csv; charset=utf-8; header=present",
         headers={"content-disposition": f'attachment; filename="{name}"'},
     )
-
-
-async def _read_page(visit: Visit, outcome: str, request: PageRequest) -> Any:
-    return await _read(visit, request, outcome)
 
 
 class Gap(NamedTuple):
@@ -185,7 +196,7 @@ def _gaps(ranges: Sequence[tuple[int, int]]) -> list[Gap]:
 
 _AT = "/campaigns/{campaign_id}"
 PAGES = (
-    Page(f"{_AT}/results", "GET", Scope.READ, show),
-    Page(f"{_AT}/results.csv", "GET", Scope.READ, download),
-    Page(f"{_AT}/missing", "GET", Scope.READ, missing),
+    WebPage(f"{_AT}/results", "GET", Scope.READ, show),
+    WebPage(f"{_AT}/results.csv", "GET", Scope.READ, download),
+    WebPage(f"{_AT}/missing", "GET", Scope.READ, missing),
 )

@@ -13,6 +13,7 @@ from status_service.dashboard import (
     complete_page,
     keyboard_page,
     problems_page,
+    resend_page,
     result_pages,
     sign_in,
     streams,
@@ -38,6 +39,7 @@ PAGES: Final[Sequence[Page]] = (
     *complete_page.PAGES,
     *problems_page.PAGES,
     *result_pages.PAGES,
+    *resend_page.PAGES,
     *keyboard_page.PAGES,
 )
 

@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from closeout.status.v1 import status_pb2
+from status_service.reads.pace import NO_PACE
 from status_service.recording import problems
 from status_service.recording.types import counters_of
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from service_runtime.errors import ServiceError
     from status_service.campaigns.repair import Finding
     from status_service.domain import Problem, State
+    from status_service.reads.pace import Pace, Sample
+    from status_service.reads.values import FailureGroup
     from status_service.recording.types import FrameReceipt
 
 #: Diagnoses in one answer, at most, and their bytes: one with all its labels and problems
@@ -32,7 +35,7 @@ _DIAGNOSES_BYTES = 7 * 512 * 1024
 _LENGTH_BYTES = 6
 
 
-def to_campaign(row: sa.Row[Any]) -> status_pb2.Campaign:
+def to_campaign(row: sa.Row[Any], pace: Pace = NO_PACE) -> status_pb2.Campaign:
     """Return a row of ``campaigns`` as a message."""
     counters = counters_of(row)
     return status_pb2.Campaign(
@@ -56,6 +59,8 @@ def to_campaign(row: sa.Row[Any]) -> status_pb2.Campaign:
         progress_time=to_timestamp(row.progress_time),
         complete_time=to_timestamp(row.complete_time),
         problems=map(_to_problem, problems.from_json(row.problems)),
+        results_per_minute=pace.results_per_minute,
+        time_left=None if pace.time_left is None else _to_duration(pace.time_left),
     )
 
 
@@ -124,6 +129,30 @@ def to_result(row: sa.Row[Any]) -> status_pb2.Result:
         detail=row.detail,
         provider_message_id=row.provider_message_id,
         finish_time=to_timestamp(row.finish_time),
+    )
+
+
+def to_sample(sample: Sample) -> status_pb2.CounterSample:
+    """Return a sample as a message."""
+    counters = sample.counters
+    return status_pb2.CounterSample(
+        sample_time=to_timestamp(sample.sample_time),
+        sent=counters.sent,
+        failed=counters.failed,
+        skipped=counters.skipped,
+        unknown=counters.unknown,
+    )
+
+
+def to_failure_group(group: FailureGroup) -> status_pb2.FailureGroup:
+    """Return a group of results as a message."""
+    return status_pb2.FailureGroup(
+        outcome=cast("status_pb2.Result.Outcome.ValueType", int(group.outcome)),
+        code=group.code,
+        rest=group.is_rest,
+        results=group.number,
+        detail=group.detail,
+        sequences=group.examples,
     )
 
 

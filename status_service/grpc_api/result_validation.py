@@ -22,7 +22,7 @@ _FIELDS = attrgetter(
 )
 _OUTCOMES = frozenset(map(int, Outcome))
 #: The texts of a result in the order of the columns, and how long each may be.
-_LONGEST = {"code": 64, "detail": 500, "provider_message_id": 255}
+LONGEST = {"code": 64, "detail": 500, "provider_message_id": 255}
 #: The years 1 to 9999, seconds since 1970.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _LAST_NANOSECOND = 999_999_999
@@ -49,7 +49,7 @@ def checked_results(
     fits = (
         _OUTCOMES.issuperset(outcomes)
         and min(attempts) >= 0
-        and all(map(_fits, texts, _LONGEST.values()))
+        and all(map(_fits, texts, LONGEST.values()))
         and min(seconds) >= _FIRST_SECOND
         and max(seconds) <= _LAST_SECOND
         and min(nanos) >= 0
@@ -78,7 +78,7 @@ def _check_row(check: Validation, place: str, row: Sequence[object]) -> None:
                 check.refuse(f"{place}.outcome", problem)
             if attempt < 0:
                 check.refuse(f"{place}.attempt", "negative")
-            for (name, longest), text in zip(_LONGEST.items(), texts, strict=True):
+            for (name, longest), text in zip(LONGEST.items(), texts, strict=True):
                 check.text(f"{place}.{name}", str(text), longest=longest)
             in_calendar = _FIRST_SECOND <= second <= _LAST_SECOND
             if not in_calendar or not 0 <= nano <= _LAST_NANOSECOND:

@@ -134,14 +134,16 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def GetCampaign(  # noqa: D102, N802
         self, request: status_pb2.GetCampaignRequest, context: _Context
     ) -> status_pb2.GetCampaignResponse:
-        campaign = await self._views.get(caller_of(context), validation.campaign_id(request))
-        return status_pb2.GetCampaignResponse(campaign=messages.to_campaign(campaign))
+        campaign, pace = await self._views.get_with_pace(
+            caller_of(context), validation.campaign_id(request)
+        )
+        return status_pb2.GetCampaignResponse(campaign=messages.to_campaign(campaign, pace))
 
     async def ListCampaigns(  # noqa: D102, N802
         self, request: status_pb2.ListCampaignsRequest, context: _Context
     ) -> status_pb2.ListCampaignsResponse:
         requested = validation.campaign_list(request)
-        page, now = await self._views.list_campaigns(
+        page, paces, now = await self._views.list_campaigns(
             caller_of(context),
             requested.page,
             states=requested.states,
@@ -149,7 +151,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             stuck_first=requested.stuck_first,
         )
         return status_pb2.ListCampaignsResponse(
-            campaigns=map(messages.to_campaign, page.rows),
+            campaigns=[messages.to_campaign(row, paces[row.campaign]) for row in page.rows],
             next_page_token=page.next_page_token,
             read_time=messages.to_timestamp(now),
         )
@@ -166,9 +168,13 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     async def ListResults(  # noqa: D102, N802
         self, request: status_pb2.ListResultsRequest, context: _Context
     ) -> status_pb2.ListResultsResponse:
-        campaign_id, requested, outcomes = validation.result_page(request)
+        requested = validation.result_page(request)
         page = await self._views.list_results(
-            caller_of(context), campaign_id, requested, outcomes=outcomes
+            caller_of(context),
+            requested.campaign_id,
+            requested.page,
+            outcomes=requested.outcomes,
+            codes=requested.codes,
         )
         return status_pb2.ListResultsResponse(
             results=map(messages.to_result, page.rows), next_page_token=page.next_page_token
@@ -272,3 +278,18 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             transitions=map(messages.to_transition, page.rows),
             next_page_token=page.next_page_token,
         )
+
+    async def ListSamples(  # noqa: D102, N802
+        self, request: status_pb2.ListSamplesRequest, context: _Context
+    ) -> status_pb2.ListSamplesResponse:
+        samples = await self._views.list_samples(
+            caller_of(context), validation.campaign_id(request)
+        )
+        return status_pb2.ListSamplesResponse(samples=map(messages.to_sample, samples))
+
+    async def ListFailures(  # noqa: D102, N802
+        self, request: status_pb2.ListFailuresRequest, context: _Context
+    ) -> status_pb2.ListFailuresResponse:
+        campaign_id, outcomes = validation.failures(request)
+        groups = await self._views.list_failures(caller_of(context), campaign_id, outcomes=outcomes)
+        return status_pb2.ListFailuresResponse(groups=map(messages.to_failure_group, groups))

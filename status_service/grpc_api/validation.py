@@ -20,7 +20,7 @@ from service_runtime.validation import (
 from status_service.campaigns.types import NewCampaign, StartOrder
 from status_service.domain import Outcome, State
 from status_service.grpc_api.problem_validation import checked_problems
-from status_service.grpc_api.result_validation import checked_results
+from status_service.grpc_api.result_validation import LONGEST, checked_results
 from status_service.recording.result_columns import NO_RESULTS
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ LARGEST_TOTAL = 2**53
 #: Campaigns of one BatchReportResults, and results of one frame or call, at most.
 BATCH_CAMPAIGNS = 100
 REPORTED_RESULTS = 1_000
+#: Codes of one ListResults, at most.
+LISTED_CODES = 50
 _SHORTEST, _LONGEST = timedelta(microseconds=1), timedelta(days=36_500)
 _STATES = {int(status_pb2.Campaign.State.Value(state)): state for state in State}
 _OUTCOMES = {int(outcome): int(outcome) for outcome in Outcome}
@@ -78,6 +80,15 @@ class CampaignList(NamedTuple):
     states: Sequence[State]
     labels: dict[str, str]
     stuck_first: bool
+
+
+class ResultList(NamedTuple):
+    """Which results of a campaign to list; all of them without ``outcomes`` and ``codes``."""
+
+    campaign_id: str
+    page: PageRequest
+    outcomes: Sequence[int]
+    codes: Sequence[str]
 
 
 class RepairRequest(NamedTuple):
@@ -178,15 +189,27 @@ def page(request: _PageOfCampaign, *, default: int) -> tuple[str, PageRequest]:
     return name, requested
 
 
-def result_page(
-    request: status_pb2.ListResultsRequest,
-) -> tuple[str, PageRequest, Sequence[int]]:
-    """Return of which campaign results are requested, which page, and of which outcomes."""
+def result_page(request: status_pb2.ListResultsRequest) -> ResultList:
+    """Return which results of which campaign are requested."""
+    codes = list(request.codes)
     with Validation() as check:
         name = check.campaign_id(request.campaign_id)
         requested = check.page(request.page_size, request.page_token, default=500)
         outcomes = check.enums("outcomes", request.outcomes, _OUTCOMES)
-    return name, requested, outcomes
+        if len(codes) > LISTED_CODES:
+            check.refuse("codes", f"{len(codes):,} given; at most {LISTED_CODES}")
+            codes = []
+        for index, code in enumerate(codes):
+            check.text(f"codes[{index}]", code, longest=LONGEST["code"])
+    return ResultList(name, requested, outcomes, codes)
+
+
+def failures(request: status_pb2.ListFailuresRequest) -> tuple[str, Sequence[int]]:
+    """Return of which campaign failures are requested, and of which outcomes."""
+    with Validation() as check:
+        name = check.campaign_id(request.campaign_id)
+        outcomes = check.enums("outcomes", request.outcomes, _OUTCOMES)
+    return name, outcomes
 
 
 def frame(request: status_pb2.ReportResultsRequest) -> Reported:

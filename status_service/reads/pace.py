@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from status_service.domain import Counters, State
+from status_service.recording.thinning import SAMPLE_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-#: How often counters that changed are noted.
-SAMPLE_INTERVAL = timedelta(seconds=10)
 #: What the rate is counted over, and what the time left is estimated from.
 RATE_SPAN, ESTIMATE_SPAN = timedelta(minutes=1), timedelta(minutes=5)
 #: Before so long, nothing is said.

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from service_runtime.pages import PageRequest, Question
 
+#: Results that one page of some of them looks at.
+_LOOKED_AT = 100_000
+
 
 def list_campaigns(
     connection: sa.Connection,
@@ -91,27 +94,44 @@ def list_results(
     page: PageRequest,
     *,
     outcomes: Sequence[int],
+    codes: Sequence[str] = (),
 ) -> Page:
-    """Return results of a campaign in order of sequence; only ``outcomes`` if any are given.
+    """Return results of a campaign in order of sequence.
+
+    Where only ``outcomes`` or only ``codes`` are asked for, it looks at a bounded number
+    of results: a page may be short, or empty, and not be the last.
 
     Raises:
         CampaignNotFoundError: there is no such campaign.
     """
     campaign = lookup.get(connection, organisation, campaign_id)
     question = ["results", organisation, campaign_id, sorted(outcomes)]
+    if codes:
+        question.append(sorted(codes))
     after = page.after(question) or [0]
-    query = sa.select(results).where(
-        results.c.campaign == campaign.campaign, results.c.sequence > after[0]
+    columns = results.c
+    query = (
+        sa.select(results)
+        .where(columns.campaign == campaign.campaign, columns.sequence > after[0])
+        .order_by(columns.sequence)
     )
-    if outcomes:
-        query = query.where(results.c.outcome.in_(sorted(outcomes)))
-    return _page(
-        connection,
-        query.order_by(results.c.sequence),
-        page,
-        question,
-        key_of=lambda row: [row.sequence],
-    )
+    stopped_at = None
+    if outcomes or codes:
+        end = sa.select(columns.sequence).where(
+            columns.campaign == campaign.campaign, columns.sequence > after[0]
+        )
+        last: int | None = connection.execute(
+            end.order_by(columns.sequence).offset(_LOOKED_AT - 1).limit(1)
+        ).scalar_one_or_none()
+        if last is not None:
+            query = query.where(columns.sequence <= last)
+            stopped_at = [last]
+        if outcomes:
+            query = query.where(columns.outcome.in_(sorted(outcomes)))
+        if codes:
+            query = query.where(columns.code.in_(sorted(codes)))
+    rows = connection.execute(query.limit(page.size + 1)).all()
+    return Page.of(rows, page, question, key_of=lambda row: [row.sequence], stopped_at=stopped_at)
 
 
 def list_missing_ranges(

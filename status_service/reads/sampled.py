@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from service_runtime.database import read_clock
+from service_runtime.database import UtcTime, read_clock
 from status_service.domain import Counters, State
 from status_service.reads.pace import ESTIMATE_SPAN, NO_PACE, Course, Pace, Sample, pace, series
 from status_service.recording import lookup
@@ -83,7 +83,7 @@ def _recent(numbers: Sequence[int], now: datetime) -> sa.Executable:
     )
     return sa.select(samples).where(
         samples.c.campaign.in_(numbers),
-        samples.c.sample_time >= sa.func.coalesce(last_before, sa.literal(begin)),
+        samples.c.sample_time >= sa.func.coalesce(last_before, sa.literal(begin, UtcTime)),
     )
 
 

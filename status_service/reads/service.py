@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from status_service.campaigns.scans import ScanCounts, Scans
     from status_service.domain import State
     from status_service.reads.followed import Followed
-    from status_service.reads.pace import Sample
+    from status_service.reads.pace import Pace, Sample
     from status_service.reads.values import CampaignPage, FailureGroup, Overview
 
 #: Missing ranges an explanation names at most.
@@ -54,6 +54,15 @@ class CampaignViews:
             partial(lookup.get, organisation=caller.organisation, campaign_id=campaign_id)
         )
 
+    async def get_with_pace(self, caller: Caller, campaign_id: str) -> tuple[sa.Row[Any], Pace]:
+        """Return a campaign, :func:`.lookup.get`, and its pace."""
+
+        def found(connection: sa.Connection) -> tuple[sa.Row[Any], Pace]:
+            row = lookup.get(connection, caller.organisation, campaign_id)
+            return row, self._paces(connection, [row], read_clock(connection))[row.campaign]
+
+        return await self._store.read(found)
+
     async def list_campaigns(
         self,
         caller: Caller,
@@ -62,10 +71,13 @@ class CampaignViews:
         states: Sequence[State],
         labels: Mapping[str, str],
         stuck_first: bool,
-    ) -> tuple[Page, datetime]:
-        """Return a page of campaigns, :func:`.queries.list_campaigns`, and when it was read."""
+    ) -> tuple[Page, Mapping[int, Pace], datetime]:
+        """Return a page of campaigns, their paces by number, and when it was read.
 
-        def listed(connection: sa.Connection) -> tuple[Page, datetime]:
+        The page is that of :func:`.queries.list_campaigns`.
+        """
+
+        def listed(connection: sa.Connection) -> tuple[Page, Mapping[int, Pace], datetime]:
             found = queries.list_campaigns(
                 connection,
                 organisation=caller.organisation,
@@ -74,12 +86,24 @@ class CampaignViews:
                 labels=labels,
                 stuck_first=stuck_first,
             )
-            return found, read_clock(connection)
+            now = read_clock(connection)
+            return found, self._paces(connection, found.rows, now), now
 
         return await self._store.read(listed)
 
+    def _paces(
+        self, connection: sa.Connection, rows: Sequence[sa.Row[Any]], now: datetime
+    ) -> Mapping[int, Pace]:
+        return sampled.paces(connection, rows, now=now, stall_threshold=self._stall_threshold)
+
     async def list_results(
-        self, caller: Caller, campaign_id: str, page: PageRequest, *, outcomes: Sequence[int]
+        self,
+        caller: Caller,
+        campaign_id: str,
+        page: PageRequest,
+        *,
+        outcomes: Sequence[int],
+        codes: Sequence[str] = (),
     ) -> Page:
         """Return a page of results: :func:`.queries.list_results`."""
         return await self._store.read(
@@ -89,6 +113,7 @@ class CampaignViews:
                 campaign_id=campaign_id,
                 page=page,
                 outcomes=outcomes,
+                codes=codes,
             )
         )
 

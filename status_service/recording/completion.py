@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from status_service.domain import State, sources
+from status_service.recording import failure_groups
 from status_service.recording.problems import NO_PROBLEMS
 from status_service.recording.transitions import write_transition
 from status_service.schema import campaigns
@@ -78,6 +79,7 @@ def settle(
     on_behalf_of: str = "",
     forced: int = 0,
     progressed: bool = False,
+    recounted: bool = False,
     problems: str | None = None,
 ) -> sa.Row[Any]:
     """Move the counters and, if that makes the campaign full, complete it.
@@ -96,11 +98,15 @@ def settle(
         on_behalf_of: for whom the actor acts, if this completes it.
         forced: how many messages were recorded as UNKNOWN to complete it.
         progressed: true if new results came in.
+        recounted: true if counting the results showed that a counter was wrong, or that
+            results were stored otherwise: the groups of results are counted as well.
         problems: what holds the sender up from now on; None: what did so before.
 
     Returns:
         The row as it is now; its state says whether it was completed.
     """
+    if recounted:
+        failure_groups.recount(connection, campaign.campaign)
     after = connection.execute(
         _SETTLE,
         {

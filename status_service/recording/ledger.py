@@ -20,7 +20,7 @@ from status_service.errors import (
     RevisionMismatchError,
     SequenceOutOfRangeError,
 )
-from status_service.recording import lookup, problems
+from status_service.recording import failure_groups, lookup, problems
 from status_service.recording.completion import settle
 from status_service.recording.merge import merge, sequences_of
 from status_service.recording.result_rows import count, stored_outcomes, upsert
@@ -134,6 +134,10 @@ def record(
         connection, {locked[key].campaign: sequences_of(part) for key, part in accepted.items()}
     )
     merges = {key: merge(part, stored[locked[key].campaign]) for key, part in accepted.items()}
+    replaced = failure_groups.replaced_results(
+        connection,
+        {locked[key].campaign: merged.replaced for key, merged in merges.items()},
+    )
     # Read when the last of them was locked: whoever had it before has an earlier time.
     now = max(row.now for row in locked.values())
     for all_new in (True, False):
@@ -148,6 +152,7 @@ def record(
         campaign = locked[key]
         reported = problems.news(campaign, accepted[key])
         if merged.changed:
+            failure_groups.move(connection, campaign.campaign, merged, replaced[campaign.campaign])
             campaign = _settle(connection, campaign, accepted[key], merged, reported, now=now)
             reporter = _last_reporter(accepted[key])
             recorded.note(campaign, state_before=locked[key].state, reporter=reporter)
@@ -213,11 +218,13 @@ def _settle(
     *,
     now: datetime,
 ) -> sa.Row[Any]:
+    deltas = _believed(connection, campaign, merged.deltas)
     return settle(
         connection,
         campaign,
-        _believed(connection, campaign, merged.deltas),
+        deltas,
         now=now,
+        recounted=deltas != merged.deltas,
         cause=Cause.RESULT,
         actor=_last_reporter(accepted),
         progressed=any(receipt.new for _, receipt in accepted),

@@ -28,11 +28,13 @@ class Merged(NamedTuple):
             once.
         deltas: what that adds to the counters.
         all_new: no result of them is stored.
+        replaced: the messages among ``changed`` that have a lower result stored.
     """
 
     changed: Sequence[ResultColumns]
     deltas: Counters
     all_new: bool
+    replaced: Sequence[int] = ()
 
 
 def sequences_of(accepted: Accepted) -> list[int]:
@@ -52,7 +54,7 @@ def merge(accepted: Accepted, stored: dict[int, int]) -> Merged:
         sequences = sequences_of(accepted)
         if len(set(sequences)) == len(sequences):
             return _all_new(accepted)
-    return _one_by_one(accepted, dict(stored))
+    return _one_by_one(accepted, stored)
 
 
 def _all_new(accepted: Accepted) -> Merged:
@@ -63,7 +65,8 @@ def _all_new(accepted: Accepted) -> Merged:
     return Merged(changed, Counters.of(deltas), all_new=True)
 
 
-def _one_by_one(accepted: Accepted, stored: dict[int, int]) -> Merged:
+def _one_by_one(accepted: Accepted, stored_before: dict[int, int]) -> Merged:
+    stored = dict(stored_before)
     changed: dict[int, ResultRow] = {}
     deltas: Counter[int] = Counter()
     for frame, receipt in accepted:
@@ -86,4 +89,5 @@ def _one_by_one(accepted: Accepted, stored: dict[int, int]) -> Merged:
             changed[sequence] = row
             deltas[outcome] += 1
     parts = [ResultColumns.of(changed.values())] if changed else []
-    return Merged(parts, Counters.of(deltas), all_new=False)
+    replaced = [sequence for sequence in changed if sequence in stored_before]
+    return Merged(parts, Counters.of(deltas), all_new=False, replaced=replaced)

@@ -17,15 +17,20 @@ class Notifier:
 
     A change may come twice, from the writer and from the database, late, or out of
     order: each listener compares revisions for itself.
+
+    Attributes:
+        changed: the campaigns that changed; who has looked at one takes it out.
     """
 
     def __init__(self) -> None:
         self._listeners: defaultdict[CampaignKey, set[Callable[[Change], None]]] = defaultdict(set)
         self._revisions: dict[CampaignKey, int] = {}  # of campaigns that are listened to
+        self.changed: set[CampaignKey] = set()
 
     def publish(self, changes: Iterable[Change]) -> None:
         """Call the listeners of each changed campaign. Listeners must not block or raise."""
         for change in changes:
+            self.changed.add(change.key)
             if change.key in self._listeners:
                 # A late change is no news; only a store that went back lowers what is known.
                 if change.went_back_to is not None:

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.dialects.postgresql import insert
 
 from status_service.domain import State
+from status_service.recording.samples import note_end
 from status_service.schema import events, transitions
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def write_transition(
     on_behalf_of: str = "",
     forced: int = 0,
 ) -> None:
-    """Write that ``campaign`` came from state ``before``, and the event of that.
+    """Write that ``campaign`` came from state ``before``, the event of that, and a last sample.
 
     The caller holds the campaign locked. A completion is written once: where the
     audit trail has one already, as after a change by hand in the database, neither
@@ -68,6 +69,8 @@ def write_transition(
                 "create_time": now,
             },
         )
+        if State(campaign.state).is_terminal:
+            note_end(connection, campaign.campaign)
 
 
 def log_state_change(

@@ -56,6 +56,8 @@ async def _every_state(pages: Pages) -> None:
     await status.start("done", 1)
     await status.report("done", *results([1]))
     await status.client.create_campaign(campaign_id="draft")
+    await status.start("left", 3)
+    await status.client.cancel_campaign(campaign_id="left")
     await status.client.create_campaign(campaign_id=LONG_ID, display_name=LONG_NAME)
     await status.client.start_campaign(campaign_id=LONG_ID, total=2**50)
     detail = {"code": "c" * 64, "detail": "d" * 500}
@@ -296,6 +298,10 @@ PATHS = {
     "no results": ("/campaigns/never/results", 200),
     "missing": ("/campaigns/stalled/missing", 200),
     "none missing": ("/campaigns/done/missing", 200),
+    "resend": ("/campaigns/left/resend", 200),
+    "resend, reviewed": ("/campaigns/left/resend?to=unsent&id=b", 200),
+    "resend, wrong": ("/campaigns/left/resend?id=!", 200),
+    "resend of what was sent": ("/campaigns/done/resend", 200),
     "keyboard": ("/keyboard", 200),
     "not found": ("/campaigns/absent/complete", 404),
     "long": (f"/campaigns/{LONG_ID}/complete", 200),

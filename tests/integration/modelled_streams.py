@@ -20,6 +20,11 @@ Reported = tuple[int, str, Sequence[tuple[int, int]]]
 STATES = {state: pb.Campaign.State.Value(state) for state in State}
 
 
+def _result(sequence: int, outcome: int) -> pb.Result:
+    """Return a result with one of a few codes."""
+    return pb.Result(sequence=sequence, outcome=outcome, code=f"c{sequence % 3}")  # type: ignore[arg-type]
+
+
 async def batch_reported(
     client: StatusClient,
     models: Mapping[str, CampaignModel],
@@ -35,7 +40,7 @@ async def batch_reported(
     campaigns = [
         pb.CampaignResults(
             campaign_id=name,
-            results=[pb.Result(sequence=sequence, outcome=outcome) for sequence, outcome in rows],
+            results=[_result(*row) for row in rows],
         )
         for name, rows in reported.items()
     ]
@@ -76,7 +81,7 @@ class ModelledStreams:
         for number, name, given in reported:
             if number not in self._streams:
                 self._streams[number] = Stream(client)
-            results = [pb.Result(sequence=sequence, outcome=outcome) for sequence, outcome in given]
+            results = [_result(*row) for row in given]
             frame = await self._streams[number].send(name, *results)
             self._sent[number].append(name)
             if not together:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -260,6 +261,8 @@ def check_invariants(
 ) -> None:
     """Check S1, S3, S4, S5 and S6 of every campaign in a database, and that problems end with it.
 
+    The groups of its results by code are checked with S1.
+
     Args:
         connection: to the database, by hand.
         raised_late: (campaign, sequence) of results that got a better outcome after
@@ -273,6 +276,7 @@ def check_invariants(
         foreign = organisation not in {None, campaign["organisation"]}
         if not foreign and campaign["campaign_id"] not in broken:
             _check_counters(connection, campaign)
+            _check_groups(connection, campaign)
             _check_transitions(connection, campaign)
             _check_completion(connection, campaign, raised_late)
             has_ended = campaign["state"] in {"COMPLETED", "CANCELLED"}
@@ -290,6 +294,39 @@ def _check_counters(connection: Hand, campaign: Any) -> None:
     counted = [rows.get(outcome, 0) for outcome in (1, 2, 3, 4)]
     assert counters == counted, f"S1: {dict(campaign)} but counted {counted}"
     assert sum(counters) <= (campaign["total"] or 0), f"S1: {dict(campaign)}"
+
+
+def _check_groups(connection: Hand, campaign: Any) -> None:
+    """Check that groups count each code's results, and add up; the rest has what has none."""
+    counted = {
+        (row["outcome"], row["code"]): row["rows"]
+        for row in connection.execute(
+            "SELECT outcome, code, count(*) AS rows FROM results"
+            " WHERE campaign = ? AND outcome < 4 GROUP BY outcome, code",
+            (campaign["campaign"],),
+        ).fetchall()
+    }
+    stored = connection.execute(
+        "SELECT * FROM failure_groups WHERE campaign = ?", (campaign["campaign"],)
+    ).fetchall()
+    named = {(row["outcome"], row["code"]): row for row in stored if not row["is_rest"]}
+    for outcome, name in enumerate(("unknown", "skipped", "failed"), start=1):
+        groups = [row for row in stored if row["outcome"] == outcome]
+        in_groups = sum(row["number"] for row in groups)
+        assert in_groups == campaign[name], f"S1: {list(map(dict, groups))} of {dict(campaign)}"
+        assert sum(not row["is_rest"] for row in groups) <= 50, "more codes than are kept"
+    for key, row in named.items():
+        assert counted.get(key, 0) == row["number"], f"S1: {dict(row)} but counted {counted}"
+    for row in stored:
+        examples = json.loads(row["examples"])
+        assert len(examples) <= min(3, row["number"]), dict(row)
+        for sequence in examples:
+            (result,) = connection.execute(
+                "SELECT outcome, code FROM results WHERE campaign = ? AND sequence = ?",
+                (campaign["campaign"], sequence),
+            ).fetchall()
+            assert result["outcome"] == row["outcome"], dict(row)
+            assert row["is_rest"] or result["code"] == row["code"], dict(row)
 
 
 def _check_transitions(connection: Hand, campaign: Any) -> None:

@@ -8,12 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from closeout.aio import StatusClient
+from closeout.aio.channel import open_channel
 from closeout.status.v1 import status_pb2 as pb
+from closeout.status.v1.status_pb2_grpc import StatusServiceStub
 from integration.dashboard_support import Browser, Pages, serving_pages
 from integration.databases import Database, SqliteDatabase
 from integration.page_reader import Document
-from integration.status_support import FAILED, results
+from integration.status_support import FAILED, Status, results, status_settings
 from service_runtime.caller import Scope
+from status_service.server import running
 
 ACTOR = "key:ops via dashboard"
 FOREIGN = '"><img src=x onerror=alert(1)>'
@@ -436,3 +440,77 @@ async def test_foreign_words_are_words_on_every_page(pages: Pages, browser: Brow
     again = Document(answer.text)
     assert again.form("Record 8 as UNKNOWN and complete").fields["reason"] == FOREIGN
     assert "<img" not in again.html
+
+
+async def test_s14_repairs_of_pages_race_with_each_other_and_with_the_service(
+    pages: Pages, browser: Browser
+) -> None:
+    """Fix and Mark complete of two people, RepairCampaigns and MarkComplete: one completion."""
+    for campaign_id in ("a", "b", "c"):
+        await pages.status.stuck(campaign_id)
+    async with pages.browser(name="other") as other:
+        fixes = [
+            (one, (await one.open("/problems")).form("Fix 3 campaigns")) for one in (browser, other)
+        ]
+        forms = [
+            (one, (await one.open(f"/campaigns/{name}/complete")).form("Mark complete"))
+            for one in (browser, other)
+            for name in ("a", "b", "c")
+        ]
+        client = pages.status.client
+        answers = await asyncio.gather(
+            *(one.send(form) for one, form in (*fixes, *forms)),
+            client.repair_campaigns(),
+            client.mark_complete(campaign_id="b"),
+        )
+    # Who was beaten to it by somebody else reads that it changed.
+    assert {answer.status_code for answer in answers[:8]} <= {303, 409}
+    for campaign_id in ("a", "b", "c"):
+        states = [state for state, _, _ in pages.trail(campaign_id)]
+        assert states.count("COMPLETED") == 1
+    pages.status.check_invariants()
+
+
+async def test_what_a_key_does_not_allow_is_a_line_and_no_button(pages: Pages) -> None:
+    """Each action names the scope it needs, in its place; Fix and Resume as well."""
+    await pages.status.start("a", 3)
+    await pages.status.start("paused", 3)
+    await pages.status.client.pause_campaign(campaign_id="paused")
+    await pages.status.stuck("full")
+    async with pages.browser(scopes=[Scope.READ]) as reader:
+        document = await reader.open("/campaigns/a")
+        for said in (
+            "Pausing needs a key with the scope write.",
+            "Marking complete needs a key with the scope repair.",
+            "Cancelling needs a key with the scope write.",
+        ):
+            assert said in document.text
+        assert not document.has_form("Pause")
+        assert "Mark complete…" not in document.links
+        assert document.links["Download results"] == "/campaigns/a/results.csv"
+        said = "Resuming needs a key with the scope write."
+        assert said in (await reader.open("/campaigns/paused")).text
+        document = await reader.open("/problems")
+        assert "Fixing needs a key with the scope repair." in document.text
+        assert [form.action for form in document.forms] == ["/sign-out"]
+
+
+async def test_before_the_first_key_the_trail_has_the_address(database: Database) -> None:
+    """Nobody signs in, forms still need their token, and what a repair did is shown."""
+    async with (
+        running(status_settings(database)) as service,
+        open_channel(service.address) as channel,
+    ):
+        client, stub = StatusClient(channel), StatusServiceStub(channel)
+        status = Status(database, service.address, client, stub)
+        pages = Pages(status, service.http_address)
+        await status.stuck("a")
+        async with pages.stranger() as stranger:
+            document = await stranger.open("/problems")
+            form = document.form("Fix 1 campaign")
+            assert (await stranger.send(form, token="")).status_code == 403
+            after = await stranger.click(document, "Fix 1 campaign")
+            assert "all 3 messages have a result." in after.statuses[0]
+        _, actor, _ = pages.trail("a")[-1]
+        assert actor.startswith("ipv4:127.0.0.1:")
+        assert actor.endswith(" via dashboard")

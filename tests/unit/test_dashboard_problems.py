@@ -113,6 +113,10 @@ class _Service:
         return [finding("full", Diagnosis.FULLY_PROCESSED)]
 
 
+async def _moment() -> datetime:
+    return NOW
+
+
 class _Bench:
     """Scans whose clock is set by the test."""
 
@@ -120,7 +124,7 @@ class _Bench:
         self.service = _Service()
         self.seconds = 100.0
         service: Any = self.service
-        self.scans = ProblemScans(service, clock=lambda: self.seconds)
+        self.scans = ProblemScans(service, _moment, clock=lambda: self.seconds)
 
 
 async def test_one_scan_serves_all_who_look_at_once() -> None:

@@ -10,7 +10,7 @@ from closeout.connection import SCAN_TIMEOUT_SECONDS
 from closeout.status.v1 import status_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
 
 class CampaignReader(ResultReporter):
@@ -77,10 +77,11 @@ class CampaignReader(ResultReporter):
         *,
         campaign_id: str,
         outcomes: Iterable[pb.Result.Outcome.ValueType] = (),
+        codes: Iterable[str] = (),
         page_size: int = 0,
         timeout_seconds: float | None = None,
     ) -> AsyncGenerator[pb.Result, None]:
-        """Yield the results with ``outcomes`` (none: all) in order of sequence.
+        """Yield the results with ``outcomes`` and ``codes`` (none: all) in order of sequence.
 
         The deadline is that of each page.
 
@@ -88,7 +89,10 @@ class CampaignReader(ResultReporter):
             NotFoundError: there is no such campaign.
         """
         request = pb.ListResultsRequest(
-            campaign_id=campaign_id, outcomes=list(outcomes), page_size=page_size
+            campaign_id=campaign_id,
+            outcomes=list(outcomes),
+            codes=list(codes),
+            page_size=page_size,
         )
         async for page in self._pages(self._stub.ListResults, request, timeout_seconds):
             for result in page.results:
@@ -129,6 +133,39 @@ class CampaignReader(ResultReporter):
         async for page in self._pages(self._stub.ListTransitions, request, timeout_seconds):
             for transition in page.transitions:
                 yield transition
+
+    async def list_samples(
+        self, *, campaign_id: str, timeout_seconds: float | None = None
+    ) -> Sequence[pb.CounterSample]:
+        """Return the counters over time, oldest first.
+
+        They are those at the start, about every ten seconds while they changed, at the end,
+        and now; the older ones of a long campaign are further apart.
+
+        Raises:
+            NotFoundError: there is no such campaign.
+        """
+        request = pb.ListSamplesRequest(campaign_id=campaign_id)
+        response = await self._call(self._stub.ListSamples, request, timeout_seconds)
+        return response.samples
+
+    async def list_failures(
+        self,
+        *,
+        campaign_id: str,
+        outcomes: Iterable[pb.Result.Outcome.ValueType] = (),
+        timeout_seconds: float | None = None,
+    ) -> Sequence[pb.FailureGroup]:
+        """Return how many results that are not SENT have each code, the largest group first.
+
+        FAILED come first, then UNKNOWN and SKIPPED; only ``outcomes`` if any are given.
+
+        Raises:
+            NotFoundError: there is no such campaign.
+        """
+        request = pb.ListFailuresRequest(campaign_id=campaign_id, outcomes=list(outcomes))
+        response = await self._call(self._stub.ListFailures, request, timeout_seconds)
+        return response.groups
 
     async def explain_campaign(
         self, *, campaign_id: str, timeout_seconds: float = SCAN_TIMEOUT_SECONDS

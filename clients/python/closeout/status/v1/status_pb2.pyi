@@ -106,6 +106,8 @@ class Campaign(_message.Message):
     PROGRESS_TIME_FIELD_NUMBER: _builtins.int
     COMPLETE_TIME_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    RESULTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    TIME_LEFT_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The id, unique within an organisation."""
     display_name: _builtins.str
@@ -132,6 +134,11 @@ class Campaign(_message.Message):
     """Output only. sent + failed + skipped + unknown."""
     pending: _builtins.int
     """Output only. total - processed; absent until sealed."""
+    results_per_minute: _builtins.float
+    """Output only, in answers of GetCampaign and ListCampaigns. New results a minute: those
+    of the last minute, or since it started. Absent unless it is SENDING, and in its first
+    ten seconds.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Whose tenant, which list, which ticket: set at creation, filtered by in
@@ -164,6 +171,13 @@ class Campaign(_message.Message):
         that need a person first. Empty in a terminal state.
         """
 
+    @_builtins.property
+    def time_left(self) -> _duration_pb2.Duration:
+        """Output only, in answers of GetCampaign and ListCampaigns. How long until every
+        message has a result, in whole seconds, as fast as in the last five minutes; absent
+        unless results came lately.
+        """
+
     def __init__(
         self,
         *,
@@ -187,17 +201,23 @@ class Campaign(_message.Message):
         progress_time: _timestamp_pb2.Timestamp | None = ...,
         complete_time: _timestamp_pb2.Timestamp | None = ...,
         problems: _abc.Iterable[Global___Problem] | None = ...,
+        results_per_minute: _builtins.float | None = ...,
+        time_left: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_total", b"_total", "complete_time", b"complete_time", "create_time", b"create_time", "pending", b"pending", "progress_time", b"progress_time", "schedule_time", b"schedule_time", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_results_per_minute", b"_results_per_minute", "_total", b"_total", "complete_time", b"complete_time", "create_time", b"create_time", "pending", b"pending", "progress_time", b"progress_time", "results_per_minute", b"results_per_minute", "schedule_time", b"schedule_time", "start_time", b"start_time", "time_left", b"time_left", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_total", b"_total", "campaign_id", b"campaign_id", "channel", b"channel", "complete_time", b"complete_time", "create_time", b"create_time", "display_name", b"display_name", "failed", b"failed", "labels", b"labels", "pending", b"pending", "problems", b"problems", "processed", b"processed", "progress_time", b"progress_time", "revision", b"revision", "schedule_time", b"schedule_time", "sealed", b"sealed", "sent", b"sent", "skipped", b"skipped", "start_time", b"start_time", "state", b"state", "total", b"total", "unknown", b"unknown"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_results_per_minute", b"_results_per_minute", "_total", b"_total", "campaign_id", b"campaign_id", "channel", b"channel", "complete_time", b"complete_time", "create_time", b"create_time", "display_name", b"display_name", "failed", b"failed", "labels", b"labels", "pending", b"pending", "problems", b"problems", "processed", b"processed", "progress_time", b"progress_time", "results_per_minute", b"results_per_minute", "revision", b"revision", "schedule_time", b"schedule_time", "sealed", b"sealed", "sent", b"sent", "skipped", b"skipped", "start_time", b"start_time", "state", b"state", "time_left", b"time_left", "total", b"total", "unknown", b"unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pending: _TypeAlias = _typing.Literal["pending"]  # noqa: Y015
     _WhichOneofArgType__pending: _TypeAlias = _typing.Literal["_pending", b"_pending"]  # noqa: Y015
+    _WhichOneofReturnType__results_per_minute: _TypeAlias = _typing.Literal["results_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__results_per_minute: _TypeAlias = _typing.Literal["_results_per_minute", b"_results_per_minute"]  # noqa: Y015
     _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
     _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pending) -> _WhichOneofReturnType__pending | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__results_per_minute) -> _WhichOneofReturnType__results_per_minute | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
 
@@ -1272,6 +1292,7 @@ class ListResultsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    CODES_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Required."""
     page_size: _builtins.int
@@ -1282,6 +1303,10 @@ class ListResultsRequest(_message.Message):
     def outcomes(self) -> _containers.RepeatedScalarFieldContainer[Global___Result.Outcome.ValueType]:
         """Only these outcomes; empty: all."""
 
+    @_builtins.property
+    def codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only results with one of these codes, at most 50; empty: all. "" is a code as well."""
+
     def __init__(
         self,
         *,
@@ -1289,10 +1314,11 @@ class ListResultsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         outcomes: _abc.Iterable[Global___Result.Outcome.ValueType] | None = ...,
+        codes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "outcomes", b"outcomes", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "codes", b"codes", "outcomes", b"outcomes", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1310,7 +1336,9 @@ class ListResultsResponse(_message.Message):
     """For the next page; empty on the last."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Result]:
-        """The results, in order of sequence."""
+        """The results, in order of sequence. Where only some are asked for, one call looks at
+        100,000: a page may be short, or empty, and not be the last.
+        """
 
     def __init__(
         self,
@@ -1922,3 +1950,187 @@ class ListTransitionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTransitionsResponse: _TypeAlias = ListTransitionsResponse  # noqa: Y015
+
+@_typing.final
+class CounterSample(_message.Message):
+    """The counters of a campaign at one moment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLE_TIME_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    sent: _builtins.int
+    """Messages that were SENT then."""
+    failed: _builtins.int
+    """Messages that were FAILED."""
+    skipped: _builtins.int
+    """Messages that were SKIPPED."""
+    unknown: _builtins.int
+    """Messages that were UNKNOWN."""
+    @_builtins.property
+    def sample_time(self) -> _timestamp_pb2.Timestamp:
+        """When, by the database clock."""
+
+    def __init__(
+        self,
+        *,
+        sample_time: _timestamp_pb2.Timestamp | None = ...,
+        sent: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        skipped: _builtins.int = ...,
+        unknown: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sample_time", b"sample_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "sample_time", b"sample_time", "sent", b"sent", "skipped", b"skipped", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CounterSample: _TypeAlias = CounterSample  # noqa: Y015
+
+@_typing.final
+class ListSamplesRequest(_message.Message):
+    """Request of ListSamples."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """Required."""
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSamplesRequest: _TypeAlias = ListSamplesRequest  # noqa: Y015
+
+@_typing.final
+class ListSamplesResponse(_message.Message):
+    """Response of ListSamples."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___CounterSample]:
+        """The samples, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        samples: _abc.Iterable[Global___CounterSample] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSamplesResponse: _TypeAlias = ListSamplesResponse  # noqa: Y015
+
+@_typing.final
+class FailureGroup(_message.Message):
+    """Results of one outcome with one code."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REST_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    SEQUENCES_FIELD_NUMBER: _builtins.int
+    outcome: Global___Result.Outcome.ValueType
+    """UNKNOWN, SKIPPED or FAILED."""
+    code: _builtins.str
+    """The code; empty for results without one, and for the rest."""
+    rest: _builtins.bool
+    """True for the results of all codes that have no group of their own: an outcome has
+    at most 50 groups, and one for the rest.
+    """
+    results: _builtins.int
+    """How many results there are."""
+    detail: _builtins.str
+    """What was said about one of them."""
+    @_builtins.property
+    def sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """At most three of them."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___Result.Outcome.ValueType = ...,
+        code: _builtins.str = ...,
+        rest: _builtins.bool = ...,
+        results: _builtins.int = ...,
+        detail: _builtins.str = ...,
+        sequences: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "detail", b"detail", "outcome", b"outcome", "rest", b"rest", "results", b"results", "sequences", b"sequences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailureGroup: _TypeAlias = FailureGroup  # noqa: Y015
+
+@_typing.final
+class ListFailuresRequest(_message.Message):
+    """Request of ListFailures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """Required."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedScalarFieldContainer[Global___Result.Outcome.ValueType]:
+        """Only these outcomes; empty: all. There are no groups of SENT."""
+
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        outcomes: _abc.Iterable[Global___Result.Outcome.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailuresRequest: _TypeAlias = ListFailuresRequest  # noqa: Y015
+
+@_typing.final
+class ListFailuresResponse(_message.Message):
+    """Response of ListFailures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailureGroup]:
+        """The groups."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[Global___FailureGroup] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailuresResponse: _TypeAlias = ListFailuresResponse  # noqa: Y015

@@ -134,6 +134,16 @@ class StatusServiceStub:
                 request_serializer=closeout_dot_status_dot_v1_dot_status__pb2.ListTransitionsRequest.SerializeToString,
                 response_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.ListTransitionsResponse.FromString,
                 _registered_method=True)
+        self.ListSamples = channel.unary_unary(
+                '/closeout.status.v1.StatusService/ListSamples',
+                request_serializer=closeout_dot_status_dot_v1_dot_status__pb2.ListSamplesRequest.SerializeToString,
+                response_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.ListSamplesResponse.FromString,
+                _registered_method=True)
+        self.ListFailures = channel.unary_unary(
+                '/closeout.status.v1.StatusService/ListFailures',
+                request_serializer=closeout_dot_status_dot_v1_dot_status__pb2.ListFailuresRequest.SerializeToString,
+                response_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.ListFailuresResponse.FromString,
+                _registered_method=True)
 
 
 class StatusServiceServicer:
@@ -331,6 +341,26 @@ class StatusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSamples(self, request, context):
+        """The counters of one campaign over time, oldest first: as they were when it started,
+        about every ten seconds while they changed, when it ended, and as they are now.
+        At most 242 samples: of a long campaign, older ones are further apart.
+        Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFailures(self, request, context):
+        """Counts the results of one campaign that are not SENT by outcome and code: FAILED
+        first, then UNKNOWN and SKIPPED, the largest group first. The groups of an outcome
+        add up to its counter. At most 51 groups for each outcome.
+        Errors: NOT_FOUND, INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StatusServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -413,6 +443,16 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     servicer.ListTransitions,
                     request_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.ListTransitionsRequest.FromString,
                     response_serializer=closeout_dot_status_dot_v1_dot_status__pb2.ListTransitionsResponse.SerializeToString,
+            ),
+            'ListSamples': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSamples,
+                    request_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.ListSamplesRequest.FromString,
+                    response_serializer=closeout_dot_status_dot_v1_dot_status__pb2.ListSamplesResponse.SerializeToString,
+            ),
+            'ListFailures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFailures,
+                    request_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.ListFailuresRequest.FromString,
+                    response_serializer=closeout_dot_status_dot_v1_dot_status__pb2.ListFailuresResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -867,6 +907,60 @@ class StatusService:
             '/closeout.status.v1.StatusService/ListTransitions',
             closeout_dot_status_dot_v1_dot_status__pb2.ListTransitionsRequest.SerializeToString,
             closeout_dot_status_dot_v1_dot_status__pb2.ListTransitionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSamples(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.status.v1.StatusService/ListSamples',
+            closeout_dot_status_dot_v1_dot_status__pb2.ListSamplesRequest.SerializeToString,
+            closeout_dot_status_dot_v1_dot_status__pb2.ListSamplesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFailures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.status.v1.StatusService/ListFailures',
+            closeout_dot_status_dot_v1_dot_status__pb2.ListFailuresRequest.SerializeToString,
+            closeout_dot_status_dot_v1_dot_status__pb2.ListFailuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -158,6 +158,18 @@ class StatusServiceStub:
     """The audit trail of one campaign, oldest first.
     Errors: NOT_FOUND, INVALID_ARGUMENT.
     """
+    ListSamples: _grpc.UnaryUnaryMultiCallable[_status_pb2.ListSamplesRequest, _status_pb2.ListSamplesResponse]
+    """The counters of one campaign over time, oldest first: as they were when it started,
+    about every ten seconds while they changed, when it ended, and as they are now.
+    At most 242 samples: of a long campaign, older ones are further apart.
+    Errors: NOT_FOUND.
+    """
+    ListFailures: _grpc.UnaryUnaryMultiCallable[_status_pb2.ListFailuresRequest, _status_pb2.ListFailuresResponse]
+    """Counts the results of one campaign that are not SENT by outcome and code: FAILED
+    first, then UNKNOWN and SKIPPED, the largest group first. The groups of an outcome
+    add up to its counter. At most 51 groups for each outcome.
+    Errors: NOT_FOUND, INVALID_ARGUMENT.
+    """
 
 @_typing.type_check_only
 class StatusServiceAsyncStub(StatusServiceStub):
@@ -287,6 +299,18 @@ class StatusServiceAsyncStub(StatusServiceStub):
     """Why is this campaign not complete, and what should I do? Errors: NOT_FOUND."""
     ListTransitions: _aio.UnaryUnaryMultiCallable[_status_pb2.ListTransitionsRequest, _status_pb2.ListTransitionsResponse]  # type: ignore[assignment]
     """The audit trail of one campaign, oldest first.
+    Errors: NOT_FOUND, INVALID_ARGUMENT.
+    """
+    ListSamples: _aio.UnaryUnaryMultiCallable[_status_pb2.ListSamplesRequest, _status_pb2.ListSamplesResponse]  # type: ignore[assignment]
+    """The counters of one campaign over time, oldest first: as they were when it started,
+    about every ten seconds while they changed, when it ended, and as they are now.
+    At most 242 samples: of a long campaign, older ones are further apart.
+    Errors: NOT_FOUND.
+    """
+    ListFailures: _aio.UnaryUnaryMultiCallable[_status_pb2.ListFailuresRequest, _status_pb2.ListFailuresResponse]  # type: ignore[assignment]
+    """Counts the results of one campaign that are not SENT by outcome and code: FAILED
+    first, then UNKNOWN and SKIPPED, the largest group first. The groups of an outcome
+    add up to its counter. At most 51 groups for each outcome.
     Errors: NOT_FOUND, INVALID_ARGUMENT.
     """
 
@@ -511,6 +535,30 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_status_pb2.ListTransitionsResponse, _abc.Awaitable[_status_pb2.ListTransitionsResponse]]:
         """The audit trail of one campaign, oldest first.
+        Errors: NOT_FOUND, INVALID_ARGUMENT.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSamples(
+        self,
+        request: _status_pb2.ListSamplesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_status_pb2.ListSamplesResponse, _abc.Awaitable[_status_pb2.ListSamplesResponse]]:
+        """The counters of one campaign over time, oldest first: as they were when it started,
+        about every ten seconds while they changed, when it ended, and as they are now.
+        At most 242 samples: of a long campaign, older ones are further apart.
+        Errors: NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListFailures(
+        self,
+        request: _status_pb2.ListFailuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_status_pb2.ListFailuresResponse, _abc.Awaitable[_status_pb2.ListFailuresResponse]]:
+        """Counts the results of one campaign that are not SENT by outcome and code: FAILED
+        first, then UNKNOWN and SKIPPED, the largest group first. The groups of an outcome
+        add up to its counter. At most 51 groups for each outcome.
         Errors: NOT_FOUND, INVALID_ARGUMENT.
         """
 

@@ -1,0 +1,217 @@
+"""Results that are not SENT, counted by code in the transaction that stores them.
+
+The groups of an outcome always add up to its counter. Where all results are SENT, which is
+the usual case, nothing is read and nothing written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+# SQLite has the same clause and compiles this form of it.
+from sqlalchemy.dialects.postgresql import insert
+
+from status_service.domain import Outcome
+from status_service.recording.code_groups import (
+    MOST_CODES,
+    MOST_EXAMPLES,
+    Added,
+    Group,
+    GroupKey,
+    moved,
+)
+from status_service.schema import failure_groups, results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from status_service.recording.code_groups import Removed
+    from status_service.recording.merge import Merged
+    from status_service.recording.result_columns import ResultColumns
+
+_LOOKUPS_A_STATEMENT = 1_000
+_COLUMNS = failure_groups.c
+
+_STORED = sa.select(results.c.sequence, results.c.outcome, results.c.code).where(
+    results.c.campaign == sa.bindparam("campaign"),
+    results.c.sequence.in_(sa.bindparam("sequences", expanding=True)),
+)
+_GROUPS = sa.select(failure_groups).where(
+    _COLUMNS.campaign == sa.bindparam("campaign"),
+    _COLUMNS.outcome.in_(sa.bindparam("outcomes", expanding=True)),
+)
+_KEY = ("campaign", "outcome", "is_rest", "code")
+_VALUES = ("number", "detail", "examples")
+_INSERT = insert(failure_groups)
+_UPSERT = _INSERT.on_conflict_do_update(
+    index_elements=_KEY, set_={name: _INSERT.excluded[name] for name in _VALUES}
+)
+_DELETE = sa.delete(failure_groups).where(_COLUMNS.campaign == sa.bindparam("number_of_campaign"))
+
+
+def replaced_results(
+    connection: sa.Connection, replaced: Mapping[int, Sequence[int]]
+) -> dict[int, list[Removed]]:
+    """Return the results that are going to be replaced, by campaign.
+
+    Args:
+        connection: in a transaction that holds the campaigns locked.
+        replaced: sequences by campaign.
+    """
+    found: dict[int, list[Removed]] = {}
+    for campaign, sequences in replaced.items():
+        rows = found[campaign] = []
+        for start in range(0, len(sequences), _LOOKUPS_A_STATEMENT):
+            part = list(sequences[start : start + _LOOKUPS_A_STATEMENT])
+            stored = connection.execute(_STORED, {"campaign": campaign, "sequences": part})
+            rows += [(sequence, outcome, code) for sequence, outcome, code in stored]
+    return found
+
+
+def move(
+    connection: sa.Connection, campaign: int, merged: Merged, removed: Sequence[Removed]
+) -> None:
+    """Count results that were just stored, and no longer those they replaced.
+
+    Args:
+        connection: in a transaction that holds the campaign locked.
+        campaign: its number.
+        merged: what was stored.
+        removed: what that replaced, as :func:`replaced_results` returned it.
+    """
+    all_sent = merged.deltas.sent == sum(part.size for part in merged.changed)
+    if all_sent and not removed:
+        return
+    added = {} if all_sent else _added(merged.changed)
+    outcomes = {key[0] for key in added} | {outcome for _, outcome, _ in removed}
+    rows = connection.execute(_GROUPS, {"campaign": campaign, "outcomes": sorted(outcomes)})
+    groups = {
+        GroupKey(row.outcome, row.is_rest, row.code): Group(
+            row.number, row.detail, tuple(json.loads(row.examples))
+        )
+        for row in rows
+    }
+    changed = moved(groups, added, removed)
+    if changed is None:
+        recount(connection, campaign)  # somebody changed rows by hand
+    else:
+        _store(connection, campaign, changed)
+
+
+def _added(parts: Iterable[ResultColumns]) -> dict[tuple[int, str], Added]:
+    """Return the results of each code, but for those that are SENT."""
+    found: dict[tuple[int, str], Added] = {}
+    for part in parts:
+        pairs = list(zip(part.outcome, part.code, strict=True))
+        for pair, number in Counter(pairs).items():
+            if pair[0] == Outcome.SENT:
+                continue
+            before = found.get(pair, Added(0, "", ()))
+            places = [pairs.index(pair)]
+            while len(places) < min(MOST_EXAMPLES - len(before.examples), number):
+                places.append(pairs.index(pair, places[-1] + 1))
+            found[pair] = Added(
+                before.number + number,
+                before.detail or part.detail[places[0]],
+                (*before.examples, *(part.sequence[place] for place in places)),
+            )
+    return found
+
+
+def _store(connection: sa.Connection, campaign: int, groups: Mapping[GroupKey, Group]) -> None:
+    if groups:
+        connection.execute(
+            _UPSERT,
+            [
+                {
+                    "campaign": campaign,
+                    **key._asdict(),
+                    "number": group.number,
+                    "detail": group.detail,
+                    "examples": json.dumps(group.examples),
+                }
+                for key, group in groups.items()
+            ],
+        )
+
+
+def recount(connection: sa.Connection, campaign: int) -> None:
+    """Count the results of a campaign by code again, in one pass over them.
+
+    The largest groups of an outcome keep their code; the others are the rest. Each names
+    the first and the last of its results.
+
+    Args:
+        connection: in a transaction that holds the campaign locked.
+        campaign: its number.
+    """
+    connection.execute(_DELETE, {"number_of_campaign": campaign})
+    connection.execute(_COUNT, {"counted": campaign})
+
+
+def _counting() -> sa.Executable:
+    """Return the statement, built once."""
+    rows = results.c
+    grouped = (
+        sa.select(
+            rows.outcome,
+            rows.code,
+            sa.func.count().label("number"),
+            sa.func.min(rows.sequence).label("first"),
+            sa.func.max(rows.sequence).label("last"),
+        )
+        .where(
+            rows.campaign == sa.bindparam("counted", type_=sa.BigInteger),
+            rows.outcome != Outcome.SENT,
+        )
+        .group_by(rows.outcome, rows.code)
+        .cte("grouped")
+    )
+    place = sa.func.row_number().over(
+        partition_by=grouped.c.outcome, order_by=[grouped.c.number.desc(), grouped.c.code]
+    )
+    ranked = sa.select(grouped, place.label("place")).cte("ranked")
+    is_rest = sa.case((ranked.c.place > MOST_CODES, 1), else_=0).label("is_rest")
+    code = sa.case((ranked.c.place > MOST_CODES, ""), else_=ranked.c.code).label("code")
+    parted = sa.select(
+        ranked.c.outcome, is_rest, code, ranked.c.number, ranked.c.first, ranked.c.last
+    ).cte("parted")
+    summed = (
+        sa.select(
+            parted.c.outcome,
+            parted.c.is_rest,
+            parted.c.code,
+            sa.cast(sa.func.sum(parted.c.number), sa.BigInteger).label("number"),
+            sa.func.min(parted.c.first).label("first"),
+            sa.func.max(parted.c.last).label("last"),
+        )
+        .group_by(parted.c.outcome, parted.c.is_rest, parted.c.code)
+        .cte("summed")
+    )
+    first, last = (sa.cast(summed.c[name], sa.Text) for name in ("first", "last"))
+    both = sa.literal("[").concat(first).concat(", ").concat(last).concat("]")
+    one = sa.literal("[").concat(first).concat("]")
+    counted = sa.select(
+        rows.campaign,
+        summed.c.outcome,
+        summed.c.is_rest,
+        summed.c.code,
+        summed.c.number,
+        rows.detail,
+        sa.case((summed.c.first == summed.c.last, one), else_=both),
+    ).join_from(
+        summed,
+        results,
+        sa.and_(
+            rows.campaign == sa.bindparam("counted", type_=sa.BigInteger),
+            rows.sequence == summed.c.first,
+        ),
+    )
+    return sa.insert(failure_groups).from_select([*_KEY, *_VALUES], counted)
+
+
+_COUNT = _counting()
