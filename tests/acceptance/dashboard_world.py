@@ -47,13 +47,16 @@ class World:
         url: the database.
         now: what "42 minutes ago" is counted from.
         organisation: whose they are, where a campaign says nothing else.
+        before: how many the database may have already.
     """
 
-    def __init__(self, url: str, now: datetime, organisation: str = "default") -> None:
+    def __init__(
+        self, url: str, now: datetime, organisation: str = "default", *, before: int = 0
+    ) -> None:
         self.now = now
         self._organisation = organisation
         self._store = Store(url, MIGRATIONS, holder="test")
-        self._campaign = 0
+        self._campaign = before
 
     def close(self) -> None:
         """Leave the database to a service."""
