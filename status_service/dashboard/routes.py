@@ -17,6 +17,7 @@ from status_service.dashboard import (
     result_pages,
     sign_in,
     streams,
+    trail_page,
 )
 from status_service.dashboard.gate import guarded
 from status_service.dashboard.security import protect
@@ -35,6 +36,7 @@ PAGES: Final[Sequence[Page]] = (
     *campaigns_page.PAGES,
     *campaign_page.PAGES,
     *streams.PAGES,
+    *trail_page.PAGES,
     *action_pages.PAGES,
     *complete_page.PAGES,
     *problems_page.PAGES,
