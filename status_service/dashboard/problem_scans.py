@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: How long a scan is shown without another one, seconds.
 KEPT_SECONDS = 5.0
 #: Of so many organisations a scan is kept at most; the one used longest ago goes first.
-_MOST_ORGANISATIONS = 256
+_MOST_ORGANISATIONS = 64
 
 
 @dataclass

@@ -183,7 +183,7 @@ async def test_scans_of_many_organisations_take_bounded_memory() -> None:
     bench.service.may_answer.set()
     for number in range(300):
         await bench.scans.scan(Caller(f"org-{number}", "key:ops"))
-    assert len(bench.scans._kept) == 256
+    assert len(bench.scans._kept) == 64
     assert bench.service.scans == 300
 
 
