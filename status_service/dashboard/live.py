@@ -108,17 +108,26 @@ class Live:
     async def _follow(self, organisation: str) -> None:
         while True:
             pages = set(self._pages.get(organisation, ()))
-            ids = frozenset[str]().union(*(page.ids for page in pages))
+            # The pages say that they are not live, and ask again.
             try:
-                found = await self._views.followed(organisation, ids)
+                _offer(await self._read(organisation, pages), pages)
             except ServiceError as error:
-                # The pages say that they are not live, and ask again.
                 log.info("live_pages_ended", organisation=organisation, reason=error.reason)
-                for page in pages:
-                    page.end()
-            else:
-                _offer(found, pages)
+                _end(pages)
+            except Exception:
+                log.exception("live_pages_failed", organisation=organisation)
+                _end(pages)
             await asyncio.sleep(self._interval)
+
+    async def _read(self, organisation: str, pages: Collection[Follower]) -> Followed:
+        ids = {one for page in pages for one in page.ids}
+        detailed = {one for page in pages if not page.is_list for one in page.ids}
+        return await self._views.followed(organisation, ids, detailed)
+
+
+def _end(pages: Collection[Follower]) -> None:
+    for page in pages:
+        page.end()
 
 
 def _offer(found: Followed, pages: Collection[Follower]) -> None:

@@ -44,10 +44,15 @@ def followed(
     connection: sa.Connection,
     organisation: str,
     ids: Collection[str],
+    detailed: Collection[str],
     *,
     stall_threshold: timedelta,
 ) -> Followed:
-    """Return how the campaigns ``ids`` are; one that is gone is left out."""
+    """Return how the campaigns ``ids`` are; one that is gone is left out.
+
+    Of those in ``detailed`` it is known how they came into their state, which their
+    sentence may say; a list shows no such sentence, and has many campaigns.
+    """
     now = read_clock(connection)
     rows = connection.execute(
         sa.select(campaigns).where(
@@ -60,7 +65,10 @@ def followed(
     )
     return Followed(
         findings={
-            row.campaign_id: repair.judge(connection, row, stall_threshold, now) for row in rows
+            row.campaign_id: repair.judge(connection, row, stall_threshold, now)
+            if row.campaign_id in detailed
+            else repair.judge_row(row, stall_threshold, now)
+            for row in rows
         },
         paces={row.campaign_id: paces[row.campaign] for row in rows},
         needy_campaigns=needy.number,

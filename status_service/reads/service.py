@@ -198,13 +198,16 @@ class CampaignViews:
             )
         )
 
-    async def followed(self, organisation: str, ids: Collection[str]) -> Followed:
+    async def followed(
+        self, organisation: str, ids: Collection[str], detailed: Collection[str]
+    ) -> Followed:
         """Return what changes on open pages of an organisation: :func:`.followed.followed`."""
         return await self._store.read(
             partial(
                 followed.followed,
                 organisation=organisation,
                 ids=ids,
+                detailed=detailed,
                 stall_threshold=self._stall_threshold,
             )
         )

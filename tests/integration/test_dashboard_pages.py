@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import pytest
 
 from acceptance.dashboard_world import NOW, World, fixed_clock, populate, problem
 from integration.dashboard_support import Pages, serving_pages
-from integration.databases import SqliteDatabase
+from integration.databases import PATIENCE_SECONDS, SqliteDatabase
 from integration.page_reader import Document
 from integration.status_support import FAILED, UNKNOWN, results, status_settings
 from status_service.server import running
@@ -219,6 +220,7 @@ async def test_a_stream_has_finished_texts_and_ends_with_its_campaign(pages: Pag
     """By the names of their fields; what is new comes once, and the end is the last event."""
     await pages.status.start("short", 2)
     async with (
+        asyncio.timeout(PATIENCE_SECONDS),
         pages.browser() as browser,
         browser.http.stream("GET", "/campaigns/short/events", headers=NAVIGATED) as answer,
     ):
@@ -246,6 +248,7 @@ async def test_a_stream_ends_with_its_session(
     monkeypatch.setattr("status_service.dashboard.streams._ASK", 0.1)
     await pages.status.start("long", 2)
     async with (
+        asyncio.timeout(PATIENCE_SECONDS),
         pages.browser() as browser,
         browser.http.stream("GET", "/events", headers=NAVIGATED) as answer,
     ):
