@@ -114,6 +114,10 @@ bench: $(INSTALLED) ## Measure this machine against its bare databases; SIZES="1
 	@GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m benchmarks \
 		$(if $(SIZES),--sizes $(SIZES)) $(if $(MESSAGES),--messages $(MESSAGES))
 
+.PHONY: bench-reads
+bench-reads: $(INSTALLED) ## Measure what pages and lists cost with 10,000 open campaigns and 10 million results
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.reads
+
 # Keeps the pins that still fit; `make lock UPGRADE=1` moves all pins.
 .PHONY: lock
 lock: ## Pin the requirements of both pyproject.toml, with hashes, in requirements/dev.txt

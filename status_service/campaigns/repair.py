@@ -21,10 +21,12 @@ from status_service.domain import OPEN, Cause, Counters, Diagnosis, State, diagn
 from status_service.recording import lookup, problems, result_rows
 from status_service.recording.completion import settle
 from status_service.recording.ledger import lock_one
-from status_service.recording.types import CampaignKey, counters_of
+from status_service.recording.types import CampaignKey, counters_of, key_of
 from status_service.schema import campaigns, transitions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from service_runtime.caller import Caller
 
 _LOCKED = "Another client of the database holds the campaign locked. Try fix again later."
@@ -111,17 +113,37 @@ def open_campaigns(connection: sa.Connection, organisation: str | None) -> list[
     return [CampaignKey(*row) for row in rows]
 
 
-def look(connection: sa.Connection, key: CampaignKey, stall_threshold: timedelta) -> Finding:
-    """Diagnose a campaign by its key, as :func:`examine` does, and read its problems.
+def look(
+    connection: sa.Connection, keys: Sequence[CampaignKey], stall_threshold: timedelta
+) -> list[Finding]:
+    """Diagnose campaigns by their keys, as :func:`examine` does, and read their problems.
 
-    Raises:
-        CampaignNotFoundError: there is none.
+    A few statements for all of them: one at a time, ten thousand would take a minute.
+
+    Returns:
+        A finding for each that exists, in the order of ``keys``.
     """
-    campaign = lookup.get(connection, key.organisation, key.campaign_id)
-    found = examine(connection, campaign, stall_threshold)
-    # Here, beside the event loop: who looks at thousands of campaigns asks all of them.
-    _ = found.needs_attention
-    return found
+    now = read_clock(connection)
+    rows = {key_of(row): row for row in lookup.get_many(connection, keys)}
+    opened = [row.campaign for row in rows.values() if State(row.state) in OPEN]
+    counted = result_rows.count_many(connection, opened)
+    entries = _entries(connection, [row.campaign for row in rows.values()])
+    findings = []
+    for key in keys:
+        if key not in rows:
+            continue  # taken out by hand since it was listed
+        row = rows[key]
+        found = _finding(
+            row,
+            counted.get(row.campaign, Counters()),
+            stall_threshold,
+            now=now,
+            entry=entries.get(row.campaign),
+        )
+        # Here, beside the event loop: who looks at thousands of campaigns asks all of them.
+        _ = found.needs_attention
+        findings.append(found)
+    return findings
 
 
 def examine(
@@ -129,55 +151,75 @@ def examine(
 ) -> Finding:
     """Diagnose a campaign and change nothing. ``repaired`` says what a repair would do."""
     now = read_clock(connection)
-    entry = _entry(connection, campaign)
+    entry = _entries(connection, [campaign.campaign]).get(campaign.campaign)
+    counted = (
+        result_rows.count(connection, campaign.campaign, campaign.total)
+        if State(campaign.state) in OPEN
+        else Counters()
+    )
+    return _finding(campaign, counted, stall_threshold, now=now, entry=entry)
+
+
+def judge(
+    connection: sa.Connection,
+    campaigns: Sequence[sa.Row[Any]],
+    stall_threshold: timedelta,
+    now: datetime,
+) -> list[Finding]:
+    """Diagnose campaigns from their rows alone: it costs the same whatever their size.
+
+    Their counters are believed, so this never finds COUNTER_DRIFT.
+    """
+    entries = _entries(connection, [row.campaign for row in campaigns])
+    return [
+        _finding(row, counters_of(row), stall_threshold, now=now, entry=entries.get(row.campaign))
+        for row in campaigns
+    ]
+
+
+def judge_row(campaign: sa.Row[Any], stall_threshold: timedelta, now: datetime) -> Finding:
+    """Do what :func:`judge` does without asking how the campaign came into its state."""
+    return _finding(campaign, counters_of(campaign), stall_threshold, now=now, entry=None)
+
+
+def _finding(
+    campaign: sa.Row[Any],
+    counted: Counters,
+    stall_threshold: timedelta,
+    *,
+    now: datetime,
+    entry: Entry | None,
+) -> Finding:
     if State(campaign.state) not in OPEN:
         return Finding(campaign, None, None, repaired=False, now=now, entry=entry)
-    counted = result_rows.count(connection, campaign.campaign, campaign.total)
     diagnosis = _diagnose(campaign, counters_of(campaign), counted, now, stall_threshold)
     return Finding(
         campaign, diagnosis, diagnosis, repaired=diagnosis.is_defect, now=now, entry=entry
     )
 
 
-def judge(
-    connection: sa.Connection, campaign: sa.Row[Any], stall_threshold: timedelta, now: datetime
-) -> Finding:
-    """Diagnose a campaign from its row alone: it costs the same whatever the campaign's size.
-
-    Its counters are believed, so this never finds COUNTER_DRIFT.
-    """
-    return judge_row(campaign, stall_threshold, now, _entry(connection, campaign))
-
-
-def judge_row(
-    campaign: sa.Row[Any], stall_threshold: timedelta, now: datetime, entry: Entry | None = None
-) -> Finding:
-    """Do what :func:`judge` does without asking how the campaign came into its state."""
-    if State(campaign.state) not in OPEN:
-        return Finding(campaign, None, None, repaired=False, now=now, entry=entry)
-    counters = counters_of(campaign)
-    diagnosis = _diagnose(campaign, counters, counters, now, stall_threshold)
-    return Finding(
-        campaign, diagnosis, diagnosis, repaired=diagnosis.is_defect, now=now, entry=entry
-    )
-
-
-def _entry(connection: sa.Connection, campaign: sa.Row[Any]) -> Entry | None:
-    """Return how a campaign came into its state, as the audit trail has it."""
+def _entries(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, Entry]:
+    """Return how campaigns came into their states, as the audit trail has it, by number."""
+    if not numbers:
+        return {}
     columns = transitions.c
-    row = connection.execute(
+    last = (
+        sa.select(sa.func.max(columns.transition))
+        .join(campaigns, campaigns.c.campaign == columns.campaign)
+        .where(columns.campaign.in_(numbers), columns.to_state == campaigns.c.state)
+        .group_by(columns.campaign)
+    )
+    rows = connection.execute(
         sa.select(
+            columns.campaign,
             columns.actor,
             columns.on_behalf_of,
             columns.reason,
             columns.create_time,
             columns.forced,
-        )
-        .where(columns.campaign == campaign.campaign, columns.to_state == campaign.state)
-        .order_by(columns.transition.desc())
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else Entry(*row)
+        ).where(columns.transition.in_(last))
+    )
+    return {number: Entry(*entry) for number, *entry in rows}
 
 
 def repair(
@@ -215,7 +257,7 @@ def repair(
         if State(after.state).is_terminal
         else _diagnose(after, counted, counted, found.now, stall_threshold)
     )
-    entry = _entry(connection, after)
+    entry = _entries(connection, [after.campaign]).get(after.campaign)
     return Finding(after, found.diagnosis, remaining, repaired=True, now=found.now, entry=entry)
 
 

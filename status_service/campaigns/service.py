@@ -21,7 +21,7 @@ from status_service.campaigns import lifecycle, mark_complete, registration, rep
 from status_service.domain import Cause, State
 from status_service.errors import CampaignBusyError, CampaignNotFoundError
 from status_service.recording.transitions import claim_of, log_state_change
-from status_service.recording.types import CampaignKey, change_of
+from status_service.recording.types import CampaignKey, change_of, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from status_service.recording.notifier import Notifier
 
 log = structlog.get_logger()
+#: Open campaigns that one transaction reads.
+_LOOKED_AT_ONCE = 200
 T = TypeVar("T")
 
 
@@ -162,18 +164,18 @@ class CampaignService:
             keys = await self._store.read(partial(repair.open_campaigns, organisation=organisation))
         actor = caller or Caller("", "reconcile")
         findings = []
-        for key in keys:
-            try:
-                found = await self._store.read(
-                    partial(repair.look, key=key, stall_threshold=threshold)
-                )
-            except CampaignNotFoundError:
-                if campaign_id:
-                    raise
-                continue  # taken out by hand since it was listed
-            if found.repaired and not dry_run:
-                found = await self._finish(self._repair(key, found, threshold, actor))
-            findings.append(found)
+        for start in range(0, len(keys), _LOOKED_AT_ONCE):
+            part = keys[start : start + _LOOKED_AT_ONCE]
+            for found in await self._store.read(
+                partial(repair.look, keys=part, stall_threshold=threshold)
+            ):
+                if found.repaired and not dry_run:
+                    key = key_of(found.campaign)
+                    findings.append(await self._finish(self._repair(key, found, threshold, actor)))
+                else:
+                    findings.append(found)
+        if campaign_id and not findings:
+            raise CampaignNotFoundError(campaign_id)
         return findings
 
     async def _repair(

@@ -63,13 +63,17 @@ def followed(
     needy = needy_campaigns(
         connection, organisation, stall_threshold=stall_threshold, now=now, limit=1
     )
-    return Followed(
-        findings={
-            row.campaign_id: repair.judge(connection, row, stall_threshold, now)
-            if row.campaign_id in detailed
-            else repair.judge_row(row, stall_threshold, now)
+    known = [row for row in rows if row.campaign_id in detailed]
+    findings = [
+        *repair.judge(connection, known, stall_threshold, now),
+        *(
+            repair.judge_row(row, stall_threshold, now)
             for row in rows
-        },
+            if row.campaign_id not in detailed
+        ),
+    ]
+    return Followed(
+        findings={found.campaign.campaign_id: found for found in findings},
         paces={row.campaign_id: paces[row.campaign] for row in rows},
         needy_campaigns=needy.number,
         other_open_campaigns=needy.other_open,

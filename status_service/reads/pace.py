@@ -114,7 +114,7 @@ def pace(samples: Sequence[Sample], course: Course) -> Pace:
     """
     if course.state is not State.SENDING:
         return NO_PACE
-    known = series(samples, course)
+    known = _exact(series(samples, course), course)
     rate = _per_minute(known, course, RATE_SPAN)
     lasting = _per_minute(known, course, ESTIMATE_SPAN)
     if not lasting or not course.is_in_progress:
@@ -123,6 +123,15 @@ def pace(samples: Sequence[Sample], course: Course) -> Pace:
     if minutes * _MINUTE.total_seconds() > _LONGEST_ESTIMATE.total_seconds():
         return Pace(rate, None)
     return Pace(rate, timedelta(seconds=math.ceil(minutes * _MINUTE.total_seconds())))
+
+
+def _exact(known: Sequence[Sample], course: Course) -> Sequence[Sample]:
+    """Add to a series when its last change was: nothing new has come since ``progress_time``."""
+    last = course.progress_time
+    if last is None:
+        return known
+    before = [sample for sample in known if sample.sample_time < last]
+    return [*before, Sample(last, course.counters), Sample(course.now, course.counters)]
 
 
 def _per_minute(known: Sequence[Sample], course: Course, span: timedelta) -> float | None:

@@ -11,7 +11,7 @@ from status_service.domain import Counters, State
 from status_service.reads.pace import ESTIMATE_SPAN, NO_PACE, Course, Pace, Sample, pace, series
 from status_service.recording import lookup
 from status_service.recording.types import counters_of
-from status_service.schema import samples
+from status_service.schema import campaigns, samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,13 +54,13 @@ def series_of(
 
 def paces(
     connection: sa.Connection,
-    campaigns: Iterable[sa.Row[Any]],
+    rows: Iterable[sa.Row[Any]],
     *,
     now: datetime,
     stall_threshold: timedelta,
 ) -> dict[int, Pace]:
-    """Return the pace of each of ``campaigns`` by its number, with one query for all of them."""
-    courses = {row.campaign: course_of(row, now, stall_threshold) for row in campaigns}
+    """Return the pace of each of these campaigns by its number, with one query for all of them."""
+    courses = {row.campaign: course_of(row, now, stall_threshold) for row in rows}
     sending = [number for number, one in courses.items() if one.state is State.SENDING]
     recent: dict[int, list[Sample]] = {number: [] for number in sending}
     if sending:
@@ -74,16 +74,24 @@ def paces(
 
 def _recent(numbers: Sequence[int], now: datetime) -> sa.Executable:
     """Return the query of the samples of the last minutes, and the last one before of each."""
-    earlier = samples.alias()
     begin = now - ESTIMATE_SPAN
     last_before = (
-        sa.select(sa.func.max(earlier.c.sample_time))
-        .where(earlier.c.campaign == samples.c.campaign, earlier.c.sample_time <= begin)
+        sa.select(sa.func.max(samples.c.sample_time))
+        .where(samples.c.campaign == campaigns.c.campaign, samples.c.sample_time <= begin)
         .scalar_subquery()
     )
-    return sa.select(samples).where(
-        samples.c.campaign.in_(numbers),
-        samples.c.sample_time >= sa.func.coalesce(last_before, sa.literal(begin, UtcTime)),
+    # One look for each campaign, where a condition on ``samples`` would be one for each of them.
+    bounds = (
+        sa.select(
+            campaigns.c.campaign,
+            sa.func.coalesce(last_before, sa.literal(begin, UtcTime)).label("first"),
+        )
+        .where(campaigns.c.campaign.in_(numbers))
+        .cte("bounds")
+    )
+    return sa.select(samples).join(
+        bounds,
+        sa.and_(samples.c.campaign == bounds.c.campaign, samples.c.sample_time >= bounds.c.first),
     )
 
 

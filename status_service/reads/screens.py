@@ -1,7 +1,6 @@
 """What a screen shows, read on one snapshot so that its figures agree.
 
-None of it reads all results of a campaign, so it costs the same whatever its size; only
-the first missing ranges are looked for among them.
+None of it reads all results of a campaign, so it costs the same whatever its size.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ from service_runtime.database import read_clock
 from status_service.campaigns import repair
 from status_service.domain import Outcome
 from status_service.reads import failures, queries, sampled
+from status_service.reads.gaps import first_gaps
 from status_service.reads.overview import needy_campaigns
 from status_service.reads.pace import pace, series
 from status_service.reads.values import CampaignPage, Overview
-from status_service.recording import lookup, result_rows
+from status_service.recording import lookup
 from status_service.schema import results, transitions
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def overview(
         paces=sampled.paces(
             connection, [*listed.rows, *needy.rows], now=now, stall_threshold=stall_threshold
         ),
-        needy=[repair.judge(connection, row, stall_threshold, now) for row in needy.rows],
+        needy=repair.judge(connection, needy.rows, stall_threshold, now),
         needy_campaigns=needy.number,
         other_open_campaigns=needy.other_open,
         now=now,
@@ -92,11 +92,8 @@ def campaign_page(
     now = read_clock(connection)
     course = sampled.course_of(campaign, now, stall_threshold)
     noted = sampled.samples_of(connection, number)
-    missing = (
-        result_rows.missing_ranges(connection, number, campaign.total, limit=_RANGES + 1)
-        if campaign.total and course.counters.processed < campaign.total
-        else []
-    )
+    pending = (campaign.total or 0) - course.counters.processed
+    missing = first_gaps(connection, number, campaign.total, limit=_RANGES) if pending else []
     groups = failures.groups_of(connection, number)
     trail = connection.execute(
         sa.select(transitions)
@@ -105,12 +102,12 @@ def campaign_page(
         .limit(_TRANSITIONS + 1)
     ).all()
     return CampaignPage(
-        finding=repair.judge(connection, campaign, stall_threshold, now),
+        finding=repair.judge(connection, [campaign], stall_threshold, now)[0],
         pace=pace(noted, course),
         samples=series(noted, course),
         failures=groups,
-        missing_ranges=missing[:_RANGES],
-        more_missing_ranges=len(missing) > _RANGES,
+        missing_ranges=missing,
+        more_missing_ranges=sum(last - first + 1 for first, last in missing) < pending,
         in_doubt=_in_doubt(connection, number, groups),
         transitions=trail[:_TRANSITIONS],
         more_transitions=len(trail) > _TRANSITIONS,

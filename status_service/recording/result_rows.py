@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from service_runtime.database import UtcTime
 from status_service.domain import Counters, Outcome
 from status_service.recording.result_columns import ResultColumns, array, integers
-from status_service.schema import results
+from status_service.schema import campaigns, results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,6 +189,29 @@ def count(connection: sa.Connection, campaign: int, total: int) -> Counters:
         ).where(results.c.campaign == campaign, results.c.sequence <= total)
     ).one()
     return Counters.of(dict(zip(Outcome, numbers, strict=True)))
+
+
+def count_many(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, Counters]:
+    """Return :func:`count` for each of several campaigns; those without results are left out.
+
+    Args:
+        connection: on a snapshot.
+        numbers: campaigns that are sealed.
+    """
+    if not numbers:
+        return {}
+    rows = connection.execute(
+        sa.select(
+            results.c.campaign,
+            *(sa.func.count().filter(results.c.outcome == outcome) for outcome in Outcome),
+        )
+        .join(campaigns, campaigns.c.campaign == results.c.campaign)
+        .where(results.c.campaign.in_(numbers), results.c.sequence <= campaigns.c.total)
+        .group_by(results.c.campaign)
+    )
+    return {
+        number: Counters.of(dict(zip(Outcome, counted, strict=True))) for number, *counted in rows
+    }
 
 
 def missing_ranges(

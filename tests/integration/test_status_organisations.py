@@ -33,6 +33,8 @@ _CALLS: list[tuple[str, Callable[[str], Any]]] = [
     ("RepairCampaigns", lambda name: pb.RepairCampaignsRequest(campaign_id=name)),
     ("ExplainCampaign", lambda name: pb.ExplainCampaignRequest(campaign_id=name)),
     ("ListTransitions", lambda name: pb.ListTransitionsRequest(campaign_id=name)),
+    ("ListSamples", lambda name: pb.ListSamplesRequest(campaign_id=name)),
+    ("ListFailures", lambda name: pb.ListFailuresRequest(campaign_id=name)),
 ]
 _ABSENT, _FOREIGN = "other-1", "other-2"  # of the same length, so that answers can be compared
 

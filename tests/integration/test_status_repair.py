@@ -252,11 +252,19 @@ def _age(status: Status, *, started: timedelta, progressed: timedelta | None) ->
 
 
 async def _only_finding(status: Status, **options: Any) -> pb.CampaignDiagnosis:
-    before = await status.client.get_campaign(campaign_id="a")
+    before = await _without_pace(status)
     (found,) = (await status.client.repair_campaigns(**options)).diagnoses
     assert not found.repaired
-    assert found.campaign == before == await status.client.get_campaign(campaign_id="a")
+    assert found.campaign == before == await _without_pace(status)
     return found
+
+
+async def _without_pace(status: Status) -> pb.Campaign:
+    """Return the campaign as a scan has it, which does not look at its pace."""
+    campaign = await status.client.get_campaign(campaign_id="a")
+    campaign.ClearField("results_per_minute")
+    campaign.ClearField("time_left")
+    return campaign
 
 
 async def test_a_campaign_without_progress_is_stalled_and_left_alone(status: Status) -> None:

@@ -67,6 +67,8 @@ _BAD_REQUESTS: list[tuple[str, Any, str]] = [
     ("ListResults", pb.ListResultsRequest(campaign_id="a", page_size=-1), "page_size"),
     ("ListMissingRanges", pb.ListMissingRangesRequest(campaign_id="a", page_size=-2), "page_size"),
     ("ListTransitions", pb.ListTransitionsRequest(campaign_id="a", page_size=-2), "page_size"),
+    ("ListSamples", pb.ListSamplesRequest(), "campaign_id"),
+    ("ListFailures", pb.ListFailuresRequest(campaign_id="a", outcomes=[5]), "outcomes[0]"),
     ("ExplainCampaign", pb.ExplainCampaignRequest(campaign_id="ä"), "campaign_id"),
 ]
 

@@ -16,6 +16,20 @@ _STORE = "tests/unit/test_runtime_database.py"
 
 RESULT_BUGS = (
     Mutant(
+        name="raised-stays-in-its-group",
+        invariant="S1",
+        bug="A result that turns out better is still counted among those of its old code.",
+        seen="own: groups of results by code are kept beside the counters",
+        edits=(
+            Edit(
+                _MERGING,
+                "replaced = [sequence for sequence in changed if sequence in stored_before]",
+                "replaced: list[int] = []",
+            ),
+        ),
+        test="tests/integration/test_status_failures.py::test_s2_a_better_result_leaves_its_group",
+    ),
+    Mutant(
         name="duplicate-counts-twice",
         invariant="S1",
         bug="The counter moves for each result that comes, the set of results only once.",

@@ -81,6 +81,18 @@ _STEADY = _samples(*((seconds, 36_000 - 10 * seconds) for seconds in range(600, 
         ),
         pytest.param(
             [],
+            _course(7, progressed=7_200),
+            Pace(0.0, None),
+            id="no sample of it yet, and its last result is two hours old",
+        ),
+        pytest.param(
+            [],
+            _course(100, progressed=120),
+            Pace(0.0, timedelta(seconds=60 * 9_900 // 20)),
+            id="no sample of it yet, and its last result is two minutes old",
+        ),
+        pytest.param(
+            [],
             _course(100, started=30),
             Pace(200.0, timedelta(minutes=49, seconds=30)),
             id="since its start, where that is less than a minute ago",
