@@ -47,8 +47,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	touch $@
 
 .PHONY: demo
-demo: $(INSTALLED) ## Send a real campaign until it is COMPLETED, then repair a stuck one
-	@$(BIN)/closeout demo
+demo: $(INSTALLED) ## Send a real campaign until it is COMPLETED, then repair a stuck one; KEEP=1 leaves the dashboard running
+	@$(BIN)/closeout demo $(if $(KEEP),--keep)
 
 # How many processes share the tests; 0 is for a debugger. Each starts a PostgreSQL.
 WORKERS ?= 2
@@ -65,6 +65,10 @@ node: $(INSTALLED) ## Run the Node example against a status service; needs Node 
 .PHONY: golden
 golden: $(INSTALLED) ## Write the golden files of the command's screens again; read the difference
 	@CLOSEOUT_TESTS_RENEW_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit/test_cli_golden.py
+
+.PHONY: screenshots
+screenshots: $(INSTALLED) ## Render every screen of the dashboard into docs/screenshots again
+	@cd tests && ../$(BIN)/python -m acceptance.screenshots
 
 # Where `make man` writes the manual pages.
 MAN ?= build/man/man1

@@ -254,6 +254,21 @@ duties = sa.Table(
     sa.Column("until_time", UtcTime, nullable=False),
 )
 
+#: One row for each session of pages, by the SHA-256 of its cookie. ``note`` is a text that
+#: is kept with it for a while.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("organisation", sa.Text, nullable=False),
+    sa.Column("create_time", UtcTime, nullable=False),
+    sa.Column("seen_time", UtcTime, nullable=False),
+    sa.Column("expire_time", UtcTime, nullable=False),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("note_time", UtcTime),
+)
+
 #: The counters of a campaign over time: noted while they change, and when it ends.
 samples = sa.Table(
     "samples",

@@ -40,6 +40,8 @@ from status_service.campaigns.alarms import Alarms
 from status_service.campaigns.scans import Scans
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
+from status_service.dashboard.opening import open_board
+from status_service.dashboard.routes import routes as dashboard_routes
 from status_service.events.attempt import courier
 from status_service.events.publisher import Publisher
 from status_service.events.service import EventService
@@ -174,6 +176,15 @@ async def running(
         gauges = CampaignGauges(store, metrics.registry, stall_threshold=threshold)
         metrics.watch(store, readiness)
         metrics.watch_certificate(tls.certificate_end)
+        board = open_board(
+            status,
+            service=service,
+            views=views,
+            store=store,
+            access=counted,
+            keys=access,
+            stopping=stopping,
+        )
         servicers = dict(zip(SERVICES, (servicer, access_servicer, event_servicer), strict=True))
         # What HTTP serves, in this order; the servicers are those of gRPC.
         routes = [
@@ -187,6 +198,7 @@ async def running(
                 recheck_seconds=limits.recheck_seconds,
             ),
             *openapi_routes(),
+            *dashboard_routes(board),
         ]
         port = await server.start(status.listen, tls=tls.of_grpc())
         address = f"{status.listen.rpartition(':')[0]}:{port}"

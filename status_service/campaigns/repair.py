@@ -181,6 +181,11 @@ def judge(
     ]
 
 
+def judge_row(campaign: sa.Row[Any], stall_threshold: timedelta, now: datetime) -> Finding:
+    """Do what :func:`judge` does without asking how the campaign came into its state."""
+    return _finding(campaign, counters_of(campaign), stall_threshold, now=now, entry=None)
+
+
 def _finding(
     campaign: sa.Row[Any],
     counted: Counters,

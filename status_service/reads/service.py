@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from service_runtime.database import read_clock
 from status_service.campaigns import repair
-from status_service.reads import failures, queries, sampled, screens
+from status_service.reads import failures, followed, queries, sampled, screens
 from status_service.recording import lookup, result_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
     from typing import Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from status_service.campaigns.repair import Finding
     from status_service.campaigns.scans import ScanCounts, Scans
     from status_service.domain import State
+    from status_service.reads.followed import Followed
     from status_service.reads.pace import Pace, Sample
     from status_service.reads.values import CampaignPage, FailureGroup, Overview
 
@@ -193,6 +194,20 @@ class CampaignViews:
                 screens.campaign_page,
                 organisation=caller.organisation,
                 campaign_id=campaign_id,
+                stall_threshold=self._stall_threshold,
+            )
+        )
+
+    async def followed(
+        self, organisation: str, ids: Collection[str], detailed: Collection[str]
+    ) -> Followed:
+        """Return what changes on open pages of an organisation: :func:`.followed.followed`."""
+        return await self._store.read(
+            partial(
+                followed.followed,
+                organisation=organisation,
+                ids=ids,
+                detailed=detailed,
                 stall_threshold=self._stall_threshold,
             )
         )

@@ -7,6 +7,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 import pytest
 
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 LAST_LINE = re.compile(r"COMPLETED total=1935 sent=(\d+) failed=(\d+) skipped=0 unknown=0")
 
 
-def demo(folder: Path) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+def demo(folder: Path, *words: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
     """Run the demo with a folder of its own for temporary files."""
     folder.mkdir()
     return started(
-        "demo", folder=folder.parent, environment={**clean_environment(), "TMPDIR": str(folder)}
+        "demo",
+        *words,
+        folder=folder.parent,
+        environment={**clean_environment(), "TMPDIR": str(folder)},
     )
 
 
@@ -77,4 +81,24 @@ async def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal
     assert process.returncode == 130
     assert len(services) >= 3
     assert not [service for service in services if service.is_running()]
+    assert list((tmp_path / "one").iterdir()) == []
+
+
+async def test_a_demo_that_is_kept_shows_its_campaigns(tmp_path: Path) -> None:
+    """Its pages answer until a signal; then nothing is left, and it ends well."""
+    async with demo(tmp_path / "one", "--keep") as process:
+        assert process.stdout is not None
+        address = ""
+        async for line in process.stdout:
+            if b"until Ctrl-C: " in line:
+                address = line.decode().rpartition(" ")[2].strip()
+            if LAST_LINE.fullmatch(line.decode().strip()):
+                break
+        async with httpx.AsyncClient() as http:
+            page = (await http.get(address)).text
+        assert "Stuck by hand" in page
+        assert "1,935 of 1,935" in page
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    assert process.returncode == 0
     assert list((tmp_path / "one").iterdir()) == []

@@ -11,6 +11,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 import pytest
 
@@ -62,6 +63,9 @@ async def addresses(process: asyncio.subprocess.Process) -> list[str]:
             line = (await process.stdout.readline()).decode().strip()
             assert line.startswith(f"{name} service listening on 127.0.0.1:")
             found.append(line.rpartition(" ")[2])
+            if name == "status":
+                line = (await process.stdout.readline()).decode().strip()
+                assert line.startswith("dashboard on http://127.0.0.1:")
     return found
 
 
@@ -279,6 +283,18 @@ async def test_it_says_what_is_used_and_how_to_stop_it(tmp_path: Path) -> None:
         f"closeout: settings: {tmp_path / 'closeout.toml'}; data: {tmp_path / 'data'}",
         "closeout: both services run; stop them with Ctrl-C or `closeout down --data-dir data`",
     ]
+
+
+async def test_it_prints_where_the_dashboard_is(tmp_path: Path) -> None:
+    """After the address of the status service; it answers there."""
+    async with up(tmp_path, *FREE) as process:
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await process.stdout.readline()
+            line = (await process.stdout.readline()).decode().strip()
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(line.removeprefix("dashboard on "))
+        assert "No campaigns yet." in answer.text
 
 
 async def said(folder: Path, text: str) -> None:

@@ -22,6 +22,10 @@ START_TIMEOUT_SECONDS = 60.0
 #: How long a service may take to stop in order before it is killed, seconds.
 STOP_TIMEOUT_SECONDS = 30.0
 _LISTENING = " listening on "
+_HTTP = " HTTP on "
+#: How long after its first line a service that has HTTP may say where, seconds: it prints
+#: both lines in one piece.
+_SECOND_LINE_SECONDS = 0.5
 #: Exit code of a service that can't start; it has printed the reason.
 _EXIT_STARTUP = 2
 #: Who sends such a signal.
@@ -61,6 +65,8 @@ class ServiceProcess:
         self.name = name
         #: Where it listens, once it does: ``HOST:PORT``.
         self.address = ""
+        #: Where its HTTP is, once it listens: ``http://HOST:PORT``; empty: nowhere.
+        self.http = ""
         # -P: a folder of ours in the working folder must not be taken for a package.
         self._command = (sys.executable, "-P", "-m", module, *arguments)
         self._environment = {**environment, "PYTHONUNBUFFERED": "1", **settings}
@@ -98,8 +104,12 @@ class ServiceProcess:
             os.close(end)
         self._logging = asyncio.create_task(self._forward(self._process.stderr))
         line = await self._first_line(self._process)
-        self._printing = asyncio.create_task(self._forward(self._process.stdout))
         self.address = line.rpartition(_LISTENING)[2]
+        second = await self._second_line(self._process)
+        self.http = second.rpartition(_HTTP)[2] if _HTTP in second else ""
+        self._printing = asyncio.create_task(self._forward(self._process.stdout))
+        if second and not self.http:
+            self._log(second)
         for held in self._held_back or ():
             self._log(held)
         self._held_back = None
@@ -122,6 +132,15 @@ class ServiceProcess:
             await self.wait()
             raise self.death()
         return line
+
+    async def _second_line(self, process: Process) -> str:
+        """Return the line after the first one; empty: there is none."""
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        try:
+            async with asyncio.timeout(_SECOND_LINE_SECONDS):
+                return (await process.stdout.readline()).decode(errors="replace").strip()
+        except TimeoutError:
+            return ""
 
     async def wait(self) -> int:
         """Wait until it has ended and its last line was read; return its exit code."""

@@ -63,8 +63,9 @@ def up(
     """Run both services until Ctrl-C or `closeout down`.
 
     Their SQLite databases are in one folder. All settings are checked before anything
-    starts; they come from the environment and closeout.toml. The addresses are printed
-    to standard output, and the logs of both services to standard error.
+    starts; they come from the environment and closeout.toml. The addresses, that of the
+    dashboard among them, are printed to standard output, and the logs of both services
+    to standard error.
     """
     return run(_up(data_dir, data_dir.resolve(), status_listen, sender_listen))
 
@@ -85,6 +86,8 @@ async def _up(data_dir: Path, folder: Path, status_listen: str, sender_listen: s
         stopping = _stop_signal([status])
         try:
             if await _started(status, stopping, record):
+                if status.http:
+                    screen.line(f"dashboard on {status.http}/")
                 sender = ServiceProcess(
                     "sender service",
                     SENDER_MODULE,

@@ -49,6 +49,10 @@ def demo(
             show_default=False,
         ),
     ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Leave the services and their dashboard running until Ctrl-C."),
+    ] = False,
 ) -> int:
     """Send a campaign to a local SMTP server, check every result, and show the repairs.
 
@@ -61,10 +65,10 @@ def demo(
     missing = [name for name in ("welcome.toml", "recipients.csv") if not (folder / name).is_file()]
     if missing:
         raise CommandError(f"no {missing[0]} in {folder}; name the folder with --examples")
-    return run(_demo(folder))
+    return run(_demo(folder, keep=keep))
 
 
-async def _demo(examples: Path) -> int:
+async def _demo(examples: Path, *, keep: bool) -> int:
     loop = asyncio.get_running_loop()
     playing = asyncio.current_task()
     assert playing is not None  # noqa: S101 - we run in it
@@ -76,16 +80,27 @@ async def _demo(examples: Path) -> int:
                 asyncio.timeout(_TIMEOUT_SECONDS),
                 StatusClient(made.status_address) as status,
             ):
-                return await _play(made, status, examples)
+                code = await _play(made, status, examples, keep=keep)
         except TimeoutError:
             _show_log(made)
             raise CommandError(f"the demo did not end within {_TIMEOUT_SECONDS:.0f} s") from None
         except (CommandError, ClientError):
             _show_log(made)
             raise
+        if keep:
+            await _until_stopped()
+        return code
 
 
-async def _play(made: Stage, status: StatusClient, examples: Path) -> int:
+async def _until_stopped() -> None:
+    """Wait for Ctrl-C, or for another signal to end."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
+
+
+async def _play(made: Stage, status: StatusClient, examples: Path, *, keep: bool) -> int:
     _title("1. A campaign goes out over SMTP")
     campaign_file, recipients = (
         str(_near(examples / name)) for name in ("welcome.toml", "recipients.csv")
@@ -106,6 +121,12 @@ async def _play(made: Stage, status: StatusClient, examples: Path) -> int:
     await _stuck(made, status)
 
     screen.line("")
+    screen.line(
+        f"The dashboard shows these campaigns until Ctrl-C: {made.dashboard}"
+        if keep
+        else "`closeout demo --keep`, or make demo KEEP=1, leaves the dashboard of these campaigns"
+        " running."
+    )
     screen.line(f"{state_name(campaign)} {counts(campaign)}")
     return OK if agrees and campaign.state == pb.Campaign.COMPLETED else FAILED
 

@@ -32,6 +32,7 @@ class Stage:
         folder: for all files; removed at the end.
         environment: what commands run with, so that they find the services.
         log: the last lines the services logged.
+        dashboard: where its pages are.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Stage:
     log: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
     status_address: str = ""
     sender_address: str = ""
+    dashboard: str = ""
 
     @property
     def ledger(self) -> Path:
@@ -107,6 +109,7 @@ async def stage() -> AsyncIterator[Stage]:
         )
         await _start(stack, sender)
         made.status_address = status.address
+        made.dashboard = f"{status.http}/"
         made.sender_address = sender.address
         made.environment["CLOSEOUT_SENDER_STATUS_ADDRESS"] = status.address
         made.environment["CLOSEOUT_SENDER_LISTEN"] = sender.address

@@ -1,0 +1,52 @@
+"""The page of one campaign: how it stands and what to do first, then what proves it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from service_runtime.caller import Scope
+from status_service.dashboard import actions
+from status_service.dashboard.campaign_view import view_of
+from status_service.dashboard.visit import Page, Visit
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+
+#: What is said after an action, by the word in the address that it leads to.
+DONE = {
+    "paused": "Paused. No new message goes out until it is resumed.",
+    "resumed": "Resumed. Messages go out again.",
+    "cancelled": "Cancelled. What is in the provider's hands still gets its result.",
+    "completed": "Marked complete.",
+    "forced": "Marked complete. What had no result is recorded as UNKNOWN.",
+}
+
+
+async def show(visit: Visit) -> Response:
+    """Show a campaign."""
+    return await page_of(visit)
+
+
+async def page_of(visit: Visit, *, refused: str = "", status: int = 200) -> Response:
+    """Return the page of a campaign.
+
+    Args:
+        visit: of any page of this campaign.
+        refused: why what was asked was not done; shown on top, with the focus.
+        status: the status of HTTP.
+    """
+    page = await visit.board.views.campaign_page(visit.caller, visit.campaign_id)
+    done = DONE.get(visit.request.query_params.get("done", ""), "")
+    return visit.render(
+        "campaign.html",
+        now=page.finding.now,
+        status=status,
+        refused=refused,
+        done="" if refused else done,
+        it=view_of(page),
+        actions=actions.of(visit, page.finding.campaign),
+    )
+
+
+PAGES = (Page("/campaigns/{campaign_id}", "GET", Scope.READ, show),)

@@ -1,0 +1,95 @@
+"""Bugs of the pages: who may look, what other sites may do, what an open page shows."""
+
+from __future__ import annotations
+
+from mutants.mutant import Edit, Mutant
+
+_GATE = "status_service/dashboard/gate.py"
+_SESSIONS = "status_service/dashboard/sessions.py"
+_SECURITY = "status_service/dashboard/security.py"
+_STREAMS = "status_service/dashboard/streams.py"
+_CHART = "status_service/dashboard/chart.py"
+
+_SESSION_TESTS = "tests/integration/test_dashboard_sessions.py"
+_PAGE_TESTS = "tests/integration/test_dashboard_pages.py"
+
+DASHBOARD_BUGS = (
+    Mutant(
+        name="page-scope-unchecked",
+        invariant="API",
+        bug="A page asks who is signed in, and not what the key allows.",
+        seen="OWASP A01, broken access control",
+        edits=(Edit(_GATE, "    require(visit.caller, Scope(page.scope))\n", ""),),
+        test=f"{_SESSION_TESTS}::test_a_scope_that_is_missing_is_named",
+    ),
+    Mutant(
+        name="session-outlives-its-hour",
+        invariant="API",
+        bug="A session is looked up, and nobody asks when it was used last.",
+        seen="OWASP session management, idle timeout",
+        edits=(
+            Edit(
+                _SESSIONS,
+                "if now >= row.expire_time or now - row.seen_time >= IDLE:",
+                "if now >= row.expire_time:",
+            ),
+        ),
+        test=f"{_SESSION_TESTS}::test_a_session_ends_by_itself_and_with_its_key",
+    ),
+    Mutant(
+        name="host-of-others-served",
+        invariant="API",
+        bug="Before the first key, pages answer to any name that leads to this machine.",
+        seen="DNS rebinding, as in CVE-2018-5702",
+        edits=(
+            Edit(
+                _GATE,
+                "        board.only_this_machine\n        and not",
+                "        not True\n        and not",
+            ),
+        ),
+        test=f"{_SESSION_TESTS}::test_before_the_first_key_only_this_machine_is_served",
+    ),
+    Mutant(
+        name="sign-in-leads-anywhere",
+        invariant="API",
+        bug="After sign-in, the page that the address names is gone to, wherever it is.",
+        seen="CWE-601, open redirect",
+        edits=(
+            Edit(
+                _SECURITY,
+                '    is_ours = path.startswith("/") and not path.startswith("//")\n',
+                "    is_ours = bool(path)\n",
+            ),
+        ),
+        test=f"{_SESSION_TESTS}::test_sign_in_leads_back_within_this_site",
+    ),
+    Mutant(
+        name="stream-outlives-its-session",
+        invariant="API",
+        bug="An open page goes on although its key was revoked.",
+        seen="CWE-613, insufficient session expiration",
+        edits=(
+            Edit(
+                _STREAMS,
+                "if not await is_still_admitted(visit, Scope.READ):",
+                "if visit is None:",
+            ),
+        ),
+        test=f"{_PAGE_TESTS}::test_a_stream_ends_with_its_session",
+    ),
+    Mutant(
+        name="chart-invents-a-slope",
+        invariant="API",
+        bug="A gap between two samples is filled as if results had come all along.",
+        seen="Grafana, option `connect null values`",
+        edits=(
+            Edit(
+                _CHART,
+                "max(samples[index].sample_time, following.sample_time - usual)",
+                "samples[index].sample_time",
+            ),
+        ),
+        test="tests/unit/test_dashboard_chart.py::test_a_gap_is_one",
+    ),
+)
