@@ -39,6 +39,15 @@ PROGRAMS = (
         "prometheus",
         ("unit/test_prometheus_rules.py", "acceptance/test_prometheus.py"),
     ),
+    Program(
+        ("chromium",),
+        "chromium",
+        (
+            "acceptance/test_dashboard_browser.py",
+            "acceptance/test_mending_browser.py",
+            "acceptance/test_screenshots.py",
+        ),
+    ),
 )
 
 
