@@ -172,6 +172,11 @@ async def serving_pages(place: Database | Path, **changed: Any) -> AsyncIterator
             service.address, options=CHANNEL_OPTIONS, interceptors=interceptors
         ) as channel:
             status = Status(
-                database, service.address, StatusClient(channel), StatusServiceStub(channel)
+                database,
+                service.address,
+                service.http_address,
+                StatusClient(channel),
+                StatusServiceStub(channel),
+                f"{service.http_scheme}://{service.http_address}",
             )
             yield Pages(status, service.http_address)
