@@ -1,8 +1,8 @@
 """Typed Python clients of Closeout, and the code generated from its contract.
 
-:class:`StatusClient`, :class:`SenderClient` and :class:`AccessClient` block; those for
-asyncio are in :mod:`closeout.aio`. :mod:`closeout.status.v1` and :mod:`closeout.sender.v1`
-have the messages. A call that fails raises one of the errors below.
+:class:`StatusClient`, :class:`SenderClient`, :class:`AccessClient` and :class:`EventClient`
+block; those for asyncio are in :mod:`closeout.aio`. :mod:`closeout.status.v1` and
+:mod:`closeout.sender.v1` have the messages. A call that fails raises one of the errors below.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from closeout.errors import (
     UnknownError,
     from_rpc_error,
 )
-from closeout.sync import AccessClient, SenderClient, StatusClient
+from closeout.sync import AccessClient, EventClient, SenderClient, StatusClient
 
 __all__ = [
     "AbortedError",
@@ -37,6 +37,7 @@ __all__ = [
     "ClientError",
     "DataLossError",
     "DeadlineExceededError",
+    "EventClient",
     "FailedPreconditionError",
     "InternalError",
     "InvalidArgumentError",
