@@ -11,6 +11,7 @@ import uvicorn
 
 from service_runtime import port_holder
 from service_runtime.errors import StartupError
+from service_runtime.http_connection import Connection, bound_unread
 
 if TYPE_CHECKING:
     import ssl
@@ -60,6 +61,9 @@ async def serving_http(
     listener = await asyncio.to_thread(_listener, address)
     config = uvicorn.Config(
         app,
+        http=Connection,
+        # Of requests on one connection, none begins with the caller of the one before.
+        reset_contextvars=True,
         lifespan="off",
         log_level="warning",
         log_config=None,
@@ -117,6 +121,7 @@ def _listener(address: str) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
+        bound_unread(listener)
     except OSError as error:
         raise StartupError(port_holder.describe(address, error)) from error
     listener.setblocking(False)  # noqa: FBT003 - has no name

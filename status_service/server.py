@@ -42,6 +42,9 @@ from status_service.events.service import EventService
 from status_service.grpc_api.access_servicer import AccessServicer
 from status_service.grpc_api.event_servicer import EventServicer
 from status_service.grpc_api.servicer import StatusServicer
+from status_service.http_api.openapi import openapi_routes
+from status_service.http_api.rules import packaged_rules
+from status_service.http_api.transcoder import transcoded
 from status_service.live.database_listener import follow
 from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
@@ -148,12 +151,22 @@ async def running(
             connection_age_seconds=status.connection_age_seconds if store.listen else None,
             recheck_seconds=limits.recheck_seconds,
         )
+        # What HTTP serves, in this order; the servicers are those of gRPC.
+        routes = [
+            *transcoded(
+                packaged_rules(),
+                dict(zip(SERVICES, (servicer, access_servicer, event_servicer), strict=True)),
+                access=access,
+                scopes=SCOPES,
+            ),
+            *openapi_routes(),
+        ]
         port = await server.start(status.listen)
         address = f"{status.listen.rpartition(':')[0]}:{port}"
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
             optional_http(
-                application([]), status.http_listen, grace_seconds=status.grace_seconds
+                application(routes), status.http_listen, grace_seconds=status.grace_seconds
             ) as http_address,
             background(writer_pool.run()),
             background(follow_store(store, server)),

@@ -45,6 +45,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="in how many rounds calls that change a campaign meet, on each kind of"
         " database (default: %(default)s)",
     )
+    parser.addoption(
+        "--http-examples",
+        type=int,
+        default=10,
+        help="how many requests are made up for each path of HTTP, right ones and wrong ones"
+        " (default: %(default)s each)",
+    )
+
+
+@pytest.fixture(scope="session")
+def http_examples(request: pytest.FixtureRequest) -> int:
+    """How many requests are made up for each path of HTTP."""
+    examples: int = request.config.getoption("--http-examples")
+    return examples
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
-"""Generate the code below closeout that nobody writes, or check that it is current.
+"""Generate what nobody writes, or check that it is current.
 
-That is the Python code of the contract, and the blocking clients, which are made from
-the asyncio ones: see blocking.py.
+That is the Python code of the contract; the blocking clients, which are made from the
+asyncio ones: see blocking.py; and the OpenAPI document of the status service: see
+openapi.py.
 
 The generator of the contract is pinned to the oldest supported grpcio-tools: its
 output runs on that version of grpcio and protobuf and on every later one, while output
@@ -17,12 +18,16 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
 from blocking import MODULES, blocking
+from openapi import document
 
 TARGET = Path(__file__).resolve().parent
 PROTOS = TARGET.parents[1] / "protos"
 SOURCES = sorted(PROTOS.rglob("*.proto"))
 AIO = TARGET / "closeout" / "aio"
+OPENAPI = TARGET.parents[1] / "status_service" / "http_api" / "openapi.json"
 
 
 def generate(target: Path) -> None:
@@ -66,8 +71,39 @@ def _generate_messages(target: Path) -> None:
             stem.with_name(f"{stem.name}_pb2_grpc.pyi").unlink(missing_ok=True)
 
 
+def openapi_document() -> str:
+    """Return the OpenAPI document of the contract.
+
+    Raises:
+        subprocess.CalledProcessError: protoc refused a source; it said why.
+    """
+    with tempfile.NamedTemporaryFile() as described:
+        subprocess.run(  # noqa: S603 - our own interpreter, our own arguments
+            [
+                sys.executable,
+                "-m",
+                "grpc_tools.protoc",
+                f"--proto_path={PROTOS}",
+                "--include_imports",
+                "--include_source_info",
+                f"--descriptor_set_out={described.name}",
+                *(str(source.relative_to(PROTOS)) for source in SOURCES),
+            ],
+            check=True,
+            cwd=PROTOS,
+        )
+        return document(FileDescriptorSet.FromString(Path(described.name).read_bytes()))
+
+
 def stale() -> list[str]:
     """Return the generated files that differ from what the sources generate."""
+    changed = _stale_code()
+    if not changed and openapi_document() != OPENAPI.read_text(encoding="utf-8"):
+        changed.append(str(OPENAPI.relative_to(TARGET.parents[1])))
+    return changed
+
+
+def _stale_code() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder)
         generate(fresh)
@@ -90,6 +126,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare, change nothing")
     if not parser.parse_args().check:
         generate(TARGET)
+        OPENAPI.write_text(openapi_document(), encoding="utf-8")
         return 0
     names = stale()
     for name in names:

@@ -29,6 +29,7 @@ class Run:
 
 _ENV = "sudo env CLOSEOUT_CONFIG=/etc/closeout/closeout.toml /opt/closeout/bin/closeout "
 _GRPCURL = "grpcurl -plaintext -d "
+_HTTP = "http://127.0.0.1:20080/v1"
 _MARK_COMPLETE = " 127.0.0.1:20051 closeout.status.v1.StatusService/MarkComplete"
 
 #: Commands that a test runs, in this order.
@@ -55,6 +56,22 @@ RUNS = {
     f"""{_GRPCURL}'{{"campaign_id":"ID"}}'{_MARK_COMPLETE}""": Run("ended"),
     f"""{_GRPCURL}'{{"campaign_id":"ID","reason":"checked with the provider"}}'"""
     f"{_MARK_COMPLETE}": Run("ended"),
+    f"curl -fsS -X POST {_HTTP}/campaigns/ID:markComplete": Run("ended"),
+    f"""curl -fsS --json '{{"campaignId": "mine", "displayName": "Mine"}}'"""
+    f" {_HTTP}/campaigns": Run(),
+    f"""curl -fsS --json '{{"total": 2}}' {_HTTP}/campaigns/mine:start""": Run(),
+    f"""curl -fsS --json '{{"campaigns": [{{"campaignId": "mine", "results": [{{"sequence": 1,"""
+    f""" "outcome": "SENT"}}]}}]}}' {_HTTP}/results:batchReport""": Run(),
+    f"curl -fsS {_HTTP}/campaigns/mine/missingRanges": Run(),
+    f"""curl -fsS --json '{{"campaigns": [{{"campaignId": "mine", "results": [{{"sequence": 2,"""
+    f""" "outcome": "FAILED", "code": "550"}}]}}]}}' {_HTTP}/results:batchReport""": Run(),
+    f"curl -fsS {_HTTP}/campaigns/mine": Run(),
+    f"curl -fsS '{_HTTP}/campaigns?order=STUCK_FIRST&states=SENDING&states=PAUSED'": Run(),
+    f"curl -fsSg '{_HTTP}/campaigns?labels[team]=news&pageSize=10'": Run(),
+    f"curl -fsS '{_HTTP}/campaigns/ID/results?outcomes=FAILED'": Run("ended"),
+    f"""curl -fsS -H 'if-match: *' --json '{{"reason": "wrong subject"}}'"""
+    f" {_HTTP}/campaigns/ID:cancel": Run("open"),
+    f"curl -fsSN {_HTTP}/campaigns/ID:watch": Run("ended"),
     'closeout mark-complete ID --force --reason "the sender\'s disk is lost"': Run("open"),
     "sudo install -d /etc/closeout": Run(),
     "sudo install -m 644 deploy/closeout.toml /etc/closeout/closeout.toml": Run(),

@@ -23,6 +23,7 @@ from acceptance.processes import ANY_HTTP, PATIENCE_SECONDS, wait_until
 from closeout import StatusClient
 from closeout.status.v1.status_pb2 import Result
 from closeout_cli.recipients_file import read_recipients_file
+from providers.curl_stand_in import path_with_curl
 from providers.held_port import HeldPort
 from providers.smtp_provider import write_steps
 
@@ -90,7 +91,7 @@ def environment_of(folder: Path) -> dict[str, str]:
         name: value for name, value in os.environ.items() if not name.startswith("CLOSEOUT_")
     }
     return inherited | {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), path_with_curl(folder)]),
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder),
         "TERM": "xterm",
@@ -111,7 +112,7 @@ class World:
         self.ended = ""
         #: The id of a campaign that waits for its mail server.
         self.waiting = ""
-        self._ports = (HeldPort(), HeldPort())
+        self._ports = (HeldPort(), HeldPort(), HeldPort())
         self._processes: list[subprocess.Popen[bytes]] = []
         for name in ("examples", "protos"):
             (folder / name).symlink_to(ROOT / name)
@@ -127,6 +128,11 @@ class World:
     def sender_address(self) -> str:
         """Where the sender service is."""
         return self._ports[1].address
+
+    @property
+    def http_address(self) -> str:
+        """Where the status service has HTTP."""
+        return self._ports[2].address
 
     def _write_files(self) -> None:
         """Write the campaign and the people of the README, and a campaign in which one fails."""
@@ -159,6 +165,7 @@ class World:
         self.environment |= {
             "CLOSEOUT_STATUS_LISTEN": self.status_address,
             "CLOSEOUT_SENDER_LISTEN": self.sender_address,
+            "CLOSEOUT_STATUS_HTTP_LISTEN": self.http_address,
         }
 
     def take_setting(self, command: str) -> None:
@@ -238,6 +245,7 @@ class World:
             (" /etc/", " root/etc/"),
             ("127.0.0.1:20051", self.status_address),
             ("127.0.0.1:20052", self.sender_address),
+            ("127.0.0.1:20080", self.http_address),
         ):
             command = command.replace(written, here)
         return re.sub(r"\bID\b|\bwelcome-[0-9a-f]{8}\b", identity, command)

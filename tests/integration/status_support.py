@@ -61,6 +61,8 @@ class Status:
     address: str
     client: StatusClient
     stub: Any
+    #: Where it serves HTTP, as in ``http://127.0.0.1:4711``.
+    url: str
 
     def check_invariants(self, **options: Any) -> None:
         """Check what must hold in its database: :func:`check_invariants`."""
@@ -120,7 +122,13 @@ async def serving(
         running(status_settings(database, **changed), limits=limits) as service,
         open_channel(service.address) as channel,
     ):
-        yield Status(database, service.address, StatusClient(channel), StatusServiceStub(channel))
+        yield Status(
+            database,
+            service.address,
+            StatusClient(channel),
+            StatusServiceStub(channel),
+            f"http://{service.http_address}",
+        )
 
 
 def results(

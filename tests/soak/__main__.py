@@ -22,8 +22,7 @@ from soak.timing import compare_times
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Soak with each number of replicas, then race; return the exit code."""
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="for each number of replicas")
     parser.add_argument("--replicas", type=int, nargs="*", default=[2, 4], help="default: 2 4")
@@ -41,8 +40,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--timing-calls", type=int, default=1_000, help="to compare foreign with absent, or 0"
     )
+    parser.add_argument(
+        "--http-examples", type=int, default=500, help="requests made up for each path, or 0"
+    )
     parser.add_argument("--seed", type=int, help="the seed of an earlier run; default: a new one")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Soak with each number of replicas, then race; return the exit code."""
+    options = _options(arguments)
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     holds = True
     for replicas in options.replicas:
@@ -59,6 +66,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.order_rounds:
         print(f"{options.order_rounds:,} rounds of calls that meet, on each database", flush=True)
         holds &= _passes("test_order_races.py", f"--order-rounds={options.order_rounds}")
+    if options.http_examples:
+        print(f"{options.http_examples:,} requests made up for each path of HTTP", flush=True)
+        holds &= _passes(
+            "../acceptance/test_http_fuzz.py", f"--http-examples={options.http_examples}"
+        )
     if options.provider_minutes:
         print("senders beside mail servers that fail", flush=True)
         wrong = asyncio.run(_beside_bad_providers(options.provider_minutes / 10))
@@ -66,9 +78,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"  {violation}", flush=True)
         holds &= not wrong
     if options.event_kills:
-        for replicas in (1, 2):
-            print(f"1,000 events, {replicas} publishers, seed {seed}", flush=True)
-            holds &= asyncio.run(_events(replicas, options.event_kills, seed))
+        holds &= asyncio.run(_events(options.event_kills, seed))
     if options.timing_calls:
         print(f"means of {options.timing_calls:,} calls each, for people to judge", flush=True)
         for line in asyncio.run(compare_times(options.timing_calls, seed)):
@@ -81,8 +91,14 @@ async def _beside_bad_providers(scale: float) -> list[str]:
     return [*await stop_senders(), *await bad_hours(scale)]
 
 
-async def _events(replicas: int, kills: int, seed: int) -> bool:
+async def _events(kills: int, seed: int) -> bool:
+    """Send 1,000 events under faults by one service, then by two; return whether all holds."""
+    return await _events_by(1, kills, seed) & await _events_by(2, kills, seed)
+
+
+async def _events_by(replicas: int, kills: int, seed: int) -> bool:
     """Send 1,000 events under faults; on PostgreSQL fewer, since each costs a lease."""
+    print(f"1,000 events, published by {replicas}, seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="closeout-events-") as folder:
         report = await events_under_faults(
             Path(folder),

@@ -25,6 +25,8 @@ REQUIREMENTS = [
 #: The distributions of this repository; no lock file names them.
 OURS = {CLIENT["project"]["name"], SERVER["project"]["name"]}
 GENERATED = CLIENT_ROOT / "closeout"
+#: What HTTP is made from.
+HTTP_FILES = ("openapi.json", "status.http.yaml")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -186,7 +188,7 @@ def wheel_names(project: Path, folder: Path) -> set[str]:
 
 
 def test_the_wheel_of_the_services_has_what_it_needs_outside_of_a_clone(tmp_path: Path) -> None:
-    """The wheel contains types, database versions and the campaign of the demo."""
+    """The wheel has types, database versions, the paths of HTTP and the campaign of the demo."""
     names = wheel_names(ROOT, tmp_path)
     paths = SERVER["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     packages = {Path(path).name for path in paths}
@@ -197,6 +199,7 @@ def test_the_wheel_of_the_services_has_what_it_needs_outside_of_a_clone(tmp_path
         for path in (ROOT / "examples").iterdir()
         if path.suffix in {".toml", ".csv", ".txt", ".html"}
     }
+    assert names >= {f"status_service/http_api/{name}" for name in HTTP_FILES}
     versions = {str(path.relative_to(ROOT)) for path in ROOT.glob("*_service/migrations/*/v*.py")}
     assert len(versions) >= 2
     assert names >= versions

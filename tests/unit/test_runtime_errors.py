@@ -24,6 +24,7 @@ def _classes(kind: type[ServiceError]) -> set[type[ServiceError]]:
 
 
 importlib.import_module("sender_service.errors")
+importlib.import_module("service_runtime.http_errors")
 _ALL = sorted(_classes(ServiceError), key=lambda kind: kind.__name__)
 
 

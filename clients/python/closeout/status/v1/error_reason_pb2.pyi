@@ -98,6 +98,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: no such event in the caller's organisation; metadata names it."""
     TOO_MANY_SUBSCRIPTIONS: _ErrorReason.ValueType  # 35
     """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
+    PATH_NOT_FOUND: _ErrorReason.ValueType  # 40
+    """NOT_FOUND: only over HTTP; no call has this path."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -182,4 +184,6 @@ EVENT_NOT_FOUND: ErrorReason.ValueType  # 34
 """NOT_FOUND: no such event in the caller's organisation; metadata names it."""
 TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 35
 """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
+PATH_NOT_FOUND: ErrorReason.ValueType  # 40
+"""NOT_FOUND: only over HTTP; no call has this path."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,79 @@
+"""One connection of the HTTP server: how long it may take to say what it wants."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+
+#: In so many seconds the head of a request has arrived, from its first byte, or from the
+#: beginning of the connection.
+HEAD_SECONDS = 30.0
+#: A connection is closed when its client takes nothing of what was sent for so long, seconds.
+UNREAD_SECONDS = 60.0
+
+
+class Connection(H11Protocol):
+    """A connection that does not wait for ever for the head of a request.
+
+    What its client does not read is bounded, and the server waits with the rest; an
+    idle connection is closed by uvicorn.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of a request."""
+        if self._is_between_requests() and self._head_timer is None:
+            self._wait_for_head()
+        super().data_received(data)
+        if not self._is_between_requests():
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, a part of which may have come already."""
+        super().on_response_complete()
+        if self._is_between_requests() and self.conn.trailing_data[0]:
+            self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _is_between_requests(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def _wait_for_head(self) -> None:
+        self._stop_waiting()
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        if self._is_between_requests():
+            self.timeout_keep_alive_handler()
+
+
+def bound_unread(listener: socket.socket) -> None:
+    """Have the system close connections of ``listener`` that nobody reads, where it can."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNREAD_SECONDS * 1_000)
+        )
