@@ -24,6 +24,7 @@ from integration.status_support import SqliteDatabase, eventually
 from providers.event_receiver import Receiver
 from providers.held_port import HeldPort
 from providers.postgresql_server import PostgresqlServer
+from soak.cluster import within
 from soak.run import Report
 from status_service.events import signature
 from status_service.events.duty import LEASE
@@ -36,8 +37,11 @@ _AT_ONCE = 8
 _FAILURES = ("500", "429", "redirect", "hang", "garbage")
 #: Longer than a publisher waits for an answer, seconds.
 _HANG = 11.0
+#: How long a receiver is there and is not, seconds, from and to.
+_UP = (5.0, 25.0)
+_DOWN = (0.1, 0.6)
 #: Nothing takes longer, seconds.
-_PATIENCE = 900.0
+_PATIENCE = 2_700.0
 
 
 @dataclass
@@ -50,6 +54,7 @@ class _World:
     faults: Counter[str] = field(default_factory=Counter)
     port: int = 0
     refusals: int = 2
+    calm: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def address(self) -> str:
@@ -110,6 +115,7 @@ async def events_under_faults(
                 ]
                 await _inject(world, kills, freezes, campaigns * EVENTS_EACH)
                 await asyncio.gather(*driving)
+            world.calm.set()
             await _settled(world)
         wrong = _violations(world, made.secret, campaigns * EVENTS_EACH, strict=replicas == 1)
         for service in world.services:
@@ -153,9 +159,10 @@ async def _receive(world: _World) -> None:
     """Receive, with a restart now and then."""
     while True:
         async with world.receiver.listening(world.port):
-            await asyncio.sleep(world.chance.uniform(5, 15))
+            if await within(world.chance.uniform(*_UP), world.calm):
+                await asyncio.Event().wait()  # until it is cancelled
         world.faults["receiver: restart"] += 1
-        await asyncio.sleep(world.chance.uniform(0.1, 1))
+        await asyncio.sleep(world.chance.uniform(*_DOWN))
 
 
 @contextmanager
