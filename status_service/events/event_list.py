@@ -80,7 +80,7 @@ def _query(  # noqa: PLR0917 - what is asked for
             campaigns.c.campaign_id,
         )
         .join(campaigns, campaigns.c.campaign == columns.campaign)
-        .where(columns.organisation == organisation)
+        .where(columns.organisation == organisation, campaigns.c.organisation == organisation)
     )
     if campaign_id:
         query = query.where(columns.campaign == _number_of(connection, organisation, campaign_id))

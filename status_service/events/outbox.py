@@ -41,7 +41,8 @@ def publish(connection: sa.Connection, stall_threshold: timedelta) -> None:
     by_organisation = _subscriptions(connection, {row.organisation for row in rows.values()})
     for event in found:
         campaign = rows.get(event.campaign)
-        if campaign is not None:  # not taken out by hand
+        # Not taken out by hand, with its number given to a campaign of somebody else.
+        if campaign is not None and campaign.organisation == event.organisation:
             labels = json.loads(campaign.labels)
             getters = [
                 subscription

@@ -207,7 +207,11 @@ def _named(
     )
     found = {event.event_id: event for event in rows}
     of_them = sorted({event.campaign for event in found.values()})
-    rows = connection.execute(sa.select(campaigns).where(campaigns.c.campaign.in_(of_them)))
+    rows = connection.execute(
+        sa.select(campaigns).where(
+            campaigns.c.campaign.in_(of_them), campaigns.c.organisation == organisation
+        )
+    )
     known = {campaign.campaign: campaign for campaign in rows}
     for event_id in event_ids:
         # Of a campaign that was taken out by hand nothing can be said any more.
