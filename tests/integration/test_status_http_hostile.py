@@ -15,8 +15,8 @@ from integration.status_support import Status, serving
 from service_runtime import http_connection
 from status_service.http_api import calls
 
-GET = b"GET /v1/campaigns HTTP/1.1\r\nhost: x\r\n\r\n"
-POST = b"POST /v1/campaigns HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+GET = b"GET /v1/campaigns HTTP/1.1\r\nhost: localhost\r\n\r\n"
+POST = b"POST /v1/campaigns HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
 
 @pytest.fixture
@@ -58,10 +58,10 @@ async def others_are_served(status: Status) -> None:
     [
         b"\x00\xff\x01\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 1_000_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: a\r\n" * 100_000 + b"\r\n",
-        b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 1_000_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\n" + b"x: a\r\n" * 100_000 + b"\r\n",
+        b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n",
         POST + b"content-length: -1\r\n\r\n{}",
         POST + b"content-length: 1, 2\r\n\r\n{}",
         POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n",
@@ -79,7 +79,7 @@ async def test_what_is_no_http_is_refused_and_the_connection_closed(
 
 async def test_requests_on_one_connection_are_answered_in_order(status: Status) -> None:
     """Keep-alive and pipelining; garbage behind a request does not change its answer."""
-    closing = b"GET /v1/campaigns/none HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    closing = b"GET /v1/campaigns/none HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     assert statuses(await ask(status, GET, GET + GET, closing)) == [200, 200, 200, 404]
     assert statuses(await ask(status, GET + b"\x00\xff garbage\r\n\r\n")) == [200, 400]
     body = b'{"campaignId": "a"}' + GET[:10]
@@ -90,7 +90,7 @@ async def test_requests_on_one_connection_are_answered_in_order(status: Status) 
 async def test_garbage_behind_a_stream_waits_for_its_end(status: Status) -> None:
     """A watch goes on, whatever its client sends meanwhile."""
     await status.start("a", 1)
-    watch = b"GET /v1/campaigns/a:watch HTTP/1.1\r\nhost: x\r\n\r\n"
+    watch = b"GET /v1/campaigns/a:watch HTTP/1.1\r\nhost: localhost\r\n\r\n"
     asking = asyncio.ensure_future(ask(status, watch + b"\x00 garbage\r\n\r\n"))
     await others_are_served(status)
     await status.client.cancel_campaign(campaign_id="a")
