@@ -138,7 +138,7 @@ async def running(
         service = CampaignService(store, notifier, stall_threshold=threshold, meter=meter)
         scans = Scans()
         views = CampaignViews(store, scans, stall_threshold=threshold)
-        access = KeyAccess(store, limits=limits)
+        access = KeyAccess(store, limits=limits, any_host=status.allow_without_keys)
         await _check_exposure(status, access, tls=tls.on)
         counted = metrics.counting(access)
         servicer = StatusServicer(
