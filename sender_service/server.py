@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from closeout import Tls
-from closeout.aio import StatusClient
 from closeout.credentials import sends_in_plain_text
 from closeout.environment import ClientOptions, client_options
 from closeout.sender.v1 import sender_pb2, sender_pb2_grpc
@@ -22,6 +21,7 @@ from sender_service.api.servicer import SenderServicer
 from sender_service.campaigns.directory import Directory
 from sender_service.campaigns.health import HealthChecks
 from sender_service.campaigns.service import SenderCampaigns
+from sender_service.campaigns.traced_status import TracedStatusClient
 from sender_service.campaigns.trial import Trials
 from sender_service.channels.registry import ChannelRegistry, installed_channels
 from sender_service.delivery.delivery_metrics import DeliveryMetrics
@@ -38,6 +38,7 @@ from service_runtime.errors import StartupError
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
+from service_runtime.http_spans import observed
 from service_runtime.metrics import ServiceMetrics
 from service_runtime.operations_routes import health_routes, metrics_route
 from service_runtime.readiness import Readiness
@@ -111,7 +112,7 @@ async def running(
     registry = ChannelRegistry(classes, settings)
     try:
         await store.write(_forget_former_process)
-        async with StatusClient(sender.status_address, **status_options(sender)) as client:
+        async with TracedStatusClient(sender.status_address, **status_options(sender)) as client:
             instance = _instance()
             directory = Directory(store)
             metrics = ServiceMetrics("sender")
@@ -160,7 +161,7 @@ async def running(
             )
             async with (
                 optional_http(
-                    metrics.http.observing(application(routes)),
+                    observed(application(routes), metrics.http),
                     sender.http_listen,
                     grace_seconds=sender.grace_seconds,
                     tls=tls.of_http(),

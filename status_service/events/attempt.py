@@ -9,15 +9,21 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from service_runtime import tracing
 from status_service.events import signature
 from status_service.events.cloud_event import CONTENT_TYPE
 from status_service.events.destination import CheckedResolver, DestinationRefusedError, fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from opentelemetry.trace import Span
 
 #: How long a receiver may take to answer, seconds.
 TIMEOUT_SECONDS = 10.0
@@ -68,6 +74,13 @@ class Courier:
         headers = signature.headers(
             secret, event_id=event_id, timestamp=int(time.time()), body=data
         )
+        with _span(url, event_id) as span:
+            answer = await self._post(url, data, headers, span)
+            if not answer.delivered:
+                span.set_status(Status(StatusCode.ERROR))
+        return answer
+
+    async def _post(self, url: str, data: bytes, headers: Mapping[str, str], span: Span) -> Answer:
         try:
             async with (
                 asyncio.timeout(self._timeout_seconds),
@@ -78,6 +91,7 @@ class Courier:
                     allow_redirects=False,
                 ) as response,
             ):
+                span.set_attribute("http.response.status_code", response.status)
                 said = await response.content.read(_ANSWER_BYTES)
                 return _answer(response.status, said, response.headers.get("retry-after", ""))
         except TimeoutError:
@@ -87,6 +101,16 @@ class Courier:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             text = str(error) or type(error).__name__
         return Answer(delivered=False, text=text[:_ANSWER_BYTES])
+
+
+def _span(url: str, event_id: str) -> AbstractContextManager[Span]:
+    """Return the span of a try: of the URL it has the host alone, as the rest may be a secret."""
+    attributes = {
+        "http.request.method": "POST",
+        "server.address": urlsplit(url).hostname or "",
+        "closeout.event_id": event_id,
+    }
+    return tracing.span("POST", kind=SpanKind.CLIENT, attributes=attributes)
 
 
 def _answer(status: int, said: bytes, retry_after: str) -> Answer:
