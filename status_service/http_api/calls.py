@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from service_runtime import tracing
 from service_runtime.errors import InvalidRequestError, ServiceError
 from service_runtime.grpc_server import MAX_MESSAGE_BYTES
 from service_runtime.http_access import peer_of
@@ -146,6 +147,7 @@ async def message_of(request: Request, call: Call, variables: Mapping[str, str])
             raise InvalidRequestError.of({name: f"the path has {value!r}; give it once"})
         setattr(message, name, value)
     _take_condition(request, message)
+    tracing.note_request(message)
     return message  # type: ignore[no-any-return]
 
 
