@@ -8,6 +8,8 @@ _GATE = "status_service/dashboard/gate.py"
 _SESSIONS = "status_service/dashboard/sessions.py"
 _SECURITY = "status_service/dashboard/security.py"
 _STREAMS = "status_service/dashboard/streams.py"
+_FORMS = "status_service/dashboard/forms.py"
+_SCRIPT = "status_service/dashboard/static/app.js"
 _CHART = "status_service/dashboard/chart.py"
 
 _SESSION_TESTS = "tests/integration/test_dashboard_sessions.py"
@@ -77,6 +79,32 @@ DASHBOARD_BUGS = (
             ),
         ),
         test=f"{_PAGE_TESTS}::test_a_stream_ends_with_its_session",
+    ),
+    Mutant(
+        name="form-length-believed",
+        invariant="API",
+        bug="A form in chunks has no end, since only its head was asked how long it is.",
+        seen="CWE-770, allocation without limits",
+        edits=(
+            Edit(_FORMS, "        elif size > _DISCARDED_BYTES:\n            break\n", ""),
+            Edit(
+                _FORMS,
+                "        if size <= _BYTES:\n            body += chunk\n",
+                "        body += chunk\n",
+            ),
+            Edit(_FORMS, "    if size > _BYTES:\n", "    if size < 0:\n"),
+        ),
+        test="tests/integration/test_dashboard_hostile.py::test_a_form_without_end_is_cut",
+    ),
+    Mutant(
+        name="ended-campaign-said-lost",
+        invariant="API",
+        bug="A stream ends with its campaign, and the page says that the connection was lost.",
+        seen="EventSource, onerror at the end of a stream",
+        edits=(Edit(_SCRIPT, "      if (over || !since ||", "      if (!since ||"),),
+        test=(
+            "tests/acceptance/test_dashboard_browser.py::test_a_page_of_a_campaign_that_ended_rests"
+        ),
     ),
     Mutant(
         name="chart-invents-a-slope",
