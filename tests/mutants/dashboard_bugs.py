@@ -9,7 +9,6 @@ _SESSIONS = "status_service/dashboard/sessions.py"
 _SECURITY = "status_service/dashboard/security.py"
 _STREAMS = "status_service/dashboard/streams.py"
 _FORMS = "status_service/dashboard/forms.py"
-_SCRIPT = "status_service/dashboard/static/app.js"
 _CHART = "status_service/dashboard/chart.py"
 
 _SESSION_TESTS = "tests/integration/test_dashboard_sessions.py"
@@ -85,25 +84,22 @@ DASHBOARD_BUGS = (
         invariant="API",
         bug="A form in chunks has no end, since only its head was asked how long it is.",
         seen="CWE-770, allocation without limits",
-        edits=(
-            Edit(_FORMS, "        elif size > _DISCARDED_BYTES:\n            break\n", ""),
-            Edit(
-                _FORMS,
-                "        if size <= _BYTES:\n            body += chunk\n",
-                "        body += chunk\n",
-            ),
-            Edit(_FORMS, "    if size > _BYTES:\n", "    if size < 0:\n"),
-        ),
+        edits=(Edit(_FORMS, "        elif size > _DISCARDED_BYTES:\n            break\n", ""),),
         test="tests/integration/test_dashboard_hostile.py::test_a_form_without_end_is_cut",
     ),
     Mutant(
-        name="ended-campaign-said-lost",
+        name="stream-answered-with-sign-in",
         invariant="API",
-        bug="A stream ends with its campaign, and the page says that the connection was lost.",
-        seen="EventSource, onerror at the end of a stream",
-        edits=(Edit(_SCRIPT, "      if (over || !since ||", "      if (!since ||"),),
+        bug="An open page whose session is over gets sign-in in place of events, and tries on.",
+        seen="EventSource, which takes another media type for a broken stream",
+        edits=(
+            Edit(
+                _GATE, "        if page.if_signed_out is not None:\n", "        if page is None:\n"
+            ),
+        ),
         test=(
-            "tests/acceptance/test_dashboard_browser.py::test_a_page_of_a_campaign_that_ended_rests"
+            "tests/integration/test_dashboard_hostile.py"
+            "::test_a_stream_after_the_session_says_so_as_a_stream"
         ),
     ),
     Mutant(
