@@ -65,7 +65,8 @@ async def serving_http(
         # Of requests on one connection, none begins with the caller of the one before.
         reset_contextvars=True,
         lifespan="off",
-        log_level="warning",
+        # Its warnings are about requests of others: anybody could fill the log with them.
+        log_level="error",
         log_config=None,
         access_log=False,
         server_header=False,

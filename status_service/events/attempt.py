@@ -9,20 +9,28 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from service_runtime import tracing
 from status_service.events import signature
 from status_service.events.cloud_event import CONTENT_TYPE
-from status_service.events.destination import CheckedResolver, DestinationRefusedError, fault
+from status_service.events.destination import CheckedResolver, fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from opentelemetry.trace import Span
 
 #: How long a receiver may take to answer, seconds.
 TIMEOUT_SECONDS = 10.0
 #: Connections at once, to all receivers.
-MOST_CONNECTIONS = 64
+MOST_CONNECTIONS = 128
+#: How long the text of an answer may take, whose status is known already, seconds.
+_TEXT_SECONDS = 2.0
 #: As much of an answer is read and kept, bytes.
 _ANSWER_BYTES = 500
 _AGENT = f"Closeout/{importlib.metadata.version('closeout-server')}"
@@ -68,6 +76,13 @@ class Courier:
         headers = signature.headers(
             secret, event_id=event_id, timestamp=int(time.time()), body=data
         )
+        with _span(url, event_id) as span:
+            answer = await self._post(url, data, headers, span)
+            if not answer.delivered:
+                span.set_status(Status(StatusCode.ERROR))
+        return answer
+
+    async def _post(self, url: str, data: bytes, headers: Mapping[str, str], span: Span) -> Answer:
         try:
             async with (
                 asyncio.timeout(self._timeout_seconds),
@@ -78,22 +93,47 @@ class Courier:
                     allow_redirects=False,
                 ) as response,
             ):
-                said = await response.content.read(_ANSWER_BYTES)
+                span.set_attribute("http.response.status_code", response.status)
+                said = await _said(response)
                 return _answer(response.status, said, response.headers.get("retry-after", ""))
         except TimeoutError:
             text = f"no answer within {self._timeout_seconds:g} s"
-        except DestinationRefusedError as error:
-            text = str(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             text = str(error) or type(error).__name__
-        return Answer(delivered=False, text=text[:_ANSWER_BYTES])
+        return Answer(delivered=False, text=_clean(text))
+
+
+async def _said(response: aiohttp.ClientResponse) -> bytes:
+    """Return how the text of an answer begins; whatever becomes of it, the status counts."""
+    try:
+        async with asyncio.timeout(_TEXT_SECONDS):
+            return await response.content.read(_ANSWER_BYTES)
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        return f"({type(error).__name__} after the status)".encode()
+
+
+def _clean(text: str) -> str:
+    """Return a text that every database stores and every terminal shows."""
+    shown = "".join(mark if mark.isprintable() else " " for mark in text[:_ANSWER_BYTES])
+    return shown.strip().encode()[:_ANSWER_BYTES].decode(errors="ignore")
+
+
+def _span(url: str, event_id: str) -> AbstractContextManager[Span]:
+    """Return the span of a try: of the URL it has the host alone, as the rest may be a secret."""
+    attributes = {
+        "http.request.method": "POST",
+        "server.address": urlsplit(url).hostname or "",
+        "closeout.event_id": event_id,
+    }
+    return tracing.span("POST", kind=SpanKind.CLIENT, attributes=attributes)
 
 
 def _answer(status: int, said: bytes, retry_after: str) -> Answer:
-    text = f"{status} {said.decode(errors='replace')}".strip()
+    text = f"{status} {_clean(said.decode(errors='replace'))}".strip()
     if status in _REDIRECTS:
         text = f"{text[:100]} (redirects are not followed: subscribe with the URL itself)"
-    return Answer(status in _SUCCESSES, text[:_ANSWER_BYTES], _asked(retry_after))
+    delivered = status in _SUCCESSES
+    return Answer(delivered, _clean(text), None if delivered else _asked(retry_after))
 
 
 def _asked(retry_after: str) -> timedelta | None:
@@ -103,7 +143,7 @@ def _asked(retry_after: str) -> timedelta | None:
     try:
         moment = parsedate_to_datetime(retry_after)
         return max(timedelta(0), timedelta(seconds=moment.timestamp() - time.time()))
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 

@@ -8,16 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from closeout.aio import StatusClient
-from closeout.aio.channel import open_channel
 from closeout.status.v1 import status_pb2 as pb
-from closeout.status.v1.status_pb2_grpc import StatusServiceStub
 from integration.dashboard_support import Browser, Pages, serving_pages
 from integration.databases import Database, SqliteDatabase
 from integration.page_reader import Document
-from integration.status_support import FAILED, Status, results, status_settings
+from integration.status_support import FAILED, results, serving
 from service_runtime.caller import Scope
-from status_service.server import running
 
 ACTOR = "key:ops via dashboard"
 FOREIGN = '"><img src=x onerror=alert(1)>'
@@ -497,13 +493,8 @@ async def test_what_a_key_does_not_allow_is_a_line_and_no_button(pages: Pages) -
 
 async def test_before_the_first_key_the_trail_has_the_address(database: Database) -> None:
     """Nobody signs in, forms still need their token, and what a repair did is shown."""
-    async with (
-        running(status_settings(database)) as service,
-        open_channel(service.address) as channel,
-    ):
-        client, stub = StatusClient(channel), StatusServiceStub(channel)
-        status = Status(database, service.address, client, stub)
-        pages = Pages(status, service.http_address)
+    async with serving(database) as status:
+        pages = Pages(status, status.http_address)
         await status.stuck("a")
         async with pages.stranger() as stranger:
             document = await stranger.open("/problems")
