@@ -67,6 +67,8 @@ def _check(*, startable: bool) -> int:
                 problems += settings_check.database_problems(url, place)
         if startable:
             problems += settings_check.port_problems(sender.listen)
+            http = settings.place("sender", "http_listen")
+            problems += settings_check.port_problems(sender.http_listen, http)
     return settings_check.report(HOLDER, problems)
 
 

@@ -48,7 +48,14 @@ def database_problems(url: str, place: str) -> list[str]:
     return []
 
 
-def port_problems(address: str) -> list[str]:
-    """Return why a service can't listen on an address now."""
-    obstacle = port_holder.obstacle(address)
-    return [obstacle] if obstacle else []
+def port_problems(address: str, place: str = "") -> list[str]:
+    """Return why a service can't listen on an address now; an empty address is nowhere.
+
+    Args:
+        address: HOST:PORT.
+        place: the setting, for the message; empty: the address is enough.
+    """
+    obstacle = port_holder.obstacle(address) if address else ""
+    if not obstacle:
+        return []
+    return [f"{place}: {obstacle}" if place else obstacle]

@@ -68,6 +68,8 @@ def _check(*, startable: bool) -> int:
         place = settings.place("status", "database_url")
         problems += settings_check.database_problems(status.database_url, place)
         problems += settings_check.port_problems(status.listen)
+        http = settings.place("status", "http_listen")
+        problems += settings_check.port_problems(status.http_listen, http)
     return settings_check.report(HOLDER, problems)
 
 

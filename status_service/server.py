@@ -41,6 +41,7 @@ from status_service.campaigns.alarms import Alarms
 from status_service.campaigns.scans import Scans
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
+from status_service.dashboard.gate import lost_page
 from status_service.dashboard.opening import open_board
 from status_service.dashboard.routes import routes as dashboard_routes
 from status_service.events.attempt import courier
@@ -206,7 +207,7 @@ async def running(
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
             optional_http(
-                observed(application(routes), metrics.http),
+                observed(application(routes, lost=lost_page(board)), metrics.http),
                 status.http_listen,
                 grace_seconds=status.grace_seconds,
                 tls=tls.of_http(),

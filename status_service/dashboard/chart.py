@@ -178,8 +178,8 @@ def _scale(highest: float) -> tuple[float, list[Mark]]:
     least = max(highest, 1.0) / 3
     power = 10 ** math.floor(math.log10(least))
     step = max(1, next(power * factor for factor in (1, 2, 4, 5, 10) if power * factor >= least))
-    top = max(highest * 1.05, 1.0)
-    lines = math.floor(top / step)
+    lines = max(1, math.ceil(highest / step))
+    top = float(step * lines)
     return top, [
         Mark("", whole(round(step * line)), _TOP + HEIGHT * (1 - step * line / top))
         for line in range(1, lines + 1)

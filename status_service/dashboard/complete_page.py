@@ -68,7 +68,8 @@ async def _page(
         status: the status of HTTP.
     """
     board = visit.board
-    found, ranges, more = await board.views.explain(visit.caller, visit.campaign_id)
+    page = await board.views.campaign_page(visit.caller, visit.campaign_id)
+    found, ranges, more = page.finding, page.missing_ranges, page.more_missing_ranges
     # After it: a result that comes between makes the form's revision too old, and no more.
     answer = await _dry_run(visit)
     shown = completion(answer, found.standing, stall_threshold=board.stall_threshold)

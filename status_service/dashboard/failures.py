@@ -16,6 +16,7 @@ from status_service.errors import CampaignNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.exceptions import HTTPException
     from starlette.responses import Response
 
     from service_runtime.caller import Caller
@@ -25,6 +26,9 @@ log = structlog.get_logger()
 
 #: What is said of a form without the token of its session.
 TOO_OLD = "This form is too old. Nothing was changed."
+
+#: As much is shown of an address, characters.
+_LONGEST_PATH = 200
 
 
 class Failure(NamedTuple):
@@ -92,6 +96,16 @@ _STATUS: Mapping[grpc.StatusCode, int] = {
 def not_found(campaign_id: str) -> Failure:
     """Return what is said of a campaign that is absent, or of another organisation."""
     return Failure(404, f"There is no campaign {formats.clean(campaign_id)} here.", "")
+
+
+def no_page(path: str) -> Failure:
+    """Return what is said of an address that no page has."""
+    return Failure(404, "There is no page at this address.", formats.clean(path[:_LONGEST_PATH]))
+
+
+def of_form(error: HTTPException, way: str) -> Failure:
+    """Return what is said of a form that was not taken; ``way``: where it is."""
+    return Failure(error.status_code, error.detail, "", (way, "Back to the page"))
 
 
 def too_old(way: str) -> Failure:

@@ -21,19 +21,19 @@ from service_runtime.errors import ServiceError, StoreUnavailableError
 from service_runtime.http_access import peer_of
 from status_service.dashboard import failures, security
 from status_service.dashboard.cookies import cookie_of, drop_cookie
-from status_service.dashboard.visit import Visit, see_other
+from status_service.dashboard.forms import fields_of, is_read
+from status_service.dashboard.visit import Page, Visit, see_other
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from service_runtime.http_app import LostPage
     from status_service.dashboard.sessions import Session
-    from status_service.dashboard.visit import Board, Frame, Page
+    from status_service.dashboard.visit import Board, Frame
 
-#: A form has at most so many fields, and so many bytes.
-_FIELDS, _FORM_BYTES = 100, 65_536
 #: How an audit trail names who came by a page.
 _VIA = "via dashboard"
 
@@ -64,6 +64,17 @@ def guarded(board: Board, pages: Iterable[Page]) -> list[Route]:
     ]
 
 
+def lost_page(board: Board) -> LostPage:
+    """Return what answers a browser at an address that no page has."""
+
+    async def show(visit: Visit) -> Response:
+        frame = visit.frame() if visit.caller.organisation else None
+        failure = failures.no_page(visit.request.scope["path"])
+        return failures.page_of(board, failure, frame)
+
+    return partial(_answer, board, Page("", "GET", OPEN, show), None)
+
+
 async def _answer(board: Board, page: Page, form: Page | None, request: Request) -> Response:
     """Answer a request; whatever goes wrong becomes a page.
 
@@ -73,6 +84,14 @@ async def _answer(board: Board, page: Page, form: Page | None, request: Request)
         form: where its form is; None: it has none.
         request: what the browser sent.
     """
+    response = security.protect(await _page_for(board, page, form, request))
+    if page.method == "POST" and not is_read(request):
+        # Nobody waits for the rest of a form that nobody reads.
+        response.headers["connection"] = "close"
+    return response
+
+
+async def _page_for(board: Board, page: Page, form: Page | None, request: Request) -> Response:
     changing = page.method == "POST"
     way = page.form_at.format(**request.path_params) if changing else _address(request)
     caller: Caller | None = None
@@ -80,22 +99,24 @@ async def _answer(board: Board, page: Page, form: Page | None, request: Request)
     try:
         await _refuse(board, request, changing=changing)
         session, caller = await _who(board, request, page.scope)
-        visit = Visit(request, board, caller, session, await _form(request) if changing else {})
+        visit = Visit(request, board, caller, session, await fields_of(request) if changing else {})
         frame = visit.frame() if caller.organisation else None
         if _allow(page, visit):
-            return security.protect(await page.handler(visit))
-        return security.protect(await _again(form, visit, way))
+            return await page.handler(visit)
+        return await _again(form, visit, way)
     except _SignedOut:
-        return security.protect(_to_sign_in(request, way, changing=changing))
+        if page.if_signed_out is not None:
+            return page.if_signed_out()
+        return _to_sign_in(request, way, changing=changing)
     except _RefusedError as error:
         failure = error.failure
     except HTTPException as error:
-        failure = failures.Failure(error.status_code, str(error.detail), "")
+        failure = failures.of_form(error, way)
     except ServiceError as error:
         failure = failures.of_error(error, caller=caller, changing=changing, way=way)
     except Exception as error:  # noqa: BLE001 - logged, and shown as a defect
         failure = failures.defect(error)
-    return security.protect(failures.page_of(board, failure, frame))
+    return failures.page_of(board, failure, frame)
 
 
 def _allow(page: Page, visit: Visit) -> bool:
@@ -191,26 +212,10 @@ def _of_page(caller: Caller) -> Caller:
     )
 
 
-async def _form(request: Request) -> Mapping[str, str]:
-    """Return the fields of a form; of a field that comes twice, all values by lines.
-
-    Raises:
-        HTTPException: it is too large, or no form.
-    """
-    length = request.headers.get("content-length", "")
-    if not length.isdecimal() or int(length) > _FORM_BYTES:
-        raise HTTPException(413, "This form is too large. Nothing was changed.")
-    form = await request.form(max_files=0, max_fields=_FIELDS)
-    fields: dict[str, str] = {}
-    for name, value in form.multi_items():
-        text = value if isinstance(value, str) else ""
-        fields[name] = f"{fields[name]}\n{text}" if name in fields else text
-    return fields
-
-
 def _address(request: Request) -> str:
-    query = request.url.query
-    return quote(request.url.path) + (f"?{query}" if query else "")
+    # Not of request.url, which is made of the header Host as well.
+    query = request.scope["query_string"].decode("latin-1")
+    return quote(request.scope["path"]) + (f"?{query}" if query else "")
 
 
 def _to_sign_in(request: Request, way: str, *, changing: bool) -> Response:

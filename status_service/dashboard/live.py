@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -31,6 +31,38 @@ log = structlog.get_logger()
 
 #: Between two reads, seconds.
 INTERVAL = 0.5
+#: Pages that are followed at once; each has a connection, and others need some as well.
+MOST_PAGES = 600
+#: Where news stand that are about no campaign; no id is empty.
+_ABOUT = ""
+
+
+class News(NamedTuple):
+    """What is new on open pages.
+
+    Attributes:
+        text: the same in JSON, written once for all pages.
+        revision: of the campaign; 0: it is about the list.
+        ended: the campaign has ended.
+    """
+
+    text: str
+    revision: int = 0
+    ended: bool = False
+
+
+class Event(NamedTuple):
+    """What a page is sent.
+
+    Attributes:
+        data: in JSON: what is said of the list, and the rows.
+        revision: of its only row; 0: it has none, or several.
+        ended: one of its campaigns has ended.
+    """
+
+    data: str
+    revision: int
+    ended: bool
 
 
 class Follower:
@@ -46,25 +78,28 @@ class Follower:
         self.is_list = listing
         self.news = asyncio.Event()
         self.is_over = False
-        self._waiting: dict[str, Any] = {}
+        self._waiting: dict[str, News] = {}
         self._given: dict[str, str] = {}
 
-    def offer(self, key: str, value: Any) -> None:
+    def offer(self, key: str, news: News) -> None:
         """Replace what waits under ``key``, unless the page has it already."""
-        text = json.dumps(value)
-        if self._given.get(key) != text:
-            self._given[key] = text
-            self._waiting[key] = value
+        if self._given.get(key) != news.text:
+            self._given[key] = news.text
+            self._waiting[key] = news
             self.news.set()
 
-    def take(self) -> dict[str, Any]:
-        """Return what waits, as an event of the page; empty: nothing does."""
+    def take(self) -> Event | None:
+        """Return what waits, as an event of the page; None: nothing does."""
         self.news.clear()
         waiting, self._waiting = self._waiting, {}
         if not waiting:
-            return {}
-        page: dict[str, Any] = waiting.pop("", {})
-        return page | {"rows": list(waiting.values())}
+            return None
+        about = waiting.pop(_ABOUT, None)
+        rows = list(waiting.values())
+        head = f"{about.text[1:-1]}, " if about else ""
+        data = f'{{{head}"rows": [{", ".join(row.text for row in rows)}]}}'
+        revision = rows[0].revision if len(rows) == 1 else 0
+        return Event(data, revision, any(row.ended for row in rows))
 
     def end(self) -> None:
         """Let the page know that nothing more comes: it asks again."""
@@ -84,7 +119,13 @@ class Live:
         self._views = views
         self._interval = interval
         self._pages: dict[str, set[Follower]] = {}
+        self._turn = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """True if no further page can be followed now."""
+        return sum(map(len, self._pages.values())) >= MOST_PAGES
 
     @contextmanager
     def following(
@@ -106,23 +147,34 @@ class Live:
                 self._tasks.pop(organisation).cancel()
 
     async def _follow(self, organisation: str) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            pages = set(self._pages.get(organisation, ()))
-            # The pages say that they are not live, and ask again.
-            try:
-                _offer(await self._read(organisation, pages), pages)
-            except ServiceError as error:
-                log.info("live_pages_ended", organisation=organisation, reason=error.reason)
-                _end(pages)
-            except Exception:
-                log.exception("live_pages_failed", organisation=organisation)
-                _end(pages)
+            # Pages take turns, and half of the time is for others at least, however many
+            # organisations have pages open: results come first.
+            async with self._turn:
+                begin = loop.time()
+                await self._tend(organisation)
+                await asyncio.sleep(loop.time() - begin)
             await asyncio.sleep(self._interval)
+
+    async def _tend(self, organisation: str) -> None:
+        """Offer what is new to the pages of an organisation, or end them."""
+        pages = set(self._pages.get(organisation, ()))
+        # The pages say that they are not live, and ask again.
+        try:
+            _offer(await self._read(organisation, pages), pages)
+        except ServiceError as error:
+            log.info("live_pages_ended", organisation=organisation, reason=error.reason)
+            _end(pages)
+        except Exception:
+            log.exception("live_pages_failed", organisation=organisation)
+            _end(pages)
 
     async def _read(self, organisation: str, pages: Collection[Follower]) -> Followed:
         ids = {one for page in pages for one in page.ids}
         detailed = {one for page in pages if not page.is_list for one in page.ids}
-        return await self._views.followed(organisation, ids, detailed)
+        counting = any(page.is_list for page in pages)
+        return await self._views.followed(organisation, ids, detailed, counting=counting)
 
 
 def _end(pages: Collection[Follower]) -> None:
@@ -132,21 +184,33 @@ def _end(pages: Collection[Follower]) -> None:
 
 def _offer(found: Followed, pages: Collection[Follower]) -> None:
     rows = {
-        campaign_id: row_event(finding, found.paces[campaign_id])
+        campaign_id: _news(row_event(finding, found.paces[campaign_id]))
         for campaign_id, finding in found.findings.items()
     }
-    about = {
-        "needy": found.needy_campaigns,
-        "text": {
-            "lede": lede(found.needy_campaigns, found.other_open_campaigns),
-            "heading": heading(found.needy_campaigns),
-        },
-    }
+    about = News(
+        _text(
+            {
+                "needy": found.needy_campaigns,
+                "text": {
+                    "lede": lede(found.needy_campaigns, found.other_open_campaigns),
+                    "heading": heading(found.needy_campaigns),
+                },
+            }
+        )
+    )
     for page in pages:
         if page.is_list:
-            page.offer("", about)
+            page.offer(_ABOUT, about)
         for campaign_id in page.ids & rows.keys():
             page.offer(campaign_id, rows[campaign_id])
+
+
+def _news(row: dict[str, Any]) -> News:
+    return News(_text(row), row["revision"], row["ended"])
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def row_event(found: Finding, pace: Pace) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
 
 from starlette.responses import StreamingResponse
 
 from service_runtime.caller import Scope
-from service_runtime.errors import InvalidRequestError
+from service_runtime.errors import InvalidRequestError, KeyInvalidError
 from service_runtime.pages import Page, PageRequest
 from status_service.dashboard import formats, results_csv
 from status_service.dashboard.bar import LABELS
+from status_service.dashboard.gate import is_still_admitted
 from status_service.dashboard.visit import Page as WebPage
 from status_service.dashboard.visit import Visit
 from status_service.domain import Outcome
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
 
 #: Rows of a page, and reads for one at most.
 _ROWS, _MOST_READS = 100, 20
+#: How often a download asks if its session holds, seconds.
+_ASK_SECONDS = 5.0
 #: Longest code there is.
 _LONGEST_CODE = 64
+_Read: TypeAlias = Callable[[PageRequest], Awaitable[Page]]
 _OUTCOMES = {outcome.name.lower(): outcome for outcome in reversed(Outcome)}
 
 
@@ -154,13 +160,29 @@ async def download(visit: Visit) -> Response:
     """Send all results as a file."""
     outcome, code = _asked(visit)
     await visit.board.views.get(visit.caller, visit.campaign_id)  # a refusal is a page
-    read = partial(_read, visit, outcome, code)
+    read = _while_admitted(visit, partial(_read, visit, outcome, code))
     name = f"{visit.campaign_id}-results.csv"
     return StreamingResponse(
         results_csv.lines(read),
         media_type="text/csv; charset=utf-8; header=present",
         headers={"content-disposition": f'attachment; filename="{name}"'},
     )
+
+
+def _while_admitted(visit: Visit, read: _Read) -> _Read:
+    """Return ``read`` that ends a download, which may last, with its session."""
+    loop = asyncio.get_running_loop()
+    asked = loop.time()
+
+    async def checked(request: PageRequest) -> Page:
+        nonlocal asked
+        if loop.time() - asked >= _ASK_SECONDS:
+            asked = loop.time()
+            if not await is_still_admitted(visit, Scope.READ):
+                raise KeyInvalidError("this session has ended; sign in and download it again")
+        return await read(request)
+
+    return checked
 
 
 class Gap(NamedTuple):

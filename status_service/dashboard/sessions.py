@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: How long a session lasts, and how long without a page.
 LONGEST, IDLE = timedelta(hours=12), timedelta(hours=1)
+#: Sessions of one key at once; one more ends the one that was used longest ago.
+MOST_OF_A_KEY = 200
 #: How exactly the last page is known: one write in so long.
 _NOTED = timedelta(minutes=1)
 #: How long a note is kept.
@@ -110,6 +112,13 @@ def _insert(connection: sa.Connection, *, digest: str, caller: Caller) -> None:
             sa.or_(sessions.c.expire_time <= now, sessions.c.seen_time <= now - IDLE)
         )
     )
+    oldest = (
+        sa.select(sessions.c.session)
+        .where(sessions.c.key_id == caller.key_id)
+        .order_by(sessions.c.seen_time.desc(), sessions.c.session)
+        .offset(MOST_OF_A_KEY - 1)
+    )
+    connection.execute(sa.delete(sessions).where(sessions.c.session.in_(oldest)))
     connection.execute(
         sa.insert(sessions),
         {

@@ -111,9 +111,15 @@ async def sign_out(visit: Visit) -> Response:
     return response
 
 
+async def back(_visit: Visit) -> Response:
+    """Lead from the address of the form to the pages."""
+    return see_other("/")
+
+
 PAGES = (
     Page("/sign-in", "GET", OPEN, show),
     Page("/sign-in", "POST", OPEN, sign_in, form_at="/sign-in"),
     # Whoever has no session is signed out already, so that it is open; another site can't.
     Page("/sign-out", "POST", OPEN, sign_out, form_at="/sign-in"),
+    Page("/sign-out", "GET", OPEN, back),
 )

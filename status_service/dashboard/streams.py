@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from starlette.responses import StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from service_runtime.caller import Scope
 from status_service.dashboard.campaigns_page import Query, read
@@ -17,10 +16,10 @@ from status_service.dashboard.visit import Page, Visit
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-    from starlette.responses import Response
-
+    from status_service.dashboard.live import Event
 #: How often a stream asks if its session holds, and says that it lives, seconds.
 _ASK, _ALIVE = 5.0, 15.0
+_SIGNED_OUT = "event: signed-out\ndata: {}\n\n"
 
 
 async def of_campaigns(visit: Visit) -> Response:
@@ -38,6 +37,9 @@ async def of_campaign(visit: Visit) -> Response:
 
 
 def _stream(visit: Visit, ids: Collection[str], *, listing: bool) -> Response:
+    if visit.board.live.is_full:
+        text = "Too many pages are open. This one shows what it has, and tries again.\n"
+        return PlainTextResponse(text, 503, headers={"retry-after": "3"})
     return StreamingResponse(
         _events(visit, ids, listing=listing),
         media_type="text/event-stream",
@@ -48,8 +50,8 @@ def _stream(visit: Visit, ids: Collection[str], *, listing: bool) -> Response:
 async def _events(visit: Visit, ids: Collection[str], *, listing: bool) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     asked = spoke = loop.time()
-    yield "retry: 3000\n\n"
     with visit.board.live.following(visit.caller.organisation, ids, listing=listing) as page:
+        yield "retry: 3000\n\n"
         while not (page.is_over or visit.board.stopping.is_set()):
             # Short enough that the end of the service is not held up.
             with suppress(TimeoutError):
@@ -58,26 +60,30 @@ async def _events(visit: Visit, ids: Collection[str], *, listing: bool) -> Async
             if loop.time() - asked >= _ASK:
                 asked = loop.time()
                 if not await is_still_admitted(visit, Scope.READ):
-                    yield "event: signed-out\ndata: {}\n\n"
+                    yield _SIGNED_OUT
                     return
-            event = page.take()
-            if event:
+            if event := page.take():
                 spoke = loop.time()
-                yield _event(event)
-                if not listing and any(row["ended"] for row in event["rows"]):
+                yield _written(event)
+                if not listing and event.ended:
                     return
             elif loop.time() - spoke >= _ALIVE:
                 spoke = loop.time()
                 yield ": alive\n\n"
 
 
-def _event(event: dict[str, list[dict[str, object]]]) -> str:
-    rows = event["rows"]
-    mark = f"id: {rows[0]['revision']}\n" if len(rows) == 1 else ""
-    return f"{mark}data: {json.dumps(event, ensure_ascii=False)}\n\n"
+def _written(event: Event) -> str:
+    mark = f"id: {event.revision}\n" if event.revision else ""
+    return f"{mark}data: {event.data}\n\n"
 
 
+def _signed_out() -> Response:
+    """Say so as a stream: a browser would take the page of sign-in for a broken one."""
+    return Response(_SIGNED_OUT, media_type="text/event-stream")
+
+
+_AT = "/campaigns/{campaign_id}/events"
 PAGES = (
-    Page("/events", "GET", Scope.READ, of_campaigns),
-    Page("/campaigns/{campaign_id}/events", "GET", Scope.READ, of_campaign),
+    Page("/events", "GET", Scope.READ, of_campaigns, if_signed_out=_signed_out),
+    Page(_AT, "GET", Scope.READ, of_campaign, if_signed_out=_signed_out),
 )

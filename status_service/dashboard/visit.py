@@ -230,6 +230,7 @@ class Page(NamedTuple):
         handler: answers it.
         form_at: for POST, where its form is, with the same names in braces; sign-in and
             error pages lead there.
+        if_signed_out: the answer where nobody is signed in; None: sign-in.
     """
 
     path: str
@@ -237,6 +238,7 @@ class Page(NamedTuple):
     scope: Scope | str
     handler: Handler
     form_at: str = ""
+    if_signed_out: Callable[[], Response] | None = None
 
 
 def see_other(path: str) -> Response:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from service_runtime.database import read_clock
 from status_service.campaigns import repair
 from status_service.reads import sampled
-from status_service.reads.overview import needy_campaigns
+from status_service.reads.overview import Needy, needy_campaigns
 from status_service.schema import campaigns
 
 if TYPE_CHECKING:
@@ -46,12 +46,14 @@ def followed(
     ids: Collection[str],
     detailed: Collection[str],
     *,
+    counting: bool,
     stall_threshold: timedelta,
 ) -> Followed:
     """Return how the campaigns ``ids`` are; one that is gone is left out.
 
     Of those in ``detailed`` it is known how they came into their state, which their
-    sentence may say; a list shows no such sentence, and has many campaigns.
+    sentence may say; a list shows no such sentence, and has many campaigns. Only a list
+    counts what needs a person; without ``counting`` these numbers are 0.
     """
     now = read_clock(connection)
     rows = connection.execute(
@@ -60,9 +62,11 @@ def followed(
         )
     ).all()
     paces = sampled.paces(connection, rows, now=now, stall_threshold=stall_threshold)
-    needy = needy_campaigns(
-        connection, organisation, stall_threshold=stall_threshold, now=now, limit=1
-    )
+    needy = Needy([], 0, 0)
+    if counting:
+        needy = needy_campaigns(
+            connection, organisation, stall_threshold=stall_threshold, now=now, limit=1
+        )
     known = [row for row in rows if row.campaign_id in detailed]
     findings = [
         *repair.judge(connection, known, stall_threshold, now),

@@ -199,7 +199,12 @@ class CampaignViews:
         )
 
     async def followed(
-        self, organisation: str, ids: Collection[str], detailed: Collection[str]
+        self,
+        organisation: str,
+        ids: Collection[str],
+        detailed: Collection[str],
+        *,
+        counting: bool = True,
     ) -> Followed:
         """Return what changes on open pages of an organisation: :func:`.followed.followed`."""
         return await self._store.read(
@@ -208,6 +213,7 @@ class CampaignViews:
                 organisation=organisation,
                 ids=ids,
                 detailed=detailed,
+                counting=counting,
                 stall_threshold=self._stall_threshold,
             )
         )

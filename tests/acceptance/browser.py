@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
+#: Windows that pages have to fit, pixels: the narrowest is one of 1280 at 400 %.
+WIDTHS = (320, 360, 768, 1280, 1920)
 #: Where Chromium is; empty: it is not installed, and providers/programs.py leaves out its tests.
 CHROMIUM = shutil.which("chromium") or ""
 _VIOLATIONS = """
@@ -30,6 +32,10 @@ _AXE = {
         "type": "tag",
         "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     },
+}
+_AXE_OF_COLOURS = {
+    "resultTypes": ["violations"],
+    "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
 }
 
 
@@ -56,9 +62,20 @@ class Tab:
         assert answer.status == status, path
         self.bytes[path] = len(await answer.body())
 
-    async def violations(self) -> list[str]:
+    async def violations_in_both_schemes(self) -> list[str]:
+        """Return the same of a page in the light, and of its colours in the dark.
+
+        A scheme changes nothing but colours.
+        """
+        await self.page.emulate_media(color_scheme="light")
+        found = await self.violations()
+        await self.page.emulate_media(color_scheme="dark")
+        found += await self.violations(_AXE_OF_COLOURS)
+        return found
+
+    async def violations(self, options: Mapping[str, object] = _AXE) -> list[str]:
         """Return what axe-core has against the page, one line for each rule and element."""
-        found = await Axe().run(self.page, options=_AXE)
+        found = await Axe().run(self.page, options=dict(options))
         return [
             f"{rule['id']}: {node['html'][:200]}"
             for rule in found.response["violations"]
@@ -69,8 +86,9 @@ class Tab:
         """Return how far what is on the page moved by itself, as layout shift."""
         return float(await self.page.evaluate("window.shifts"))
 
-    async def overflow(self) -> int:
-        """Return how many pixels the page is wider than the window."""
+    async def overflow(self, width: int) -> int:
+        """Return how many pixels the page is wider than a window of ``width``."""
+        await self.page.set_viewport_size({"width": width, "height": 800})
         wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         return int(await self.page.evaluate(wider))
 

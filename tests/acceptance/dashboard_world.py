@@ -483,3 +483,20 @@ def add_foreign(url: str, now: datetime) -> None:
             )
     finally:
         world.close()
+
+
+def add_one_that_ends(url: str, now: datetime) -> None:
+    """Write a campaign on course, ``ends``, for a test to end."""
+    world = World(url, now, before=2_000)
+    try:
+        world.add(
+            "ends",
+            "SENDING",
+            total=10,
+            parts=[("sent", 1, 5, "", "")],
+            start_time=world.ago(minutes=1),
+            progress_time=world.ago(seconds=3),
+            last_reporter="sender-eu-1",
+        )
+    finally:
+        world.close()

@@ -188,6 +188,28 @@ async def test_a_port_in_use_is_found_before_anything_starts(tmp_path: Path) -> 
     assert names(tmp_path) == ["log"]
 
 
+@pytest.mark.parametrize("service", ["status", "sender"])
+@pytest.mark.parametrize("by_option", [True, False], ids=["option", "setting"])
+async def test_a_port_of_http_in_use_is_found_before_anything_starts(
+    tmp_path: Path, service: str, *, by_option: bool
+) -> None:
+    """The line names the setting, the address and the process that has it."""
+    variable = f"CLOSEOUT_{service.upper()}_HTTP_LISTEN"
+    async with contextlib.AsyncExitStack() as stack:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        stack.push_async_callback(server.wait_closed)
+        stack.callback(server.close)
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        words = (f"--{service}-http-listen", address) if by_option else ()
+        settings = {} if by_option else {variable: address}
+        (line,) = await refused(tmp_path, *FREE, *words, **settings)
+    assert line.startswith(
+        f"closeout: nothing was started: {variable}: can't listen on {address}: in use by"
+        f" process {os.getpid()} ("
+    )
+    assert names(tmp_path) == ["log"]
+
+
 async def test_every_wrong_setting_is_named_once_before_anything_starts(tmp_path: Path) -> None:
     """Settings of both services and of all channels; exit code 2, no folder, no database."""
     (tmp_path / "closeout.toml").write_text("[webhook]\nurl = 'ftp://x'\n[smpt]\nhost = 'x'\n")
@@ -226,6 +248,17 @@ async def test_every_wrong_setting_is_named_once_before_anything_starts(tmp_path
         (
             {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:2", "CLOSEOUT_SENDER_LISTEN": "127.0.0.1:2"},
             "both services are to listen on 127.0.0.1:2; give one of them another port",
+        ),
+        (
+            {
+                "CLOSEOUT_STATUS_LISTEN": "127.0.0.1:2",
+                "CLOSEOUT_SENDER_LISTEN": "127.0.0.1:0",
+                "CLOSEOUT_STATUS_HTTP_LISTEN": "127.0.0.1:2",
+            },
+            (
+                "[status] listen and [status] http_listen are both 127.0.0.1:2; give each a port"
+                " of its own"
+            ),
         ),
         (
             {"CLOSEOUT_SENDER_DATABASE_URL": "sqlite:////dev/null/x.db"},

@@ -16,6 +16,7 @@ from integration.page_reader import Document
 from integration.status_support import eventually, status_settings
 from service_runtime.caller import Scope
 from status_service.access.key_access import AccessLimits
+from status_service.dashboard import sessions
 from status_service.dashboard.routes import PAGES
 from status_service.server import running
 
@@ -126,10 +127,13 @@ async def test_sign_in_leads_back_within_this_site(pages: Pages, wanted: str, le
 
 
 async def test_whoever_is_not_signed_in_signs_in(pages: Pages) -> None:
-    """Each page but those that are open leads to sign-in, and from there back."""
+    """Each page but those that are open leads to sign-in, and from there back.
+
+    A stream is no page: it says that nobody is signed in.
+    """
     async with pages.stranger() as browser:
         for page in PAGES:
-            if page.scope == "open" or page.method == "POST":
+            if page.scope == "open" or page.method == "POST" or page.if_signed_out:
                 continue
             path = page.path.format(campaign_id="x")
             answer = await browser.http.get(path, headers=NAVIGATED)
@@ -181,6 +185,30 @@ async def test_a_session_ends_by_itself_and_with_its_key(pages: Pages, change: s
             return (await browser.http.get("/", headers=NAVIGATED)).status_code == 303
 
         await eventually(is_over, what="the session is over")
+
+
+async def test_a_key_has_so_many_sessions_and_no_more(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever signs in again and again fills no table: the one used longest ago ends."""
+    monkeypatch.setattr(sessions, "MOST_OF_A_KEY", 3)
+    key = make_key(pages.status.database, name="ops")
+    tokens = []
+    async with pages.browser(name="other") as other:
+        for number in range(5):
+            async with pages.stranger() as browser:
+                answer = await attempt(browser, key.text)
+                tokens.append(answer.cookies["closeout-session"])
+            pages.status.execute(
+                "UPDATE sessions SET seen_time = seen_time - 1000000 WHERE key_id = ?", key.key_id
+            )
+            rows = pages.status.execute("SELECT 1 FROM sessions WHERE key_id = ?", key.key_id)
+            assert len(rows) == min(number + 1, 3)
+        await other.open("/")
+    for token, status in zip(tokens, (303, 303, 200, 200, 200), strict=True):
+        async with pages.stranger() as browser:
+            browser.http.cookies.set("closeout-session", token)
+            assert (await browser.http.get("/", headers=NAVIGATED)).status_code == status
 
 
 async def test_every_instance_knows_a_session(database: Database) -> None:

@@ -8,6 +8,7 @@ _GATE = "status_service/dashboard/gate.py"
 _SESSIONS = "status_service/dashboard/sessions.py"
 _SECURITY = "status_service/dashboard/security.py"
 _STREAMS = "status_service/dashboard/streams.py"
+_FORMS = "status_service/dashboard/forms.py"
 _CHART = "status_service/dashboard/chart.py"
 
 _SESSION_TESTS = "tests/integration/test_dashboard_sessions.py"
@@ -77,6 +78,29 @@ DASHBOARD_BUGS = (
             ),
         ),
         test=f"{_PAGE_TESTS}::test_a_stream_ends_with_its_session",
+    ),
+    Mutant(
+        name="form-length-believed",
+        invariant="API",
+        bug="A form in chunks has no end, since only its head was asked how long it is.",
+        seen="CWE-770, allocation without limits",
+        edits=(Edit(_FORMS, "        elif size > _DISCARDED_BYTES:\n            break\n", ""),),
+        test="tests/integration/test_dashboard_hostile.py::test_a_form_without_end_is_cut",
+    ),
+    Mutant(
+        name="stream-answered-with-sign-in",
+        invariant="API",
+        bug="An open page whose session is over gets sign-in in place of events, and tries on.",
+        seen="EventSource, which takes another media type for a broken stream",
+        edits=(
+            Edit(
+                _GATE, "        if page.if_signed_out is not None:\n", "        if page is None:\n"
+            ),
+        ),
+        test=(
+            "tests/integration/test_dashboard_hostile.py"
+            "::test_a_stream_after_the_session_says_so_as_a_stream"
+        ),
     ),
     Mutant(
         name="chart-invents-a-slope",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STATUS_DEFAULT = "127.0.0.1:20051"
 SENDER_DEFAULT = "127.0.0.1:20052"
-_HTTP_DEFAULTS = {"status": "127.0.0.1:20080", "sender": "127.0.0.1:20081"}
+HTTP_DEFAULTS = {"status": "127.0.0.1:20080", "sender": "127.0.0.1:20081"}
 
 
 def setting(section: str, field: str, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -74,7 +74,7 @@ def http_address(service: str) -> str:
     """Return where HTTP of a service is; empty where it is off, or on a port it alone knows."""
     address = setting(service, "http_listen")
     if address is None:
-        address = _HTTP_DEFAULTS[service]
+        address = HTTP_DEFAULTS[service]
     if address.rpartition(":")[2] in {"", "0"}:
         return ""
     return f"https://{address}" if setting(service, "tls_certificate_file") else address

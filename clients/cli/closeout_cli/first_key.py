@@ -17,7 +17,7 @@ from closeout.status.v1 import access_pb2 as pb
 from closeout_cli.addresses import setting
 from closeout_cli.failures import USAGE, CommandError
 from closeout_cli.preflight import STATUS_MODULE
-from closeout_cli.up import DEFAULT_DATA, status_settings
+from closeout_cli.up import DEFAULT_DATA, Listen, status_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,9 +69,9 @@ async def make_local_key(
 def _environment(data_dir: Path | None) -> Mapping[str, str]:
     """Return the settings that name the database of ``closeout up`` if that is meant."""
     if data_dir is not None:
-        return status_settings(data_dir.resolve(), "")
+        return status_settings(data_dir.resolve(), Listen())
     of_up = not setting("status", "database_url") and (DEFAULT_DATA / "status.db").exists()
-    return status_settings(DEFAULT_DATA.resolve(), "") if of_up else {}
+    return status_settings(DEFAULT_DATA.resolve(), Listen()) if of_up else {}
 
 
 async def _ask(words: list[str], settings: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ import typer
 from closeout_cli.failures import FAILED, OK
 from closeout_cli.options import run
 from closeout_cli.preflight import SENDER_MODULE, STATUS_MODULE, refusal, settings_problems
-from closeout_cli.up import sender_settings, status_settings
+from closeout_cli.up import Listen, sender_settings, status_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +45,8 @@ def migrate(
     status: Mapping[str, str] = {}
     sender: Mapping[str, str] = {}
     if data_dir is not None:
-        status = status_settings(data_dir.resolve(), "")
-        sender = sender_settings(data_dir.resolve(), "", "")
+        status = status_settings(data_dir.resolve(), Listen())
+        sender = sender_settings(data_dir.resolve(), Listen(), "")
     words = ["migrate", *(["--check"] if check else [])]
     return run(_both(words, {STATUS_MODULE: status, SENDER_MODULE: sender}))
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from closeout_cli import run_record, screen
 from closeout_cli.addresses import (
+    HTTP_DEFAULTS,
     SENDER_DEFAULT,
     STATUS_DEFAULT,
     setting,
@@ -59,6 +61,24 @@ def up(
             show_default=False,
         ),
     ] = "",
+    status_http_listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where the dashboard and the status service's HTTP listen; port 0: any free one."
+            f" Default: CLOSEOUT_STATUS_HTTP_LISTEN, or {HTTP_DEFAULTS['status']}.",
+            show_default=False,
+        ),
+    ] = "",
+    sender_http_listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where the sender service's HTTP listens; port 0: any free one."
+            f" Default: CLOSEOUT_SENDER_HTTP_LISTEN, or {HTTP_DEFAULTS['sender']}.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> int:
     """Run both services until Ctrl-C or `closeout down`.
 
@@ -67,10 +87,23 @@ def up(
     dashboard among them, are printed to standard output, and the logs of both services
     to standard error.
     """
-    return run(_up(data_dir, data_dir.resolve(), status_listen, sender_listen))
+    status = Listen(status_listen, status_http_listen)
+    return run(_up(data_dir, data_dir.resolve(), status, Listen(sender_listen, sender_http_listen)))
 
 
-async def _up(data_dir: Path, folder: Path, status_listen: str, sender_listen: str) -> int:
+class Listen(NamedTuple):
+    """Where a service is to listen, by options; empty: where its settings say.
+
+    Attributes:
+        grpc: HOST:PORT of its calls.
+        http: HOST:PORT of its HTTP.
+    """
+
+    grpc: str = ""
+    http: str = ""
+
+
+async def _up(data_dir: Path, folder: Path, status_listen: Listen, sender_listen: Listen) -> int:
     run_record.refuse_second(folder)
     await _check(data_dir, folder, status_listen, sender_listen)
     _make(folder)
@@ -117,7 +150,9 @@ def _down(data_dir: Path) -> str:
     return "closeout down" + ("" if data_dir == DEFAULT_DATA else f" --data-dir {data_dir}")
 
 
-async def _check(data_dir: Path, folder: Path, status_listen: str, sender_listen: str) -> None:
+async def _check(
+    data_dir: Path, folder: Path, status_listen: Listen, sender_listen: Listen
+) -> None:
     """Check everything that can be wrong with settings; make and start nothing.
 
     Raises:
@@ -143,34 +178,54 @@ async def _check(data_dir: Path, folder: Path, status_listen: str, sender_listen
         raise refusal(problems)
 
 
-def _same_port(status_listen: str, sender_listen: str) -> list[str]:
-    status = status_listen or setting("status", "listen") or STATUS_DEFAULT
-    sender = sender_listen or setting("sender", "listen") or SENDER_DEFAULT
-    if status != sender or status.endswith(":0"):
-        return []
-    return [f"both services are to listen on {status}; give one of them another port"]
+def _same_port(status: Listen, sender: Listen) -> list[str]:
+    """Return which of the four addresses are one."""
+    calls = status.grpc or setting("status", "listen") or STATUS_DEFAULT
+    others = sender.grpc or setting("sender", "listen") or SENDER_DEFAULT
+    if calls == others and not calls.endswith(":0"):
+        return [f"both services are to listen on {calls}; give one of them another port"]
+    named = [
+        ("[status] listen", calls),
+        ("[sender] listen", others),
+        ("[status] http_listen", status.http or _http_setting("status")),
+        ("[sender] http_listen", sender.http or _http_setting("sender")),
+    ]
+    return [
+        f"{first} and {second} are both {place}; give each a port of its own"
+        for (first, place), (second, other) in itertools.combinations(named, 2)
+        if place == other and place and not place.endswith(":0")
+    ]
 
 
-def status_settings(data_dir: Path, listen: str) -> Mapping[str, str]:
+def _http_setting(service: str) -> str:
+    """Return where HTTP of a service is to listen by its settings; empty: nowhere."""
+    if os.environ.get(f"CLOSEOUT_{service.upper()}_HTTP_LISTEN") == "":
+        return ""
+    found = setting(service, "http_listen")
+    return HTTP_DEFAULTS[service] if found is None else found
+
+
+def status_settings(data_dir: Path, listen: Listen) -> Mapping[str, str]:
     """Return the environment of a status service with its database in ``data_dir``."""
-    settings = {}
+    settings = _listening("STATUS", listen)
     if not setting("status", "database_url"):
         settings["CLOSEOUT_STATUS_DATABASE_URL"] = f"sqlite:///{data_dir / 'status.db'}"
-    if listen:
-        settings["CLOSEOUT_STATUS_LISTEN"] = listen
     return settings
 
 
-def sender_settings(data_dir: Path, listen: str, status_address: str) -> Mapping[str, str]:
+def sender_settings(data_dir: Path, listen: Listen, status_address: str) -> Mapping[str, str]:
     """Return the environment of a sender service with its database in ``data_dir``."""
-    settings = {}
+    settings = _listening("SENDER", listen)
     if status_address:
         settings["CLOSEOUT_SENDER_STATUS_ADDRESS"] = status_address
     if not setting("sender", "database_url"):
         settings["CLOSEOUT_SENDER_DATABASE_URL"] = f"sqlite:///{data_dir / 'sender.db'}"
-    if listen:
-        settings["CLOSEOUT_SENDER_LISTEN"] = listen
     return settings
+
+
+def _listening(service: str, listen: Listen) -> dict[str, str]:
+    places = {"LISTEN": listen.grpc, "HTTP_LISTEN": listen.http}
+    return {f"CLOSEOUT_{service}_{name}": place for name, place in places.items() if place}
 
 
 class _StopSignal:

@@ -76,10 +76,13 @@
   };
   readChart();
 
-  // Announcements: a change of the sentence, at most once in half a minute.
+  // Announcements: a change of the sentence, at most once in half a minute; the last one counts.
   let announced = 0;
+  let waiting = 0;
   const announce = (text) => {
-    if (Date.now() - announced < 30000) return;
+    clearTimeout(waiting);
+    const wait = announced + 30000 - Date.now();
+    if (wait > 0) return void (waiting = setTimeout(announce, wait, text));
     announced = Date.now();
     say($("#announce"), text);
   };
@@ -134,8 +137,10 @@
       if (page === root) {
         showState(root, row.state);
         if (time && row.last.length) [time.dateTime, time.title] = row.last;
-      } else if (root.dataset.version !== row.version) exchange();
-      else if (Date.now() - exchanged > 10000) exchange();
+      } else if ((root.dataset.version !== row.version && asked !== row.version) || Date.now() - exchanged > 10000) {
+        asked = row.version;
+        exchange();
+      }
     }
     tick();
   };
@@ -155,6 +160,9 @@
   // Sections that read differently now are exchanged, but not under somebody's hands.
   let exchanged = Date.now();
   let exchanging = false;
+  let asked = ""; // for this version
+  let again = false; // something changed meanwhile
+  let owed = false; // a section waits until nobody uses it
   const isInUse = (block) => {
     if (block.contains(document.activeElement)) return true;
     const selection = getSelection();
@@ -164,8 +172,9 @@
       field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== field.defaultValue);
   };
   const exchange = async () => {
-    if (exchanging) return;
+    if (exchanging) return void (again = true);
     exchanging = true;
+    again = owed = false;
     exchanged = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
@@ -180,7 +189,9 @@
       } else
         for (const block of all("[data-block]")) {
           const other = $(`[data-block="${block.dataset.block}"]`, fresh);
-          if (other && !isInUse(block) && other.innerHTML !== block.innerHTML) block.replaceWith(other);
+          if (!other || other.innerHTML === block.innerHTML) continue;
+          if (isInUse(block)) owed = true;
+          else block.replaceWith(other);
         }
       document.title = fresh.title;
       if (!fresh.body.dataset.stream) stop();
@@ -190,8 +201,11 @@
       if (!(error instanceof TypeError)) throw error; // the network; the stream says so as well
     } finally {
       exchanging = false;
+      if (again) exchange();
     }
   };
+  for (const left of ["focusout", "pointerup"])
+    document.addEventListener(left, () => setTimeout(() => owed && exchange()));
 
   // The stream. A hidden tab has none: a browser has few connections to a host.
   let source = null;
@@ -229,12 +243,12 @@
     since = since || Date.now();
     const from = clock();
     setTimeout(() => {
-      if (!since || source?.readyState === 1) return;
+      if (over || !since || source?.readyState === 1) return;
       mark("lost", "Not live");
       if ($("#stale").hidden)
         warn("Not live.", `The connection to the status service was lost at ${from}. Figures are from then; trying again.`, "Reload", location.href);
     }, 5000);
-    retry = setTimeout(open, 3000);
+    retry = setTimeout(open, 3000 + Math.random() * 2000); // not all pages at once
   };
   function open() {
     if (over || source || document.hidden) return;

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from closeout_cli import screen
 from closeout_cli.services import ServiceProcess
-from closeout_cli.up import sender_settings, status_settings
+from closeout_cli.up import Listen, sender_settings, status_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-_ANY_PORT = "127.0.0.1:0"
+_ANY_PORT = Listen("127.0.0.1:0", "127.0.0.1:0")
 #: Log lines kept to show them if the demo fails.
 _KEPT_LINES = 40
 
@@ -89,7 +89,6 @@ async def stage() -> AsyncIterator[Stage]:
                 **status_settings(made.folder, _ANY_PORT),
                 # The reconcile pass would repair what the demo breaks before anybody sees it.
                 "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "3600",
-                "CLOSEOUT_STATUS_HTTP_LISTEN": _ANY_PORT,
             },
         )
         await _start(stack, provider)
@@ -101,7 +100,6 @@ async def stage() -> AsyncIterator[Stage]:
             "sender_service",
             {
                 **sender_settings(made.folder, _ANY_PORT, status.address),
-                "CLOSEOUT_SENDER_HTTP_LISTEN": _ANY_PORT,
                 "CLOSEOUT_SMTP_HOST": host,
                 "CLOSEOUT_SMTP_PORT": port,
                 "CLOSEOUT_SMTP_SECURITY": "none",
