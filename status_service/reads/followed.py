@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from status_service.campaigns.repair import Finding
     from status_service.reads.pace import Pace
+    from status_service.reads.sampled import RecentSamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,13 @@ def followed(
     detailed: Collection[str],
     *,
     stall_threshold: timedelta,
+    recent: RecentSamples | None = None,
 ) -> Followed:
     """Return how the campaigns ``ids`` are; one that is gone is left out.
 
     Of those in ``detailed`` it is known how they came into their state, which their
-    sentence may say; a list shows no such sentence, and has many campaigns.
+    sentence may say; a list shows no such sentence, and has many campaigns. Who asks again
+    and again gives the same ``recent`` each time.
     """
     now = read_clock(connection)
     rows = connection.execute(
@@ -59,7 +62,7 @@ def followed(
             campaigns.c.organisation == organisation, campaigns.c.campaign_id.in_(ids)
         )
     ).all()
-    paces = sampled.paces(connection, rows, now=now, stall_threshold=stall_threshold)
+    paces = sampled.paces(connection, rows, now=now, stall_threshold=stall_threshold, recent=recent)
     needy = needy_campaigns(
         connection, organisation, stall_threshold=stall_threshold, now=now, limit=1
     )
