@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -17,10 +17,12 @@ from service_runtime.errors import ServiceError
 from status_service.dashboard import formats, states
 from status_service.dashboard.campaign_view import progress, version_of
 from status_service.dashboard.rows import bar_of, figures
-from status_service.dashboard.summary import heading, lede
+from status_service.dashboard.summary import heading as heading_of
+from status_service.dashboard.summary import lede
+from status_service.reads.sampled import RecentSamples
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from status_service.campaigns.repair import Finding
     from status_service.reads.followed import Followed
@@ -31,6 +33,34 @@ log = structlog.get_logger()
 
 #: Between two reads, seconds.
 INTERVAL = 0.5
+
+
+class Shown(NamedTuple):
+    """What pages show of a campaign, finished: many have the same, so it is written once.
+
+    Attributes:
+        json: an object.
+        revision: of the campaign's row.
+        ended: it has ended.
+    """
+
+    json: str
+    revision: int
+    ended: bool
+
+
+class News(NamedTuple):
+    """What is new on a page.
+
+    Attributes:
+        json: an object.
+        revision: that of the only campaign in it; None: it has none, or several.
+        ended: a campaign in it has ended.
+    """
+
+    json: str
+    revision: int | None
+    ended: bool
 
 
 class Follower:
@@ -46,25 +76,34 @@ class Follower:
         self.is_list = listing
         self.news = asyncio.Event()
         self.is_over = False
-        self._waiting: dict[str, Any] = {}
-        self._given: dict[str, str] = {}
+        self._waiting: dict[str, Shown] = {}
+        self._given: dict[str, Shown] = {}
+        self._heading = self._waiting_heading = ""
 
-    def offer(self, key: str, value: Any) -> None:
-        """Replace what waits under ``key``, unless the page has it already."""
-        text = json.dumps(value)
-        if self._given.get(key) != text:
-            self._given[key] = text
-            self._waiting[key] = value
+    def offer(self, campaign_id: str, shown: Shown) -> None:
+        """Replace what waits of a campaign, unless the page has it already."""
+        if self._given.get(campaign_id) != shown:
+            self._given[campaign_id] = self._waiting[campaign_id] = shown
             self.news.set()
 
-    def take(self) -> dict[str, Any]:
-        """Return what waits, as an event of the page; empty: nothing does."""
+    def offer_heading(self, entries: str) -> None:
+        """Replace what waits of the page itself, unless it has it already."""
+        if self._heading != entries:
+            self._heading = self._waiting_heading = entries
+            self.news.set()
+
+    def take(self) -> News | None:
+        """Return what waits; None: nothing does."""
         self.news.clear()
-        waiting, self._waiting = self._waiting, {}
-        if not waiting:
-            return {}
-        page: dict[str, Any] = waiting.pop("", {})
-        return page | {"rows": list(waiting.values())}
+        rows, self._waiting = list(self._waiting.values()), {}
+        heading, self._waiting_heading = self._waiting_heading, ""
+        if not (rows or heading):
+            return None
+        return News(
+            f'{{{heading}"rows": [{", ".join(row.json for row in rows)}]}}',
+            rows[0].revision if len(rows) == 1 else None,
+            any(row.ended for row in rows),
+        )
 
     def end(self) -> None:
         """Let the page know that nothing more comes: it asks again."""
@@ -106,11 +145,15 @@ class Live:
                 self._tasks.pop(organisation).cancel()
 
     async def _follow(self, organisation: str) -> None:
+        recent = RecentSamples()
+        shown: dict[str, Shown] = {}
         while True:
             pages = set(self._pages.get(organisation, ()))
             # The pages say that they are not live, and ask again.
             try:
-                _offer(await self._read(organisation, pages), pages)
+                found = await self._read(organisation, pages, recent)
+                shown = _shown(found, shown)
+                _offer(found, shown, pages)
             except ServiceError as error:
                 log.info("live_pages_ended", organisation=organisation, reason=error.reason)
                 _end(pages)
@@ -119,10 +162,12 @@ class Live:
                 _end(pages)
             await asyncio.sleep(self._interval)
 
-    async def _read(self, organisation: str, pages: Collection[Follower]) -> Followed:
+    async def _read(
+        self, organisation: str, pages: Collection[Follower], recent: RecentSamples
+    ) -> Followed:
         ids = {one for page in pages for one in page.ids}
         detailed = {one for page in pages if not page.is_list for one in page.ids}
-        return await self._views.followed(organisation, ids, detailed)
+        return await self._views.followed(organisation, ids, detailed, recent)
 
 
 def _end(pages: Collection[Follower]) -> None:
@@ -130,23 +175,32 @@ def _end(pages: Collection[Follower]) -> None:
         page.end()
 
 
-def _offer(found: Followed, pages: Collection[Follower]) -> None:
-    rows = {
-        campaign_id: row_event(finding, found.paces[campaign_id])
-        for campaign_id, finding in found.findings.items()
-    }
+def _shown(found: Followed, before: Mapping[str, Shown]) -> dict[str, Shown]:
+    """Return what pages show of each campaign; what is as before is the same object."""
+    shown = {}
+    for campaign_id, finding in found.findings.items():
+        row = row_event(finding, found.paces[campaign_id])
+        text = json.dumps(row, ensure_ascii=False)
+        now = Shown(text, row["revision"], row["ended"])
+        known = before.get(campaign_id)
+        shown[campaign_id] = known if known == now else now
+    return shown
+
+
+def _offer(found: Followed, shown: Mapping[str, Shown], pages: Collection[Follower]) -> None:
     about = {
         "needy": found.needy_campaigns,
         "text": {
             "lede": lede(found.needy_campaigns, found.other_open_campaigns),
-            "heading": heading(found.needy_campaigns),
+            "heading": heading_of(found.needy_campaigns),
         },
     }
+    heading = json.dumps(about, ensure_ascii=False)[1:-1] + ", "
     for page in pages:
         if page.is_list:
-            page.offer("", about)
-        for campaign_id in page.ids & rows.keys():
-            page.offer(campaign_id, rows[campaign_id])
+            page.offer_heading(heading)
+        for campaign_id in page.ids & shown.keys():
+            page.offer(campaign_id, shown[campaign_id])
 
 
 def row_event(found: Finding, pace: Pace) -> dict[str, Any]:

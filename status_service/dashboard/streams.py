@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -60,21 +59,16 @@ async def _events(visit: Visit, ids: Collection[str], *, listing: bool) -> Async
                 if not await is_still_admitted(visit, Scope.READ):
                     yield "event: signed-out\ndata: {}\n\n"
                     return
-            event = page.take()
-            if event:
+            news = page.take()
+            if news:
                 spoke = loop.time()
-                yield _event(event)
-                if not listing and any(row["ended"] for row in event["rows"]):
+                mark = "" if news.revision is None else f"id: {news.revision}\n"
+                yield f"{mark}data: {news.json}\n\n"
+                if news.ended and not listing:
                     return
             elif loop.time() - spoke >= _ALIVE:
                 spoke = loop.time()
                 yield ": alive\n\n"
-
-
-def _event(event: dict[str, list[dict[str, object]]]) -> str:
-    rows = event["rows"]
-    mark = f"id: {rows[0]['revision']}\n" if len(rows) == 1 else ""
-    return f"{mark}data: {json.dumps(event, ensure_ascii=False)}\n\n"
 
 
 PAGES = (
