@@ -135,14 +135,14 @@ class _Pages:
     async def read(self, address: str, path: str, cookie: str) -> None:
         """Read the stream of a page to its end."""
         host, _, port = address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
+        async with self._turns:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(
+                f"GET {path} HTTP/1.1\r\nHost: {address}\r\n"
+                f"Cookie: closeout-session={cookie}\r\n\r\n".encode()
+            )
+            status = await reader.readline()
         try:
-            async with self._turns:
-                writer.write(
-                    f"GET {path} HTTP/1.1\r\nHost: {address}\r\n"
-                    f"Cookie: closeout-session={cookie}\r\n\r\n".encode()
-                )
-                status = await reader.readline()
             if b" 200 " not in status:
                 raise RuntimeError(f"{path}: {status!r}")
             self._closed -= 1
