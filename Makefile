@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: help
 help: ## List all targets (the default)
-	@awk 'BEGIN { FS = ":.*## " } /^[.a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[.a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: venv
 venv: $(INSTALLED) ## Create .venv with all requirements; the other targets do so by themselves
@@ -119,6 +119,14 @@ bench: $(INSTALLED) ## Measure this machine against its bare databases; SIZES="1
 .PHONY: bench-reads
 bench-reads: $(INSTALLED) ## Measure what pages and lists cost with 10,000 open campaigns and 10 million results
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.reads
+
+.PHONY: bench-pages
+bench-pages: $(INSTALLED) ## Measure what 500 open pages cost the status service
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.dashboards
+
+.PHONY: bench-kept
+bench-kept: $(INSTALLED) ## Measure what failures by code and samples cost a result
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.kept_figures
 
 # Keeps the pins that still fit; `make lock UPGRADE=1` moves all pins.
 .PHONY: lock

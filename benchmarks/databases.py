@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self
 
+import psutil
 import psycopg
 from pysqlite3 import dbapi2
 
@@ -108,6 +109,19 @@ class PostgresqlDatabases:
         if name not in self._urls:
             self._urls[name] = self._server.create_database()
         return self._urls[name]
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time of the server and its open connections so far."""
+        pid = (self._server.folder / "data" / "postmaster.pid").read_text().partition("\n")[0]
+        server = psutil.Process(int(pid))
+        seconds = 0.0
+        for process in (server, *server.children()):
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue  # a worker that has ended
+            seconds += times.user + times.system
+        return seconds
 
     def insert_rate(self, rows: int) -> float:
         """Return the rate of INSERTs from arrays, committed like those of the service."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from benchmarks.databases import Database
 
-_START_SECONDS = 30
+_START_SECONDS = 120
 _STOP_SECONDS = 30
 _MEBIBYTE = 1024
 
@@ -28,10 +28,12 @@ class Service:
 
     Attributes:
         address: its HOST:PORT.
+        http_address: HOST:PORT of its HTTP.
         pid: its process id.
     """
 
     address: str
+    http_address: str
     pid: int
 
     def peak_memory_mib(self) -> float:
@@ -73,6 +75,7 @@ async def service(module: str, folder: Path, settings: dict[str, str]) -> AsyncI
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CLOSEOUT_")}
     environment = inherited | {
         f"{prefix}_LISTEN": "127.0.0.1:0",
+        f"{prefix}_HTTP_LISTEN": "127.0.0.1:0",
         f"{prefix}_DATABASE_URL": f"sqlite:///{folder / name}.db",
     }
     with (folder / f"{name}.log").open("wb") as log:
@@ -88,9 +91,10 @@ async def service(module: str, folder: Path, settings: dict[str, str]) -> AsyncI
         try:
             async with asyncio.timeout(_START_SECONDS):
                 line = await process.stdout.readline() if process.stdout else b""
-            if not line:
+            if not line or process.stdout is None:
                 raise RuntimeError((folder / f"{name}.log").read_text(encoding="utf-8"))
-            yield Service(line.decode().split()[-1], process.pid)
+            http = (await process.stdout.readline()).decode().rpartition("//")[2].strip()
+            yield Service(line.decode().split()[-1], http, process.pid)
         finally:
             if process.returncode is None:
                 process.terminate()

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import sqlalchemy as sa
 
 from benchmarks.databases import PostgresqlDatabases, SqliteFiles
@@ -85,9 +86,13 @@ SELECT campaign, outcome, 0, code, count(*), 'as it was said',
     '[' || CAST(min(sequence) AS TEXT) || ']'
 FROM results WHERE outcome < 4 GROUP BY campaign, outcome, code
 """
+#: The next campaign that is registered gets the next number.
+_CONTINUE = """
+SELECT setval(pg_get_serial_sequence('campaigns', 'campaign'), max(campaign)) FROM campaigns
+"""
 
 
-def _fill(connection: sa.Connection, *, campaigns: int, results: int) -> None:
+def fill(connection: sa.Connection, *, campaigns: int, results: int) -> None:
     """Store campaigns and results; the groups of codes are more than the service would keep."""
     now = int(time.time() * 1_000_000)
     values = {"now": now, "open": campaigns, "half": results // 2, "results": results}
@@ -104,6 +109,14 @@ def _fill(connection: sa.Connection, *, campaigns: int, results: int) -> None:
     ):
         numbers = _NUMBERS.format(most=most)
         connection.execute(sa.text(statement.format(numbers=numbers, **values)))
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(_CONTINUE))
+
+
+def _vacuum(url: str) -> None:
+    """Do what the server does by itself some time later."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE)")
 
 
 def _show(line: str) -> None:
@@ -154,6 +167,12 @@ def _reads(
         ("ListFailures", lambda: views.list_failures(_CALLER, "campaign-1")),
         ("ListResults, UNKNOWN", results(outcomes=[Outcome.UNKNOWN])),
         ("ListResults, a code of none", results(codes=["x"])),
+        ("ListResults, FAILED with a code", results(outcomes=[Outcome.FAILED], codes=["555"])),
+        ("ExplainCampaign, the large one", lambda: views.explain(_CALLER, "campaign-1")),
+        (
+            "ListMissingRanges, the large one",
+            lambda: views.list_missing_ranges(_CALLER, "campaign-1", some),
+        ),
         ("RepairCampaigns, dry run", lambda: service.repair(_CALLER, dry_run=True)),
     ]
 
@@ -163,12 +182,10 @@ async def measure(url: str, *, campaigns: int, results: int) -> None:
     store = await asyncio.to_thread(Store, url, MIGRATIONS, holder="benchmark")
     try:
         begin = time.perf_counter()
-        await store.write(
-            lambda connection: _fill(connection, campaigns=campaigns, results=results)
-        )
+        await store.write(lambda connection: fill(connection, campaigns=campaigns, results=results))
         _show(f"  filled in {time.perf_counter() - begin:.0f} s")
         if store.dialect == "postgresql":
-            await store.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
+            await asyncio.to_thread(_vacuum, url)
         views = CampaignViews(store, Scans(), stall_threshold=_THRESHOLD)
         service = CampaignService(store, Notifier(), stall_threshold=_THRESHOLD)
         for name, read in _reads(views, service):

@@ -25,7 +25,7 @@ from status_service.dashboard.forms import fields_of, is_read
 from status_service.dashboard.visit import Page, Visit, see_other
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -98,7 +98,7 @@ async def _page_for(board: Board, page: Page, form: Page | None, request: Reques
     frame: Frame | None = None
     try:
         await _refuse(board, request, changing=changing)
-        session, caller = await _who(board, request, page.scope)
+        session, caller = await _who(board, request, page.scope, board.sessions.find)
         visit = Visit(request, board, caller, session, await fields_of(request) if changing else {})
         frame = visit.frame() if caller.organisation else None
         if _allow(page, visit):
@@ -170,7 +170,8 @@ async def is_still_admitted(visit: Visit, scope: Scope) -> bool:
     Nobody is turned away because the database does not answer.
     """
     try:
-        _, caller = await _who(visit.board, visit.request, scope)
+        sessions = visit.board.sessions
+        _, caller = await _who(visit.board, visit.request, scope, sessions.find_soon)
         require(caller, scope)
     except StoreUnavailableError:
         return True
@@ -179,8 +180,19 @@ async def is_still_admitted(visit: Visit, scope: Scope) -> bool:
     return caller.organisation == visit.caller.organisation
 
 
-async def _who(board: Board, request: Request, scope: Scope | str) -> tuple[Session | None, Caller]:
+async def _who(
+    board: Board,
+    request: Request,
+    scope: Scope | str,
+    find: Callable[[str], Awaitable[Session | None]],
+) -> tuple[Session | None, Caller]:
     """Return the session and the caller of a request.
+
+    Args:
+        board: what pages work with.
+        request: what the browser sent.
+        scope: what the page needs.
+        find: finds the session of a cookie.
 
     Raises:
         _SignedOut: the page needs a session, and there is none.
@@ -189,7 +201,7 @@ async def _who(board: Board, request: Request, scope: Scope | str) -> tuple[Sess
     peer = peer_of(request)
     if not await board.keys.keys_exist():
         return None, Caller(DEFAULT_ORGANISATION, actor=f"{peer} {_VIA}")
-    if session := await board.sessions.find(cookie_of(request)):
+    if session := await find(cookie_of(request)):
         try:
             caller = await board.keys.caller_of_key(session.key_id)
         except ServiceError as error:

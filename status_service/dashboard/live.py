@@ -17,7 +17,8 @@ from service_runtime.errors import ServiceError
 from status_service.dashboard import formats, states
 from status_service.dashboard.campaign_view import progress, version_of
 from status_service.dashboard.rows import bar_of, figures
-from status_service.dashboard.summary import heading, lede
+from status_service.dashboard.summary import lede
+from status_service.reads.sampled import RecentSamples
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -148,21 +149,22 @@ class Live:
 
     async def _follow(self, organisation: str) -> None:
         loop = asyncio.get_running_loop()
+        recent = RecentSamples()
         while True:
             # Pages take turns, and half of the time is for others at least, however many
             # organisations have pages open: results come first.
             async with self._turn:
                 begin = loop.time()
-                await self._tend(organisation)
+                await self._tend(organisation, recent)
                 await asyncio.sleep(loop.time() - begin)
             await asyncio.sleep(self._interval)
 
-    async def _tend(self, organisation: str) -> None:
+    async def _tend(self, organisation: str, recent: RecentSamples) -> None:
         """Offer what is new to the pages of an organisation, or end them."""
         pages = set(self._pages.get(organisation, ()))
         # The pages say that they are not live, and ask again.
         try:
-            _offer(await self._read(organisation, pages), pages)
+            _offer(await self._read(organisation, pages, recent), pages)
         except ServiceError as error:
             log.info("live_pages_ended", organisation=organisation, reason=error.reason)
             _end(pages)
@@ -170,11 +172,15 @@ class Live:
             log.exception("live_pages_failed", organisation=organisation)
             _end(pages)
 
-    async def _read(self, organisation: str, pages: Collection[Follower]) -> Followed:
+    async def _read(
+        self, organisation: str, pages: Collection[Follower], recent: RecentSamples
+    ) -> Followed:
         ids = {one for page in pages for one in page.ids}
         detailed = {one for page in pages if not page.is_list for one in page.ids}
         counting = any(page.is_list for page in pages)
-        return await self._views.followed(organisation, ids, detailed, counting=counting)
+        return await self._views.followed(
+            organisation, ids, detailed, counting=counting, recent=recent
+        )
 
 
 def _end(pages: Collection[Follower]) -> None:
@@ -193,7 +199,7 @@ def _offer(found: Followed, pages: Collection[Follower]) -> None:
                 "needy": found.needy_campaigns,
                 "text": {
                     "lede": lede(found.needy_campaigns, found.other_open_campaigns),
-                    "heading": heading(found.needy_campaigns),
+                    "heading": heading_of(found.needy_campaigns),
                 },
             }
         )

@@ -21,7 +21,7 @@ from status_service.dashboard.visit import Visit
 from status_service.domain import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from starlette.responses import Response
@@ -32,7 +32,7 @@ _ROWS, _MOST_READS = 100, 20
 _ASK_SECONDS = 5.0
 #: Longest code there is.
 _LONGEST_CODE = 64
-_Read: TypeAlias = Callable[[PageRequest], Awaitable[Page]]
+_Read: TypeAlias = "Callable[[PageRequest], Awaitable[Page]]"
 _OUTCOMES = {outcome.name.lower(): outcome for outcome in reversed(Outcome)}
 
 
@@ -94,7 +94,8 @@ async def show(visit: Visit) -> Response:
     outcome, code = _asked(visit)
     board, place = visit.board, f"/campaigns/{quote(visit.campaign_id)}/results"
     campaign = await board.views.get(visit.caller, visit.campaign_id)
-    page = await _found(visit, outcome, code)
+    token = visit.request.query_params.get("page", "")
+    page = await _first_found(partial(_read, visit, outcome, code), token)
     filters = [
         Filter(LABELS.get(name, "All"), _address(place, outcome=name, code=code), name == outcome)
         for name in ("", *_OUTCOMES)
@@ -128,15 +129,14 @@ async def _read(visit: Visit, outcome: str, code: str, request: PageRequest) -> 
     )
 
 
-async def _found(visit: Visit, outcome: str, code: str) -> Page:
+async def _first_found(read: Callable[[PageRequest], Awaitable[Page]], token: str) -> Page:
     """Return the page that is asked for.
 
     A read looks at a bounded number of results. Where none of them is one that is asked
     for, the next are looked at, but not without a bound either.
     """
-    token = visit.request.query_params.get("page", "")
     for _ in range(_MOST_READS):
-        page = await _read(visit, outcome, code, PageRequest(_ROWS, token))
+        page = await read(PageRequest(_ROWS, token))
         token = page.next_page_token
         if page.rows or not token:
             break
@@ -197,9 +197,8 @@ async def missing(visit: Visit) -> Response:
     board, place = visit.board, f"/campaigns/{quote(visit.campaign_id)}/missing"
     campaign = await board.views.get(visit.caller, visit.campaign_id)
     token = visit.request.query_params.get("page", "")
-    page = await board.views.list_missing_ranges(
-        visit.caller, visit.campaign_id, PageRequest(_ROWS, token)
-    )
+    read = partial(board.views.list_missing_ranges, visit.caller, visit.campaign_id)
+    page = await _first_found(read, token)
     return visit.render(
         "missing.html",
         now=await board.clock(),

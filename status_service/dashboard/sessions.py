@@ -7,11 +7,12 @@ sign-out, and with its key.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
@@ -19,6 +20,8 @@ from service_runtime.database import read_clock
 from status_service.schema import sessions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from service_runtime.caller import Caller
     from service_runtime.database import Store
 
@@ -28,8 +31,16 @@ LONGEST, IDLE = timedelta(hours=12), timedelta(hours=1)
 MOST_OF_A_KEY = 200
 #: How exactly the last page is known: one write in so long.
 _NOTED = timedelta(minutes=1)
+#: The same of a page that stays open.
+_NOTED_OPEN = timedelta(minutes=5)
+#: Pages that stay open are gathered for so long, seconds.
+_GATHERING = 0.25
 #: How long a note is kept.
 _NOTE_LASTS = timedelta(minutes=10)
+
+
+#: Rows of sessions by their digests, and the database's time.
+Found: TypeAlias = "tuple[Mapping[str, sa.Row[Any]], datetime]"
 
 
 class Session(NamedTuple):
@@ -60,6 +71,8 @@ class Sessions:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._asked: set[str] = set()
+        self._asking: asyncio.Task[Found] | None = None
 
     async def begin(self, caller: Caller) -> str:
         """Begin a session for the key of a caller; return what its cookie has."""
@@ -72,15 +85,43 @@ class Sessions:
         if not token:
             return None
         digest = _digest(token)
-        found = await self._store.read(partial(_read, digest=digest))
-        if found is None:
-            return None
-        row, now = found
-        if now >= row.expire_time or now - row.seen_time >= IDLE:
+        rows, now = await self._store.read(partial(_read, digests=[digest]))
+        row = rows.get(digest)
+        if row is None or not _holds(row, now):
             return None
         if now - row.seen_time >= _NOTED:
-            await self._store.write(partial(_see, digest=digest))
+            await self._store.write(partial(_see, digests=[digest]))
         return Session(digest, token.encode(), row.key_id, row.organisation)
+
+    async def find_soon(self, token: str) -> Session | None:
+        """Do as :meth:`find`, for a page that stays open and asks now and then.
+
+        Those who ask at about the same time are answered by one read.
+        """
+        if not token:
+            return None
+        digest = _digest(token)
+        self._asked.add(digest)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(), name="sessions")
+        rows, now = await asyncio.shield(self._asking)
+        row = rows.get(digest)
+        if row is None or not _holds(row, now):
+            return None
+        return Session(digest, token.encode(), row.key_id, row.organisation)
+
+    async def _ask(self) -> Found:
+        await asyncio.sleep(_GATHERING)
+        asked, self._asked, self._asking = self._asked, set(), None
+        rows, now = await self._store.read(partial(_read, digests=list(asked)))
+        unseen = [
+            digest
+            for digest, row in rows.items()
+            if _holds(row, now) and now - row.seen_time >= _NOTED_OPEN
+        ]
+        if unseen:
+            await self._store.write(partial(_see, digests=unseen))
+        return rows, now
 
     async def end(self, token: str) -> None:
         """Delete the session of a cookie."""
@@ -93,11 +134,16 @@ class Sessions:
 
     async def noted(self, digest: str) -> str:
         """Return the text that is kept with a session; empty: none is."""
-        found = await self._store.read(partial(_read, digest=digest))
-        if found is None or found[0].note_time is None:
+        rows, now = await self._store.read(partial(_read, digests=[digest]))
+        row = rows.get(digest)
+        if row is None or row.note_time is None:
             return ""
-        row, now = found
         return row.note if now - row.note_time < _NOTE_LASTS else ""
+
+
+def _holds(row: sa.Row[Any], now: datetime) -> bool:
+    holds: bool = now < row.expire_time and now - row.seen_time < IDLE
+    return holds
 
 
 def _digest(token: str) -> str:
@@ -132,23 +178,21 @@ def _insert(connection: sa.Connection, *, digest: str, caller: Caller) -> None:
     )
 
 
-def _read(
-    connection: sa.Connection, *, digest: str
-) -> tuple[sa.Row[tuple[object, ...]], datetime] | None:
-    row = connection.execute(sa.select(sessions).where(sessions.c.session == digest)).one_or_none()
-    return None if row is None else (row, read_clock(connection))
+def _read(connection: sa.Connection, *, digests: Sequence[str]) -> Found:
+    rows = connection.execute(sa.select(sessions).where(sessions.c.session.in_(digests)))
+    return {row.session: row for row in rows}, read_clock(connection)
 
 
-def _see(connection: sa.Connection, *, digest: str) -> None:
-    _update(connection, digest, seen_time=read_clock(connection))
+def _see(connection: sa.Connection, *, digests: Sequence[str]) -> None:
+    _update(connection, digests, seen_time=read_clock(connection))
 
 
 def _note(connection: sa.Connection, *, digest: str, text: str) -> None:
-    _update(connection, digest, note=text, note_time=read_clock(connection))
+    _update(connection, [digest], note=text, note_time=read_clock(connection))
 
 
-def _update(connection: sa.Connection, digest: str, **values: object) -> None:
-    connection.execute(sa.update(sessions).where(sessions.c.session == digest).values(**values))
+def _update(connection: sa.Connection, digests: Sequence[str], **values: object) -> None:
+    connection.execute(sa.update(sessions).where(sessions.c.session.in_(digests)).values(**values))
 
 
 def _delete(connection: sa.Connection, *, digest: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from status_service.campaigns.repair import Finding
     from status_service.reads.pace import Pace
+    from status_service.reads.sampled import RecentSamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,14 @@ def followed(
     *,
     counting: bool,
     stall_threshold: timedelta,
+    recent: RecentSamples | None = None,
 ) -> Followed:
     """Return how the campaigns ``ids`` are; one that is gone is left out.
 
     Of those in ``detailed`` it is known how they came into their state, which their
     sentence may say; a list shows no such sentence, and has many campaigns. Only a list
-    counts what needs a person; without ``counting`` these numbers are 0.
+    counts what needs a person; without ``counting`` these numbers are 0. Who asks again and
+    again gives the same ``recent`` each time.
     """
     now = read_clock(connection)
     rows = connection.execute(
@@ -61,7 +64,7 @@ def followed(
             campaigns.c.organisation == organisation, campaigns.c.campaign_id.in_(ids)
         )
     ).all()
-    paces = sampled.paces(connection, rows, now=now, stall_threshold=stall_threshold)
+    paces = sampled.paces(connection, rows, now=now, stall_threshold=stall_threshold, recent=recent)
     needy = Needy([], 0, 0)
     if counting:
         needy = needy_campaigns(

@@ -12,16 +12,14 @@ import sqlalchemy as sa
 
 from service_runtime.pages import Page
 from status_service.domain import OPEN, State
-from status_service.recording import lookup, result_rows
-from status_service.schema import campaign_labels, campaigns, results, transitions
+from status_service.reads import gaps, some_results
+from status_service.recording import lookup
+from status_service.schema import campaign_labels, campaigns, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from service_runtime.pages import PageRequest, Question
-
-#: Results that one page of some of them looks at.
-_LOOKED_AT = 100_000
 
 
 def list_campaigns(
@@ -98,8 +96,8 @@ def list_results(
 ) -> Page:
     """Return results of a campaign in order of sequence.
 
-    Where only ``outcomes`` or only ``codes`` are asked for, it looks at a bounded number
-    of results: a page may be short, or empty, and not be the last.
+    Where only ``codes`` or SENT ones are asked for, it looks at a bounded number of results:
+    a page may be short, or empty, and not be the last.
 
     Raises:
         CampaignNotFoundError: there is no such campaign.
@@ -109,29 +107,21 @@ def list_results(
     if codes:
         question.append(sorted(codes))
     after = page.after(question) or [0]
-    columns = results.c
-    query = (
-        sa.select(results)
-        .where(columns.campaign == campaign.campaign, columns.sequence > after[0])
-        .order_by(columns.sequence)
+    found = some_results.find(
+        connection,
+        campaign.campaign,
+        after=after[0],
+        limit=page.size + 1,
+        outcomes=outcomes,
+        codes=codes,
     )
-    stopped_at = None
-    if outcomes or codes:
-        end = sa.select(columns.sequence).where(
-            columns.campaign == campaign.campaign, columns.sequence > after[0]
-        )
-        last: int | None = connection.execute(
-            end.order_by(columns.sequence).offset(_LOOKED_AT - 1).limit(1)
-        ).scalar_one_or_none()
-        if last is not None:
-            query = query.where(columns.sequence <= last)
-            stopped_at = [last]
-        if outcomes:
-            query = query.where(columns.outcome.in_(sorted(outcomes)))
-        if codes:
-            query = query.where(columns.code.in_(sorted(codes)))
-    rows = connection.execute(query.limit(page.size + 1)).all()
-    return Page.of(rows, page, question, key_of=lambda row: [row.sequence], stopped_at=stopped_at)
+    return Page.of(
+        found.rows,
+        page,
+        question,
+        key_of=lambda row: [row.sequence],
+        stopped_at=None if found.stopped_at is None else [found.stopped_at],
+    )
 
 
 def list_missing_ranges(
@@ -139,20 +129,25 @@ def list_missing_ranges(
 ) -> Page:
     """Return (first, last) of the ranges of messages without a result, in order.
 
+    It looks at a bounded number of results: a page may be short, or empty, and not be the
+    last.
+
     Raises:
         CampaignNotFoundError: there is no such campaign.
     """
     campaign = lookup.get(connection, organisation, campaign_id)
     question = ["missing", organisation, campaign_id]
     after = page.after(question) or [0]
-    ranges = (
-        result_rows.missing_ranges(
-            connection, campaign.campaign, campaign.total, after=after[0], limit=page.size + 1
-        )
-        if campaign.total
-        else []
+    found = gaps.find(
+        connection,
+        campaign.campaign,
+        campaign.total or 0,
+        after=after[0],
+        limit=page.size + 1,
+        most_windows=gaps.PAGE_WINDOWS,
     )
-    return Page.of(ranges, page, question, key_of=lambda gap: [gap[1]])
+    stopped_at = None if found.stopped_at is None else [found.stopped_at]
+    return Page.of(found.ranges, page, question, key_of=lambda gap: [gap[1]], stopped_at=stopped_at)
 
 
 def list_transitions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -10,12 +11,17 @@ from service_runtime.database import UtcTime, read_clock
 from status_service.domain import Counters, State
 from status_service.reads.pace import ESTIMATE_SPAN, NO_PACE, Course, Pace, Sample, pace, series
 from status_service.recording import lookup
+from status_service.recording.thinning import SAMPLE_INTERVAL
 from status_service.recording.types import counters_of
 from status_service.schema import campaigns, samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+
+#: How long samples are kept that were read.
+_KEPT = SAMPLE_INTERVAL / 2
 
 
 def course_of(campaign: sa.Row[Any], now: datetime, stall_threshold: timedelta) -> Course:
@@ -52,22 +58,53 @@ def series_of(
     return series(samples_of(connection, campaign.campaign), course)
 
 
+class RecentSamples:
+    """The samples that paces are derived from, for somebody who asks again and again.
+
+    They are noted every ten seconds, so those of a few seconds ago do.
+    """
+
+    def __init__(self) -> None:
+        self._read_time: datetime | None = None
+        self._samples: dict[int, list[Sample]] = {}
+
+    def of(
+        self, connection: sa.Connection, numbers: Sequence[int], now: datetime
+    ) -> Mapping[int, Sequence[Sample]]:
+        """Return the samples of the last minutes of campaigns by their numbers."""
+        age = None if self._read_time is None else now - self._read_time
+        is_young = age is not None and timedelta() <= age < _KEPT
+        if not (is_young and self._samples.keys() >= set(numbers)):
+            self._samples = {number: [] for number in numbers}
+            self._read_time = now
+            if numbers:
+                for row in connection.execute(_recent(numbers, now)):
+                    self._samples[row.campaign].append(_sample(row))
+        return self._samples
+
+
 def paces(
     connection: sa.Connection,
     rows: Iterable[sa.Row[Any]],
     *,
     now: datetime,
     stall_threshold: timedelta,
+    recent: RecentSamples | None = None,
 ) -> dict[int, Pace]:
-    """Return the pace of each of these campaigns by its number, with one query for all of them."""
+    """Return the pace of each of these campaigns by its number, with one query for all of them.
+
+    Args:
+        connection: on a snapshot.
+        rows: rows of ``campaigns``.
+        now: the database's time.
+        stall_threshold: how long without a new result is too long.
+        recent: what was read for the same caller before; None: nothing.
+    """
     courses = {row.campaign: course_of(row, now, stall_threshold) for row in rows}
     sending = [number for number, one in courses.items() if one.state is State.SENDING]
-    recent: dict[int, list[Sample]] = {number: [] for number in sending}
-    if sending:
-        for row in connection.execute(_recent(sending, now)):
-            recent[row.campaign].append(_sample(row))
+    known = (recent or RecentSamples()).of(connection, sending, now)
     return {
-        number: pace(recent[number], course) if number in recent else NO_PACE
+        number: pace(known[number], course) if course.state is State.SENDING else NO_PACE
         for number, course in courses.items()
     }
 
@@ -88,6 +125,8 @@ def _recent(numbers: Sequence[int], now: datetime) -> sa.Executable:
         )
         .where(campaigns.c.campaign.in_(numbers))
         .cte("bounds")
+        # Without it PostgreSQL looks once for each sample.
+        .prefix_with("MATERIALIZED")
     )
     return sa.select(samples).join(
         bounds,

@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from service_runtime.database import read_clock
 from status_service.campaigns import repair
 from status_service.domain import Outcome
-from status_service.reads import failures, queries, sampled
-from status_service.reads.gaps import first_gaps
+from status_service.reads import failures, gaps, queries, sampled
 from status_service.reads.overview import needy_campaigns
 from status_service.reads.pace import pace, series
 from status_service.reads.values import CampaignPage, Overview
@@ -93,7 +92,7 @@ def campaign_page(
     course = sampled.course_of(campaign, now, stall_threshold)
     noted = sampled.samples_of(connection, number)
     pending = (campaign.total or 0) - course.counters.processed
-    missing = first_gaps(connection, number, campaign.total, limit=_RANGES) if pending else []
+    missing = gaps.find(connection, number, campaign.total, limit=_RANGES).ranges if pending else []
     groups = failures.groups_of(connection, number)
     trail = connection.execute(
         sa.select(transitions)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from service_runtime.database import read_clock
 from status_service.campaigns import repair
-from status_service.reads import failures, followed, queries, sampled, screens
-from status_service.recording import lookup, result_rows
+from status_service.reads import failures, followed, gaps, queries, sampled, screens
+from status_service.recording import lookup
+from status_service.recording.types import counters_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
     from status_service.domain import State
     from status_service.reads.followed import Followed
     from status_service.reads.pace import Pace, Sample
+    from status_service.reads.sampled import RecentSamples
     from status_service.reads.values import CampaignPage, FailureGroup, Overview
 
 #: Missing ranges an explanation names at most.
 _RANGES_EXPLAINED = 20
+#: The results of a campaign with more messages are not counted to explain it.
+_MOST_COUNTED = 1_000_000
 
 
 class CampaignViews:
@@ -205,6 +209,7 @@ class CampaignViews:
         detailed: Collection[str],
         *,
         counting: bool = True,
+        recent: RecentSamples | None = None,
     ) -> Followed:
         """Return what changes on open pages of an organisation: :func:`.followed.followed`."""
         return await self._store.read(
@@ -215,6 +220,7 @@ class CampaignViews:
                 detailed=detailed,
                 counting=counting,
                 stall_threshold=self._stall_threshold,
+                recent=recent,
             )
         )
 
@@ -227,6 +233,9 @@ class CampaignViews:
     ) -> tuple[Finding, list[tuple[int, int]], bool]:
         """Return the diagnosis of a campaign, its first missing ranges, and if there are more.
 
+        It takes about the same time whatever the size of the campaign: the counters of a
+        large one are believed, and ranges are found among its first results.
+
         Raises:
             CampaignNotFoundError: there is none.
         """
@@ -235,10 +244,19 @@ class CampaignViews:
             connection: sa.Connection,
         ) -> tuple[Finding, list[tuple[int, int]], bool]:
             campaign = lookup.get(connection, caller.organisation, campaign_id)
-            found = repair.examine(connection, campaign, self._stall_threshold)
-            missing = result_rows.missing_ranges(
-                connection, campaign.campaign, campaign.total or 0, limit=_RANGES_EXPLAINED + 1
+            total = campaign.total or 0
+            if total <= _MOST_COUNTED:
+                found = repair.examine(connection, campaign, self._stall_threshold)
+            else:
+                now = read_clock(connection)
+                [found] = repair.judge(connection, [campaign], self._stall_threshold, now)
+            missing = gaps.find(connection, campaign.campaign, total, limit=_RANGES_EXPLAINED + 1)
+            shown = list(missing.ranges[:_RANGES_EXPLAINED])
+            pending = total - counters_of(campaign).processed
+            more = len(missing.ranges) > len(shown) or (
+                missing.stopped_at is not None
+                and sum(last - first + 1 for first, last in shown) < pending
             )
-            return found, missing[:_RANGES_EXPLAINED], len(missing) > _RANGES_EXPLAINED
+            return found, shown, more
 
         return await self._store.read(explained)

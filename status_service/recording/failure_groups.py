@@ -7,7 +7,7 @@ the usual case, nothing is read and nothing written.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -24,14 +24,13 @@ from status_service.recording.code_groups import (
     GroupKey,
     moved,
 )
-from status_service.schema import failure_groups, results
+from status_service.schema import NOT_SENT, failure_groups, results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from status_service.recording.code_groups import Removed
     from status_service.recording.merge import Merged
-    from status_service.recording.result_columns import ResultColumns
 
 _LOOKUPS_A_STATEMENT = 1_000
 _COLUMNS = failure_groups.c
@@ -41,9 +40,10 @@ _STORED = sa.select(results.c.sequence, results.c.outcome, results.c.code).where
     results.c.sequence.in_(sa.bindparam("sequences", expanding=True)),
 )
 _GROUPS = sa.select(failure_groups).where(
-    _COLUMNS.campaign == sa.bindparam("campaign"),
-    _COLUMNS.outcome.in_(sa.bindparam("outcomes", expanding=True)),
+    _COLUMNS.campaign.in_(sa.bindparam("campaigns", expanding=True))
 )
+#: A plain number: the comparison of an enum is not in C.
+_SENT = int(Outcome.SENT)
 _KEY = ("campaign", "outcome", "is_rest", "code")
 _VALUES = ("number", "detail", "examples")
 _INSERT = insert(failure_groups)
@@ -73,70 +73,81 @@ def replaced_results(
 
 
 def move(
-    connection: sa.Connection, campaign: int, merged: Merged, removed: Sequence[Removed]
+    connection: sa.Connection,
+    stored: Mapping[int, Merged],
+    replaced: Mapping[int, Sequence[Removed]],
 ) -> None:
     """Count results that were just stored, and no longer those they replaced.
 
+    Two statements for all campaigns: a statement costs as much as a hundred results.
+
     Args:
-        connection: in a transaction that holds the campaign locked.
-        campaign: its number.
-        merged: what was stored.
-        removed: what that replaced, as :func:`replaced_results` returned it.
+        connection: in a transaction that holds the campaigns locked.
+        stored: what was stored, by campaign.
+        replaced: what that replaced, as :func:`replaced_results` returned it.
     """
-    all_sent = merged.deltas.sent == sum(part.size for part in merged.changed)
-    if all_sent and not removed:
+    added = {campaign: _added(merged) for campaign, merged in stored.items()}
+    concerned = [campaign for campaign in stored if added[campaign] or replaced[campaign]]
+    if not concerned:
         return
-    added = {} if all_sent else _added(merged.changed)
-    outcomes = {key[0] for key in added} | {outcome for _, outcome, _ in removed}
-    rows = connection.execute(_GROUPS, {"campaign": campaign, "outcomes": sorted(outcomes)})
-    groups = {
-        GroupKey(row.outcome, row.is_rest, row.code): Group(
-            row.number, row.detail, tuple(json.loads(row.examples))
-        )
-        for row in rows
-    }
-    changed = moved(groups, added, removed)
-    if changed is None:
-        recount(connection, campaign)  # somebody changed rows by hand
-    else:
-        _store(connection, campaign, changed)
+    groups = _groups(connection, concerned)
+    after = {}
+    for campaign in concerned:
+        changed = moved(groups[campaign], added[campaign], replaced[campaign])
+        if changed is None:
+            recount(connection, campaign)  # somebody changed rows by hand
+        else:
+            after[campaign] = changed
+    _store(connection, after)
 
 
-def _added(parts: Iterable[ResultColumns]) -> dict[tuple[int, str], Added]:
-    """Return the results of each code, but for those that are SENT."""
-    found: dict[tuple[int, str], Added] = {}
-    for part in parts:
-        pairs = list(zip(part.outcome, part.code, strict=True))
-        for pair, number in Counter(pairs).items():
-            if pair[0] == Outcome.SENT:
-                continue
-            before = found.get(pair, Added(0, "", ()))
-            places = [pairs.index(pair)]
-            while len(places) < min(MOST_EXAMPLES - len(before.examples), number):
-                places.append(pairs.index(pair, places[-1] + 1))
-            found[pair] = Added(
-                before.number + number,
-                before.detail or part.detail[places[0]],
-                (*before.examples, *(part.sequence[place] for place in places)),
+def _groups(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, dict[GroupKey, Group]]:
+    """Return the groups of campaigns as they are stored, by campaign."""
+    found: dict[int, dict[GroupKey, Group]] = {campaign: {} for campaign in numbers}
+    for start in range(0, len(numbers), _LOOKUPS_A_STATEMENT):
+        part = numbers[start : start + _LOOKUPS_A_STATEMENT]
+        for row in connection.execute(_GROUPS, {"campaigns": part}):
+            found[row.campaign][GroupKey(row.outcome, row.is_rest, row.code)] = Group(
+                row.number, row.detail, tuple(json.loads(row.examples))
             )
     return found
 
 
-def _store(connection: sa.Connection, campaign: int, groups: Mapping[GroupKey, Group]) -> None:
-    if groups:
-        connection.execute(
-            _UPSERT,
-            [
-                {
-                    "campaign": campaign,
-                    **key._asdict(),
-                    "number": group.number,
-                    "detail": group.detail,
-                    "examples": json.dumps(group.examples),
-                }
-                for key, group in groups.items()
-            ],
-        )
+def _added(merged: Merged) -> dict[tuple[int, str], Added]:
+    """Return the results of each code, but for those that are SENT."""
+    found: dict[tuple[int, str], Added] = {}
+    if merged.deltas.sent == sum(part.size for part in merged.changed):
+        return found
+    for part in merged.changed:
+        places: dict[tuple[int, str], list[int]] = {}
+        # In C, since most results are SENT.
+        for place in compress(range(part.size), map(_SENT.__ne__, part.outcome)):
+            places.setdefault((part.outcome[place], part.code[place]), []).append(place)
+        for pair, of_pair in places.items():
+            before = found.get(pair, Added(0, "", ()))
+            examples = of_pair[: MOST_EXAMPLES - len(before.examples)]
+            found[pair] = Added(
+                before.number + len(of_pair),
+                before.detail or part.detail[of_pair[0]],
+                (*before.examples, *(part.sequence[place] for place in examples)),
+            )
+    return found
+
+
+def _store(connection: sa.Connection, changed: Mapping[int, Mapping[GroupKey, Group]]) -> None:
+    rows = [
+        {
+            "campaign": campaign,
+            **key._asdict(),
+            "number": group.number,
+            "detail": group.detail,
+            "examples": json.dumps(group.examples),
+        }
+        for campaign, groups in changed.items()
+        for key, group in groups.items()
+    ]
+    if rows:
+        connection.execute(_UPSERT, rows)
 
 
 def recount(connection: sa.Connection, campaign: int) -> None:
@@ -166,7 +177,7 @@ def _counting() -> sa.Executable:
         )
         .where(
             rows.campaign == sa.bindparam("counted", type_=sa.BigInteger),
-            rows.outcome != Outcome.SENT,
+            NOT_SENT,
         )
         .group_by(rows.outcome, rows.code)
         .cte("grouped")

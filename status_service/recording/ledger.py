@@ -148,11 +148,12 @@ def record(
             for part in merged.changed
         ]
         upsert(connection, given, now, all_new=all_new)
+    stored_now = {locked[key].campaign: one for key, one in merges.items() if one.changed}
+    failure_groups.move(connection, stored_now, replaced)
     for key, merged in merges.items():
         campaign = locked[key]
         reported = problems.news(campaign, accepted[key])
         if merged.changed:
-            failure_groups.move(connection, campaign.campaign, merged, replaced[campaign.campaign])
             campaign = _settle(connection, campaign, accepted[key], merged, reported, now=now)
             reporter = _last_reporter(accepted[key])
             recorded.note(campaign, state_before=locked[key].state, reporter=reporter)

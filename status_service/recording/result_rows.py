@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from service_runtime.database import UtcTime
 from status_service.domain import Counters, Outcome
 from status_service.recording.result_columns import ResultColumns, array, integers
-from status_service.schema import campaigns, results
+from status_service.schema import NOT_SENT, campaigns, results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -180,19 +180,45 @@ _INSERT_ARRAYS = (
 def count(connection: sa.Connection, campaign: int, total: int) -> Counters:
     """Return how many of the messages 1..``total`` have each outcome.
 
-    One pass with a counter for each outcome: a GROUP BY makes SQLite sort the
-    outcomes of all rows, in memory.
+    It reads indexes alone: the key for how many there are, and the index of what is not
+    SENT for the others.
     """
-    numbers = connection.execute(
-        sa.select(
-            *(sa.func.count().filter(results.c.outcome == outcome) for outcome in Outcome)
-        ).where(results.c.campaign == campaign, results.c.sequence <= total)
-    ).one()
-    return Counters.of(dict(zip(Outcome, numbers, strict=True)))
+    values = {"counted": campaign, "until": total}
+    return _counters(*connection.execute(_COUNT, values).one())
+
+
+def _counts(
+    campaign: sa.ColumnElement[int], total: sa.ColumnElement[int]
+) -> list[sa.ScalarSelect[int]]:
+    """Return the columns of a query: how many results, and how many of each not SENT."""
+    stored = sa.select(sa.func.count()).where(
+        results.c.campaign == campaign, results.c.sequence <= total
+    )
+    return [
+        stored.scalar_subquery(),
+        *(
+            stored.where(results.c.outcome == outcome, NOT_SENT).scalar_subquery()
+            for outcome in _NOT_SENT
+        ),
+    ]
+
+
+def _counters(stored: int, *others: int) -> Counters:
+    return Counters.of(
+        {Outcome.SENT: stored - sum(others), **dict(zip(_NOT_SENT, others, strict=True))}
+    )
+
+
+_NOT_SENT = (Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.FAILED)
+_COUNT = sa.select(
+    *_counts(
+        sa.bindparam("counted", type_=sa.BigInteger), sa.bindparam("until", type_=sa.BigInteger)
+    )
+)
 
 
 def count_many(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, Counters]:
-    """Return :func:`count` for each of several campaigns; those without results are left out.
+    """Return :func:`count` for each of several campaigns.
 
     Args:
         connection: on a snapshot.
@@ -200,18 +226,13 @@ def count_many(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, C
     """
     if not numbers:
         return {}
-    rows = connection.execute(
-        sa.select(
-            results.c.campaign,
-            *(sa.func.count().filter(results.c.outcome == outcome) for outcome in Outcome),
-        )
-        .join(campaigns, campaigns.c.campaign == results.c.campaign)
-        .where(results.c.campaign.in_(numbers), results.c.sequence <= campaigns.c.total)
-        .group_by(results.c.campaign)
-    )
-    return {
-        number: Counters.of(dict(zip(Outcome, counted, strict=True))) for number, *counted in rows
-    }
+    rows = connection.execute(_COUNT_MANY, {"numbers": list(numbers)})
+    return {number: _counters(*counted) for number, *counted in rows}
+
+
+_COUNT_MANY = sa.select(
+    campaigns.c.campaign, *_counts(campaigns.c.campaign, campaigns.c.total)
+).where(campaigns.c.campaign.in_(sa.bindparam("numbers", expanding=True)))
 
 
 def missing_ranges(
@@ -223,18 +244,42 @@ def missing_ranges(
     """
     # Between two neighbours of (after, stored sequences, total + 1) lies a gap
     # wherever they are more than one apart.
-    stored = sa.select(results.c.sequence).where(
-        results.c.campaign == campaign, results.c.sequence.between(after + 1, total)
+    bounds = {"campaign": campaign, "after": after, "until": total}
+    gaps = [
+        (first, last) for first, last in connection.execute(_GAPS, bounds | {"most": limit}).all()
+    ]
+    if len(gaps) < limit:
+        end = connection.execute(_LAST, bounds).scalar_one()
+        last = after if end is None else end
+        if last < total:
+            gaps.append((last + 1, total))
+    return gaps
+
+
+def _gaps() -> tuple[sa.Executable, sa.Executable]:
+    """Return the query of gaps before a stored result, and that of the last result.
+
+    The rows come in the order of the key, so the first gaps are found without the others.
+    """
+    sequence = results.c.sequence
+    after, until = (sa.bindparam(name, type_=sa.BigInteger) for name in ("after", "until"))
+    stored = (
+        results.c.campaign == sa.bindparam("campaign", type_=sa.BigInteger),
+        sequence > after,
+        sequence <= until,
     )
-    bounded = stored.union_all(sa.select(sa.literal(total + 1))).subquery()
-    sequence = bounded.c.sequence
-    neighbours = sa.select(
-        sequence, sa.func.lag(sequence, 1, after).over(order_by=sequence).label("before")
-    ).subquery()
+    neighbours = (
+        sa.select(sequence, sa.func.lag(sequence, 1, after).over(order_by=sequence).label("before"))
+        .where(*stored)
+        .subquery()
+    )
     gaps = (
         sa.select(neighbours.c.before + 1, neighbours.c.sequence - 1)
         .where(neighbours.c.sequence > neighbours.c.before + 1)
         .order_by(neighbours.c.sequence)
-        .limit(limit)
+        .limit(sa.bindparam("most", type_=sa.BigInteger))
     )
-    return [(first, last) for first, last in connection.execute(gaps)]
+    return gaps, sa.select(sa.func.max(sequence)).where(*stored)
+
+
+_GAPS, _LAST = _gaps()

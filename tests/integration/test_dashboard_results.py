@@ -105,11 +105,11 @@ async def test_what_is_rare_is_looked_for_further(
     pages: Pages, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page looks at a bounded number of results, and says that there may be more."""
-    monkeypatch.setattr("status_service.reads.queries._LOOKED_AT", 3)
+    monkeypatch.setattr("status_service.reads.some_results._LOOKED_AT", 3)
     monkeypatch.setattr("status_service.dashboard.result_pages._MOST_READS", 2)
     await pages.status.start("a", 20)
     await pages.status.report("a", *results(range(1, 20)), *results([20], FAILED, code="550"))
-    document = await browser.open("/campaigns/a/results?outcome=failed")
+    document = await browser.open("/campaigns/a/results?code=550")
     assert "None was found so far." in document.text
     looks = 0
     while not _rows(document):
@@ -124,6 +124,25 @@ async def test_no_results_are_said(pages: Pages, browser: Browser) -> None:
     assert "No message has a result yet." in (await browser.open("/campaigns/a/results")).text
     said = "It is not sealed yet: nobody knows how many messages it has."
     assert said in (await browser.open("/campaigns/a/missing")).text
+
+
+async def test_missing_messages_far_behind_are_looked_for_further(
+    pages: Pages, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page looks at a bounded number of results, and says that there may be more."""
+    monkeypatch.setattr("status_service.reads.gaps._WINDOW", 3)
+    monkeypatch.setattr("status_service.reads.gaps.PAGE_WINDOWS", 1)
+    monkeypatch.setattr("status_service.dashboard.result_pages._MOST_READS", 2)
+    await pages.status.start("a", 20)
+    await pages.status.report("a", *results(range(1, 20)))
+    document = await browser.open("/campaigns/a/missing")
+    assert "None was found so far." in document.text
+    looks = 0
+    while "Look further" in document.links:
+        document = await browser.open(document.links["Look further"])
+        looks += 1
+    assert looks == 3
+    assert document.html.count("<tr>") == 2, "its heading, and the one range"
 
 
 async def test_missing_messages_are_ranges(pages: Pages, browser: Browser) -> None:

@@ -389,6 +389,24 @@ async def test_an_explanation_says_what_is_missing_and_what_to_do(status: Status
     assert found.explanation == expected, "the same words"
 
 
+async def test_an_explanation_of_a_large_campaign_looks_at_its_first_results(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its counters are believed, and only repair finds them wrong; far ranges are only counted."""
+    monkeypatch.setattr("status_service.reads.service._MOST_COUNTED", 99)
+    monkeypatch.setattr("status_service.reads.gaps._WINDOW", 2)
+    await status.start("a", 100)
+    await status.report("a", *results([1, *range(3, 99)]))
+    explained = await status.client.explain_campaign(campaign_id="a")
+    ranges = [(gap.first, gap.last) for gap in explained.missing_ranges]
+    assert (ranges, explained.more_missing_ranges) == ([(2, 2)], True)
+    status.execute("UPDATE campaigns SET sent = sent - 1, unknown = 1")
+    explained = await status.client.explain_campaign(campaign_id="a")
+    assert explained.diagnosis.diagnosis == pb.CampaignDiagnosis.IN_PROGRESS
+    (found,) = (await status.client.repair_campaigns()).diagnoses
+    assert (found.diagnosis, found.repaired) == (pb.CampaignDiagnosis.COUNTER_DRIFT, True)
+
+
 async def test_an_explanation_of_what_is_not_open_has_no_diagnosis(status: Status) -> None:
     """A draft, a completed and a cancelled campaign are explained too, without a diagnosis."""
     await status.client.create_campaign(campaign_id="draft")

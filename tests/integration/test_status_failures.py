@@ -18,7 +18,7 @@ from integration.status_support import (
     serving,
 )
 from status_service.migrations.versions import v0005_samples
-from status_service.reads import queries
+from status_service.reads import some_results
 
 SENDING = pb.Campaign.SENDING
 
@@ -188,7 +188,7 @@ async def test_results_of_some_codes_are_listed_in_bounded_pages(
     status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page looks at so many results and no more: it may be empty and not be the last."""
-    monkeypatch.setattr(queries, "_LOOKED_AT", 10)
+    monkeypatch.setattr(some_results, "_LOOKED_AT", 10)
     await status.start("a", 100)
     await status.report(
         "a",
@@ -204,6 +204,10 @@ async def test_results_of_some_codes_are_listed_in_bounded_pages(
     assert page.next_page_token
     failed = [one async for one in status.client.list_results(campaign_id="a", outcomes=[FAILED])]
     assert [one.sequence for one in failed] == [31, 32, 33, 34]
+    page = await status.stub.ListResults(
+        pb.ListResultsRequest(campaign_id="a", outcomes=[FAILED, UNKNOWN], page_size=3)
+    )
+    assert [one.sequence for one in page.results] == [31, 32, 33], "found by their outcome"
     with pytest.raises(InvalidArgumentError, match="codes"):
         _ = [one async for one in status.client.list_results(campaign_id="a", codes=["x"] * 51)]
     with pytest.raises(InvalidArgumentError, match="codes"):

@@ -290,6 +290,29 @@ async def test_campaigns_with_the_longest_labels_fit_a_message(status: Status, l
     status.execute("UPDATE campaigns SET sent = 0")
 
 
+async def test_missing_ranges_come_in_pages_that_look_at_a_bounded_number_of_results(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every range comes once and whole, however they lie in the parts that are looked at."""
+    monkeypatch.setattr("status_service.reads.gaps._WINDOW", 4)
+    monkeypatch.setattr("status_service.reads.gaps.PAGE_WINDOWS", 1)
+    await status.start("a", 40)
+    await status.report("a", *results([*range(1, 14), 15, 16, 20, *range(24, 39)]))
+    found = [gap async for gap in status.client.list_missing_ranges(campaign_id="a")]
+    expected = [(14, 14), (17, 19), (21, 23), (39, 40)]
+    assert [(gap.first, gap.last) for gap in found] == expected
+    request = pb.ListMissingRangesRequest(campaign_id="a")
+    page = await status.stub.ListMissingRanges(request)
+    assert not page.ranges
+    assert page.next_page_token
+    monkeypatch.setattr("status_service.reads.gaps.PAGE_WINDOWS", 100)
+    for size in (1, 2, 3):
+        found = [
+            gap async for gap in status.client.list_missing_ranges(campaign_id="a", page_size=size)
+        ]
+        assert [(gap.first, gap.last) for gap in found] == expected
+
+
 async def test_a_campaign_without_a_total_has_no_missing_ranges(status: Status) -> None:
     """Of a DRAFT nothing is missing, and nothing is listed."""
     await status.client.create_campaign(campaign_id="a")

@@ -31,8 +31,8 @@ DASHBOARD_BUGS = (
         edits=(
             Edit(
                 _SESSIONS,
-                "if now >= row.expire_time or now - row.seen_time >= IDLE:",
-                "if now >= row.expire_time:",
+                "now < row.expire_time and now - row.seen_time < IDLE",
+                "now < row.expire_time",
             ),
         ),
         test=f"{_SESSION_TESTS}::test_a_session_ends_by_itself_and_with_its_key",

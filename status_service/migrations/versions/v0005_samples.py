@@ -78,4 +78,12 @@ def upgrade(op: Operations) -> None:
         sqlite_where=has_problems,
         postgresql_where=has_problems,
     )
+    not_sent = sa.text("outcome < 4")
+    op.create_index(
+        "results_not_sent",
+        "results",
+        ["campaign", "outcome", "sequence"],
+        sqlite_where=not_sent,
+        postgresql_where=not_sent,
+    )
     op.get_bind().exec_driver_sql(_COUNT_BY_CODE)

@@ -1344,8 +1344,8 @@ class ListResultsResponse(_message.Message):
     """For the next page; empty on the last."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Result]:
-        """The results, in order of sequence. Where only some are asked for, one call looks at
-        100,000: a page may be short, or empty, and not be the last.
+        """The results, in order of sequence. Where only codes, or SENT ones, are asked for, one
+        call looks at 100,000: a page may be short, or empty, and not be the last.
         """
 
     def __init__(
@@ -1404,7 +1404,9 @@ class ListMissingRangesResponse(_message.Message):
     """For the next page; empty on the last."""
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRange]:
-        """The ranges, in order."""
+        """The ranges, in order. One call looks at 2,000,000 results: a page may be short, or
+        empty, and not be the last.
+        """
 
     def __init__(
         self,
@@ -1883,7 +1885,9 @@ class ExplainCampaignResponse(_message.Message):
 
     @_builtins.property
     def missing_ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRange]:
-        """The first missing ranges, 20 at most."""
+        """The first missing ranges, 20 at most, of those that are found among the first
+        500,000 results.
+        """
 
     def __init__(
         self,

@@ -327,7 +327,9 @@ class StatusServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainCampaign(self, request, context):
-        """Why is this campaign not complete, and what should I do? Errors: NOT_FOUND.
+        """Why is this campaign not complete, and what should I do? The results of a
+        campaign of up to 1,000,000 messages are counted; of a larger one, its counters are
+        believed, and only RepairCampaigns finds COUNTER_DRIFT. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -153,7 +153,10 @@ class StatusServiceStub:
     Safe at any time, any number of times, on every replica at once.
     """
     ExplainCampaign: _grpc.UnaryUnaryMultiCallable[_status_pb2.ExplainCampaignRequest, _status_pb2.ExplainCampaignResponse]
-    """Why is this campaign not complete, and what should I do? Errors: NOT_FOUND."""
+    """Why is this campaign not complete, and what should I do? The results of a
+    campaign of up to 1,000,000 messages are counted; of a larger one, its counters are
+    believed, and only RepairCampaigns finds COUNTER_DRIFT. Errors: NOT_FOUND.
+    """
     ListTransitions: _grpc.UnaryUnaryMultiCallable[_status_pb2.ListTransitionsRequest, _status_pb2.ListTransitionsResponse]
     """The audit trail of one campaign, oldest first.
     Errors: NOT_FOUND, INVALID_ARGUMENT.
@@ -296,7 +299,10 @@ class StatusServiceAsyncStub(StatusServiceStub):
     Safe at any time, any number of times, on every replica at once.
     """
     ExplainCampaign: _aio.UnaryUnaryMultiCallable[_status_pb2.ExplainCampaignRequest, _status_pb2.ExplainCampaignResponse]  # type: ignore[assignment]
-    """Why is this campaign not complete, and what should I do? Errors: NOT_FOUND."""
+    """Why is this campaign not complete, and what should I do? The results of a
+    campaign of up to 1,000,000 messages are counted; of a larger one, its counters are
+    believed, and only RepairCampaigns finds COUNTER_DRIFT. Errors: NOT_FOUND.
+    """
     ListTransitions: _aio.UnaryUnaryMultiCallable[_status_pb2.ListTransitionsRequest, _status_pb2.ListTransitionsResponse]  # type: ignore[assignment]
     """The audit trail of one campaign, oldest first.
     Errors: NOT_FOUND, INVALID_ARGUMENT.
@@ -526,7 +532,10 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_pb2.ExplainCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_status_pb2.ExplainCampaignResponse, _abc.Awaitable[_status_pb2.ExplainCampaignResponse]]:
-        """Why is this campaign not complete, and what should I do? Errors: NOT_FOUND."""
+        """Why is this campaign not complete, and what should I do? The results of a
+        campaign of up to 1,000,000 messages are counted; of a larger one, its counters are
+        believed, and only RepairCampaigns finds COUNTER_DRIFT. Errors: NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListTransitions(
