@@ -33,6 +33,7 @@ from service_runtime.operations_routes import health_routes, metrics_route
 from service_runtime.readiness import Readiness
 from service_runtime.tls import ServerTls
 from status_service import schema
+from status_service.access.delegations import Delegations
 from status_service.access.key_access import AccessLimits, KeyAccess
 from status_service.access.key_service import KeyService
 from status_service.access.scopes import SCOPES
@@ -40,6 +41,7 @@ from status_service.campaigns.alarms import Alarms
 from status_service.campaigns.scans import Scans
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
+from status_service.dashboard import sender_link
 from status_service.dashboard.opening import open_board
 from status_service.dashboard.routes import routes as dashboard_routes
 from status_service.events.attempt import courier
@@ -138,8 +140,8 @@ async def running(
         service = CampaignService(store, notifier, stall_threshold=threshold, meter=meter)
         scans = Scans()
         views = CampaignViews(store, scans, stall_threshold=threshold)
-        access = KeyAccess(store, limits=limits)
-        await _check_exposure(status, access, tls=tls.on)
+        access = await _guarded(status, KeyAccess(store, limits=limits), tls=tls.on)
+        delegations = Delegations(store, access)
         counted = metrics.counting(access)
         servicer = StatusServicer(
             service,
@@ -150,7 +152,7 @@ async def running(
             generation=generation,
             stopping=stopping,
         )
-        access_servicer = AccessServicer(access, KeyService(store, access))
+        access_servicer = AccessServicer(access, KeyService(store, access), delegations)
         event_servicer = EventServicer(
             EventService(
                 store, stall_threshold=threshold, allow_private=status.webhooks_allow_private
@@ -183,6 +185,7 @@ async def running(
             store=store,
             access=counted,
             keys=access,
+            sender=sender_link.to_sender(status, delegations),
             stopping=stopping,
         )
         servicers = dict(zip(SERVICES, (servicer, access_servicer, event_servicer), strict=True))
@@ -227,6 +230,8 @@ async def running(
             background(start_scheduled(service)),
             background(Sampler(store, notifier).run()),
             background(access.record_uses()),
+            background(delegations.sweep()),
+            board.sender,
         ):
             try:
                 yield Running(address, port, http_address, tls.http_scheme, readiness)
@@ -241,8 +246,8 @@ async def running(
     log.info("stopped")
 
 
-async def _check_exposure(status: StatusSettings, access: KeyAccess, *, tls: bool) -> None:
-    """Let nobody reach a service from elsewhere that nothing guards.
+async def _guarded(status: StatusSettings, access: KeyAccess, *, tls: bool) -> KeyAccess:
+    """Return ``access``; let nobody reach a service from elsewhere that nothing guards.
 
     Raises:
         StartupError: somebody could.
@@ -263,6 +268,7 @@ async def _check_exposure(status: StatusSettings, access: KeyAccess, *, tls: boo
     )
     for warning in warnings:
         log.warning("reachable_from_elsewhere", address=status.listen, detail=warning)
+    return access
 
 
 def _generation(connection: sa.Connection) -> str:

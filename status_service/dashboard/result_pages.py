@@ -18,10 +18,12 @@ from status_service.dashboard.visit import Visit
 from status_service.domain import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from starlette.responses import Response
+
+    from status_service.dashboard.sender_link import Answer
 
 #: Rows of a page, and reads for one at most.
 _ROWS, _MOST_READS = 100, 20
@@ -40,6 +42,15 @@ class Line(NamedTuple):
     code: str
     detail: str
     finish_time: datetime | None
+    key: str
+    address: str
+
+
+class Person(NamedTuple):
+    """Who a message goes to: the key that its owner has for it, and the address."""
+
+    key: str
+    address: str
 
 
 class Filter(NamedTuple):
@@ -50,7 +61,8 @@ class Filter(NamedTuple):
     is_current: bool
 
 
-def _line(row: Any) -> Line:
+def _line(people: Mapping[int, Person], row: Any) -> Line:
+    person = people.get(row.sequence, Person("", ""))
     name = Outcome(row.outcome).name.lower()
     return Line(
         row.sequence,
@@ -60,6 +72,8 @@ def _line(row: Any) -> Line:
         formats.clean(row.code),
         formats.clean(row.detail),
         row.finish_time,
+        person.key,
+        person.address,
     )
 
 
@@ -89,6 +103,9 @@ async def show(visit: Visit) -> Response:
     board, place = visit.board, f"/campaigns/{quote(visit.campaign_id)}/results"
     campaign = await board.views.get(visit.caller, visit.campaign_id)
     page = await _found(visit, outcome, code)
+    asked = [row.sequence for row in page.rows]
+    answer = await board.sender.recipients(visit.caller, visit.campaign_id, asked)
+    people = people_of(answer)
     filters = [
         Filter(LABELS.get(name, "All"), _address(place, outcome=name, code=code), name == outcome)
         for name in ("", *_OUTCOMES)
@@ -103,7 +120,10 @@ async def show(visit: Visit) -> Response:
         filters=filters,
         outcome=outcome,
         code=code,
-        lines=list(map(_line, page.rows)),
+        lines=[_line(people, row) for row in page.rows],
+        has_people=bool(people),
+        has_keys=any(person.key for person in people.values()),
+        unasked=answer.note if board.sender.is_configured and page.rows else "",
         is_first="page" not in visit.request.query_params,
         first=_address(place, outcome=outcome, code=code),
         older=page.next_page_token
@@ -135,6 +155,16 @@ async def _found(visit: Visit, outcome: str, code: str) -> Page:
         if page.rows or not token:
             break
     return page
+
+
+def people_of(answer: Answer) -> dict[int, Person]:
+    """Return who messages go to, by their numbers; empty where the sender has not said."""
+    if answer.message is None:
+        return {}
+    return {
+        one.sequence: Person(formats.clean(one.recipient_key), formats.clean(one.address))
+        for one in answer.message.recipients
+    }
 
 
 def heading(outcome: str, code: str) -> str:
