@@ -16,6 +16,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -64,8 +65,9 @@ _WRONG_PER_SECOND = 10
 _FORM = re.compile(r"bearer closeout_via_([0-9A-Za-z_-]{43})", re.IGNORECASE)
 
 
-class _Shared(NamedTuple):
-    authorization: str
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    authorization: str = field(repr=False)
     made_at: float
 
 

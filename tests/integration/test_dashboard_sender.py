@@ -14,12 +14,14 @@ from typing import Any
 import httpx
 import pytest
 
-from closeout.errors import NotFoundError
+from closeout.aio import SenderClient
+from closeout.errors import ClientError, NotFoundError
 from closeout.sender.v1 import sender_pb2
 from integration import sender_support as support
 from integration.cli_support import clean_environment, finished
 from integration.dashboard_support import Browser
-from integration.databases import PATIENCE_SECONDS
+from integration.databases import PATIENCE_SECONDS, SqliteDatabase
+from integration.key_support import delegated
 from integration.keyed_pair import KeyedPair
 from integration.page_reader import Document
 from integration.sender_pair import Pair
@@ -209,6 +211,19 @@ async def test_people_who_got_it_lately_are_asked_for(both: Pair) -> None:
     assert (ended.sent, ended.skipped) == (1, 1)
 
 
+async def test_a_campaign_of_another_sender_is_resent_by_a_command(both: Pair) -> None:
+    """The page says that its sender does not have it, and ends with the command."""
+    await both.status.create_campaign(campaign_id="b")
+    await both.status.start_campaign(campaign_id="b", total=2)
+    await both.status.cancel_campaign(campaign_id="b")
+    async with _browser(both) as browser:
+        document = await browser.open("/campaigns/b")
+        assert "The sender does not have this campaign; its part is missing." in document.text
+        document = await browser.open("/campaigns/b/resend?to=unsent&id=b-2", status=409)
+    assert "ask the one that sent it." in document.text
+    assert "closeout resend b --to unsent --campaign-id b-2" in document.text
+
+
 async def test_a_resend_is_of_the_key(keyed: KeyedPair) -> None:
     """The audit trail has the sender's key, and for it the key of the session."""
     async with keyed.member("default") as member:
@@ -273,6 +288,22 @@ async def test_a_key_revoked_after_the_review_sends_nothing(keyed: KeyedPair) ->
         assert answer.headers["location"].startswith("/sign-in?")
         with pytest.raises(NotFoundError):
             await member.status.get_campaign(campaign_id="a-2")
+
+
+async def test_a_credential_of_a_page_has_its_scopes_and_its_end(keyed: KeyedPair) -> None:
+    """At the sender one that reads changes nothing, and one that ended does nothing."""
+    async with keyed.member("default") as member:
+        await _ended(member.sender)
+    database = SqliteDatabase(keyed.folder / "status.db")
+    key = keyed.key("default", name="ops", scopes=_OPERATOR)
+    for changed, reason in (({"scopes": "read"}, "SCOPE_MISSING"), ({"ends": 1}, "KEY_EXPIRED")):
+        token = delegated(database, key, **changed)  # type: ignore[arg-type]
+        async with SenderClient(keyed.sender_address, api_key=token) as sender:
+            with pytest.raises(ClientError) as caught:
+                await sender.resend_campaign(
+                    source_campaign_id="a", include_unsent=True, campaign_id="a-2"
+                )
+            assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +14,7 @@ import pytest
 from closeout.aio import AccessClient, StatusClient
 from closeout.errors import ClientError, UnauthenticatedError
 from integration.databases import Database
-from integration.key_support import make_key
+from integration.key_support import delegated, make_key
 from integration.status_support import Status, eventually, serving
 from service_runtime.access import Credentials
 from service_runtime.caller import Caller, Scope
@@ -100,19 +99,6 @@ async def status(database: Database) -> AsyncIterator[Status]:
     """A service with a key, and what one of its pages shows a sender."""
     async with serving(database, limits=_LIMITS) as serving_status:
         yield serving_status
-
-
-def shown_by(status: Status, key: NewKey) -> str:
-    """Return what a sender is shown for a key by another instance of a service."""
-    secret = "s" * 43
-    status.execute(
-        "INSERT INTO delegations (delegation, key_id, scopes, expire_time) VALUES (?, ?, ?, ?)",
-        hashlib.sha256(secret.encode()).hexdigest(),
-        key.key_id,
-        "read write",
-        2**52,
-    )
-    return f"Bearer closeout_via_{secret}"
 
 
 def key_of(status: Status, name: str, *scopes: Scope) -> NewKey:
@@ -201,8 +187,9 @@ async def test_wrong_ones_are_limited(bench: Bench) -> None:
 
 async def test_it_is_no_key_anywhere_else(status: Status) -> None:
     """The status service refuses it as its own caller, by gRPC, by HTTP, and at sign-in."""
-    shown = shown_by(status, key_of(status, "ops", Scope.READ, Scope.WRITE, Scope.ADMIN))
-    token = shown.removeprefix("Bearer ")
+    key = key_of(status, "ops", Scope.READ, Scope.WRITE, Scope.ADMIN)
+    token = delegated(status.database, key)
+    shown = f"Bearer {token}"
     async with (
         StatusClient(status.address, api_key=token) as client,
         AccessClient(status.address, api_key=token) as access,
@@ -226,7 +213,8 @@ async def test_it_is_no_key_anywhere_else(status: Status) -> None:
 
 async def test_only_a_sender_can_ask_whose_it_is(status: Status) -> None:
     """A key without the scope service learns nothing; the sender's learns it."""
-    shown = shown_by(status, key_of(status, "ops", Scope.READ, Scope.WRITE, Scope.ADMIN))
+    key = key_of(status, "ops", Scope.READ, Scope.WRITE, Scope.ADMIN)
+    shown = f"Bearer {delegated(status.database, key)}"
     plain = key_of(status, "plain", Scope.READ, Scope.WRITE, Scope.ADMIN)
     sender = key_of(status, "sender", Scope.SERVICE)
     async with (
@@ -243,7 +231,7 @@ async def test_only_a_sender_can_ask_whose_it_is(status: Status) -> None:
 async def test_it_is_in_no_list_of_keys(status: Status) -> None:
     """ListKeys shows the keys of people, and those alone; and it is no first key."""
     key = key_of(status, "ops", Scope.ADMIN)
-    shown_by(status, key)
+    delegated(status.database, key)
     async with AccessClient(status.address, api_key=key.text) as access:
         listed = [found.key_id async for found in access.list_keys()]
     assert listed == [key.key_id]
