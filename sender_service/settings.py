@@ -5,22 +5,18 @@ Each installed channel has a table as well, under its name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import pydantic
 from pydantic import Field
 
 from service_runtime.places import DatabaseUrl, ListenAddress, OptionalListenAddress, PeerAddress
-from service_runtime.settings import Section
+from service_runtime.settings import Section, Switch
 from service_runtime.tls import TlsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: On, off, or not said; an empty variable says nothing.
-Switch = Annotated[
-    bool | None, pydantic.BeforeValidator(lambda given: None if given == "" else given)
-]
 #: A lease must outlive two renewals that fail.
 _LEASE_HEARTBEATS = 3
 

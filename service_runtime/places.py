@@ -41,6 +41,10 @@ def _peer(text: str) -> str:
     return text
 
 
+def _peer_or_not(text: str) -> str:
+    return _peer(text) if text else text
+
+
 def _database(url: str) -> str:
     try:
         check_url(url)
@@ -55,5 +59,7 @@ ListenAddress = Annotated[str, pydantic.AfterValidator(_listen)]
 OptionalListenAddress = Annotated[str, pydantic.AfterValidator(_listen_or_not)]
 #: Where another service is, in the forms that gRPC takes.
 PeerAddress = Annotated[str, pydantic.AfterValidator(_peer)]
+#: Where another service is; empty: it is not called.
+OptionalPeerAddress = Annotated[str, pydantic.AfterValidator(_peer_or_not)]
 #: The URL of a database of a supported kind.
 DatabaseUrl = Annotated[str, pydantic.AfterValidator(_database)]

@@ -10,7 +10,7 @@ import importlib.metadata
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import pydantic
 
@@ -28,6 +28,10 @@ _NO_SETTINGS = frozenset({_FILE, STOP_DESCRIPTOR, *CLIENT_VARIABLES})
 _DEFAULT_FILE = "closeout.toml"
 #: The entry points of channels; each channel has a table under its name.
 _CHANNELS = "closeout.channels"
+#: On, off, or not said; an empty variable says nothing.
+Switch = Annotated[
+    bool | None, pydantic.BeforeValidator(lambda given: None if given == "" else given)
+]
 #: Before the text of a validator's error.
 _BY_VALIDATOR = "Value error, "
 

@@ -289,6 +289,18 @@ sessions = sa.Table(
     sa.Column("note_time", UtcTime),
 )
 
+#: What a page shows a sender in place of a key, by the SHA-256 of its secret: see
+#: access/delegations.py. A row stands for a minute, and is deleted after it.
+delegations = sa.Table(
+    "delegations",
+    metadata,
+    sa.Column("delegation", sa.Text, primary_key=True),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("scopes", sa.Text, nullable=False),
+    sa.Column("expire_time", UtcTime, nullable=False),
+    sa.Index("delegations_by_end", "expire_time"),
+)
+
 #: The counters of a campaign over time: noted while they change, and when it ends.
 samples = sa.Table(
     "samples",

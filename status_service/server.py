@@ -34,6 +34,7 @@ from service_runtime.operations_routes import health_routes, metrics_route
 from service_runtime.readiness import Readiness
 from service_runtime.tls import ServerTls
 from status_service import schema
+from status_service.access.delegations import Delegations
 from status_service.access.key_access import AccessLimits, KeyAccess
 from status_service.access.key_service import KeyService
 from status_service.access.scopes import SCOPES
@@ -41,6 +42,7 @@ from status_service.campaigns.alarms import Alarms
 from status_service.campaigns.scans import Scans
 from status_service.campaigns.schedules import reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
+from status_service.dashboard import sender_link
 from status_service.dashboard.gate import lost_page
 from status_service.dashboard.opening import open_board
 from status_service.dashboard.routes import routes as dashboard_routes
@@ -140,8 +142,12 @@ async def running(
         service = CampaignService(store, notifier, stall_threshold=threshold, meter=meter)
         scans = Scans()
         views = CampaignViews(store, scans, stall_threshold=threshold)
-        access = KeyAccess(store, limits=limits, any_host=status.allow_without_keys)
-        await _check_exposure(status, access, tls=tls.on)
+        access = await _guarded(
+            status,
+            KeyAccess(store, limits=limits, any_host=status.allow_without_keys),
+            tls=tls.on,
+        )
+        delegations = Delegations(store, access)
         counted = metrics.counting(access)
         servicer = StatusServicer(
             service,
@@ -152,7 +158,7 @@ async def running(
             generation=generation,
             stopping=stopping,
         )
-        access_servicer = AccessServicer(access, KeyService(store, access))
+        access_servicer = AccessServicer(access, KeyService(store, access), delegations)
         event_servicer = EventServicer(
             EventService(
                 store, stall_threshold=threshold, allow_private=status.webhooks_allow_private
@@ -185,6 +191,7 @@ async def running(
             store=store,
             access=counted,
             keys=access,
+            sender=sender_link.to_sender(status, delegations),
             stopping=stopping,
         )
         servicers = dict(zip(SERVICES, (servicer, access_servicer, event_servicer), strict=True))
@@ -229,6 +236,8 @@ async def running(
             background(start_scheduled(service)),
             background(Sampler(store, notifier).run()),
             background(access.record_uses()),
+            background(delegations.sweep()),
+            board.sender,
         ):
             try:
                 yield Running(address, port, http_address, tls.http_scheme, readiness)
@@ -243,8 +252,8 @@ async def running(
     log.info("stopped")
 
 
-async def _check_exposure(status: StatusSettings, access: KeyAccess, *, tls: bool) -> None:
-    """Let nobody reach a service from elsewhere that nothing guards.
+async def _guarded(status: StatusSettings, access: KeyAccess, *, tls: bool) -> KeyAccess:
+    """Return ``access``; let nobody reach a service from elsewhere that nothing guards.
 
     Raises:
         StartupError: somebody could.
@@ -265,6 +274,7 @@ async def _check_exposure(status: StatusSettings, access: KeyAccess, *, tls: boo
     )
     for warning in warnings:
         log.warning("reachable_from_elsewhere", address=status.listen, detail=warning)
+    return access
 
 
 def _generation(connection: sa.Connection) -> str:

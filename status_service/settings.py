@@ -7,8 +7,13 @@ from typing import Literal
 import pydantic
 from pydantic import Field
 
-from service_runtime.places import DatabaseUrl, ListenAddress, OptionalListenAddress
-from service_runtime.settings import Section
+from service_runtime.places import (
+    DatabaseUrl,
+    ListenAddress,
+    OptionalListenAddress,
+    OptionalPeerAddress,
+)
+from service_runtime.settings import Section, Switch
 from service_runtime.tls import TlsSettings
 
 
@@ -36,6 +41,19 @@ class StatusSettings(TlsSettings):
     stall_threshold_seconds: float = Field(default=300, gt=0)
     #: Events may go to addresses of private networks, and by http://.
     webhooks_allow_private: bool = False
+    #: The sender service that pages ask and that resends, in the forms that gRPC takes;
+    #: empty: none is asked.
+    sender_address: OptionalPeerAddress = ""
+    #: Whether the sender is called by TLS; absent: if a file below is named. ``off`` says
+    #: that plain calls are meant, also to another machine.
+    sender_tls: Switch = None
+    #: The authorities that sign the certificate of the sender, PEM; empty: those of the
+    #: public web.
+    sender_tls_ca_file: str = ""
+    #: The certificate that the status service shows, PEM, for a sender that demands one.
+    sender_tls_certificate_file: str = ""
+    #: The private key of that certificate, PEM, without a passphrase.
+    sender_tls_key_file: str = ""
     #: How long running calls may go on after a stop signal, seconds.
     grace_seconds: float = Field(default=10, ge=0)
     #: On PostgreSQL, a connection is closed after about so long, and its calls begin

@@ -121,6 +121,7 @@ def delivery_response(delivery: Delivery) -> pb.GetDeliveryResponse:
         problems=[_problem(problem) for problem in delivery.problems],
         family=totals.family,
         resend_of=totals.resend_of,
+        guarantee=pb.DeliveryOptions.Guarantee.Value(totals.guarantee),
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from sender_service.domain import Phase, Problem
+from sender_service.domain import Guarantee, Phase, Problem
 from sender_service.errors import CampaignNotFoundError
 from sender_service.store.schema import campaigns, deferrals, outcomes, resends, shards
 from sender_service.store.values import problems_from_json
@@ -35,6 +35,7 @@ class DeliveryTotals(NamedTuple):
         problems: what holds the delivery up, as stored.
         family: of the campaign; empty: none.
         resend_of: the campaign that it sends again; empty: none.
+        guarantee: what happens to a message whose provider's answer was lost.
     """
 
     campaign: int
@@ -51,6 +52,7 @@ class DeliveryTotals(NamedTuple):
     problems: tuple[Problem, ...]
     family: str
     resend_of: str
+    guarantee: Guarantee
 
 
 def read_totals(connection: sa.Connection, organisation: str, campaign_id: str) -> DeliveryTotals:
@@ -77,6 +79,7 @@ def read_totals(connection: sa.Connection, organisation: str, campaign_id: str) 
         problems=problems_from_json(row.problems),
         family=row.family,
         resend_of=row.resend_of,
+        guarantee=Guarantee(row.guarantee),
     )
 
 
@@ -137,6 +140,7 @@ def _totals_of(organisation: str, campaign_id: str) -> sa.Select[Any]:
             campaigns.c.total,
             campaigns.c.problems,
             campaigns.c.family,
+            campaigns.c.guarantee,
             sa.func.coalesce(_RESEND_OF, "").label("resend_of"),
             _DEFERRED.label("deferred"),
             sa.func.count(shards.c.shard).label("shards"),

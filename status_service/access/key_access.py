@@ -221,7 +221,7 @@ class KeyAccess:
         raise error
 
     def _check_valid(self, found: FoundKey) -> None:
-        _check_valid(found.key, self._found.now(found.key.key_id, found))
+        check_valid(found.key, self._found.now(found.key.key_id, found))
 
 
 class _Uses:
@@ -295,7 +295,13 @@ def _acting(key: Key, organisation: str, on_behalf_of: str) -> Caller:
     )
 
 
-def _check_valid(key: Key, now: datetime) -> None:
+def check_valid(key: Key, now: datetime) -> None:
+    """Check that a key whose secret is right holds.
+
+    Raises:
+        KeyRevokedError: it was revoked.
+        KeyExpiredError: it has expired.
+    """
     if key.revoke_time is not None:
         raise KeyRevokedError(
             "this key was revoked; ask whoever manages the keys of your organisation for another"

@@ -12,6 +12,7 @@ from status_service.dashboard import formats, states
 from status_service.dashboard.bar import LABELS
 from status_service.dashboard.chart import Chart, chart
 from status_service.dashboard.rows import bar_of, figures
+from status_service.dashboard.sender_part import NO_PART
 from status_service.dashboard.trail import Step, steps
 from status_service.domain import Diagnosis, Outcome, State
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from status_service.campaigns.repair import Finding
     from status_service.campaigns.standing import Standing
     from status_service.dashboard.bar import Bar
+    from status_service.dashboard.sender_part import SenderPart
     from status_service.domain import Problem
     from status_service.reads.values import CampaignPage, FailureGroup
 
@@ -68,9 +70,10 @@ class Reason(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """A message in doubt: its number, the code, what was said."""
+    """A message in doubt: its number, the key of its recipient, the code, what was said."""
 
     number: str
+    key: str
     code: str
     said: str
 
@@ -112,18 +115,26 @@ class CampaignView(NamedTuple):
     more_reasons: str
     doubt: str
     in_doubt: Sequence[Doubt]
+    has_keys: bool
     all_doubt: str
     trail: Sequence[Step]
     more_trail: bool
     ranges: Sequence[tuple[str, str]]
     ranges_number: str
+    at_provider: str
     facts: Sequence[Fact]
+    unasked: str
     revision: int
     version: str
 
 
-def view_of(page: CampaignPage) -> CampaignView:
-    """Return what the page shows."""
+def view_of(page: CampaignPage, sender: SenderPart = NO_PART) -> CampaignView:
+    """Return what the page shows.
+
+    Args:
+        page: what the status service knows.
+        sender: what the sender knows.
+    """
     found = page.finding
     campaign, it = found.campaign, found.standing
     sentence, _, second = found.explanation.partition("\n")
@@ -156,9 +167,15 @@ def view_of(page: CampaignPage) -> CampaignView:
         more_reasons=_more_reasons(len(reasons) - _MOST_REASONS),
         doubt=f"{formats.whole(it.counters.unknown)} in doubt",
         in_doubt=[
-            Doubt(formats.whole(row.sequence), formats.clean(row.code), formats.clean(row.detail))
+            Doubt(
+                formats.whole(row.sequence),
+                sender.keys.get(row.sequence, ""),
+                formats.clean(row.code),
+                formats.clean(row.detail),
+            )
             for row in page.in_doubt
         ],
+        has_keys=any(sender.keys.values()),
         all_doubt=f"All {formats.whole(it.counters.unknown)}",
         trail=steps(page.transitions, found.now),
         more_trail=page.more_transitions,
@@ -169,7 +186,9 @@ def view_of(page: CampaignPage) -> CampaignView:
         ranges_number=""
         if page.more_missing_ranges
         else formats.counted(len(page.missing_ranges), "range"),
-        facts=_facts(found),
+        at_provider=sender.at_provider,
+        facts=_facts(found, sender),
+        unasked=sender.note,
         revision=campaign.revision,
         version=version_of(found),
     )
@@ -264,16 +283,20 @@ def _reason(group: FailureGroup, address: str) -> Reason:
     )
 
 
-def _facts(found: Finding) -> list[Fact]:
+def _facts(found: Finding, sender: SenderPart) -> list[Fact]:
     row = found.campaign
     labels = [f"{name}={value}" for name, value in json.loads(row.labels).items()]
     facts = [
         Fact("Last result", moment=row.progress_time, ago=True),
         Fact("Reported by", formats.clean(row.last_reporter)),
+        Fact("Guarantee", sender.guarantee),
+        Fact("In doubt", sender.in_doubt),
+        Fact("Not reported", sender.unreported),
         Fact("Completed" if row.state == State.COMPLETED else "Ended", moment=row.complete_time),
         Fact("Started", moment=row.start_time),
         Fact("Scheduled for", moment=row.schedule_time),
         Fact("Registered", moment=row.create_time),
+        Fact("Resend of", sender.resend_of),
         Fact("Labels", tags=[formats.clean(label) for label in labels]),
     ]
     return [fact for fact in facts if fact.text or fact.moment or fact.tags]

@@ -17,7 +17,7 @@ from service_runtime.errors import ServiceError
 from status_service.dashboard import formats, states
 from status_service.dashboard.campaign_view import progress, version_of
 from status_service.dashboard.rows import bar_of, figures
-from status_service.dashboard.summary import lede
+from status_service.dashboard.summary import heading, lede
 from status_service.reads.sampled import RecentSamples
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _offer(found: Followed, pages: Collection[Follower]) -> None:
                 "needy": found.needy_campaigns,
                 "text": {
                     "lede": lede(found.needy_campaigns, found.other_open_campaigns),
-                    "heading": heading_of(found.needy_campaigns),
+                    "heading": heading(found.needy_campaigns),
                 },
             }
         )

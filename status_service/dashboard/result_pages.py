@@ -21,10 +21,12 @@ from status_service.dashboard.visit import Visit
 from status_service.domain import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from starlette.responses import Response
+
+    from status_service.dashboard.sender_link import Answer
 
 #: Rows of a page, and reads for one at most.
 _ROWS, _MOST_READS = 100, 20
@@ -46,6 +48,15 @@ class Line(NamedTuple):
     code: str
     detail: str
     finish_time: datetime | None
+    key: str
+    address: str
+
+
+class Person(NamedTuple):
+    """Who a message goes to: the key that its owner has for it, and the address."""
+
+    key: str
+    address: str
 
 
 class Filter(NamedTuple):
@@ -56,7 +67,8 @@ class Filter(NamedTuple):
     is_current: bool
 
 
-def _line(row: Any) -> Line:
+def _line(people: Mapping[int, Person], row: Any) -> Line:
+    person = people.get(row.sequence, Person("", ""))
     name = Outcome(row.outcome).name.lower()
     return Line(
         row.sequence,
@@ -66,6 +78,8 @@ def _line(row: Any) -> Line:
         formats.clean(row.code),
         formats.clean(row.detail),
         row.finish_time,
+        person.key,
+        person.address,
     )
 
 
@@ -96,6 +110,9 @@ async def show(visit: Visit) -> Response:
     campaign = await board.views.get(visit.caller, visit.campaign_id)
     token = visit.request.query_params.get("page", "")
     page = await _first_found(partial(_read, visit, outcome, code), token)
+    asked = [row.sequence for row in page.rows]
+    answer = await board.sender.recipients(visit.caller, visit.campaign_id, asked)
+    people = people_of(answer)
     filters = [
         Filter(LABELS.get(name, "All"), _address(place, outcome=name, code=code), name == outcome)
         for name in ("", *_OUTCOMES)
@@ -110,7 +127,10 @@ async def show(visit: Visit) -> Response:
         filters=filters,
         outcome=outcome,
         code=code,
-        lines=list(map(_line, page.rows)),
+        lines=[_line(people, row) for row in page.rows],
+        has_people=bool(people),
+        has_keys=any(person.key for person in people.values()),
+        unasked=answer.note if board.sender.is_configured and page.rows else "",
         is_first="page" not in visit.request.query_params,
         first=_address(place, outcome=outcome, code=code),
         older=page.next_page_token
@@ -141,6 +161,16 @@ async def _first_found(read: Callable[[PageRequest], Awaitable[Page]], token: st
         if page.rows or not token:
             break
     return page
+
+
+def people_of(answer: Answer) -> dict[int, Person]:
+    """Return who messages go to, by their numbers; empty where the sender has not said."""
+    if answer.message is None:
+        return {}
+    return {
+        one.sequence: Person(formats.clean(one.recipient_key), formats.clean(one.address))
+        for one in answer.message.recipients
+    }
 
 
 def heading(outcome: str, code: str) -> str:

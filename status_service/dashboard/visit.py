@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from status_service.dashboard.live import Live
     from status_service.dashboard.problem_scans import ProblemScans
     from status_service.dashboard.rendering import Renderer
+    from status_service.dashboard.sender_link import SenderLink
     from status_service.dashboard.sessions import Session, Sessions
     from status_service.reads.service import CampaignViews
 
@@ -72,6 +73,7 @@ class Board:
         process_secret: what form tokens are made of where nobody signs in.
         notes: what is kept for visitors without a session.
         scans: what was found lately on the page of problems.
+        sender: the sender service that pages ask.
         badge: how many campaigns of an organisation are to be looked at, by the latest pass.
     """
 
@@ -89,6 +91,7 @@ class Board:
     only_this_machine: bool
     process_secret: bytes
     scans: ProblemScans
+    sender: SenderLink
     notes: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     badge: Callable[[str], int] = lambda _organisation: 0
 

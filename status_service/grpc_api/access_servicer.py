@@ -14,6 +14,7 @@ from status_service.grpc_api.messages import to_timestamp
 
 if TYPE_CHECKING:
     from service_runtime.caller import Caller
+    from status_service.access.delegations import Delegations
     from status_service.access.key_access import KeyAccess
     from status_service.access.key_service import KeyService
     from status_service.access.key_store import Key
@@ -27,11 +28,13 @@ class AccessServicer(access_pb2_grpc.AccessServiceServicer):
     Args:
         access: knows callers.
         service: manages keys.
+        delegations: knows callers of a sender, by keys and by what pages show it.
     """
 
-    def __init__(self, access: KeyAccess, service: KeyService) -> None:
+    def __init__(self, access: KeyAccess, service: KeyService, delegations: Delegations) -> None:
         self._access = access
         self._service = service
+        self._delegations = delegations
 
     async def GetCaller(  # noqa: D102, N802
         self, request: access_pb2.GetCallerRequest, context: _Context
@@ -43,7 +46,7 @@ class AccessServicer(access_pb2_grpc.AccessServiceServicer):
             return _to_caller(caller)
         if caller.key_id:  # before the first key, everybody is answered the same
             require(caller, Scope.SERVICE)
-        return _to_caller(await self._access.authenticate(asked))
+        return _to_caller(await self._delegations.authenticate(asked))
 
     async def CreateKey(  # noqa: D102, N802
         self, request: access_pb2.CreateKeyRequest, context: _Context

@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Page, expect
 
 from acceptance.browser import chromium
 from acceptance.dashboard_world import NOW, World, fixed_clock, populate
+from acceptance.screen_sender import screen_sender
 from integration.databases import SqliteDatabase
 from integration.key_support import make_key
 from integration.status_support import status_settings
@@ -106,9 +107,12 @@ async def serving() -> AsyncIterator[Served]:
             scopes=[Scope.READ, Scope.WRITE, Scope.REPAIR],
         )
         # Its own passes would mend what the screens show as stuck.
-        settings = status_settings(database, reconcile_interval_seconds=86_400)
-        async with running(settings) as service:
-            yield Served(f"http://{service.http_address}", key.text, database)
+        async with screen_sender() as sender_address:
+            settings = status_settings(
+                database, reconcile_interval_seconds=86_400, sender_address=sender_address
+            )
+            async with running(settings) as service:
+                yield Served(f"http://{service.http_address}", key.text, database)
 
 
 @asynccontextmanager

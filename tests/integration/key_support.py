@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import time
 from collections.abc import Iterable
 from datetime import timedelta
@@ -58,3 +60,23 @@ def credentials(key: NewKey | str, organization: str = "") -> Metadata:
 def other_secret(key: NewKey) -> str:
     """Return a whole key with the id of ``key`` and another secret."""
     return compose(key.key_id, "0" * 43)
+
+
+def delegated(
+    database: Database, key: NewKey, *, scopes: str = "read write", ends: int = 2**52
+) -> str:
+    """Return what another instance shows a sender for a session of a key.
+
+    Args:
+        database: of the service.
+        key: of the session.
+        scopes: what it allows, with blanks between.
+        ends: when it ends, microseconds since 1970.
+    """
+    secret = secrets.token_urlsafe(32)
+    with database.by_hand() as connection:
+        connection.execute(
+            "INSERT INTO delegations (delegation, key_id, scopes, expire_time) VALUES (?, ?, ?, ?)",
+            (hashlib.sha256(secret.encode()).hexdigest(), key.key_id, scopes, ends),
+        )
+    return f"closeout_via_{secret}"

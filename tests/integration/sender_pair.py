@@ -44,6 +44,7 @@ class Pair:
         self.options = sender_pb2.DeliveryOptions()
         self.clock = Clock()
         self.settings: dict[str, Any] = {"grace_seconds": 2, "shard_size": 50}
+        self.asks_sender = False
         self.status_limits = AccessLimits()
         self.caller_limits = CallerLimits()
         self.status_address = "127.0.0.1:0"
@@ -73,6 +74,7 @@ class Pair:
             listen=self.status_address,
             database_url=f"sqlite:///{self.folder}/{database}",
             grace_seconds=0,
+            sender_address=self.sender_address if self.asks_sender else "",
         )
         running = await self._status.enter_async_context(
             status_server.running(StatusServiceSettings(status=settings), limits=self.status_limits)

@@ -20,7 +20,14 @@ from closeout.aio.channel import open_channel
 from closeout.errors import from_rpc_error
 from closeout.status.v1 import access_pb2, events_pb2, status_pb2
 from integration.databases import Database
-from integration.key_support import EVERY_SCOPE, Metadata, credentials, make_key, other_secret
+from integration.key_support import (
+    EVERY_SCOPE,
+    Metadata,
+    credentials,
+    delegated,
+    make_key,
+    other_secret,
+)
 from integration.status_support import Status, eventually, results, serving
 from service_runtime.access import BY_REQUEST, OPEN
 from service_runtime.caller import Scope
@@ -44,6 +51,7 @@ _REFUSED = {
     "no key": "KEY_MISSING",
     "malformed": "KEY_MALFORMED",
     "another scheme": "KEY_MALFORMED",
+    "of a page": "KEY_MALFORMED",
     "wrong secret": "KEY_INVALID",
     "unknown id": "KEY_INVALID",
     "expired": "KEY_EXPIRED",
@@ -177,6 +185,7 @@ async def walk(database: Database) -> AsyncIterator[Walk]:
                 "no key": (),
                 "malformed": credentials(right.text[:-1]),
                 "another scheme": (("authorization", f"Basic {right.text}"),),
+                "of a page": credentials(delegated(database, right)),
                 "wrong secret": credentials(other_secret(right)),
                 "unknown id": credentials(generate()),
                 "expired": credentials(expired),

@@ -9,10 +9,16 @@ _SESSIONS = "status_service/dashboard/sessions.py"
 _SECURITY = "status_service/dashboard/security.py"
 _STREAMS = "status_service/dashboard/streams.py"
 _FORMS = "status_service/dashboard/forms.py"
+_DELEGATIONS = "status_service/access/delegations.py"
+_LINK = "status_service/dashboard/sender_link.py"
+_RESEND = "status_service/dashboard/resend_page.py"
 _CHART = "status_service/dashboard/chart.py"
 
 _SESSION_TESTS = "tests/integration/test_dashboard_sessions.py"
 _PAGE_TESTS = "tests/integration/test_dashboard_pages.py"
+_DELEGATION_TESTS = "tests/integration/test_status_delegations.py"
+_FAULT_TESTS = "tests/integration/test_dashboard_sender_faults.py"
+_SENDER_TESTS = "tests/integration/test_dashboard_sender.py"
 
 DASHBOARD_BUGS = (
     Mutant(
@@ -115,5 +121,59 @@ DASHBOARD_BUGS = (
             ),
         ),
         test="tests/unit/test_dashboard_chart.py::test_a_gap_is_one",
+    ),
+    Mutant(
+        name="delegation-without-end",
+        invariant="API",
+        bug="What a page showed a sender is good for ever to whoever has it.",
+        seen="RFC 6819, 5.1.5.3, short expiration time",
+        edits=(Edit(_DELEGATIONS, "if found.expire_time <= found.now:", "if not found.scopes:"),),
+        test=f"{_DELEGATION_TESTS}::test_it_ends_after_a_minute",
+    ),
+    Mutant(
+        name="delegation-outlives-its-key",
+        invariant="API",
+        bug="A key is revoked, and what its session showed a sender goes on.",
+        seen="RFC 7009, tokens based on a revoked grant",
+        edits=(Edit(_DELEGATIONS, "            check_valid(found.key, found.now)\n", ""),),
+        test=f"{_DELEGATION_TESTS}::test_it_ends_with_its_key",
+    ),
+    Mutant(
+        name="delegation-with-every-scope",
+        invariant="API",
+        bug="A page shows a sender all that its key allows, in place of what it needs.",
+        seen="CWE-250, unnecessary privileges",
+        edits=(
+            Edit(
+                _DELEGATIONS,
+                "(caller.key_id, scopes & caller.scopes & MOST_SCOPES)",
+                "(caller.key_id, caller.scopes)",
+            ),
+        ),
+        test=f"{_DELEGATION_TESTS}::test_a_sender_learns_the_key_of_the_session",
+    ),
+    Mutant(
+        name="questions-without-turns",
+        invariant="API",
+        bug="Every question of a page is a call at once, so a sender that hangs holds many.",
+        seen="thundering herd",
+        edits=(
+            Edit(_LINK, "asyncio.timeout(_READ_SECONDS), turn:", "asyncio.timeout(_READ_SECONDS):"),
+        ),
+        test=f"{_FAULT_TESTS}::test_a_sender_that_hangs_is_asked_once",
+    ),
+    Mutant(
+        name="resend-of-other-numbers",
+        invariant="API",
+        bug="A resend goes to as many people as there are by now, whatever its page said.",
+        seen="time of check to time of use, CWE-367",
+        edits=(
+            Edit(
+                _RESEND,
+                'changes.whole_number(form.get("people", "")) != found.people',
+                "not form",
+            ),
+        ),
+        test=f"{_SENDER_TESTS}::test_a_forged_form_sends_nothing",
     ),
 )

@@ -24,6 +24,7 @@ from closeout_cli.failures import OK, CommandError, say
 from closeout_cli.log_lines import for_terminal
 from closeout_cli.options import run
 from closeout_cli.preflight import SENDER_MODULE, STATUS_MODULE, refusal, settings_problems
+from closeout_cli.reserved_port import reached_at, reserved
 from closeout_cli.run_record import RunRecord
 from closeout_cli.services import ServiceProcess
 
@@ -107,12 +108,13 @@ async def _up(data_dir: Path, folder: Path, status_listen: Listen, sender_listen
     run_record.refuse_second(folder)
     await _check(data_dir, folder, status_listen, sender_listen)
     _make(folder)
-    with RunRecord(folder) as record:
+    wanted = sender_listen.grpc or setting("sender", "listen") or SENDER_DEFAULT
+    with RunRecord(folder) as record, reserved(wanted) as sender_place:
         say(f"settings: {settings_file() or 'the environment only'}; data: {folder}")
         status = ServiceProcess(
             "status service",
             STATUS_MODULE,
-            settings=status_settings(folder, status_listen),
+            settings=status_settings(folder, status_listen, sender_place),
             log=_log,
         )
         sender: ServiceProcess | None = None
@@ -124,7 +126,9 @@ async def _up(data_dir: Path, folder: Path, status_listen: Listen, sender_listen
                 sender = ServiceProcess(
                     "sender service",
                     SENDER_MODULE,
-                    settings=sender_settings(folder, sender_listen, status.address),
+                    settings=sender_settings(
+                        folder, Listen(sender_place, sender_listen.http), status.address
+                    ),
                     log=_log,
                 )
                 stopping.services.append(sender)
@@ -205,9 +209,22 @@ def _http_setting(service: str) -> str:
     return HTTP_DEFAULTS[service] if found is None else found
 
 
-def status_settings(data_dir: Path, listen: Listen) -> Mapping[str, str]:
-    """Return the environment of a status service with its database in ``data_dir``."""
+def status_settings(data_dir: Path, listen: Listen, sender_listen: str = "") -> Mapping[str, str]:
+    """Return the environment of a status service with its database in ``data_dir``.
+
+    Args:
+        data_dir: the folder.
+        listen: where it is to listen.
+        sender_listen: where the sender will listen, which its pages ask; empty: not known.
+    """
     settings = _listening("STATUS", listen)
+    # A sender with TLS is another matter: which authority to trust is for the settings.
+    if (
+        sender_listen
+        and not setting("status", "sender_address")
+        and not setting("sender", "tls_certificate_file")
+    ):
+        settings["CLOSEOUT_STATUS_SENDER_ADDRESS"] = reached_at(sender_listen)
     if not setting("status", "database_url"):
         settings["CLOSEOUT_STATUS_DATABASE_URL"] = f"sqlite:///{data_dir / 'status.db'}"
     return settings

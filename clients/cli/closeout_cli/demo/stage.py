@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from closeout_cli import screen
+from closeout_cli.reserved_port import reserved
 from closeout_cli.services import ServiceProcess
 from closeout_cli.up import Listen, sender_settings, status_settings
 
@@ -79,6 +80,7 @@ async def stage() -> AsyncIterator[Stage]:
     """
     async with contextlib.AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="closeout-demo-"))
+        sender_listen = stack.enter_context(reserved(_ANY_PORT.grpc))
         made = Stage(Path(folder), _clean(os.environ))
         provider = _service(made, "provider", "closeout_cli.demo.provider", {}, str(made.ledger))
         status = _service(
@@ -86,7 +88,7 @@ async def stage() -> AsyncIterator[Stage]:
             "status service",
             "status_service",
             {
-                **status_settings(made.folder, _ANY_PORT),
+                **status_settings(made.folder, _ANY_PORT, sender_listen),
                 # The reconcile pass would repair what the demo breaks before anybody sees it.
                 "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "3600",
             },
@@ -99,7 +101,9 @@ async def stage() -> AsyncIterator[Stage]:
             "sender service",
             "sender_service",
             {
-                **sender_settings(made.folder, _ANY_PORT, status.address),
+                **sender_settings(
+                    made.folder, Listen(sender_listen, _ANY_PORT.http), status.address
+                ),
                 "CLOSEOUT_SMTP_HOST": host,
                 "CLOSEOUT_SMTP_PORT": port,
                 "CLOSEOUT_SMTP_SECURITY": "none",

@@ -1053,6 +1053,7 @@ class GetDeliveryResponse(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     FAMILY_FIELD_NUMBER: _builtins.int
     RESEND_OF_FIELD_NUMBER: _builtins.int
+    GUARANTEE_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
     phase: Global___GetDeliveryResponse.Phase.ValueType
@@ -1083,6 +1084,10 @@ class GetDeliveryResponse(_message.Message):
     """The family of the campaign; empty: none."""
     resend_of: _builtins.str
     """The campaign that it sends again to some people; empty: none."""
+    guarantee: Global___DeliveryOptions.Guarantee.ValueType
+    """What happens to a message whose provider's answer was lost: what the campaign
+    chose, or the default of its channel. GUARANTEE_UNSPECIFIED from older senders.
+    """
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Problem]:
         """What holds the delivery up; none: nothing does."""
@@ -1105,10 +1110,11 @@ class GetDeliveryResponse(_message.Message):
         problems: _abc.Iterable[_status_pb2.Problem] | None = ...,
         family: _builtins.str = ...,
         resend_of: _builtins.str = ...,
+        guarantee: Global___DeliveryOptions.Guarantee.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "deferred", b"deferred", "family", b"family", "finished", b"finished", "finished_shards", b"finished_shards", "in_doubt", b"in_doubt", "leased_shards", b"leased_shards", "phase", b"phase", "problems", b"problems", "resend_of", b"resend_of", "revision", b"revision", "shards", b"shards", "state", b"state", "total", b"total", "unreported", b"unreported"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "deferred", b"deferred", "family", b"family", "finished", b"finished", "finished_shards", b"finished_shards", "guarantee", b"guarantee", "in_doubt", b"in_doubt", "leased_shards", b"leased_shards", "phase", b"phase", "problems", b"problems", "resend_of", b"resend_of", "revision", b"revision", "shards", b"shards", "state", b"state", "total", b"total", "unreported", b"unreported"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
