@@ -190,10 +190,15 @@ _OFTEN = 0.1
 _FEW_RESULTS = 100
 
 
-def fails_often(counters: Counters) -> bool:
-    """Return whether a tenth of a campaign's results, of 100 or more, failed or are in doubt."""
+def fails_often(counters: Counters, *, part: float = _OFTEN) -> bool:
+    """Return whether a tenth of a campaign's results, of 100 or more, failed or are in doubt.
+
+    Args:
+        counters: of the campaign.
+        part: another part than a tenth.
+    """
     bad = counters.failed + counters.unknown
-    return counters.processed >= _FEW_RESULTS and bad >= _OFTEN * counters.processed
+    return counters.processed >= _FEW_RESULTS and bad >= part * counters.processed
 
 
 class Problem(NamedTuple):

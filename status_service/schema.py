@@ -228,11 +228,19 @@ deliveries = sa.Table(
     sa.Index(
         "deliveries_due",
         "next_time",
-        "subscription",
         sqlite_where=_PENDING,
         postgresql_where=_PENDING,
     ),
-    sa.Index("deliveries_of", "subscription", "state", "event"),
+    sa.Index(
+        "deliveries_turn",
+        "subscription",
+        "next_time",
+        "event",
+        sqlite_where=_PENDING,
+        postgresql_where=_PENDING,
+    ),
+    sa.Index("deliveries_of", "subscription", "event"),
+    sa.Index("deliveries_by_state", "subscription", "state", "event"),
     sqlite_with_rowid=False,
 )
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 #: The modules that are made, by their names in ``closeout/aio`` and ``closeout/sync``.
-MODULES = ("access.py", "campaign_reader.py", "sender.py", "status.py")
+MODULES = ("access.py", "campaign_reader.py", "events.py", "sender.py", "status.py")
 
 #: Words of code and of docstrings, and their blocking form.
 _WORDS = {

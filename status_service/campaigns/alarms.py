@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from service_runtime.database import read_clock
 from service_runtime.errors import StoreBusyError
 from status_service.campaigns import repair
-from status_service.domain import State, fails_often
+from status_service.domain import fails_often
 from status_service.errors import CampaignNotFoundError
 from status_service.recording.ledger import lock_one
 from status_service.recording.outbox import FAILURE_RATE_HIGH, write_event
@@ -65,7 +65,9 @@ class Alarms:
         """
         new, over = due(findings, await self._store.read(raised))
         for found, kind in new:
-            await self._try(partial(announce, found=found, kind=kind))
+            await self._try(
+                partial(announce, found=found, kind=kind, stall_threshold=self._stall_threshold)
+            )
         for alarm in over:
             await self._try(partial(clear, alarm=alarm, stall_threshold=self._stall_threshold))
 
@@ -108,6 +110,11 @@ def _kinds(found: Finding) -> list[str]:
     return kinds + ([FAILURE_RATE_HIGH] if fails_often(counters_of(found.campaign)) else [])
 
 
+def _hovers(alarm: Alarm, found: Finding) -> bool:
+    """Return whether a rate is too near to its bound to be announced again soon."""
+    return alarm.kind == FAILURE_RATE_HIGH and fails_often(counters_of(found.campaign), part=0.05)
+
+
 def raised(connection: sa.Connection) -> list[Alarm]:
     """Return the alarms that there are, of all organisations."""
     rows = connection.execute(
@@ -118,20 +125,25 @@ def raised(connection: sa.Connection) -> list[Alarm]:
     return [Alarm(CampaignKey(row.organisation, row.campaign_id), row.kind) for row in rows]
 
 
-def announce(connection: sa.Connection, found: Finding, kind: str) -> bool:
-    """Raise an alarm and write its event; False: another instance did, or it has ended.
+def announce(
+    connection: sa.Connection, found: Finding, kind: str, stall_threshold: timedelta
+) -> bool:
+    """Raise an alarm and write its event; False: another instance did, or it is over.
+
+    Whether there is reason for it is judged again under the lock: what this instance found
+    may have been mended, and announced as such by another one, since it looked.
 
     Raises:
         CampaignNotFoundError: there is no such campaign any more.
     """
     row = found.campaign
     campaign = lock_one(connection, CampaignKey(row.organisation, row.campaign_id))
-    if State(campaign.state).is_terminal:
+    (found,) = repair.judge(connection, [campaign], stall_threshold, read_clock(connection))
+    if not found.is_open or kind not in _kinds(found):
         return False
-    now = read_clock(connection)
     written = connection.execute(
         insert(alarms)
-        .values(campaign=campaign.campaign, kind=kind, create_time=now)
+        .values(campaign=campaign.campaign, kind=kind, create_time=found.now)
         .on_conflict_do_nothing()
         .returning(alarms.c.campaign)
     ).scalar_one_or_none()
@@ -140,7 +152,7 @@ def announce(connection: sa.Connection, found: Finding, kind: str) -> bool:
     details = {"explanation": found.explanation, "action": found.action}
     if found.after is not None:
         details["diagnosis"] = found.after.value
-    write_event(connection, campaign, kind, now=now, details=details)
+    write_event(connection, campaign, kind, now=found.now, details=details)
     return True
 
 
@@ -155,7 +167,7 @@ def clear(connection: sa.Connection, alarm: Alarm, stall_threshold: timedelta) -
     """
     campaign = lock_one(connection, alarm.key)
     (found,) = repair.judge(connection, [campaign], stall_threshold, read_clock(connection))
-    if found.is_open and alarm.kind in _kinds(found):
+    if found.is_open and (alarm.kind in _kinds(found) or _hovers(alarm, found)):
         return False
     gone = connection.execute(
         sa.delete(alarms)

@@ -14,7 +14,7 @@ import aiohttp
 
 from status_service.events import signature
 from status_service.events.cloud_event import CONTENT_TYPE
-from status_service.events.destination import CheckedResolver, DestinationRefusedError, fault
+from status_service.events.destination import CheckedResolver, fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 #: How long a receiver may take to answer, seconds.
 TIMEOUT_SECONDS = 10.0
 #: Connections at once, to all receivers.
-MOST_CONNECTIONS = 64
+MOST_CONNECTIONS = 128
+#: How long the text of an answer may take, whose status is known already, seconds.
+_TEXT_SECONDS = 2.0
 #: As much of an answer is read and kept, bytes.
 _ANSWER_BYTES = 500
 _AGENT = f"Closeout/{importlib.metadata.version('closeout-server')}"
@@ -78,22 +80,36 @@ class Courier:
                     allow_redirects=False,
                 ) as response,
             ):
-                said = await response.content.read(_ANSWER_BYTES)
+                said = await _said(response)
                 return _answer(response.status, said, response.headers.get("retry-after", ""))
         except TimeoutError:
             text = f"no answer within {self._timeout_seconds:g} s"
-        except DestinationRefusedError as error:
-            text = str(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             text = str(error) or type(error).__name__
-        return Answer(delivered=False, text=text[:_ANSWER_BYTES])
+        return Answer(delivered=False, text=_clean(text))
+
+
+async def _said(response: aiohttp.ClientResponse) -> bytes:
+    """Return how the text of an answer begins; whatever becomes of it, the status counts."""
+    try:
+        async with asyncio.timeout(_TEXT_SECONDS):
+            return await response.content.read(_ANSWER_BYTES)
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        return f"({type(error).__name__} after the status)".encode()
+
+
+def _clean(text: str) -> str:
+    """Return a text that every database stores and every terminal shows."""
+    shown = "".join(mark if mark.isprintable() else " " for mark in text[:_ANSWER_BYTES])
+    return shown.strip().encode()[:_ANSWER_BYTES].decode(errors="ignore")
 
 
 def _answer(status: int, said: bytes, retry_after: str) -> Answer:
-    text = f"{status} {said.decode(errors='replace')}".strip()
+    text = f"{status} {_clean(said.decode(errors='replace'))}".strip()
     if status in _REDIRECTS:
         text = f"{text[:100]} (redirects are not followed: subscribe with the URL itself)"
-    return Answer(status in _SUCCESSES, text[:_ANSWER_BYTES], _asked(retry_after))
+    delivered = status in _SUCCESSES
+    return Answer(delivered, _clean(text), None if delivered else _asked(retry_after))
 
 
 def _asked(retry_after: str) -> timedelta | None:
@@ -103,7 +119,7 @@ def _asked(retry_after: str) -> timedelta | None:
     try:
         moment = parsedate_to_datetime(retry_after)
         return max(timedelta(0), timedelta(seconds=moment.timestamp() - time.time()))
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 

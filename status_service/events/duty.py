@@ -1,7 +1,8 @@
 """Work that one instance does for all of them: a lease in the database, by its clock.
 
 Where two instances share a database, each asks for the duty; the one that has it goes on
-asking before it ends. A holder that was stopped, or cut off, loses it by time alone.
+asking before it ends. A holder that was killed, or cut off, loses it by time alone; on
+SQLite, which one process has at a time, whoever asks is the only one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 #: How long a duty stays with an instance that gives no sign of life.
-LEASE = timedelta(seconds=15)
+LEASE = timedelta(seconds=20)
 
 
 def take(connection: sa.Connection, duty: str, holder: str) -> datetime | None:
@@ -37,9 +38,18 @@ def take(connection: sa.Connection, duty: str, holder: str) -> datetime | None:
         statement.on_conflict_do_update(
             index_elements=[duties.c.duty],
             set_={"holder": holder, "until_time": until},
-            where=sa.or_(duties.c.holder == holder, duties.c.until_time < now),
+            where=None if connection.dialect.name == "sqlite" else _is_free(holder, now),
         ).returning(duties.c.until_time)
     ).scalar_one_or_none()
+
+
+def _is_free(holder: str, now: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(
+        duties.c.holder == holder,
+        duties.c.until_time < now,
+        # Nobody has it for so long: the clock went back since.
+        duties.c.until_time > now + LEASE,
+    )
 
 
 def leave(connection: sa.Connection, duty: str, holder: str) -> None:
@@ -48,10 +58,10 @@ def leave(connection: sa.Connection, duty: str, holder: str) -> None:
 
 
 def holds(connection: sa.Connection, duty: str, holder: str) -> bool:
-    """Return whether a duty is still this holder's, within a transaction that depends on it."""
+    """Return whether a duty is this holder's, and stays so until the write transaction ends."""
     found = connection.execute(
-        sa.select(duties.c.holder).where(
-            duties.c.duty == duty, duties.c.until_time > read_clock(connection)
-        )
+        sa.select(duties.c.holder)
+        .where(duties.c.duty == duty, duties.c.until_time > read_clock(connection))
+        .with_for_update(read=True)
     ).scalar_one_or_none()
     return found == holder

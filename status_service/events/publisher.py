@@ -18,14 +18,18 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from service_runtime.errors import StoreUnavailableError
-from status_service.events import backoff, duty, outbox
-from status_service.events.attempt import Answer
-from status_service.events.outbox import Tried
+from status_service.events import backoff, duty, outbox, queue
+from status_service.events.attempt import TIMEOUT_SECONDS, Answer
+from status_service.events.queue import Bounds, Tried
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import sqlalchemy as sa
+
     from service_runtime.database import Store
     from status_service.events.attempt import Courier
-    from status_service.events.outbox import Due
+    from status_service.events.queue import Due
 
 log = structlog.get_logger()
 
@@ -34,9 +38,9 @@ _DUTY: Final = "publish events"
 _POLL = 0.5
 #: How often the duty is kept, and asked for by the others, seconds.
 _KEEP = 5.0
-#: Tries at once, and of one subscription.
-_MOST_TRIES = 64
-_MOST_TRIES_EACH = 8
+#: How long to wait after a failure that nobody expects, seconds.
+_DEFECT_PAUSE = 5.0
+_BOUNDS: Final = Bounds()
 
 
 class Publisher:
@@ -46,9 +50,18 @@ class Publisher:
         store: the database.
         courier: delivers.
         stall_threshold: for the explanation of how a campaign stands.
+        bounds: tries at once.
     """
 
-    def __init__(self, store: Store, courier: Courier, *, stall_threshold: timedelta) -> None:
+    def __init__(
+        self,
+        store: Store,
+        courier: Courier,
+        *,
+        stall_threshold: timedelta,
+        bounds: Bounds = _BOUNDS,
+    ) -> None:
+        self._bounds = bounds
         self._store = store
         self._courier = courier
         self._stall_threshold = stall_threshold
@@ -72,6 +85,11 @@ class Publisher:
                     if not failing:
                         log.warning("event_publishing_postponed", error=error.message)
                     failing = True
+                except Exception:
+                    # Results are stored and campaigns end whatever becomes of events.
+                    log.exception("event_publishing_failed")
+                    busy = False
+                    await asyncio.sleep(_DEFECT_PAUSE)
                 if not busy:
                     await self._pause()
         finally:
@@ -94,22 +112,28 @@ class Publisher:
         if not await self._on_duty():
             return False
         look = await self._store.read(
-            partial(
-                outbox.look,
-                busy=set(self._tries.values()),
-                most=_MOST_TRIES - len(self._tries),
-                most_each=_MOST_TRIES_EACH,
-            )
+            partial(queue.look, busy=set(self._tries.values()), bounds=self._bounds)
         )
         if look.unpublished:
-            await self._store.write(partial(outbox.publish, stall_threshold=self._stall_threshold))
+            await self._write(partial(outbox.publish, stall_threshold=self._stall_threshold))
         if look.deleted:
-            await self._store.write(outbox.purge)
+            await self._write(queue.purge)
+        if look.astray:
+            await self._write(queue.bring_back)
         for one in look.due:
             task = asyncio.create_task(self._try(one), name=f"deliver event {one.event}")
             self._tries[task] = (one.subscription, one.campaign)
             task.add_done_callback(lambda _: self._finished.set())
         return look.unpublished or look.deleted or bool(look.due)
+
+    async def _write(self, work: Callable[[sa.Connection], None]) -> None:
+        """Do what one instance alone may do, unless another one has the duty by now."""
+
+        def guarded(connection: sa.Connection) -> None:
+            if duty.holds(connection, _DUTY, self._holder):
+                work(connection)
+
+        await self._store.write(guarded)
 
     async def _on_duty(self) -> bool:
         now = time.monotonic()
@@ -124,6 +148,8 @@ class Publisher:
 
     async def _try(self, one: Due) -> None:
         begun = time.monotonic()
+        if begun + TIMEOUT_SECONDS > self._kept_until:
+            return  # it could end when another instance delivers what comes after it
         try:
             answer = await self._courier.deliver(
                 one.url, one.secret, event_id=one.event_id, body=one.body
@@ -159,7 +185,7 @@ class Publisher:
         ended = [task for task in self._tries if task.done()]
         tried = list(self._tried)
         if tried:
-            await self._store.write(partial(outbox.record, tried=tried))
+            await self._store.write(partial(queue.record, tried=tried))
             del self._tried[: len(tried)]
         for task in ended:
             del self._tries[task]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from status_service.events import subscriptions
+from status_service.events import event_list, subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from service_runtime.caller import Caller
     from service_runtime.database import Store
     from service_runtime.pages import PageRequest
-    from status_service.events.subscriptions import EventPage, NewSubscription, Replayed
+    from status_service.events.event_list import EventPage
+    from status_service.events.subscriptions import NewSubscription, Replayed
 
 log = structlog.get_logger()
 
@@ -89,14 +90,14 @@ class EventService:
         subscription_id: str = "",
         state: str = "",
     ) -> EventPage:
-        """Return a page of events: :func:`.subscriptions.list_events`.
+        """Return a page of events: :func:`.event_list.list_events`.
 
         Raises:
             SubscriptionNotFoundError: there is no such subscription.
         """
         return await self._store.read(
             partial(
-                subscriptions.list_events,
+                event_list.list_events,
                 organisation=caller.organisation,
                 page=page,
                 campaign_id=campaign_id,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from service_runtime.database import read_clock
-from service_runtime.pages import Page
 from status_service.errors import (
     EventNotFoundError,
     SubscriptionNotFoundError,
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from service_runtime.caller import Caller
-    from service_runtime.pages import PageRequest, Question
 
 #: Subscriptions of one organisation.
 MOST_SUBSCRIPTIONS: Final = 20
@@ -93,20 +91,27 @@ def listed(connection: sa.Connection, organisation: str) -> Sequence[sa.Row[Any]
     ).all()
 
 
-def get(connection: sa.Connection, organisation: str, subscription_id: str) -> sa.Row[Any]:
+def get(
+    connection: sa.Connection, organisation: str, subscription_id: str, *, keep: bool = False
+) -> sa.Row[Any]:
     """Return a subscription.
+
+    Args:
+        connection: in a write transaction if ``keep``.
+        organisation: whose.
+        subscription_id: which one.
+        keep: let nobody delete it before the transaction ends.
 
     Raises:
         SubscriptionNotFoundError: there is none in this organisation.
     """
     columns = subscriptions.c
-    row = connection.execute(
-        sa.select(subscriptions).where(
-            columns.organisation == organisation,
-            columns.subscription_id == subscription_id,
-            columns.delete_time.is_(None),
-        )
-    ).one_or_none()
+    query = sa.select(subscriptions).where(
+        columns.organisation == organisation,
+        columns.subscription_id == subscription_id,
+        columns.delete_time.is_(None),
+    )
+    row = connection.execute(query.with_for_update(read=True) if keep else query).one_or_none()
     if row is None:
         raise SubscriptionNotFoundError(subscription_id)
     return row
@@ -124,72 +129,6 @@ def delete(connection: sa.Connection, organisation: str, subscription_id: str) -
         .where(subscriptions.c.subscription == row.subscription)
         .values(delete_time=read_clock(connection), request_id=None)
     )
-
-
-class EventPage(NamedTuple):
-    """A page of events, and the deliveries of each by its number."""
-
-    page: Page
-    deliveries: Mapping[int, Sequence[sa.Row[Any]]]
-
-
-def list_events(
-    connection: sa.Connection,
-    organisation: str,
-    page: PageRequest,
-    *,
-    campaign_id: str,
-    subscription_id: str,
-    state: str,
-) -> EventPage:
-    """Return events of an organisation, newest first.
-
-    Args:
-        connection: on a snapshot.
-        organisation: whose.
-        page: which page.
-        campaign_id: only of this campaign; empty: of all.
-        subscription_id: only those that go to this subscription; empty: all.
-        state: only those whose delivery to it has this state; empty: any.
-
-    Raises:
-        SubscriptionNotFoundError: there is no such subscription.
-    """
-    columns = events.c
-    query = (
-        sa.select(events, campaigns.c.campaign_id)
-        .join(campaigns, campaigns.c.campaign == columns.campaign)
-        .where(columns.organisation == organisation)
-    )
-    if campaign_id:
-        query = query.where(campaigns.c.campaign_id == campaign_id)
-    if subscription_id:
-        row = get(connection, organisation, subscription_id)
-        of_it = sa.select(deliveries.c.event).where(deliveries.c.subscription == row.subscription)
-        if state:
-            of_it = of_it.where(deliveries.c.state == state)
-        query = query.where(columns.event.in_(of_it))
-    question: Question = ["events", organisation, campaign_id, subscription_id, state]
-    if after := page.after(question):
-        query = query.where(columns.event < after[0])
-    rows = connection.execute(query.order_by(columns.event.desc()).limit(page.size + 1)).all()
-    found = Page.of(rows, page, question, key_of=lambda row: [row.event])
-    return EventPage(found, _deliveries(connection, [row.event for row in found.rows]))
-
-
-def _deliveries(
-    connection: sa.Connection, numbers: Sequence[int]
-) -> Mapping[int, Sequence[sa.Row[Any]]]:
-    found: dict[int, list[sa.Row[Any]]] = {}
-    query = (
-        sa.select(deliveries, subscriptions.c.subscription_id)
-        .join(subscriptions, subscriptions.c.subscription == deliveries.c.subscription)
-        .where(deliveries.c.event.in_(numbers), subscriptions.c.delete_time.is_(None))
-        .order_by(deliveries.c.subscription)
-    )
-    for row in connection.execute(query):
-        found.setdefault(row.event, []).append(row)
-    return found
 
 
 class Replayed(NamedTuple):
@@ -219,7 +158,7 @@ def replay(
         SubscriptionNotFoundError: there is no such subscription.
         EventNotFoundError: there is no such event.
     """
-    row = get(connection, organisation, subscription_id)
+    row = get(connection, organisation, subscription_id, keep=True)
     if event_ids:
         numbers = _named(connection, organisation, row, event_ids, stall_threshold)
         more = False
@@ -261,25 +200,24 @@ def _named(
 ) -> Sequence[int]:
     """Return the numbers of events, each of which has a delivery and a body afterwards."""
     now = read_clock(connection)
-    found = {
-        event.event_id: event
-        for event in connection.execute(
-            sa.select(events).where(
-                events.c.organisation == organisation, events.c.event_id.in_(event_ids)
-            )
+    rows = connection.execute(
+        sa.select(events).where(
+            events.c.organisation == organisation, events.c.event_id.in_(event_ids)
         )
-    }
+    )
+    found = {event.event_id: event for event in rows}
+    of_them = sorted({event.campaign for event in found.values()})
+    rows = connection.execute(
+        sa.select(campaigns).where(
+            campaigns.c.campaign.in_(of_them), campaigns.c.organisation == organisation
+        )
+    )
+    known = {campaign.campaign: campaign for campaign in rows}
     for event_id in event_ids:
-        if event_id not in found:
+        # Of a campaign that was taken out by hand nothing can be said any more.
+        if event_id not in found or found[event_id].campaign not in known:
             raise EventNotFoundError(event_id)
     for event in found.values():
         outbox.add_deliveries(connection, event, [subscription], now=now)
-        if not event.body:
-            campaign = connection.execute(
-                sa.select(campaigns).where(campaigns.c.campaign == event.campaign)
-            ).one()
-            body = outbox.render(connection, event, campaign, stall_threshold, now)
-            connection.execute(
-                sa.update(events).where(events.c.event == event.event).values(body=body)
-            )
+        outbox.keep_body(connection, event, known[event.campaign], stall_threshold, now)
     return sorted(event.event for event in found.values())

@@ -24,6 +24,7 @@ from status_service.http_api.transcoder import transcoded
 
 STATUS = "closeout.status.v1.StatusService"
 ACCESS = "closeout.status.v1.AccessService"
+EVENTS = "closeout.status.v1.EventService"
 
 
 @asynccontextmanager

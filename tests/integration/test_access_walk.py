@@ -18,7 +18,7 @@ from google.protobuf import descriptor_pool, message_factory
 
 from closeout.aio.channel import open_channel
 from closeout.errors import from_rpc_error
-from closeout.status.v1 import access_pb2, status_pb2
+from closeout.status.v1 import access_pb2, events_pb2, status_pb2
 from integration.databases import Database
 from integration.key_support import EVERY_SCOPE, Metadata, credentials, make_key, other_secret
 from integration.status_support import Status, eventually, results, serving
@@ -34,8 +34,10 @@ from status_service.server import SERVICES
 _LIMITS = AccessLimits(kept_seconds=0.2, recheck_seconds=0.1, attempts_per_second=1_000_000)
 _STATUS = "/closeout.status.v1.StatusService/"
 _ACCESS = "/closeout.status.v1.AccessService/"
+_EVENTS = "/closeout.status.v1.EventService/"
 METHODS = methods_of(SERVICES)
 _FORGOTTEN = b"Internal error from Core"
+_NOT_FOUND = {"CAMPAIGN_NOT_FOUND", "KEY_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND", ""}
 
 #: What each kind of caller without a right key is answered.
 _REFUSED = {
@@ -130,22 +132,18 @@ def requests_of(method: str, campaign_id: str, key_id: str = "abcdefghijkl") -> 
         },
         "ReportResults": {"frame": 1, "campaign_id": campaign_id, "results": results([1])},
         "StartCampaign": {"campaign_id": campaign_id, "total": 2},
+        "CreateSubscription": {"url": "https://example.com/"},
         "CreateKey": {"name": "made-by-the-walk", "scopes": ["read"]},
     }
     if rpc.name == "RepairCampaigns":
         return [kind(campaign_id=campaign_id, dry_run=dry_run) for dry_run in (False, True)]
     if rpc.name in changing:
         return [kind(**changing[rpc.name])]
-    fields = {"campaign_id": campaign_id, "key_id": key_id}
-    return [
-        kind(
-            **{
-                name: text
-                for name, text in fields.items()
-                if name in kind.DESCRIPTOR.fields_by_name
-            }
-        )
-    ]
+    fields = {"campaign_id": campaign_id, "key_id": key_id, "subscription_id": key_id}
+    asked = kind(
+        **{name: text for name, text in fields.items() if name in kind.DESCRIPTOR.fields_by_name}
+    )
+    return [asked]
 
 
 def scope_of(method: str, request: Any) -> Scope | None:
@@ -279,7 +277,57 @@ async def test_s13_absent_and_foreign_are_the_same_bytes(walk: Walk) -> None:
             other = await walk.ask(method, second, walk.stranger)
             expected = (other[0], _renamed(other[1], walk.key_ids["acme"]))
             assert (one[0], _renamed(one[1], walk.key_ids["acme"])) == expected, method
-            assert one[0] in {"CAMPAIGN_NOT_FOUND", "KEY_NOT_FOUND", ""}, method
+            assert one[0] in _NOT_FOUND, method
+
+
+async def test_s13_events_and_subscriptions_of_others_are_as_absent(walk: Walk) -> None:
+    """Listed, replayed and ended by id: byte for byte; and none is ever in a list."""
+    make = events_pb2.CreateSubscriptionRequest(url="https://example.com/acme")
+    _, answer = await walk.ask(f"{_EVENTS}CreateSubscription", make, walk.full)
+    theirs = events_pb2.CreateSubscriptionResponse.FromString(answer).subscription.subscription_id
+    _, answer = await walk.ask(f"{_EVENTS}CreateSubscription", make, walk.stranger)
+    mine = events_pb2.CreateSubscriptionResponse.FromString(answer).subscription.subscription_id
+    _, answer = await walk.ask(f"{_EVENTS}ListEvents", events_pb2.ListEventsRequest(), walk.full)
+    event_id = events_pb2.ListEventsResponse.FromString(answer).events[0].event_id
+    absent = "0" * len(theirs)
+    requests = [
+        ("ListEvents", events_pb2.ListEventsRequest(subscription_id=theirs)),
+        (
+            "ListEvents",
+            events_pb2.ListEventsRequest(subscription_id=theirs, state=events_pb2.Delivery.DEAD),
+        ),
+        ("ReplayEvents", events_pb2.ReplayEventsRequest(subscription_id=theirs)),
+        (
+            "ReplayEvents",
+            events_pb2.ReplayEventsRequest(subscription_id=theirs, event_ids=[event_id]),
+        ),
+        (
+            "ReplayEvents",
+            events_pb2.ReplayEventsRequest(subscription_id=mine, event_ids=[event_id]),
+        ),
+        ("DeleteSubscription", events_pb2.DeleteSubscriptionRequest(subscription_id=theirs)),
+    ]
+    for name, request in requests:
+        other = type(request)()
+        other.CopyFrom(request)
+        if request.subscription_id == theirs:
+            other.subscription_id = absent
+        if getattr(request, "event_ids", None):
+            other.event_ids[:] = [absent]  # type: ignore[union-attr] # it has them
+        foreign = await walk.ask(f"{_EVENTS}{name}", request, walk.stranger)
+        missing = await walk.ask(f"{_EVENTS}{name}", other, walk.stranger)
+        assert foreign[0] in {"SUBSCRIPTION_NOT_FOUND", "EVENT_NOT_FOUND"}, name
+        shown = foreign[1].replace(theirs.encode(), absent.encode())
+        assert shown.replace(event_id.encode(), absent.encode()) == missing[1], name
+    for metadata, seen in ((walk.full, theirs), (walk.stranger, mine)):
+        request = events_pb2.ListSubscriptionsRequest()
+        _, answer = await walk.ask(f"{_EVENTS}ListSubscriptions", request, metadata)
+        found = events_pb2.ListSubscriptionsResponse.FromString(answer).subscriptions
+        assert [one.subscription_id for one in found] == [seen]
+    _, answer = await walk.ask(
+        f"{_EVENTS}ListEvents", events_pb2.ListEventsRequest(), walk.stranger
+    )
+    assert not events_pb2.ListEventsResponse.FromString(answer).events
 
 
 def _renamed(answer: bytes, key_id: str) -> bytes:
@@ -314,7 +362,7 @@ async def test_s13_what_one_organisation_does_the_other_never_sees(walk: Walk) -
 
 
 async def test_a_page_token_of_one_organisation_is_none_of_another(walk: Walk) -> None:
-    """Of campaigns, results, transitions and keys."""
+    """Of campaigns, results, transitions, events and keys."""
     report = status_pb2.BatchReportResultsRequest(
         campaigns=[status_pb2.CampaignResults(campaign_id="open", results=results([1, 2]))]
     )
@@ -335,6 +383,11 @@ async def test_a_page_token_of_one_organisation_is_none_of_another(walk: Walk) -
             f"{_STATUS}ListTransitions",
             status_pb2.ListTransitionsRequest(campaign_id="open", page_size=1),
             status_pb2.ListTransitionsResponse,
+        ),
+        (
+            f"{_EVENTS}ListEvents",
+            events_pb2.ListEventsRequest(page_size=1),
+            events_pb2.ListEventsResponse,
         ),
         (
             f"{_ACCESS}ListKeys",

@@ -28,6 +28,8 @@ OF_A_CAMPAIGN: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "/results", None),
     ("GET", "/missingRanges", None),
     ("GET", "/transitions", None),
+    ("GET", "/samples", None),
+    ("GET", "/failures", None),
     ("POST", ":start", {"total": 2}),
     ("POST", ":pause", {}),
     ("POST", ":resume", {}),
@@ -222,6 +224,24 @@ async def test_a_reader_who_has_the_campaign_gets_304(http: httpx.AsyncClient) -
     assert (head.status_code, head.content) == (changed.status_code, b"")
     for name in ("etag", "content-length", "content-type"):
         assert head.headers[name] == changed.headers[name]
+
+
+async def test_events_have_paths(http: httpx.AsyncClient) -> None:
+    """Subscribe, list, replay and end; what is not there is 404 as over gRPC."""
+    form = {"url": "https://example.com/", "kinds": ["campaign.completed"]}
+    made = (await http.post("/v1/subscriptions", json=form)).json()
+    assert made["secret"].startswith("whsec_")
+    listed = (await http.get("/v1/subscriptions")).json()
+    assert listed["subscriptions"] == [made["subscription"]]
+    place = f"/v1/subscriptions/{made['subscription']['subscriptionId']}"
+    await http.post("/v1/campaigns", json={"campaignId": "a"})
+    events = (await http.get("/v1/events?campaignId=a")).json()["events"]
+    assert [event["kind"] for event in events] == ["campaign.draft"]
+    replayed = await http.post(f"{place}:replay")
+    assert replayed.json() == {"replayedEvents": 0, "more": False}
+    assert (await http.delete(place)).json() == {}
+    gone = await http.delete(place)
+    assert (gone.status_code, reason_of(gone)) == (404, "SUBSCRIPTION_NOT_FOUND")
 
 
 async def test_paths_and_methods_that_nothing_has_are_errors_in_json(

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from closeout.status.v1 import status_pb2
 from integration.http_support import (
     ACCESS,
+    EVENTS,
     STATUS,
     Keeper,
     fields_of,
@@ -52,8 +53,8 @@ async def test_keys_have_paths_too() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.method} {rule.path}")
 async def test_nobody_calls_without_a_key_of_the_right_scope(rule: Any) -> None:
     """401 without one, 403 with a scope that is not enough, before the body is read."""
-    servicers = {STATUS: _Unreached(), ACCESS: _Unreached()}
-    path = rule.path.replace("{campaign_id}", "a").replace("{key_id}", "a")
+    servicers = dict.fromkeys((STATUS, ACCESS, EVENTS), _Unreached())
+    path = re.sub(r"{\w+}", "a", rule.path)
     async with serving_servicers(servicers) as client:
         if rule.call == "GetCaller":
             assert (await client.get(path)).status_code == 500  # it checks by itself

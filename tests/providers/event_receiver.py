@@ -34,6 +34,8 @@ class Receiver:
     """A receiver, and everything that it got."""
 
     url: str = ""
+    #: Requests at the place that a redirect names.
+    followed: int = 0
     deliveries: list[Received] = field(default_factory=list)
     #: A float stands for a hang of so many seconds; without one, everything is accepted.
     behaviour: Behaviour = lambda _number, _event: web.Response(status=204)
@@ -49,6 +51,29 @@ class Receiver:
             return web.Response(status=204)
         return answer
 
+    async def follow(self, request: web.Request) -> web.Response:
+        """Count whoever follows a redirect."""
+        await request.read()
+        self.followed += 1
+        return web.Response(status=204)
+
+    @asynccontextmanager
+    async def listening(self, port: int = 0) -> AsyncIterator[int]:
+        """Listen on a port of this machine for the length of a block."""
+        app = web.Application()
+        app.router.add_post("/events", self.answer)
+        app.router.add_route("*", "/moved", self.follow)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
+        await site.start()
+        found: int = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{found}/events"
+        try:
+            yield found
+        finally:
+            await runner.cleanup()
+
     def events(self) -> list[dict[str, Any]]:
         """Return the events of all deliveries that were accepted, in their order."""
         return [one.event for one in self.deliveries if one.accepted]
@@ -58,14 +83,5 @@ class Receiver:
 async def receiving() -> AsyncIterator[Receiver]:
     """Receive on a free port of this machine."""
     receiver = Receiver()
-    app = web.Application()
-    app.router.add_post("/events", receiver.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
-    try:
+    async with receiver.listening():
         yield receiver
-    finally:
-        await runner.cleanup()

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from soak.events import EVENTS_EACH, events_under_faults
 from soak.providers import bad_hours, stop_senders
 from soak.run import soak
 from soak.timing import compare_times
@@ -21,11 +22,10 @@ from soak.timing import compare_times
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Soak with each number of replicas, then race; return the exit code."""
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="for each number of replicas")
-    parser.add_argument("--replicas", type=int, nargs="+", default=[2, 4], help="default: 2 4")
+    parser.add_argument("--replicas", type=int, nargs="*", default=[2, 4], help="default: 2 4")
     parser.add_argument("--rounds", type=int, default=10_000, help="races on each database, or 0")
     parser.add_argument(
         "--order-rounds", type=int, default=2_000, help="of calls that meet, on each database, or 0"
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         default=10,
         help="of mail servers that take no messages, beside every way to stop a sender, or 0",
     )
+    parser.add_argument("--event-kills", type=int, default=50, help="of who publishes, or 0")
     parser.add_argument(
         "--timing-calls", type=int, default=1_000, help="to compare foreign with absent, or 0"
     )
@@ -43,7 +44,12 @@ def main(arguments: Sequence[str]) -> int:
         "--http-examples", type=int, default=500, help="requests made up for each path, or 0"
     )
     parser.add_argument("--seed", type=int, help="the seed of an earlier run; default: a new one")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Soak with each number of replicas, then race; return the exit code."""
+    options = _options(arguments)
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     holds = True
     for replicas in options.replicas:
@@ -71,6 +77,8 @@ def main(arguments: Sequence[str]) -> int:
         for violation in wrong:
             print(f"  {violation}", flush=True)
         holds &= not wrong
+    if options.event_kills:
+        holds &= asyncio.run(_events(options.event_kills, seed))
     if options.timing_calls:
         print(f"means of {options.timing_calls:,} calls each, for people to judge", flush=True)
         for line in asyncio.run(compare_times(options.timing_calls, seed)):
@@ -81,6 +89,27 @@ def main(arguments: Sequence[str]) -> int:
 
 async def _beside_bad_providers(scale: float) -> list[str]:
     return [*await stop_senders(), *await bad_hours(scale)]
+
+
+async def _events(kills: int, seed: int) -> bool:
+    """Send 1,000 events under faults by one service, then by two; return whether all holds."""
+    return await _events_by(1, kills, seed) & await _events_by(2, kills, seed)
+
+
+async def _events_by(replicas: int, kills: int, seed: int) -> bool:
+    """Send 1,000 events under faults; on PostgreSQL fewer, since each costs a lease."""
+    print(f"1,000 events, published by {replicas}, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="closeout-events-") as folder:
+        report = await events_under_faults(
+            Path(folder),
+            campaigns=1_000 // EVENTS_EACH,
+            kills=kills if replicas == 1 else kills // 5,
+            freezes=0 if replicas == 1 else 4,
+            replicas=replicas,
+            seed=seed,
+        )
+    print(report, flush=True)
+    return report.holds
 
 
 def _passes(test: str, rounds: str) -> bool:

@@ -23,11 +23,12 @@ from closeout.sender.v1.sender_pb2_grpc import (
 )
 from closeout.status.v1 import status_pb2 as pb
 from closeout.status.v1.access_pb2_grpc import add_AccessServiceServicer_to_server
+from closeout.status.v1.events_pb2_grpc import add_EventServiceServicer_to_server
 from closeout.status.v1.status_pb2_grpc import (
     StatusServiceServicer,
     add_StatusServiceServicer_to_server,
 )
-from unit import scripted_keys
+from unit import scripted_events, scripted_keys
 
 #: The time of every screen.
 NOW = datetime(2030, 1, 31, 9, 0, tzinfo=UTC)
@@ -401,6 +402,7 @@ def serving() -> Iterator[Addresses]:
             server = grpc.server(pool)
             add(servicer, server)  # type: ignore[arg-type] # each has its own kind
             add_AccessServiceServicer_to_server(scripted_keys.Access(), server)
+            add_EventServiceServicer_to_server(scripted_events.Events(), server)
             found.append(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
             server.start()
             stack.callback(lambda server=server: server.stop(None).wait())

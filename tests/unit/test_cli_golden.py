@@ -20,7 +20,7 @@ from closeout_cli import words
 from closeout_cli.__main__ import main
 from closeout_cli.app import app
 from closeout_cli.watch_views import BarView
-from unit import scripted_keys
+from unit import scripted_events, scripted_keys
 from unit import scripted_screens as scripted
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -63,6 +63,13 @@ SCREENS = {
     "keys-revoke": ["keys", "revoke", scripted_keys.KEY_ID, "--yes"],
     "keys-rotate": ["keys", "rotate", scripted_keys.KEY_ID],
     "error-key-not-found": ["keys", "revoke", "nokeynokey22", "--yes"],
+    "events-list": ["events", "list"],
+    "events-dead": ["events", "list", "--dead"],
+    "events-replay": ["events", "replay", scripted_events.SUBSCRIPTION_ID],
+    "events-subscribe": ["events", "subscribe", "https://example.com/closeout"],
+    "events-subscriptions": ["events", "subscriptions"],
+    "events-unsubscribe": ["events", "unsubscribe", scripted_events.SUBSCRIPTION_ID, "--yes"],
+    "error-subscription-not-found": ["events", "replay", "nope"],
     "error-not-found": ["status", "nope"],
     "error-command": ["lst"],
     "error-option": ["results", "done", "--csv", "--missing", "--outcome", "failed"],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import descriptor_pool
 
-from closeout.status.v1 import access_pb2, status_pb2
+from closeout.status.v1 import access_pb2, events_pb2, status_pb2
 from service_runtime.errors import ServiceError
 from service_runtime.http_errors import error_json, http_status
 from status_service.access.scopes import SCOPES
@@ -27,7 +27,7 @@ NOT_OVER_HTTP = {
 }
 SERVICES = [
     service.full_name
-    for module in (status_pb2, access_pb2)
+    for module in (status_pb2, access_pb2, events_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
 

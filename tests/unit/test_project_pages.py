@@ -33,6 +33,7 @@ PYTHON_IS_RUN_BY = {
     "README.md": "tests/unit/test_project.py",
     "clients/python/README.md": "tests/unit/test_client_readme.py",
     "docs/clients.md": "tests/unit/test_project_examples.py",
+    "docs/events.md": "tests/unit/test_events_page.py",
     "docs/webhook.md": "tests/unit/test_project_documents.py",
 }
 #: Options of every command.

@@ -15,6 +15,7 @@ from closeout_cli import (
     control,
     doctor,
     down,
+    events,
     failures,
     fix,
     health,
@@ -89,6 +90,11 @@ _keys.callback()(keys.group)
 for action, of_keys in keys.COMMANDS.items():
     _keys.command(action, cls=Command)(with_global_options(of_keys))
 
+_events = typer.Typer(cls=Group, rich_markup_mode=None, pretty_exceptions_enable=False)
+_events.callback()(events.group)
+for action, of_events in events.COMMANDS.items():
+    _events.command(action, cls=Command)(with_global_options(of_events))
+
 _START = "Run and send"
 _LOOK = "Look"
 _CHANGE = "Change and repair"
@@ -121,3 +127,4 @@ for name, command, panel in (
 
 app.command("check", cls=PluginCommand, rich_help_panel=_LOOK)(with_global_options(check.check))
 app.add_typer(_keys, name="keys", rich_help_panel=_CHANGE)
+app.add_typer(_events, name="events", rich_help_panel=_LOOK)

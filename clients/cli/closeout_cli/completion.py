@@ -1,4 +1,4 @@
-"""What the shell completes: ids of campaigns and of keys, from the status service."""
+"""What the shell completes: ids of campaigns, keys and subscriptions, from the status service."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import typer  # noqa: TC002 - typer reads the annotations
 
-from closeout.aio import AccessClient, StatusClient
+from closeout.aio import AccessClient, EventClient, StatusClient
 from closeout.errors import ClientError
 from closeout_cli import addresses
 from closeout_cli.credentials import client_options
@@ -32,6 +32,24 @@ def key_ids(context: typer.Context, incomplete: str) -> list[str]:
         return asyncio.run(_key_ids(_address(context), incomplete))
     except (ClientError, CommandError, TimeoutError):
         return []  # a shell that completes has no place for messages
+
+
+def subscription_ids(context: typer.Context, incomplete: str) -> list[str]:
+    """Return ids of subscriptions that begin so; none if nobody answers in time."""
+    try:
+        return asyncio.run(_subscription_ids(_address(context), incomplete))
+    except (ClientError, CommandError, TimeoutError):
+        return []  # a shell that completes has no place for messages
+
+
+async def _subscription_ids(address: str, incomplete: str) -> list[str]:
+    async with (
+        asyncio.timeout(_TIMEOUT_SECONDS),
+        EventClient(address, **client_options(address)) as events,
+    ):
+        found = (await events.list_subscriptions()).subscriptions
+    ids = [one.subscription_id for one in found]
+    return [one for one in ids if one.startswith(incomplete)]
 
 
 async def _key_ids(address: str, incomplete: str) -> list[str]:

@@ -31,7 +31,7 @@ FAILED: Final = 1
 USAGE: Final = 2
 #: Something waits for a person: a stuck campaign, a problem of its sender, a wrong setting.
 NEEDS_A_PERSON: Final = 3
-#: There is no such campaign, or no such key.
+#: There is no such campaign, key, event or subscription.
 NOT_FOUND: Final = 4
 #: A service does not answer.
 UNREACHABLE: Final = 5
@@ -49,7 +49,7 @@ MEANINGS: Final = {
     FAILED: "failed or refused; watch: cancelled; migrate --check: there is work",
     USAGE: "wrong command line, campaign file or recipients file",
     NEEDS_A_PERSON: "explain, fix, doctor: something needs attention",
-    NOT_FOUND: "no such campaign or key",
+    NOT_FOUND: "no such campaign, key, event or subscription",
     UNREACHABLE: "a service, or its database, does not answer",
     SOME_FAILED: "watch: completed, but some messages failed or are in doubt",
     INTERRUPTED: "interrupted",

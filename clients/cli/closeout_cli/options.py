@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from closeout.aio import AccessClient, SenderClient, StatusClient
+from closeout.aio import AccessClient, EventClient, SenderClient, StatusClient
 from closeout_cli import addresses
 from closeout_cli.completion import campaign_ids
 from closeout_cli.credentials import client_options
@@ -181,6 +181,11 @@ def access_of(address: str) -> AccessClient:
     return AccessClient(address, on_behalf_of=on_behalf_of(), **client_options(address))
 
 
+def events_of(address: str) -> EventClient:
+    """Return a client of the events at the status service that says who uses it."""
+    return EventClient(address, on_behalf_of=on_behalf_of(), **client_options(address))
+
+
 def sender_of(address: str) -> SenderClient:
     """Return a client of the sender service that says who uses it.
 
@@ -211,6 +216,18 @@ async def access_client(address: str) -> AsyncIterator[AccessClient]:
     """
     with naming("status service", address, "--status-address"):
         async with access_of(address) as client:
+            yield client
+
+
+@contextlib.asynccontextmanager
+async def event_client(address: str) -> AsyncIterator[EventClient]:
+    """Give a client of the events whose failure to reach the service says what to do.
+
+    Raises:
+        CommandError: the service does not answer.
+    """
+    with naming("status service", address, "--status-address"):
+        async with events_of(address) as client:
             yield client
 
 

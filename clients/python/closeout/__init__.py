@@ -1,9 +1,10 @@
 """Typed Python clients of Closeout, and the code generated from its contract.
 
-:class:`StatusClient`, :class:`SenderClient` and :class:`AccessClient` block; those for
-asyncio are in :mod:`closeout.aio`. :mod:`closeout.status.v1` and :mod:`closeout.sender.v1`
-have the messages. A call that fails raises one of the errors below. :class:`Tls` names the
-files of TLS, and :func:`from_environment` reads key and files from the environment.
+:class:`StatusClient`, :class:`SenderClient`, :class:`AccessClient` and :class:`EventClient`
+block; those for asyncio are in :mod:`closeout.aio`. :mod:`closeout.status.v1` and
+:mod:`closeout.sender.v1` have the messages. A call that fails raises one of the errors
+below. :class:`Tls` names the files of TLS, and :func:`from_environment` reads key and files
+from the environment.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from closeout.errors import (
     UnknownError,
     from_rpc_error,
 )
-from closeout.sync import AccessClient, SenderClient, StatusClient
+from closeout.sync import AccessClient, EventClient, SenderClient, StatusClient
 from closeout.tls import Tls
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "ClientError",
     "DataLossError",
     "DeadlineExceededError",
+    "EventClient",
     "FailedPreconditionError",
     "InternalError",
     "InvalidArgumentError",

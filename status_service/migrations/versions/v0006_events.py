@@ -75,11 +75,19 @@ def upgrade(op: Operations) -> None:
     op.create_index(
         "deliveries_due",
         "deliveries",
-        ["next_time", "subscription"],
+        ["next_time"],
         sqlite_where=_PENDING,
         postgresql_where=_PENDING,
     )
-    op.create_index("deliveries_of", "deliveries", ["subscription", "state", "event"])
+    op.create_index(
+        "deliveries_turn",
+        "deliveries",
+        ["subscription", "next_time", "event"],
+        sqlite_where=_PENDING,
+        postgresql_where=_PENDING,
+    )
+    op.create_index("deliveries_of", "deliveries", ["subscription", "event"])
+    op.create_index("deliveries_by_state", "deliveries", ["subscription", "state", "event"])
     op.create_table(
         "alarms",
         sa.Column("campaign", sa.BigInteger, primary_key=True, autoincrement=False),

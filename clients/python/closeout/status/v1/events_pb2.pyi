@@ -182,7 +182,7 @@ class Delivery(_message.Message):
     attempts: _builtins.int
     """How many times it was tried."""
     answer: _builtins.str
-    """What the receiver answered last, or why no answer came; at most 500 characters."""
+    """What the receiver answered last, or why no answer came; at most 500 bytes."""
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
         """When it is tried next; present while it is PENDING."""
@@ -397,7 +397,7 @@ class ListEventsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most how many; 0: 100. More than 1,000 counts as 1,000."""
+    """At most how many; 0: 100. More than 200 counts as 200."""
     page_token: _builtins.str
     """next_page_token of the page before; the other fields must be the same."""
     campaign_id: _builtins.str
