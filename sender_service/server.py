@@ -171,6 +171,7 @@ async def running(
                 optional_http(
                     metrics.http.observing(application(routes)),
                     sender.http_listen,
+                    beside=server,
                     grace_seconds=sender.grace_seconds,
                     tls=tls.of_http(),
                 ) as http_address,

@@ -57,3 +57,15 @@ OptionalListenAddress = Annotated[str, pydantic.AfterValidator(_listen_or_not)]
 PeerAddress = Annotated[str, pydantic.AfterValidator(_peer)]
 #: The URL of a database of a supported kind.
 DatabaseUrl = Annotated[str, pydantic.AfterValidator(_database)]
+
+
+def check_ports(listen: str, http_listen: str) -> None:
+    """Check that gRPC and HTTP have a port each; port 0 is any free one.
+
+    Raises:
+        ValueError: they have the same one; the text says what to do.
+    """
+    if listen == http_listen and not listen.endswith(":0"):
+        raise ValueError(
+            f"listen and http_listen are both {listen}; gRPC and HTTP need a port each: change one"
+        )

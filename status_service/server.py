@@ -207,6 +207,7 @@ async def running(
             optional_http(
                 metrics.http.observing(application(routes)),
                 status.http_listen,
+                beside=server,
                 grace_seconds=status.grace_seconds,
                 tls=tls.of_http(),
             ) as http_address,
