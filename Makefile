@@ -20,7 +20,8 @@ help: ## List all targets (the default)
 .PHONY: venv
 venv: $(INSTALLED) ## Create .venv with all requirements; the other targets do so by themselves
 
-# Nothing is compiled by the installation: Python compiles what it imports, and keeps it.
+# The installation compiles what the programs import, for environments in which Python may
+# not keep what it compiles: each start of a service would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	@set -eu; \
@@ -44,6 +45,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	$$pip --no-compile --require-hashes -r requirements/dev.txt; \
 	$$pip --no-deps --no-build-isolation -e clients/python; \
 	$$pip --no-deps --no-build-isolation -e .; \
+	$(BIN)/python -c 'import pytest, closeout_cli.entry, sender_service.__main__, status_service.__main__'; \
 	touch $@
 
 .PHONY: demo

@@ -18,6 +18,7 @@ from service_runtime import command_line, process, settings, settings_check, tls
 from service_runtime.errors import StartupError
 from service_runtime.logs import configure_logs
 from service_runtime.systemd import Systemd
+from service_runtime.trace_export import exporting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,10 @@ async def _main() -> None:
     configure_logs(configuration.log.level, service="sender")
     stop = process.stop_signal()
     systemd = Systemd()
-    async with running(configuration, channels=channels) as service:
+    async with (
+        exporting("sender", grace_seconds=configuration.sender.grace_seconds),
+        running(configuration, channels=channels) as service,
+    ):
         # In one piece: who reads the first line finds the second one there.
         pages = f"\nsender service HTTP on {service.http_scheme}://{service.http_address}"
         print(

@@ -40,6 +40,7 @@ from service_runtime.errors import StartupError
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
+from service_runtime.http_spans import observed
 from service_runtime.metrics import ServiceMetrics
 from service_runtime.operations_routes import health_routes, metrics_route
 from service_runtime.readiness import Readiness
@@ -169,7 +170,7 @@ async def running(
             )
             async with (
                 optional_http(
-                    metrics.http.observing(application(routes)),
+                    observed(application(routes), metrics.http),
                     sender.http_listen,
                     beside=server,
                     grace_seconds=sender.grace_seconds,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from service_runtime.caller import DEFAULT_ORGANISATION, Caller, Scope, on_behalf_of
-from service_runtime.errors import ScopeMissingError, StartupError
+from service_runtime.errors import InvalidRequestError, ScopeMissingError, StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 AUTHORIZATION = "authorization"
 #: The metadata entry in which a key with scope ``service`` names an organisation.
 ORGANIZATION = "closeout-organization"
+#: The header of HTTP that says how the caller calls the service.
+_HOST = "host"
 
 #: In a table of scopes: anybody may call it, without a key.
 OPEN: Final = "open"
@@ -35,12 +37,14 @@ class Credentials:
         organization: the organisation it asks to act for; empty if absent.
         on_behalf_of: for whom it says it acts; empty if it claims nothing.
         peer: the address it comes from, as gRPC writes it: ``ipv4:127.0.0.1:4711``.
+        host: the name of the service that it called, as HTTP has it; empty if absent.
     """
 
     authorization: str
     organization: str
     on_behalf_of: str
     peer: str
+    host: str = ""
 
     def __repr__(self) -> str:
         return f"Credentials(peer={self.peer!r})"  # a key is never shown
@@ -50,15 +54,23 @@ class Credentials:
         """Read them from metadata, or from headers with names in lower case.
 
         Raises:
-            InvalidRequestError: the claim for whom it acts is too long, or not printable.
+            InvalidRequestError: the claim for whom it acts is too long, or not printable;
+                or the key or the organisation stands there twice, or is no text.
         """
-        entries = [(name, value) for name, value in metadata if isinstance(value, str)]
+        given = list(metadata)
+        entries = [(name, value) for name, value in given if isinstance(value, str)]
         values = dict(entries)
+        # What stands in front of this service may have looked at another one of two.
+        for name in (AUTHORIZATION, ORGANIZATION):
+            count = sum(1 for known, _ in given if known == name)
+            if count != (name in values):
+                raise InvalidRequestError.of({name: "send it once, as ASCII text"})
         return cls(
             authorization=values.get(AUTHORIZATION, ""),
             organization=values.get(ORGANIZATION, ""),
             on_behalf_of=on_behalf_of(entries),
             peer=peer,
+            host=values.get(_HOST, ""),
         )
 
 

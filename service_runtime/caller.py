@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from service_runtime import tracing
 from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ _current: ContextVar[Caller] = ContextVar("caller")
 def set_caller(caller: Caller) -> None:
     """Make ``caller`` the one of the call that this task answers."""
     _current.set(caller)
+    tracing.note(organisation=caller.organisation)
 
 
 def caller_of(_context: grpc.aio.ServicerContext[Any, Any]) -> Caller:

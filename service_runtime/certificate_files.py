@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
 _Stamps: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
+
+#: What is raised for bytes that are no certificate or key, or one of an unknown kind.
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
+#: The curves that every client of gRPC takes; with others it takes no connection at all.
+_CURVES = (ec.SECP256R1, ec.SECP384R1)
 
 
 class UnusableFileError(Exception):
@@ -65,6 +71,8 @@ class CertificateFiles:
         self.key = key
         self.client_ca = client_ca
         self._seen: _Stamps = ()
+        #: Why the files were refused when they were read last; empty: they were taken.
+        self._refused = ""
 
     def read(self) -> Pair:
         """Return what the files have.
@@ -79,24 +87,29 @@ class CertificateFiles:
     def renewed(self) -> Pair | None:
         """Return what the files have if they have changed since; None if they have not.
 
-        Files that change while they are read are read the next time.
+        Files that change while they are read are read the next time. Files that were
+        refused are read each time: what was wrong, as with a right to read them or a date,
+        can become right without a change of the files.
 
         Raises:
-            UnusableFileError: as :meth:`read`; once for each change.
+            UnusableFileError: as :meth:`read`; once for each change and reason.
         """
         stamps = self._stamps()
-        if stamps == self._seen:
+        if stamps == self._seen and not self._refused:
             return None
         try:
             pair = self._read()
-        except UnusableFileError:
+        except UnusableFileError as error:
             if stamps != self._stamps():
                 return None
-            self._seen = stamps
+            known = (self._seen, self._refused) == (stamps, str(error))
+            self._seen, self._refused = stamps, str(error)
+            if known:
+                return None
             raise
         if stamps != self._stamps():
             return None
-        self._seen = stamps
+        self._seen, self._refused = stamps, ""
         return pair
 
     def _stamps(self) -> _Stamps:
@@ -108,10 +121,27 @@ class CertificateFiles:
         client_ca = _bytes("tls_client_ca_file", self.client_ca) if self.client_ca else None
         leaf = _certificates("tls_certificate_file", self.certificate, certificate)[0]
         if client_ca is not None:
-            _certificates("tls_client_ca_file", self.client_ca, client_ca)
+            found = _certificates("tls_client_ca_file", self.client_ca, client_ca)
+            # Without what stands around them: comments, in whatever encoding.
+            client_ca = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in found)
+        self._check_kind(leaf)
         self._check_key(key, leaf)
         self._check_dates(leaf)
         return Pair(certificate, key, client_ca, leaf.not_valid_after_utc)
+
+    def _check_kind(self, leaf: x509.Certificate) -> None:
+        try:
+            public = leaf.public_key()
+        except _UNREADABLE:
+            public = None
+        curve = public.curve if isinstance(public, ec.EllipticCurvePublicKey) else None
+        if not isinstance(public, rsa.RSAPublicKey) and not isinstance(curve, _CURVES):
+            raise UnusableFileError(
+                "tls_certificate_file",
+                self.certificate,
+                "clients of gRPC take no certificate of this kind; take one with RSA, or with"
+                " ECDSA on P-256 or P-384",
+            )
 
     def _check_key(self, key: bytes, leaf: x509.Certificate) -> None:
         try:
@@ -121,7 +151,7 @@ class CertificateFiles:
             raise UnusableFileError(
                 "tls_key_file", self.key, "the key has a passphrase; name one without"
             ) from error
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except _UNREADABLE as error:
             raise UnusableFileError(
                 "tls_key_file", self.key, "has no private key in PEM; name the right file"
             ) from error
@@ -179,7 +209,7 @@ def _bytes(field: str, path: str) -> bytes:
 def _certificates(field: str, path: str, content: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(content)
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise UnusableFileError(
             field, path, "has no certificate in PEM; name the right file"
         ) from error

@@ -20,7 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from service_runtime import postgresql, sqlite
+from service_runtime import postgresql, sqlite, tracing
 from service_runtime.database_failures import FailureLog
 from service_runtime.errors import (
     StartupError,
@@ -155,7 +155,10 @@ class Store:
             finally:
                 del self._write_begins[thread]
 
-        return await self._run(self._write_threads, timed)
+        return await self._run(
+            self._write_threads,
+            tracing.transaction(timed, work, system=self.dialect, writes=True),
+        )
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` on one consistent snapshot. ``work`` must neither write nor lock.
@@ -163,8 +166,10 @@ class Store:
         Raises:
             StoreUnavailableError: the database does not answer.
         """
+        run = partial(_transaction, self._engines.reader, work)
         return await self._run(
-            self._read_threads, partial(_transaction, self._engines.reader, work)
+            self._read_threads,
+            tracing.transaction(run, work, system=self.dialect, writes=False),
         )
 
     async def probe(self) -> None:

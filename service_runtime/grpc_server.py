@@ -18,13 +18,14 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from service_runtime import port_holder
+from service_runtime import port_holder, tracing
 from service_runtime.access import OPEN, check_table
 from service_runtime.access_interceptor import RECHECK_SECONDS, AccessCheck
 from service_runtime.errors import InvalidRequestError, ServiceError, StartupError
 from service_runtime.health import VersionedHealth
 from service_runtime.places import is_listen_address
 from service_runtime.reflection import REFLECTION_METHODS, add_reflection, methods_of, streams_of
+from service_runtime.rpc_spans import RpcSpans
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -182,7 +183,9 @@ def _reading(behaviour: Any, deserialize: Any) -> Any:
     """
 
     async def read(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        return await behaviour(deserialize(data), context)
+        request = deserialize(data)
+        tracing.note_request(request)
+        return await behaviour(request, context)
 
     return read
 
@@ -235,6 +238,7 @@ async def _abort(
             f"internal error {error_id}; the log of the service has the details",
             metadata={"error_id": error_id},
         )
+    tracing.note_error(error)
     try:
         await context.abort_with_status(rpc_status.to_status(error.to_status()))
     except grpc.aio.InternalError:
@@ -285,6 +289,8 @@ class Server:
         if metrics is not None:
             metrics.prepare(streams_of([*self._services, health.SERVICE_NAME]))
             interceptors.insert(0, metrics)
+        if tracing.is_on():
+            interceptors.insert(0, RpcSpans(methods_of(self._services)))
         self._server = grpc.aio.server(interceptors=interceptors, options=options)
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

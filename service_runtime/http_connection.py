@@ -5,7 +5,11 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service_runtime.errors import InvalidRequestError
+from service_runtime.http_errors import error_response
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,34 +21,41 @@ if TYPE_CHECKING:
 HEAD_SECONDS = 30.0
 #: A connection is closed when its client takes nothing of what was sent for so long, seconds.
 UNREAD_SECONDS = 60.0
+#: So many connections below the limit of the server, idle ones are closed for new ones.
+_ROOM = 10
 
 
 class Connection(H11Protocol):
     """A connection that does not wait for ever for the head of a request.
 
     What its client does not read is bounded, and the server waits with the rest; an
-    idle connection is closed by uvicorn.
+    idle connection is closed by uvicorn, or earlier where new ones need its place.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
+    #: Since when it waits for a request, on the clock of the event loop.
+    idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self.idle_since = self.loop.time()
         self._wait_for_head()
+        self._make_room()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a request."""
-        if self._is_between_requests() and self._head_timer is None:
+        if self.is_between_requests() and self._head_timer is None:
             self._wait_for_head()
         super().data_received(data)
-        if not self._is_between_requests():
+        if not self.is_between_requests():
             self._stop_waiting()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, a part of which may have come already."""
         super().on_response_complete()
-        if self._is_between_requests() and self.conn.trailing_data[0]:
+        self.idle_since = self.loop.time()
+        if self.is_between_requests() and self.conn.trailing_data[0]:
             self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -52,7 +63,34 @@ class Connection(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
-    def _is_between_requests(self) -> bool:
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in the form of all errors."""
+        refused = error_response(InvalidRequestError(f"no HTTP that is taken: {msg}"))
+        headers = [*refused.raw_headers, (b"connection", b"close")]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=bytes(refused.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _make_room(self) -> None:
+        """Close what waits longest for a request, where connections run out."""
+        limit = self.limit_concurrency
+        if limit is None or len(self.connections) < limit - _ROOM:
+            return
+        alive = [
+            each
+            for each in self.connections
+            if isinstance(each, Connection) and not each.transport.is_closing()
+        ]
+        idle = [each for each in alive if each is not self and each.is_between_requests()]
+        if idle and len(alive) >= limit - _ROOM:
+            min(idle, key=lambda each: each.idle_since).timeout_keep_alive_handler()
+
+    def is_between_requests(self) -> bool:
+        """Return whether it has nothing to answer now."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
 
@@ -67,7 +105,7 @@ class Connection(H11Protocol):
 
     def _give_up(self) -> None:
         self._head_timer = None
-        if self._is_between_requests():
+        if self.is_between_requests():
             self.timeout_keep_alive_handler()
 
 

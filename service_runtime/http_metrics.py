@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 #: The route of a request that no route answers: its path is the caller's.
 NO_ROUTE = "none"
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+#: The methods that are named; any other is the caller's word.
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 #: Bounds of the time until an answer begins, seconds.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 _NO_ANSWER = 500
@@ -73,7 +74,7 @@ class HttpMetrics:
             finally:
                 self._open.dec()
                 self._requests.labels(
-                    method if method in _METHODS else "other",
+                    method if method in METHODS else "other",
                     route,
                     str(codes[0] if codes else _NO_ANSWER),
                 ).inc()

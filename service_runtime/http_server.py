@@ -29,14 +29,23 @@ MAX_CONNECTIONS = 1_000
 _KEEP_ALIVE_SECONDS = 75
 #: How long after the start a socket may take until it serves, seconds.
 _START_SECONDS = 30.0
+#: How often the header Date is brought up to date, seconds.
+_DATE_SECONDS = 1.0
+#: Seconds between two looks at connections that are to end.
+_BETWEEN_LOOKS_SECONDS = 0.01
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to :mod:`.process`, and says when it listens."""
+    """A server that leaves signals to :mod:`.process`, and says when it listens.
+
+    uvicorn looks ten times a second whether it is to end, and then waits as long once more;
+    this server ends at once.
+    """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._ending = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -47,6 +56,35 @@ class _Server(uvicorn.Server):
         """Listen."""
         await super().startup(sockets)
         self.listening.set()
+
+    def end(self) -> None:
+        """Take no new request, and end when the running ones have."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Keep the header Date true until :meth:`end`."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _DATE_SECONDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what is idle, give running requests their grace, and cut the rest."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - uvicorn signals neither
+                    await asyncio.sleep(_BETWEEN_LOOKS_SECONDS)
+                for server in self.servers:
+                    await server.wait_closed()
+        except TimeoutError:
+            for task in self.server_state.tasks:
+                task.cancel("the time of grace is over")
 
 
 @contextlib.asynccontextmanager
@@ -67,7 +105,8 @@ async def serving_http(
         # Of requests on one connection, none begins with the caller of the one before.
         reset_contextvars=True,
         lifespan="off",
-        log_level="warning",
+        # Its warnings are about requests of others: anybody could fill the log with them.
+        log_level="error",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -88,7 +127,7 @@ async def serving_http(
             await server.listening.wait()
         yield listener.getsockname()[1]
     finally:
-        server.should_exit = True
+        server.end()
         await task
 
 

@@ -14,6 +14,7 @@ from service_runtime import port_holder
 from service_runtime.caller import Scope
 from service_runtime.errors import ServiceError
 from service_runtime.http_access import admit
+from service_runtime.http_errors import error_response
 from service_runtime.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -30,12 +31,6 @@ log = structlog.get_logger()
 #: A scrape waits no longer than this for what is read from the database, seconds.
 _REFRESH_SECONDS = 2.0
 _NO_STORE = {"Cache-Control": "no-store"}
-_STATUS = {
-    "UNAUTHENTICATED": HTTPStatus.UNAUTHORIZED,
-    "PERMISSION_DENIED": HTTPStatus.FORBIDDEN,
-    "RESOURCE_EXHAUSTED": HTTPStatus.TOO_MANY_REQUESTS,
-    "INVALID_ARGUMENT": HTTPStatus.BAD_REQUEST,
-}
 
 
 class Scraped(Protocol):
@@ -93,7 +88,7 @@ def metrics_route(
             try:
                 await admit(request, access, Scope.READ)
             except ServiceError as error:
-                return refusal(error)
+                return error_response(error)
         if not refreshing:
             refreshing.add(asyncio.ensure_future(refresh()))
         # The next scrape waits for the same one where the database takes its time.
@@ -105,12 +100,3 @@ def metrics_route(
         return Response(metrics.exposition(), media_type=CONTENT_TYPE, headers=_NO_STORE)
 
     return Route("/metrics", scrape)
-
-
-def refusal(error: ServiceError) -> Response:
-    """Return why a caller is not let in, as JSON."""
-    code = error.code.name
-    body = {"error": {"status": code, "reason": error.reason, "message": error.message}}
-    status = _STATUS.get(code, HTTPStatus.SERVICE_UNAVAILABLE)
-    headers = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else {}
-    return JSONResponse(body, status, headers=headers)

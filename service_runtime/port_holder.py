@@ -143,6 +143,11 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def is_loopback_host(host: str) -> bool:
+    """Return whether the header Host of a request names this machine, with or without port."""
+    return is_loopback(host) or is_loopback(f"{host}:0")
+
+
 def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 

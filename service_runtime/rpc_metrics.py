@@ -122,12 +122,12 @@ def _counted(behaviour: Any, method: _Method) -> Any:
         code = grpc.StatusCode.UNKNOWN
         try:
             answer = await behaviour(request, context)
-            code = _code_of(context)
+            code = code_of(context)
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
             raise
         except grpc.aio.AbortError:
-            code = _code_of(context)
+            code = code_of(context)
             raise
         else:
             return answer
@@ -139,7 +139,7 @@ def _counted(behaviour: Any, method: _Method) -> Any:
     return called
 
 
-def _code_of(context: grpc.aio.ServicerContext[Any, Any]) -> grpc.StatusCode:
+def code_of(context: grpc.aio.ServicerContext[Any, Any]) -> grpc.StatusCode:
     """Return the code that a call ended with; gRPC gives a number, or a name."""
     code: Any = context.code()
     if isinstance(code, grpc.StatusCode):

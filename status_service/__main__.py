@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from service_runtime import command_line, process, settings, settings_check, tls
 from service_runtime.logs import configure_logs
 from service_runtime.systemd import Systemd
+from service_runtime.trace_export import exporting
 from status_service.access import local_keys
 from status_service.migrations import MIGRATIONS
 from status_service.server import HOLDER, running
@@ -29,7 +30,10 @@ async def _main() -> None:
     configure_logs(configuration.log.level, service="status")
     stop = process.stop_signal()
     systemd = Systemd()
-    async with running(configuration) as service:
+    async with (
+        exporting("status", grace_seconds=configuration.status.grace_seconds),
+        running(configuration) as service,
+    ):
         # In one piece: who reads the first line finds the second one there.
         pages = f"\nstatus service HTTP on {service.http_scheme}://{service.http_address}"
         print(

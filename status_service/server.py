@@ -28,6 +28,7 @@ from service_runtime.errors import StartupError, StoreUnavailableError
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
+from service_runtime.http_spans import observed
 from service_runtime.metrics import ServiceMetrics
 from service_runtime.operations_routes import health_routes, metrics_route
 from service_runtime.readiness import Readiness
@@ -138,7 +139,7 @@ async def running(
         service = CampaignService(store, notifier, stall_threshold=threshold, meter=meter)
         scans = Scans()
         views = CampaignViews(store, scans, stall_threshold=threshold)
-        access = KeyAccess(store, limits=limits)
+        access = KeyAccess(store, limits=limits, any_host=status.allow_without_keys)
         await _check_exposure(status, access, tls=tls.on)
         counted = metrics.counting(access)
         servicer = StatusServicer(
@@ -205,7 +206,7 @@ async def running(
         log.info("serving", address=address, database=store.url, generation=generation)
         async with (
             optional_http(
-                metrics.http.observing(application(routes)),
+                observed(application(routes), metrics.http),
                 status.http_listen,
                 beside=server,
                 grace_seconds=status.grace_seconds,

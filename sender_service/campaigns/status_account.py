@@ -16,6 +16,7 @@ from closeout.errors import (
     UnauthenticatedError,
 )
 from sender_service.campaigns.status_problems import KEY_SETTING
+from sender_service.campaigns.traced_status import TracedStatusClient
 from sender_service.errors import ServiceKeyError, StatusServiceUnavailableError
 from service_runtime.caller import DEFAULT_ORGANISATION, LONGEST_ON_BEHALF_OF, Scope
 
@@ -56,7 +57,7 @@ class StatusAccount:
     """
 
     def __init__(self, channel: Channel, *, has_key: bool) -> None:
-        self._client = StatusClient(channel)
+        self._client = TracedStatusClient(channel)
         self._access = AccessClient(channel, timeout_seconds=ASK_SECONDS)
         self.has_key = has_key
 

@@ -15,6 +15,7 @@ from sender_service.delivery.gate import Gate
 from sender_service.delivery.plan import make_plan
 from sender_service.delivery.shard_delivery import ShardDelivery
 from sender_service.delivery.shard_report import Ended
+from sender_service.delivery.shard_span import run_in_span
 from sender_service.domain import (
     MAX_DETAIL,
     Guarantee,
@@ -261,7 +262,7 @@ class CampaignDelivery:
             may_send=may_send,
             turn_is_over=turn_is_over,
         )
-        report = await delivery.run()
+        report = await run_in_span(delivery, self._active, claim)
         if delivery.is_finished:
             log.info(
                 "shard_finished",

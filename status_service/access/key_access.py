@@ -27,6 +27,7 @@ from service_runtime.errors import (
     StoreUnavailableError,
     TooManyAttemptsError,
 )
+from service_runtime.port_holder import is_loopback_host
 from status_service.access import key_store, keys
 from status_service.access.attempts import Attempts, address_of
 from status_service.access.found_keys import FoundKeys
@@ -82,10 +83,14 @@ class KeyAccess:
     Args:
         store: the database, which has the keys.
         limits: how long what was read is kept, and how many may be refused.
+        any_host: whether callers without a key may call the service by any name.
     """
 
-    def __init__(self, store: Store, *, limits: AccessLimits = AccessLimits()) -> None:
+    def __init__(
+        self, store: Store, *, limits: AccessLimits = AccessLimits(), any_host: bool = False
+    ) -> None:
         self._store = store
+        self._any_host = any_host
         self._found = FoundKeys(store, kept_seconds=limits.kept_seconds)
         self._attempts = Attempts(limits.attempts_per_second)
         self._log = RefusalLog()
@@ -113,7 +118,7 @@ class KeyAccess:
         """
         try:
             if not await self._found.exist() and not await self._is_first_key(credentials):
-                return _anybody(credentials)
+                return _anybody(credentials, any_host=self._any_host)
             key = await self._key_of(credentials)
             return _acting(key, credentials.organization, credentials.on_behalf_of)
         except ServiceError as error:
@@ -250,8 +255,17 @@ class _Uses:
             self._written.pop(key_id, None)
 
 
-def _anybody(credentials: Credentials) -> Caller:
-    """Return the caller of a service that has no keys yet."""
+def _anybody(credentials: Credentials, *, any_host: bool) -> Caller:
+    """Return the caller of a service that has no keys yet.
+
+    A page whose own name leads to this machine could read and change everything else: a
+    browser takes the service for the server of the page.
+    """
+    if credentials.host and not any_host and not is_loopback_host(credentials.host):
+        raise KeyMissingError(
+            "without a key this service is called as localhost or 127.0.0.1 only, so that no web"
+            " page can use it: call it so, or make the first key: closeout keys create --admin"
+        )
     if credentials.organization not in {"", DEFAULT_ORGANISATION}:
         raise ScopeMissingError(Scope.SERVICE)
     return Caller(

@@ -9,15 +9,21 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from service_runtime import tracing
 from status_service.events import signature
 from status_service.events.cloud_event import CONTENT_TYPE
 from status_service.events.destination import CheckedResolver, fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from opentelemetry.trace import Span
 
 #: How long a receiver may take to answer, seconds.
 TIMEOUT_SECONDS = 10.0
@@ -70,6 +76,13 @@ class Courier:
         headers = signature.headers(
             secret, event_id=event_id, timestamp=int(time.time()), body=data
         )
+        with _span(url, event_id) as span:
+            answer = await self._post(url, data, headers, span)
+            if not answer.delivered:
+                span.set_status(Status(StatusCode.ERROR))
+        return answer
+
+    async def _post(self, url: str, data: bytes, headers: Mapping[str, str], span: Span) -> Answer:
         try:
             async with (
                 asyncio.timeout(self._timeout_seconds),
@@ -80,6 +93,7 @@ class Courier:
                     allow_redirects=False,
                 ) as response,
             ):
+                span.set_attribute("http.response.status_code", response.status)
                 said = await _said(response)
                 return _answer(response.status, said, response.headers.get("retry-after", ""))
         except TimeoutError:
@@ -102,6 +116,16 @@ def _clean(text: str) -> str:
     """Return a text that every database stores and every terminal shows."""
     shown = "".join(mark if mark.isprintable() else " " for mark in text[:_ANSWER_BYTES])
     return shown.strip().encode()[:_ANSWER_BYTES].decode(errors="ignore")
+
+
+def _span(url: str, event_id: str) -> AbstractContextManager[Span]:
+    """Return the span of a try: of the URL it has the host alone, as the rest may be a secret."""
+    attributes = {
+        "http.request.method": "POST",
+        "server.address": urlsplit(url).hostname or "",
+        "closeout.event_id": event_id,
+    }
+    return tracing.span("POST", kind=SpanKind.CLIENT, attributes=attributes)
 
 
 def _answer(status: int, said: bytes, retry_after: str) -> Answer:

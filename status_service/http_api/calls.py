@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from service_runtime import tracing
 from service_runtime.errors import InvalidRequestError, ServiceError
 from service_runtime.grpc_server import MAX_MESSAGE_BYTES
 from service_runtime.http_access import peer_of
@@ -45,6 +47,8 @@ _JSON = "application/json"
 _MOST_DISCARDED_BYTES = 4 * MAX_MESSAGE_BYTES
 #: JSON of more bytes is read and written beside the event loop.
 _LARGE_BYTES = 64 * 1024
+#: One after the other: threads that convert at once take the processor from the event loop.
+_CONVERTER = ThreadPoolExecutor(1, thread_name_prefix="json")
 #: What a servicer does, behind the check of its caller: it takes a request and a context.
 Behaviour: TypeAlias = "Callable[[Any, Any], Any]"
 
@@ -143,12 +147,15 @@ async def message_of(request: Request, call: Call, variables: Mapping[str, str])
             raise InvalidRequestError.of({name: f"the path has {value!r}; give it once"})
         setattr(message, name, value)
     _take_condition(request, message)
+    tracing.note_request(message)
     return message  # type: ignore[no-any-return]
 
 
 async def _converted(size: int, convert: Callable[[], Any]) -> Any:
     """Return what ``convert`` does; what is large does not hold up everybody else."""
-    return await asyncio.to_thread(convert) if size > _LARGE_BYTES else convert()
+    if size <= _LARGE_BYTES:
+        return convert()
+    return await asyncio.get_running_loop().run_in_executor(_CONVERTER, convert)
 
 
 def check_origin(request: Request) -> None:

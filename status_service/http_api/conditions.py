@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 REVISION = "revision"
 _CAMPAIGN = "campaign"
 _TAG = re.compile(r'"([1-9][0-9]{0,18})"')
+_LARGEST_REVISION = 2**63 - 1
 _TAGS = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -49,7 +50,7 @@ def expected_revision(if_match: str, descriptor: Descriptor) -> int:
     if if_match == "*":
         return 0
     found = _TAG.fullmatch(if_match)
-    if found is None:
+    if found is None or int(found[1]) > _LARGEST_REVISION:
         raise InvalidRequestError.of(
             {"If-Match": 'send the one ETag of an answer as it was, as in "12", or *'}
         )

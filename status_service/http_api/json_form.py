@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -29,6 +30,11 @@ _REFUSALS = (json_format.ParseError, ValueError, TypeError, OverflowError, Recur
 _SHOWN = 80
 #: Where the parser met a mistake: a path with the names of messages.
 _PLACE = re.compile(r" at [A-Za-z]\w*(\.[\w.\[\]]+)?$")
+#: As many values a body may have: a full batch has fewer. Each costs far more time to read
+#: than its bytes do.
+MOST_VALUES = 30_000
+#: What begins a value, and texts, in which nothing does. Each text is a name or a value.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,\[{]', re.DOTALL)
 #: So many mistakes are counted.
 _MOST_MISTAKES = 1_000
 
@@ -47,6 +53,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     """
     if not body.strip():
         return {}
+    _check_size(body)
     try:
         found = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -59,6 +66,26 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidRequestError.of({"body": "expected a JSON object, as in {}"})
     return found
+
+
+def _check_size(body: bytes) -> None:
+    """Refuse what takes too long to read, before it is read.
+
+    Raises:
+        InvalidRequestError: there are more values than any call takes.
+    """
+    if sum(map(body.count, (b",", b"[", b"{"))) <= MOST_VALUES:
+        return
+    values = texts = 0
+    for token in _TOKEN.finditer(body):
+        if token[0].startswith(b'"'):
+            texts += 1
+        else:
+            values += 1
+        if values > MOST_VALUES or texts > 2 * MOST_VALUES:
+            raise InvalidRequestError.of(
+                {"body": f"more than {MOST_VALUES:,} values; send fewer results at once"}
+            )
 
 
 def to_message(form: dict[str, Any], descriptor: Descriptor) -> Message:
@@ -156,8 +183,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"{twice[:_SHOWN]!r} stands twice in one object")
     return found
 

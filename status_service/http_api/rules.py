@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,14 +45,15 @@ class Rule:
         return f"/{self.service}/{self.call}"
 
 
-def packaged_rules() -> list[Rule]:
+@cache
+def packaged_rules() -> tuple[Rule, ...]:
     """Return the rules of the status service.
 
     Raises:
         ValueError: the file has something that this module can't serve.
     """
     place = _PACKAGED if _PACKAGED.exists() else _CLONED
-    return read_rules(place.read_text(encoding="utf-8"))
+    return tuple(read_rules(place.read_text(encoding="utf-8")))
 
 
 def read_rules(text: str) -> list[Rule]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from service_runtime import tracing
 from service_runtime.errors import ShuttingDownError, StoreBusyError, StoreUnavailableError
 from status_service.domain import Cause
 from status_service.recording import ledger
@@ -21,7 +22,10 @@ from status_service.recording.meter import Meter
 from status_service.recording.transitions import log_state_change
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    import sqlalchemy as sa
+    from opentelemetry.trace import SpanContext
 
     from service_runtime.database import Store
     from status_service.recording.notifier import Notifier
@@ -38,6 +42,7 @@ class _Entry(NamedTuple):
     frame: Frame
     receipt: asyncio.Future[FrameReceipt]
     submit_time: float  # on the loop's clock
+    span: SpanContext | None  # of the call that brought it
 
 
 class GroupCommitter:
@@ -81,7 +86,8 @@ class GroupCommitter:
         """
         loop = asyncio.get_running_loop()
         receipt: asyncio.Future[FrameReceipt] = loop.create_future()
-        await self._queue.put(_Entry(frame, receipt, loop.time()))
+        entry = _Entry(frame, receipt, loop.time(), tracing.origin())
+        await self._queue.put(entry)
         return receipt
 
     async def run(self) -> None:
@@ -114,7 +120,7 @@ class GroupCommitter:
         begin = clock()
         frames = [entry.frame for entry in batch]
         try:
-            recorded = await self._record(frames)
+            recorded = await self._record(frames, [entry.span for entry in batch])
         except ShuttingDownError as error:
             for entry in batch:
                 _fail(entry.receipt, error)
@@ -160,7 +166,9 @@ class GroupCommitter:
                 organisation=change.key.organisation,
             )
 
-    async def _record(self, frames: Sequence[Frame]) -> Recorded:
+    async def _record(
+        self, frames: Sequence[Frame], origins: Sequence[SpanContext | None]
+    ) -> Recorded:
         """Record a batch, the same batch again and again until the database takes it.
 
         The outcome of a commit that failed is not known; recording is idempotent, so
@@ -173,9 +181,7 @@ class GroupCommitter:
             self._refuse_when_stopping()
             known = {frame.key: self._notifier.revision(frame.key) for frame in frames}
             try:
-                recorded = await self._store.write(
-                    partial(ledger.record, frames=frames, skip_busy=busy)
-                )
+                recorded = await self._store.write(_work(frames, origins, skip_busy=busy))
             except StoreBusyError as error:
                 # One campaign must not hold up all others: its frames are refused.
                 log.warning("campaign_locked_by_others", frames=len(frames), error=error.message)
@@ -213,6 +219,19 @@ class GroupCommitter:
         """Give up what waits once the time to write it is over."""
         if self._stopping.is_set():
             raise ShuttingDownError("the service stops and could not store this; send it again")
+
+
+def _work(
+    frames: Sequence[Frame], origins: Sequence[SpanContext | None], *, skip_busy: bool
+) -> Callable[[sa.Connection], Recorded]:
+    """Return what records a batch; its span has a link to each call that brought frames."""
+
+    def measure() -> dict[str, int]:
+        results = sum(frame.results.size for frame in frames)
+        return {"frames": len(frames), "results": results}
+
+    work = partial(ledger.record, frames=frames, skip_busy=skip_busy)
+    return tracing.traced(work, origins, measure)
 
 
 def _fail(receipt: asyncio.Future[FrameReceipt], error: Exception) -> None:

@@ -147,6 +147,16 @@ def test_the_client_installs_what_it_calls_with_and_nothing_else(
     assert required(["closeout"]) == CLIENT_REQUIREMENTS
 
 
+def test_the_services_require_of_opentelemetry_the_api_alone() -> None:
+    """The SDK and its exporter are the extra ``tracing``; the demo below runs without them."""
+
+    def of_opentelemetry(*names: str) -> set[str]:
+        return {name for name in required(names) if name.startswith("opentelemetry")}
+
+    assert of_opentelemetry("closeout-server[demo]") == {"opentelemetry-api"}
+    assert "opentelemetry-sdk" in of_opentelemetry("closeout-server[tracing]")
+
+
 def test_an_application_with_our_former_names_reports_by_both_clients(
     client: Environment, application: Path, status: Service
 ) -> None:

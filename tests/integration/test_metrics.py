@@ -14,6 +14,7 @@ import pytest
 from closeout.errors import NotFoundError
 from closeout.status.v1 import status_pb2 as pb
 from integration import sender_support as support
+from integration.http_support import reason_of
 from integration.key_support import Metadata, credentials, make_key, other_secret
 from integration.scrapes import Scrape, get, parsed, scrape
 from integration.sender_pair import Pair, pair
@@ -270,15 +271,15 @@ async def test_elsewhere_a_scrape_needs_a_key_that_may_read() -> None:
     async with scraped("0.0.0.0:20080", Scope.READ) as address:
         refused = await get(address, "/metrics")
         assert refused.status_code == 401
-        assert refused.headers["www-authenticate"] == "Bearer"
-        assert refused.json()["error"]["reason"] == "KEY_MISSING"
+        assert refused.headers["www-authenticate"] == 'Bearer realm="closeout"'
+        assert reason_of(refused) == "KEY_MISSING"
         found = parsed((await get(address, "/metrics", **key)).text)
         assert found.value("closeout_keys_refused_total", reason="KEY_MISSING") == 1
         assert found.sum("closeout_keys_refused_total") == 1
     async with scraped("0.0.0.0:20080", Scope.REPORT) as address:
         refused = await get(address, "/metrics", **key)
         assert refused.status_code == 403
-        assert refused.json()["error"]["reason"] == "SCOPE_MISSING"
+        assert reason_of(refused) == "SCOPE_MISSING"
 
 
 async def test_refused_keys_count_by_their_reason(status: Status) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from integration.databases import PATIENCE_SECONDS
-from integration.http_support import calling
+from integration.http_support import calling, watching
 from integration.status_support import Status, serving
-from service_runtime import http_connection
+from service_runtime import http_connection, http_server
 from status_service.http_api import calls
 
-GET = b"GET /v1/campaigns HTTP/1.1\r\nhost: x\r\n\r\n"
-POST = b"POST /v1/campaigns HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+GET = b"GET /v1/campaigns HTTP/1.1\r\nhost: localhost\r\n\r\n"
+POST = b"POST /v1/campaigns HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
 
 @pytest.fixture
@@ -58,10 +59,10 @@ async def others_are_served(status: Status) -> None:
     [
         b"\x00\xff\x01\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 1_000_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: a\r\n" * 100_000 + b"\r\n",
-        b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 1_000_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\n" + b"x: a\r\n" * 100_000 + b"\r\n",
+        b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n",
         POST + b"content-length: -1\r\n\r\n{}",
         POST + b"content-length: 1, 2\r\n\r\n{}",
         POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n",
@@ -79,7 +80,7 @@ async def test_what_is_no_http_is_refused_and_the_connection_closed(
 
 async def test_requests_on_one_connection_are_answered_in_order(status: Status) -> None:
     """Keep-alive and pipelining; garbage behind a request does not change its answer."""
-    closing = b"GET /v1/campaigns/none HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    closing = b"GET /v1/campaigns/none HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     assert statuses(await ask(status, GET, GET + GET, closing)) == [200, 200, 200, 404]
     assert statuses(await ask(status, GET + b"\x00\xff garbage\r\n\r\n")) == [200, 400]
     body = b'{"campaignId": "a"}' + GET[:10]
@@ -90,7 +91,7 @@ async def test_requests_on_one_connection_are_answered_in_order(status: Status) 
 async def test_garbage_behind_a_stream_waits_for_its_end(status: Status) -> None:
     """A watch goes on, whatever its client sends meanwhile."""
     await status.start("a", 1)
-    watch = b"GET /v1/campaigns/a:watch HTTP/1.1\r\nhost: x\r\n\r\n"
+    watch = b"GET /v1/campaigns/a:watch HTTP/1.1\r\nhost: localhost\r\n\r\n"
     asking = asyncio.ensure_future(ask(status, watch + b"\x00 garbage\r\n\r\n"))
     await others_are_served(status)
     await status.client.cancel_campaign(campaign_id="a")
@@ -135,3 +136,39 @@ async def test_a_body_of_many_small_objects_holds_nobody_up(status: Status) -> N
     asking = asyncio.ensure_future(ask(status, head + length, form))
     await others_are_served(status)
     assert statuses(await asking) == [400]
+
+
+async def test_idle_connections_keep_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where connections run out, those that wait longest make room; a stream stays."""
+    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 40)
+    async with serving(tmp_path) as status, calling(status.url) as client:
+        await client.post("/v1/campaigns", json={"campaignId": "c"})
+        host, _, port = status.url.removeprefix("http://").rpartition(":")
+        async with watching(client, "/v1/campaigns/c:watch") as events:
+            assert await events.next() is not None
+            idle = [await asyncio.open_connection(host, int(port)) for _ in range(60)]
+            try:
+                await others_are_served(status)
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    assert await idle[0][0].read() == b""
+                await client.post("/v1/campaigns/c:cancel", json={})
+                assert (await events.rest())[-1].data["campaign"]["state"] == "CANCELLED"
+            finally:
+                for _, writer in idle:
+                    writer.close()
+
+
+async def test_what_is_no_http_is_refused_in_the_form_of_all_errors(
+    status: Status, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A Status in JSON, and no line in the log, which anybody could fill."""
+    capfd.readouterr()
+    head, _, body = (await ask(status, b"GET / HTTP/1.1\r\n\r\n")).partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head.lower()
+    assert json.loads(body)["details"][0]["reason"] == "INVALID_REQUEST"
+    upgrade = b"upgrade: websocket\r\nconnection: upgrade, close\r\n\r\n"
+    await ask(status, GET.removesuffix(b"\r\n") + upgrade)
+    assert "HTTP request" not in (said := "".join(capfd.readouterr()))
+    assert "pgrade" not in said

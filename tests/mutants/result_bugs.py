@@ -66,8 +66,8 @@ RESULT_BUGS = (
         edits=(
             Edit(
                 _WRITER,
-                "        await self._queue.put(_Entry(frame, receipt, loop.time()))\n",
-                "        await self._queue.put(_Entry(frame, receipt, loop.time()))\n"
+                "        await self._queue.put(entry)\n",
+                "        await self._queue.put(entry)\n"
                 "        receipt.set_result(ledger.FrameReceipt(new=frame.results.size))\n",
             ),
         ),

@@ -61,10 +61,10 @@ COMPLETION_BUGS = (
             ),
             Edit(
                 _WRITER,
-                "                    partial(ledger.record, frames=frames, skip_busy=busy)\n"
-                "                )\n",
-                "                    partial(ledger.record, frames=frames, skip_busy=busy)\n"
-                "                )\n"
+                "                recorded = await self._store.write("
+                "_work(frames, origins, skip_busy=busy))\n",
+                "                recorded = await self._store.write("
+                "_work(frames, origins, skip_busy=busy))\n"
                 "                for change in recorded.changes:\n"
                 "                    await self._store.write(\n"
                 "                        lambda c, key=change.key: ledger.settle(\n"

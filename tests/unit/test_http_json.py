@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from closeout.status.v1 import access_pb2, status_pb2
 from service_runtime.errors import InvalidRequestError
 from status_service.http_api.conditions import etag_of, expected_revision, is_known
-from status_service.http_api.json_form import read_object, to_json, to_message
+from status_service.http_api.json_form import MOST_VALUES, read_object, to_json, to_message
 from status_service.http_api.query import message_of_query
 
 BATCH = status_pb2.BatchReportResultsRequest.DESCRIPTOR
@@ -90,7 +91,7 @@ def test_an_enum_that_is_not_known_is_shown_as_its_number() -> None:
         (b'{"a": 1, "a": 2}', "'a' stands twice"),
         (b"[]", "expected a JSON object"),
         (b"1" * 10_000, "no JSON that is taken"),
-        (b"[" * 100_000, "no JSON that is taken"),
+        (b"[" * 20_000, "no JSON that is taken"),
         (b'{"campaigns":' * 5_000, "no JSON"),
     ],
 )
@@ -283,3 +284,38 @@ def test_only_answers_with_one_campaign_have_an_etag() -> None:
 def test_a_reader_s_tags_are_compared(header: str, known: bool) -> None:  # noqa: FBT001 - a case
     """If-None-Match compares weakly, as HTTP has it."""
     assert is_known(header, '"12"') == known
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        b'{"campaigns":[' + b"{}," * MOST_VALUES + b"{}]}",
+        b'{"campaigns":' + b"[" * MOST_VALUES + b"]" * MOST_VALUES + b",1}",
+        b'{"a":[' + b'"",' * MOST_VALUES + b'""]}',
+        b'{"a"' + b'"\\"","' * 3 * MOST_VALUES + b"}",
+        b"{" + b",".join(b'"%d":0' % number for number in range(MOST_VALUES)) + b',"0":0}',
+    ],
+    ids=["objects", "depth", "texts", "quotes", "names"],
+)
+def test_more_values_than_a_call_takes_are_refused_before_they_are_read(form: bytes) -> None:
+    """4 MiB of small values took many seconds, and of names with one twice minutes."""
+    assert wrong(form) == {"body": f"more than {MOST_VALUES:,} values; send fewer results at once"}
+
+
+def test_a_full_batch_with_texts_full_of_commas_is_taken() -> None:
+    """What stands in a text is no value."""
+    result = {"sequence": 1, "outcome": "FAILED", "code": "5", "detail": '{["\\,' * 40}
+    form = {"campaigns": [{"campaignId": "c", "results": [result] * 1_000}]}
+    body = json.dumps(form).encode()
+    assert body.count(b",") > MOST_VALUES
+    assert to_message(read_object(body), BATCH) == json_format.ParseDict(
+        form, status_pb2.BatchReportResultsRequest()
+    )
+
+
+def test_a_revision_of_more_than_64_bits_is_no_tag() -> None:
+    """It is the caller's mistake."""
+    assert expected_revision('"9223372036854775807"', START) == 2**63 - 1
+    for tag in ('"9223372036854775808"', '"9999999999999999999"'):
+        with pytest.raises(InvalidRequestError, match="If-Match"):
+            expected_revision(tag, START)

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import psutil
 import typer
 
 from closeout_cli import run_record, screen
@@ -76,6 +75,8 @@ def _terminate(process: KnownProcess) -> None:
     found = process.running()
     if found is None:
         return
+    import psutil  # noqa: PLC0415 - slow to import
+
     try:
         with contextlib.suppress(psutil.NoSuchProcess):
             found.terminate()

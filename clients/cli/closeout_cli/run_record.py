@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import psutil
-
 from closeout_cli.failures import CommandError
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    import psutil
 
 _NAME = "closeout-up.lock"
 _PROC = Path("/proc")
@@ -50,6 +50,8 @@ class KnownProcess:
 
     def running(self) -> psutil.Process | None:
         """Return the process if it still runs; never another one with its id."""
+        import psutil  # noqa: PLC0415 - slow to import
+
         try:
             process = psutil.Process(self.pid)
             if _start(self.pid) != self.start or process.status() == psutil.STATUS_ZOMBIE:
@@ -67,6 +69,8 @@ def _start(pid: int) -> str:
         OSError: there is none.
     """
     if not _BOOT.exists():
+        import psutil  # noqa: PLC0415 - slow to import
+
         return f"{psutil.Process(pid).create_time():.2f}"
     fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return f"{_BOOT.read_text().strip()}/{fields[_START_FIELD]}"

@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-
 from closeout.credentials import is_local
 from closeout_cli.health_checks import Check
 
@@ -46,6 +44,8 @@ async def certificates(services: list[Service], tls: Tls | None) -> list[Check]:
     """Return a line for each certificate in use: those of the services, and ours."""
     if tls is None:
         return []
+    from cryptography import x509  # noqa: PLC0415 - slow to import
+
     checks = []
     for found in services:
         ends = await asyncio.gather(
@@ -93,5 +93,7 @@ def _served_end(place: tuple[str, int], tls: Tls) -> datetime | None:
     ):
         found = secured.getpeercert(binary_form=True)
         if found:
+            from cryptography import x509  # noqa: PLC0415 - slow to import
+
             return x509.load_der_x509_certificate(found).not_valid_after_utc
     return None

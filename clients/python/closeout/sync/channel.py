@@ -21,6 +21,7 @@ from closeout.credentials import ApiKey, Credentials
 from closeout.errors import CallCancelledError, from_rpc_error
 from closeout.sync.feed import Feed
 from closeout.sync.secure_channel import SecureChannel
+from closeout.trace_context import with_trace_context
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -163,7 +164,7 @@ class ChannelOwner:
             CallCancelledError: the client is closed.
         """
         try:
-            return method(*arguments, **options, **self._options)
+            return method(*arguments, **options, **with_trace_context(self._options))
         except ValueError as error:
             if self._closed:
                 raise CallCancelledError("the client is closed; use another one") from error
