@@ -28,8 +28,10 @@ _REMEDIES: Final = (
     ),
     (
         "Failed parsing HTTP/2",
-        "what answers there speaks no gRPC, such as the port for HTTP: name the port of gRPC, by"
-        " default 20051 of the status service and 20052 of the sender service",
+        (
+            "what answers there speaks no gRPC, such as the port for HTTP: name the port of gRPC,"
+            " by default 20051 of the status service and 20052 of the sender service"
+        ),
     ),
 )
 #: At the end of the text about a connection that the service closed before any call.
