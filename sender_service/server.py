@@ -172,6 +172,7 @@ async def running(
                 optional_http(
                     observed(application(routes), metrics.http),
                     sender.http_listen,
+                    beside=server,
                     grace_seconds=sender.grace_seconds,
                     tls=tls.of_http(),
                 ) as http_address,

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import pydantic
 from pydantic import Field
 
-from service_runtime.places import DatabaseUrl, ListenAddress, OptionalListenAddress, PeerAddress
+from service_runtime.places import (
+    DatabaseUrl,
+    ListenAddress,
+    OptionalListenAddress,
+    PeerAddress,
+    check_ports,
+)
 from service_runtime.settings import Section, Switch
 from service_runtime.tls import TlsSettings
 
@@ -83,6 +89,7 @@ class SenderSettings(TlsSettings):
             raise ValueError(
                 f"lease_seconds must be at least {_LEASE_HEARTBEATS} times heartbeat_seconds"
             )
+        check_ports(self.listen, self.http_listen)
         return self
 
 

@@ -215,7 +215,8 @@ class ScopeMissingError(ServiceError):
     def __init__(self, scope: str) -> None:
         super().__init__(
             f"this needs a key with the scope `{scope}`; use another key, or make one with"
-            f" closeout keys create --scope {scope}",
+            # Only a key that acts for all organisations makes another such key.
+            f" closeout keys create {'--admin ' if scope == 'service' else ''}--scope {scope}",
             metadata={"scope": scope},
         )
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from service_runtime.grpc_server import Server
+
 #: Connections that may wait to be accepted.
 _BACKLOG = 256
 #: Requests and streams at once; more are answered 503.
@@ -131,11 +133,23 @@ async def serving_http(
 
 @contextlib.asynccontextmanager
 async def optional_http(
-    app: ASGIApp, address: str, *, grace_seconds: float, tls: ssl.SSLContext | None = None
+    app: ASGIApp,
+    address: str,
+    *,
+    beside: Server,
+    grace_seconds: float,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
     """Serve ``app`` as :func:`serving_http` does, or nowhere if ``address`` is empty.
 
     Yields HOST:PORT, or nothing where HTTP is off.
+
+    Args:
+        app: what is served.
+        address: HOST:PORT; empty: HTTP is off.
+        beside: the server of gRPC, which is stopped if HTTP can't listen.
+        grace_seconds: as of :func:`serving_http`.
+        tls: as of :func:`serving_http`.
 
     Raises:
         StartupError: the address can't be listened on; the text says who holds it.
@@ -143,7 +157,13 @@ async def optional_http(
     if not address:
         yield ""
         return
-    async with serving_http(app, address, grace_seconds=grace_seconds, tls=tls) as port:
+    async with contextlib.AsyncExitStack() as stack:
+        serving = serving_http(app, address, grace_seconds=grace_seconds, tls=tls)
+        try:
+            port = await stack.enter_async_context(serving)
+        except StartupError:
+            await beside.stop(0)
+            raise
         yield f"{address.rpartition(':')[0]}:{port}"
 
 

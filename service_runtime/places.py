@@ -63,3 +63,15 @@ PeerAddress = Annotated[str, pydantic.AfterValidator(_peer)]
 OptionalPeerAddress = Annotated[str, pydantic.AfterValidator(_peer_or_not)]
 #: The URL of a database of a supported kind.
 DatabaseUrl = Annotated[str, pydantic.AfterValidator(_database)]
+
+
+def check_ports(listen: str, http_listen: str) -> None:
+    """Check that gRPC and HTTP have a port each; port 0 is any free one.
+
+    Raises:
+        ValueError: they have the same one; the text says what to do.
+    """
+    if listen == http_listen and not listen.endswith(":0"):
+        raise ValueError(
+            f"listen and http_listen are both {listen}; gRPC and HTTP need a port each: change one"
+        )

@@ -216,6 +216,7 @@ async def running(
             optional_http(
                 observed(application(routes, lost=lost_page(board)), metrics.http),
                 status.http_listen,
+                beside=server,
                 grace_seconds=status.grace_seconds,
                 tls=tls.of_http(),
             ) as http_address,

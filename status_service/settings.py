@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import pydantic
 from pydantic import Field
@@ -12,6 +12,7 @@ from service_runtime.places import (
     ListenAddress,
     OptionalListenAddress,
     OptionalPeerAddress,
+    check_ports,
 )
 from service_runtime.settings import Section, Switch
 from service_runtime.tls import TlsSettings
@@ -63,6 +64,11 @@ class StatusSettings(TlsSettings):
     commit_results: int = Field(default=10_000, ge=1)
     #: At most so many frames wait for each connection that writes; then senders wait.
     queue_frames: int = Field(default=64, ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        check_ports(self.listen, self.http_listen)
+        return self
 
 
 class LogSettings(Section):

@@ -145,7 +145,15 @@ class ResultStream:
             rejected.set_result(FrameReceipt(error=error))
             return rejected
         key = CampaignKey(self._caller.organisation, campaign_id)
-        frame = Frame(key, reporter or self._caller.actor, results, problems, self._origin)
+        caller = self._caller
+        frame = Frame(
+            key,
+            reporter or caller.actor,
+            results,
+            problems,
+            self._origin,
+            caller if caller.key_id else None,
+        )
         receipt = await self._writer_pool.submit(frame)
         self._listen(key)  # queued, not stored yet: no later change is missed
         return receipt

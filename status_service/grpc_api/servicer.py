@@ -115,6 +115,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
                 reporter or caller.actor,
                 campaign.results,
                 campaign.problems,
+                caller=caller if caller.key_id else None,
             )
             for campaign in reported
         ]

@@ -77,6 +77,7 @@ def settle(
     actor: str,
     reason: str = "",
     on_behalf_of: str = "",
+    reporter: str = "",
     forced: int = 0,
     progressed: bool = False,
     recounted: bool = False,
@@ -96,6 +97,7 @@ def settle(
         actor: who, if this completes it.
         reason: the reason given, if this completes it.
         on_behalf_of: for whom the actor acts, if this completes it.
+        reporter: who reported, by its own words, if new results came in.
         forced: how many messages were recorded as UNKNOWN to complete it.
         progressed: true if new results came in.
         recounted: true if counting the results showed that a counter was wrong, or that
@@ -114,7 +116,7 @@ def settle(
             **{f"{name}_delta": getattr(deltas, name) for name in _COUNTERS},
             "now": now,
             "progressed": now if progressed else None,
-            "reporter": actor if progressed else None,
+            "reporter": reporter if progressed else None,
             "problems": problems,
         },
     ).one()

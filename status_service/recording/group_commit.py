@@ -156,7 +156,8 @@ class GroupCommitter:
                 completion.change,
                 before=completion.before,
                 cause=Cause.RESULT,
-                actor=completion.reporter,
+                actor=completion.last.actor,
+                on_behalf_of=completion.last.on_behalf_of,
             )
         for change in recorded.late:
             log.info(

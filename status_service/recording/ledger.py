@@ -155,8 +155,8 @@ def record(
         reported = problems.news(campaign, accepted[key])
         if merged.changed:
             campaign = _settle(connection, campaign, accepted[key], merged, reported, now=now)
-            reporter = _last_reporter(accepted[key])
-            recorded.note(campaign, state_before=locked[key].state, reporter=reporter)
+            last = _last_frame(accepted[key])
+            recorded.note(campaign, state_before=locked[key].state, last=last)
             recorded.stored.append(merged.recorded)
         elif reported is not None:
             campaign = problems.store(connection, campaign, reported)
@@ -206,9 +206,9 @@ def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:
     return None
 
 
-def _last_reporter(accepted: Accepted) -> str:
-    """Return who reported the last of the frames that changed anything."""
-    return next(frame.reporter for frame, r in reversed(accepted) if r.new or r.raised)
+def _last_frame(accepted: Accepted) -> Frame:
+    """Return the last of the frames that changed anything."""
+    return next(frame for frame, r in reversed(accepted) if r.new or r.raised)
 
 
 def _settle(
@@ -221,6 +221,7 @@ def _settle(
     now: datetime,
 ) -> sa.Row[Any]:
     deltas = _believed(connection, campaign, merged.deltas)
+    last = _last_frame(accepted)
     return settle(
         connection,
         campaign,
@@ -228,7 +229,9 @@ def _settle(
         now=now,
         recounted=deltas != merged.deltas,
         cause=Cause.RESULT,
-        actor=_last_reporter(accepted),
+        actor=last.actor,
+        on_behalf_of=last.on_behalf_of,
+        reporter=last.reporter,
         progressed=any(receipt.new for _, receipt in accepted),
         problems=reported,
     )

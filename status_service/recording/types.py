@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from service_runtime.caller import Caller
     from service_runtime.errors import ServiceError
     from status_service.recording.result_columns import ResultColumns
 
@@ -42,10 +43,11 @@ class Frame:
 
     Attributes:
         key: the campaign.
-        reporter: who reports.
+        reporter: who reports, by its own words.
         results: the results.
         problems: what holds the sender up, as :mod:`.problems` writes it; None: no change.
         origin: the stream it came on; None: a call that waits for its receipt.
+        caller: who reports, by its key; None: there is no key.
     """
 
     key: CampaignKey
@@ -53,6 +55,20 @@ class Frame:
     results: ResultColumns
     problems: str | None = None
     origin: Origin | None = None
+    caller: Caller | None = None
+
+    @property
+    def actor(self) -> str:
+        """Who reports, for the audit trail: its key, where it has one."""
+        return self.reporter if self.caller is None else self.caller.actor
+
+    @property
+    def on_behalf_of(self) -> str:
+        """For whom it reports, by its own words: they stand beside its key, never for it."""
+        if self.caller is None:
+            return ""
+        said = self.reporter if self.reporter != self.caller.actor else ""
+        return self.caller.on_behalf_of or said
 
 
 @dataclass(slots=True)
@@ -110,12 +126,12 @@ class Completion(NamedTuple):
     Attributes:
         change: the campaign afterwards.
         before: the state before.
-        reporter: who reported the result that completed it.
+        last: the frame with the result that completed it.
     """
 
     change: Change
     before: State
-    reporter: str
+    last: Frame
 
 
 @dataclass(slots=True)
@@ -134,12 +150,12 @@ class Recorded:
     late: list[Change] = field(default_factory=list)
     stored: list[Counters] = field(default_factory=list)
 
-    def note(self, campaign: sa.Row[Any], *, state_before: str, reporter: str) -> None:
+    def note(self, campaign: sa.Row[Any], *, state_before: str, last: Frame) -> None:
         """Add a campaign whose results were stored."""
         change = change_of(campaign)
         self.changes.append(change)
         if campaign.state != state_before:
-            self.completed.append(Completion(change, State(state_before), reporter))
+            self.completed.append(Completion(change, State(state_before), last))
         elif change.state is State.COMPLETED:
             self.late.append(change)
 

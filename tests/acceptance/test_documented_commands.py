@@ -22,8 +22,12 @@ from acceptance.documented_commands import (
 )
 from acceptance.documented_world import World, environment_of, in_terminal
 from acceptance.documents import LANGUAGES, ROOT, as_printed, blocks, commands, plain, transcripts
+from closeout_cli.__main__ import main
+from status_service.access.keys import generate
 
 _SETTING = re.compile(r"(export )?[A-Z_]+=\S+")
+#: Pages that show the form of a key.
+KEY_FORMS = ("SECURITY.md", "docs/access.md")
 _SERVICES = ("status service listening on ", "sender service listening on ")
 
 
@@ -139,5 +143,32 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
 
 def test_the_other_texts_are_drawings_or_messages() -> None:
     """A text that is no drawing is compared: here, or in tests/unit/test_project_pages.py."""
-    pages = [block.page for block in blocks("text") if not block.text.startswith(DRAWINGS)]
-    assert pages == ["docs/content.md", "docs/operations.md"]
+    pages = {block.page for block in blocks("text") if not block.text.startswith(DRAWINGS)}
+    compared = {"docs/content.md", "docs/operations.md", "docs/command-line.md", "docs/events.md"}
+    assert pages == compared | set(KEY_FORMS)
+
+
+@pytest.mark.parametrize("page", KEY_FORMS)
+def test_the_form_of_a_key_finds_every_key(page: str) -> None:
+    """The regular expression of the page, which scanners for leaked secrets use."""
+    (block,) = (block for block in blocks("text") if block.page == page)
+    assert re.fullmatch(block.text.strip(), generate().text)
+
+
+def test_the_line_for_a_monitoring_system_has_the_data_of_the_page() -> None:
+    """The page shows the performance data that the command prints, in its order."""
+    (block,) = (block for block in blocks("text") if block.page == "docs/command-line.md")
+    printed = (ROOT / "tests" / "golden" / "check.120.txt").read_text().splitlines()[0]
+    name = re.compile(r"(\w+)=\d+(s?);")
+    shown, known = (name.findall(line.partition(" | ")[2]) for line in (block.text, printed))
+    assert shown == known
+    assert shown
+
+
+def test_the_commands_of_events_exist() -> None:
+    """Those on the page of events, which need a receiver of theirs to be run."""
+    texts = [block.text for block in blocks("text") if block.page == "docs/events.md"]
+    named = {name for text in texts for name in re.findall(r"closeout events (\w+)", text)}
+    assert named == {"subscribe", "list", "replay"}
+    for name in named:
+        assert main(["events", name, "--help"]) == 0

@@ -141,6 +141,8 @@ async def test_a_service_says_why_it_can_not_listen(tmp_path: Path) -> None:
     settings = StatusSettings(
         http_listen="127.0.0.1:0",
         listen="203.0.113.1:20051",
+        allow_without_keys=True,
+        allow_plaintext=True,
         database_url=f"sqlite:///{tmp_path / 'status.db'}",
     )
     with pytest.raises(StartupError, match="the address is not of this machine"):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import ssl
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,14 +18,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from closeout.errors import ClientError
 from closeout_cli.__main__ import main
 from integration import sender_support as support
 from integration.databases import PostgresqlDatabase, SqliteDatabase
-from integration.scrapes import Scrape, scrape
+from integration.keyed_pair import keyed_pair
+from integration.scrapes import Scrape, parsed, scrape
 from integration.sender_pair import Pair, pair
 from integration.status_support import Status, reporting, results, serving
+from integration.tls_support import Authority
 from providers.postgresql_server import PostgresqlServer
 from providers.prometheus_files import ALERTS, rules
 from sender_service.channels.contract import Answer, Fault, Reply
@@ -32,11 +37,6 @@ from status_service.reads.service import CampaignViews
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 NAMES = [rule["alert"] for rule in rules(ALERTS)]
-#: Runbooks that can't be followed before what they are about exists, with the reason.
-NOT_YET = {
-    "CloseoutCertificateEnds": "no service shows when its certificate ends yet",
-    "CloseoutKeysRefused": "the command sends no key yet, so its last step is refused",
-}
 REFUSED = Reply(
     Answer.PROVIDER_FAULT,
     code="535",
@@ -476,8 +476,92 @@ async def test_the_runbook_of_a_full_queue_leads_to_its_end(
             assert await run(command, "spring") == 0
 
 
+async def test_the_runbook_of_a_certificate_that_ends_leads_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new certificate takes the place of the old one, and no service is restarted."""
+    authority = Authority(tmp_path)
+    issued = authority.issue("tls", days=9)
+    context = ssl.create_default_context(cafile=authority.ca_file)
+    async with serving(tmp_path, **issued.settings()) as status:
+
+        async def ends() -> bool:
+            async with httpx.AsyncClient(verify=context, timeout=30) as client:
+                found = parsed((await client.get(f"{status.url}/metrics")).text)
+            end = found.value("closeout_certificate_end_timestamp_seconds")
+            return end - time.time() < 14 * 86_400
+
+        async def said() -> str:
+            # The sender is not there, so the command as a whole does not succeed.
+            assert await run("doctor", "") == 3
+            shown = capsys.readouterr().out
+            (line,) = re.findall(r"^.*certificate of the status.*$", shown, re.MULTILINE)
+            return str(line)
+
+        for variable, value in at(status).items():
+            monkeypatch.setenv(variable, value)
+        monkeypatch.setenv("CLOSEOUT_TLS_CA_FILE", str(authority.ca_file))
+        assert runbook("CloseoutCertificateEnds") == (["doctor"], ["doctor"])
+        await support.eventually(ends)
+        assert "in 8 days" in await said()
+        with capture_logs() as logs:
+            authority.issue("tls", days=90)
+
+            async def over() -> bool:
+                return not await ends()
+
+            await support.eventually(over)
+        assert "certificate_replaced" in {line["event"] for line in logs}
+        assert "in 89 days" in await said()
+
+
+async def test_the_runbook_of_refused_keys_leads_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sender's key is revoked while a campaign is sent; a new one lets it go on."""
+    async with keyed_pair(tmp_path) as both:
+        ops = both.key("operators", name="ops")
+        services = Services(both, monkeypatch, tmp_path)
+        await both.stop_sender()
+        await both.start_sender()
+        both.channel.hold.clear()
+        async with both.member("operators", ops) as member:
+            await member.begin("spring", 60)
+
+            async def refused() -> float:
+                found = await scrape(both.status_http)
+                return found.value("closeout_keys_refused_total", reason="KEY_REVOKED")
+
+            with capture_logs() as logs:
+                both.revoke(both.service_key)
+                await support.eventually(refused)
+            line = next(line for line in logs if line["event"] == "key_refused")
+            for variable, value in services.environment().items():
+                monkeypatch.setenv(variable, value)
+            monkeypatch.setenv("CLOSEOUT_API_KEY", ops.text)
+            steps, end = runbook("CloseoutKeysRefused")
+            assert (steps, end) == (["keys list", "doctor", "check"], ["check"])
+            both.channel.hold.set()
+            assert await run("keys list", "") == 0
+            (shown,) = re.findall(rf"^{line['key_id']}.*$", capsys.readouterr().out, re.MULTILINE)
+            assert "REVOKED" in shown
+            assert await run("doctor", "") == 3
+            assert "[sender] status_api_key_file" in capsys.readouterr().out
+            # A sender that may not report can't say so there, until the campaign stands.
+            assert await run("check", "") == 0
+            both.give_service_key()
+            await member.finished("spring")
+            assert await run("check", "") == 0
+
+            async def over() -> bool:
+                before = await refused()
+                await asyncio.sleep(0.5)
+                return await refused() == before
+
+            await support.eventually(over)
+
+
 def test_every_runbook_is_followed() -> None:
-    """By a test above, or there is a reason."""
-    followed = {*FAULTS, "CloseoutStoreUnavailable", "CloseoutQueueFull"}
-    assert followed | set(NOT_YET) == set(NAMES)
-    assert not followed & set(NOT_YET)
+    """By a test above."""
+    apart = {"StoreUnavailable", "QueueFull", "CertificateEnds", "KeysRefused"}
+    assert {*FAULTS, *(f"Closeout{name}" for name in apart)} == set(NAMES)

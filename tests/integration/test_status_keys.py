@@ -12,6 +12,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from closeout.aio import StatusClient
 from closeout.aio.channel import open_channel
 from closeout.errors import ClientError, from_rpc_error
 from closeout.status.v1 import access_pb2 as pb
@@ -19,7 +20,8 @@ from closeout.status.v1 import status_pb2
 from closeout.status.v1.access_pb2_grpc import AccessServiceStub
 from integration.databases import PATIENCE_SECONDS, Database, PostgresqlDatabase
 from integration.key_support import Metadata, credentials, make_key, other_secret
-from integration.status_support import Status, eventually, serving
+from integration.status_support import Status, eventually, reporting, serving
+from integration.status_support import results as pb_results
 from service_runtime.caller import ALL_SCOPES, Scope
 from service_runtime.errors import StartupError
 from status_service.access.key_access import AccessLimits
@@ -341,3 +343,27 @@ async def test_a_service_that_others_reach_does_not_start_without_keys(
     assert [line["log_level"] for line in logs if line["event"] == "reachable_from_elsewhere"] == [
         "warning"
     ]
+
+
+async def test_a_reporter_is_named_by_its_key_whatever_it_calls_itself(keyed: Status) -> None:
+    """In the audit trail, beside what it says of itself; in who reported last, by its words."""
+    key = make_key(keyed.database, name="shop")
+    for way in ("stream", "batch"):
+        sent = pb_results([1])
+        async with StatusClient(keyed.address, api_key=key.text) as client:
+            await client.create_campaign(campaign_id=way)
+            await client.start_campaign(campaign_id=way, total=1)
+            if way == "batch":
+                campaigns = [status_pb2.CampaignResults(campaign_id=way, results=sent)]
+                await keyed.stub.BatchReportResults(
+                    status_pb2.BatchReportResultsRequest(campaigns=campaigns, reporter="key:boss"),
+                    metadata=credentials(key),
+                )
+            else:
+                async with reporting(client) as stream:
+                    await stream.send(way, *sent, reporter="key:boss")
+                    await stream.acked(1)
+            trail = [one async for one in client.list_transitions(campaign_id=way)]
+            assert (trail[-1].actor, trail[-1].on_behalf_of) == ("key:shop", "key:boss")
+            explained = await client.explain_campaign(campaign_id=way)
+            assert explained.diagnosis.last_reporter == "key:boss"

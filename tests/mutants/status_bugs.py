@@ -33,10 +33,9 @@ COMPLETION_BUGS = (
             ),
             Edit(
                 _LEDGER,
+                "            recorded.note(campaign, state_before=locked[key].state, last=last)\n",
                 "            recorded.note("
-                "campaign, state_before=locked[key].state, reporter=reporter)\n",
-                "            recorded.note("
-                "campaign, state_before=locked[key].state, reporter=reporter)\n"
+                "campaign, state_before=locked[key].state, last=last)\n"
                 "            for part in merged.changed:\n"
                 "                given = [(campaign.campaign, part)]\n"
                 "                upsert(connection, given, now, all_new=merged.all_new)\n",

@@ -26,6 +26,13 @@ _REMEDIES: Final = (
         "Hostname Verification Check failed",
         "the service has a certificate for other names: call it by a name that its certificate has",
     ),
+    (
+        "Failed parsing HTTP/2",
+        (
+            "what answers there speaks no gRPC, such as the port for HTTP: name the port of gRPC,"
+            " by default 20051 of the status service and 20052 of the sender service"
+        ),
+    ),
 )
 #: At the end of the text about a connection that the service closed before any call.
 _CLOSED: Final = ": Socket closed"
@@ -39,7 +46,7 @@ _CLOSED_REMEDY: Final = (
 
 
 def remedy(details: str) -> str:
-    """Return what to do about a failed connection; empty if TLS is not the reason.
+    """Return what to do about a failed connection; empty if the reason is another one.
 
     Args:
         details: gRPC's text of a call that ended UNAVAILABLE.
