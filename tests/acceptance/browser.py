@@ -133,6 +133,8 @@ async def tab(
         viewport={"width": width, "height": 800},
         color_scheme=scheme,
         java_script_enabled=script,
+        # What fades has the colours of neither scheme for a moment.
+        reduced_motion="reduce",
     )
     try:
         if cookies:

@@ -74,7 +74,11 @@ def test_the_document_has_every_rule_and_nothing_else() -> None:
     described = {
         (method.upper(), path) for path, item in DESCRIBED["paths"].items() for method in item
     }
-    names = {"{campaign_id}": "{campaignId}", "{key_id}": "{keyId}"}
+    names = {
+        "{campaign_id}": "{campaignId}",
+        "{key_id}": "{keyId}",
+        "{subscription_id}": "{subscriptionId}",
+    }
     for rule in packaged_rules():
         path = rule.path
         for name, shown in names.items():

@@ -84,6 +84,6 @@ async def test_pages_with_a_sender_are_for_everybody(chromium_browser: Browser, 
                 await opened.open(path)
                 if violations := await opened.violations():
                     found[f"{path} at {width}"] = violations
-                if overflow := await opened.overflow():
+                if overflow := await opened.overflow(width):
                     found[f"{path} at {width}, sideways"] = [str(overflow)]
     assert not found

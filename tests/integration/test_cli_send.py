@@ -12,7 +12,7 @@ import pytest
 
 from closeout_cli.demo.provider import DemoBehaviour, Move, SmtpProvider
 from closeout_cli.services import ServiceProcess
-from closeout_cli.up import sender_settings, status_settings
+from closeout_cli.up import Listen, sender_settings, status_settings
 from integration.cli_support import clean_environment, finished, started
 from providers.held_port import HeldPort
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ANY_PORT = "127.0.0.1:0"
+ANY_PORT = Listen("127.0.0.1:0", "127.0.0.1:0")
 CAMPAIGN = """
 name = "Letter"
 [content]

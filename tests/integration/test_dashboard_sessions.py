@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -98,12 +99,13 @@ async def test_too_many_tries_have_to_wait(pages: Pages) -> None:
     key = make_key(pages.status.database, name="ops")
     async with pages.stranger() as browser:
         form = (await browser.open("/sign-in")).forms[0]
-        statuses = [
-            (await browser.send(form, key=other_secret(key))).status_code for _ in range(30)
-        ]
         answer = await browser.send(form, key=other_secret(key))
-        assert statuses[0] == 401
-        assert answer.status_code == 429
+        assert answer.status_code == 401
+        # Ten a second are allowed, and a slow machine makes fewer.
+        answers = await asyncio.gather(
+            *(browser.send(form, key=other_secret(key)) for _ in range(60))
+        )
+        answer = next(one for one in answers if one.status_code == 429)
         assert int(answer.headers["retry-after"]) >= 1
         assert "Too many tries from this address. Try again in" in Document(answer.text).text
 

@@ -323,7 +323,7 @@ async def errors(services: Services) -> Case:
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a defect")
 
-    patched.setattr(CampaignViews, "get", broken)
+    patched.setattr(CampaignViews, "get_with_pace", broken)
     with pytest.raises(ClientError):
         await services.both.status.get_campaign(campaign_id="spring")
     before = 0.0

@@ -104,6 +104,7 @@ async def test_totals_are_those_of_all_shards(store: Store) -> None:
         problems=(),
         family="",
         resend_of="",
+        guarantee=Guarantee(row.guarantee),
     )
 
 

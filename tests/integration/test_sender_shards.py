@@ -387,13 +387,12 @@ async def test_a_replaced_store_of_the_status_service_is_noticed_once(tmp_path: 
         await advance(store, claimed, step.position, sent(step.messages[0]))
         key = outbox.ShardKey(row.campaign, 1)
         await store.write(partial(outbox.acknowledge, reported={key: 1}))
+        adopt = partial(outbox.adopt_generation, organisation=row.organisation)
         adopted = [
-            await store.write(
-                partial(outbox.adopt_generation, generation=generation, replay_days=7)
-            )
+            await store.write(partial(adopt, generation=generation, replay_days=7))
             for generation in ("g1", "g1", "g2", "g2")
         ]
-        assert adopted == [False, False, True, False]
+        assert adopted == [None, None, [row.campaign], None]
         (progress,) = await store.read(partial(outbox.progress, campaign=row.campaign))
         assert (progress.journaled, progress.reported) == (1, 0)
 
@@ -410,10 +409,9 @@ async def test_another_store_brings_finished_campaigns_back(
         await advance(store, claimed, step.position, sent(step.messages[0]))
         key = outbox.ShardKey(row.campaign, 1)
         assert await store.write(partial(outbox.acknowledge, reported={key: 1}))
+        adopt = partial(outbox.adopt_generation, organisation=row.organisation)
         for generation in ("g1", "g2"):
-            await store.write(
-                partial(outbox.adopt_generation, generation=generation, replay_days=replay_days)
-            )
+            await store.write(partial(adopt, generation=generation, replay_days=replay_days))
         opened = await store.read(campaigns.open_campaigns)
         assert [found.campaign for found in opened] == [row.campaign] * brought_back
         (progress,) = await store.read(partial(outbox.progress, campaign=row.campaign))

@@ -227,7 +227,7 @@ def test_the_audit_trail_names_who_reported_the_last_result(tables: Database) ->
             )
 
         (completion,) = books.write(recorded).completed
-        assert (completion.before, completion.reporter) == (State.SENDING, "last")
+        assert (completion.before, completion.last.reporter) == (State.SENDING, "last")
         trail = books.by_hand.execute(
             "SELECT actor FROM transitions JOIN campaigns USING (campaign)"
             " WHERE organisation = ? ORDER BY transition",

@@ -17,17 +17,18 @@ _PENDING = sa.text("state = 'PENDING'")
 _UNPUBLISHED = sa.text("publish_time IS NULL")
 
 #: Nobody was subscribed so far: nothing of the past is sent unless somebody replays it.
+_ASIDE = "CREATE TABLE events_before AS SELECT * FROM events"
 _COPY = """
-INSERT INTO events_with_numbers
+INSERT INTO events
     (event, organisation, campaign, transition, event_id, kind, create_time, publish_time)
-SELECT transition, organisation, campaign, transition, event_id, kind, events.create_time,
-    events.create_time
-FROM events JOIN transitions USING (transition) JOIN campaigns USING (campaign)
+SELECT transition, organisation, campaign, transition, event_id, kind,
+    events_before.create_time, events_before.create_time
+FROM events_before JOIN transitions USING (transition) JOIN campaigns USING (campaign)
 """
 _CONTINUE = """
 SELECT setval(
-    pg_get_serial_sequence('events_with_numbers', 'event'),
-    (SELECT coalesce(max(event), 0) + 1 FROM events_with_numbers), false
+    pg_get_serial_sequence('events', 'event'),
+    (SELECT coalesce(max(event), 0) + 1 FROM events), false
 )
 """
 
@@ -103,8 +104,12 @@ def upgrade(op: Operations) -> None:
 
 
 def _renew_events(op: Operations) -> None:
+    bind = op.get_bind()
+    # A table that is renamed would keep the names of its constraints.
+    bind.exec_driver_sql(_ASIDE)
+    op.drop_table("events")
     op.create_table(
-        "events_with_numbers",
+        "events",
         sa.Column("event", _KEY, primary_key=True),
         sa.Column("organisation", sa.Text, nullable=False),
         sa.Column("campaign", sa.BigInteger, nullable=False),
@@ -116,12 +121,10 @@ def _renew_events(op: Operations) -> None:
         sa.Column("create_time", sa.BigInteger, nullable=False),
         sa.Column("publish_time", sa.BigInteger),
     )
-    bind = op.get_bind()
     bind.exec_driver_sql(_COPY)
     if bind.dialect.name == "postgresql":
         bind.exec_driver_sql(_CONTINUE)
-    op.drop_table("events")
-    op.rename_table("events_with_numbers", "events")
+    op.drop_table("events_before")
     op.create_index("events_of_organisation", "events", ["organisation", "event"])
     op.create_index("events_of_campaign", "events", ["campaign", "event"])
     op.create_index("events_of_transition", "events", ["transition"], unique=True)
