@@ -256,7 +256,18 @@ async def test_every_wrong_setting_is_named_once_before_anything_starts(tmp_path
                 "CLOSEOUT_STATUS_HTTP_LISTEN": "127.0.0.1:2",
             },
             (
-                "[status] listen and [status] http_listen are both 127.0.0.1:2; give each a port"
+                "[status]: listen and http_listen are both 127.0.0.1:2; gRPC and HTTP need a port"
+                " each: change one"
+            ),
+        ),
+        (
+            {
+                "CLOSEOUT_STATUS_LISTEN": "127.0.0.1:2",
+                "CLOSEOUT_SENDER_LISTEN": "127.0.0.1:0",
+                "CLOSEOUT_SENDER_HTTP_LISTEN": "127.0.0.1:2",
+            },
+            (
+                "[status] listen and [sender] http_listen are both 127.0.0.1:2; give each a port"
                 " of its own"
             ),
         ),

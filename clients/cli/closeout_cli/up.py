@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import signal
 import sys
@@ -188,15 +187,17 @@ def _same_port(status: Listen, sender: Listen) -> list[str]:
     others = sender.grpc or setting("sender", "listen") or SENDER_DEFAULT
     if calls == others and not calls.endswith(":0"):
         return [f"both services are to listen on {calls}; give one of them another port"]
-    named = [
-        ("[status] listen", calls),
-        ("[sender] listen", others),
-        ("[status] http_listen", status.http or _http_setting("status")),
-        ("[sender] http_listen", sender.http or _http_setting("sender")),
-    ]
+    # That gRPC and HTTP of one service have two ports is checked by the service itself.
+    pages = ("[status] http_listen", status.http or _http_setting("status"))
+    other_pages = ("[sender] http_listen", sender.http or _http_setting("sender"))
+    pairs = (
+        (("[status] listen", calls), other_pages),
+        (("[sender] listen", others), pages),
+        (pages, other_pages),
+    )
     return [
         f"{first} and {second} are both {place}; give each a port of its own"
-        for (first, place), (second, other) in itertools.combinations(named, 2)
+        for (first, place), (second, other) in pairs
         if place == other and place and not place.endswith(":0")
     ]
 
