@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from structlog.testing import capture_logs
 
 import closeout
 import closeout.aio
+import closeout.tls
 from closeout import Tls
 from closeout.status.v1 import status_pb2
 from integration.status_support import PATIENCE_SECONDS, results, status_settings
@@ -246,7 +249,7 @@ async def test_files_that_can_not_be_used_change_nothing(
 
 
 async def test_files_of_a_client_that_can_not_be_used_change_nothing(
-    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes on with the connection that it has, and says so; better files are taken."""
     clients = Authority(tmp_path, "clients")
@@ -258,12 +261,17 @@ async def test_files_of_a_client_that_can_not_be_used_change_nothing(
         closeout.aio.StatusClient(service.address, tls=tls) as client,
     ):
         line = client._channel._line  # type: ignore[attr-defined]
+        # Of no tree: other tests set levels of the others.
+        said = logging.Logger("said")  # noqa: LOG001
+        records = BufferingHandler(1_000)
+        said.addHandler(records)
+        monkeypatch.setattr(closeout.tls, "log", said)
         replace(mine.key, b"nothing")
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not caplog.records:
+            while not records.buffer:
                 await client.list_campaigns().aclose()
                 assert [each async for each in client.list_campaigns()] == []
-        assert "can't be used: tls: certificate_file" in caplog.text
+        assert "can't be used: tls: certificate_file" in records.buffer[0].getMessage()
         assert client._channel._line is line  # type: ignore[attr-defined]
         clients.issue("mine", "operator@example.com")
         async with asyncio.timeout(PATIENCE_SECONDS):
