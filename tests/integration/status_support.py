@@ -254,6 +254,18 @@ async def reporting(client: StatusClient) -> AsyncIterator[Stream]:
         await stream.close()
 
 
+def without_pace(campaign: pb.Campaign) -> pb.Campaign:
+    """Return a campaign without what GetCampaign says of its last minutes.
+
+    Its pace appears ten seconds after its start, which a slow machine may need for a test.
+    """
+    same = pb.Campaign()
+    same.CopyFrom(campaign)
+    same.ClearField("results_per_minute")
+    same.ClearField("time_left")
+    return same
+
+
 async def eventually(true: Callable[[], Awaitable[object]], *, what: str) -> None:
     """Return once ``await true()`` is; fail with ``what`` after PATIENCE_SECONDS."""
     deadline = time.monotonic() + PATIENCE_SECONDS
