@@ -83,6 +83,10 @@ man: $(INSTALLED) ## Write a manual page for each command into build/man/man1
 mutants: $(INSTALLED) ## Put known bugs back one at a time, and check that a test fails for each
 	@cd tests && ../$(BIN)/python -m mutants
 
+.PHONY: model
+model: $(INSTALLED) ## Try all orders of small campaigns with the model checker Spin; needs spin and gcc
+	@cd tests && ../$(BIN)/python -m model
+
 .PHONY: soak
 soak: $(INSTALLED) ## Kill status services and PostgreSQL under load for 20 minutes, then race campaigns and callers
 	@cd tests && ../$(BIN)/python -m soak
