@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from integration.migrated import MigratedDatabases
 from providers import programs
 from providers.postgresql_server import PostgresqlServer
+from status_service.migrations import MIGRATIONS
 
 # All runs use the same examples: a test that fails for one person fails for all, and no
 # change is blamed for what another seed would have found before. To search with new
@@ -93,6 +95,12 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
     """The shared PostgreSQL: create a database in it, and leave the server unchanged."""
     with PostgresqlServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def status_databases(postgresql_server: PostgresqlServer) -> MigratedDatabases:
+    """Databases of the status service on the shared server, which tests use one after another."""
+    return MigratedDatabases(postgresql_server, MIGRATIONS)
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from closeout.aio import StatusClient
 from closeout.errors import UnavailableError
 from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database, Hand, PostgresqlDatabase, SqliteDatabase
+from integration.migrated import MigratedDatabases
 from integration.status_support import UNKNOWN, check_invariants
 from providers.held_port import HeldPort
-from providers.postgresql_server import PostgresqlServer
 from status_service import __main__ as status_main
 
 #: A frame in mid-campaign and the completing frame, each with its steps.
@@ -123,15 +123,15 @@ def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
 
     shared = None
     if request.param == "postgresql":
-        server: PostgresqlServer = request.getfixturevalue("postgresql_server")
-        shared = PostgresqlDatabase(server.create_database())
+        databases: MigratedDatabases = request.getfixturevalue("status_databases")
+        shared = PostgresqlDatabase(databases.take())
     yield target_for
     for service in services:
         if service.is_running:
             service.kill()
     ports.close()
     if shared is not None:
-        server.drop_database(shared.url)
+        databases.give_back(shared.url)
 
 
 async def at_once(attacks: dict[str, Coroutine[Any, Any, None]]) -> None:

@@ -9,17 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from integration.databases import Database, PostgresqlDatabase, SqliteDatabase
+from integration.migrated import MigratedDatabases
 from integration.status_support import Status, eventually, serving
-from providers.postgresql_server import PostgresqlServer
+from service_runtime import postgresql
 
 #: What asks for a database runs on each of these.
 _KINDS = ("sqlite", "postgresql")
-
-
-@pytest.fixture(scope="session")
-def _used_databases() -> list[str]:
-    """The URLs of databases of the shared server that are empty again."""
-    return []
 
 
 @contextmanager
@@ -29,32 +24,30 @@ def _making(
     if request.param == "sqlite":
         yield lambda: SqliteDatabase(folders.mktemp("database") / "status.db")
         return
-    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
-    used: list[str] = request.getfixturevalue("_used_databases")
+    databases: MigratedDatabases = request.getfixturevalue("status_databases")
     taken: list[str] = []
 
     def take() -> Database:
-        taken.append(used.pop() if used else server.create_database())
+        taken.append(databases.take())
         return PostgresqlDatabase(taken[-1])
 
     yield take
     for url in taken:
-        server.empty_database(url)
-    used.extend(taken)
+        databases.give_back(url)
 
 
 @pytest.fixture(params=_KINDS)
 def new_database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], Database]]:
-    """Make empty databases, all of the kind that is tested."""
+    """Make databases without rows, all of the kind that is tested."""
     with _making(request, tmp_path_factory) as make:
         yield make
 
 
 @pytest.fixture
 def database(new_database: Callable[[], Database]) -> Database:
-    """An empty database, of each kind."""
+    """A database without rows, of each kind."""
     return new_database()
 
 
@@ -65,6 +58,13 @@ def lasting_database(
     """A database, of each kind, that all tests and examples of a module share."""
     with _making(request, tmp_path_factory) as make:
         yield make()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let services that start in the test wait a fraction of a second for a lock of another."""
+    options = postgresql._OPTIONS.replace("lock_timeout=2s", "lock_timeout=300ms")
+    monkeypatch.setattr(postgresql, "_OPTIONS", options)
 
 
 @pytest.fixture

@@ -14,12 +14,14 @@ import pytest
 from closeout.errors import NotFoundError
 from closeout.status.v1 import status_pb2 as pb
 from integration import sender_support as support
+from integration.databases import Database
 from integration.http_support import reason_of
 from integration.key_support import Metadata, credentials, make_key, other_secret
 from integration.scrapes import Scrape, get, parsed, scrape
 from integration.sender_pair import Pair, pair
 from integration.status_support import Status, results, serving
 from sender_service.channels.contract import Answer, Reply
+from sender_service.delivery import delivery_metrics
 from service_runtime.access import Credentials
 from service_runtime.caller import Caller, Scope
 from service_runtime.errors import KeyMissingError
@@ -27,6 +29,7 @@ from service_runtime.http_app import application
 from service_runtime.http_server import serving_http
 from service_runtime.metrics import ServiceMetrics
 from service_runtime.operations_routes import metrics_route
+from status_service.access.key_access import AccessLimits
 from status_service.settings import StatusSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,9 +163,10 @@ async def test_the_sender_counts_messages_and_tries(both: Pair) -> None:
 
 
 async def test_unreported_results_and_their_age_show_while_nobody_takes_them(
-    both: Pair,
+    both: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The journal of the sender grows while the status service is away, and empties after."""
+    monkeypatch.setattr(delivery_metrics, "_KEEP_SECONDS", 0.0)
     await both.hold_calls()
     await both.begin("late", 4)
     await support.eventually(lambda: _is(both.sender_http, "closeout_messages_in_flight"))
@@ -282,8 +286,13 @@ async def test_elsewhere_a_scrape_needs_a_key_that_may_read() -> None:
         assert reason_of(refused) == "SCOPE_MISSING"
 
 
-async def test_refused_keys_count_by_their_reason(status: Status) -> None:
+async def test_refused_keys_count_by_their_reason(database: Database) -> None:
     """Once there are keys: a call without one, and one with a wrong one."""
+    async with serving(database, limits=AccessLimits(kept_seconds=0.0)) as status:
+        await _check_refused_keys(status)
+
+
+async def _check_refused_keys(status: Status) -> None:
     key = make_key(status.database)
 
     async def refused(metadata: Metadata) -> bool:
