@@ -50,13 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--race-rounds",
         type=int,
-        default=1_000,
+        default=200,
         help="how many campaigns end in races on each database (default: %(default)s)",
     )
     parser.addoption(
         "--order-rounds",
         type=int,
-        default=40,
+        default=20,
         help="in how many rounds calls that change a campaign meet, on each kind of"
         " database (default: %(default)s)",
     )
@@ -67,6 +67,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many requests are made up for each path of HTTP, right ones and wrong ones"
         " (default: %(default)s each)",
     )
+
+    parser.addoption(
+        "--machine-examples",
+        type=int,
+        default=15,
+        help="how many sequences of calls are made beside a model, on each kind of database"
+        " (default: %(default)s)",
+    )
+    parser.addoption(
+        "--all-faults",
+        action="store_true",
+        help="attack every step of the write path with every fault, not with the telling ones",
+    )
+
+
+@pytest.fixture(scope="session")
+def machine_examples(request: pytest.FixtureRequest) -> int:
+    """How many sequences of calls are made beside a model."""
+    examples: int = request.config.getoption("--machine-examples")
+    return examples
 
 
 @pytest.fixture(scope="session")
