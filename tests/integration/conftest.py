@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
+from closeout.connection import CHANNEL_OPTIONS
 from integration.databases import Database, PostgresqlDatabase, SqliteDatabase
 from integration.migrated import MigratedDatabases
 from integration.status_support import Status, eventually, serving
 from service_runtime import postgresql
+from status_service.events import backoff
 
 #: What asks for a database runs on each of these.
 _KINDS = ("sqlite", "postgresql")
@@ -65,6 +69,30 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let services that start in the test wait a fraction of a second for a lock of another."""
     options = postgresql._OPTIONS.replace("lock_timeout=2s", "lock_timeout=300ms")
     monkeypatch.setattr(postgresql, "_OPTIONS", options)
+
+
+@pytest.fixture
+def seldom_repeated() -> Iterator[None]:
+    """Let clients give an UNAVAILABLE call up within a tenth of a second.
+
+    A caller repeats a call to the sender, which repeats its call to a status service that
+    is away: sixteen tries.
+    """
+    usual = dict(CHANNEL_OPTIONS)
+    config = json.loads(usual["grpc.service_config"])
+    for each in config["methodConfig"]:
+        if "retryPolicy" in each:
+            each["retryPolicy"] |= {"maxAttempts": 2, "initialBackoff": "0.01s"}
+    hasty = usual | {"grpc.service_config": json.dumps(config)}
+    CHANNEL_OPTIONS[:] = hasty.items()
+    yield
+    CHANNEL_OPTIONS[:] = usual.items()
+
+
+@pytest.fixture
+def soon_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an event that was refused be delivered again after a fraction of a second."""
+    monkeypatch.setattr(backoff, "_WAITS", (timedelta(seconds=0.3),))
 
 
 @pytest.fixture
