@@ -14,8 +14,10 @@ from closeout.connection import CHANNEL_OPTIONS
 from integration.databases import Database, PostgresqlDatabase, SqliteDatabase
 from integration.migrated import MigratedDatabases
 from integration.status_support import Status, eventually, serving
+from sender_service.delivery import delivery_metrics
 from service_runtime import postgresql
 from status_service.events import backoff
+from status_service.live import campaign_gauges
 
 #: What asks for a database runs on each of these.
 _KINDS = ("sqlite", "postgresql")
@@ -87,6 +89,13 @@ def seldom_repeated() -> Iterator[None]:
     CHANNEL_OPTIONS[:] = hasty.items()
     yield
     CHANNEL_OPTIONS[:] = usual.items()
+
+
+@pytest.fixture
+def newest_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each scrape read what services otherwise keep for three seconds."""
+    monkeypatch.setattr(delivery_metrics, "_KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(campaign_gauges, "_KEEP_SECONDS", 0.0)
 
 
 @pytest.fixture

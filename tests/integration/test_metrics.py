@@ -21,7 +21,6 @@ from integration.scrapes import Scrape, get, parsed, scrape
 from integration.sender_pair import Pair, pair
 from integration.status_support import Status, results, serving
 from sender_service.channels.contract import Answer, Reply
-from sender_service.delivery import delivery_metrics
 from service_runtime.access import Credentials
 from service_runtime.caller import Caller, Scope
 from service_runtime.errors import KeyMissingError
@@ -31,6 +30,8 @@ from service_runtime.metrics import ServiceMetrics
 from service_runtime.operations_routes import metrics_route
 from status_service.access.key_access import AccessLimits
 from status_service.settings import StatusSettings
+
+pytestmark = pytest.mark.usefixtures("newest_numbers")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -163,10 +164,9 @@ async def test_the_sender_counts_messages_and_tries(both: Pair) -> None:
 
 
 async def test_unreported_results_and_their_age_show_while_nobody_takes_them(
-    both: Pair, monkeypatch: pytest.MonkeyPatch
+    both: Pair,
 ) -> None:
     """The journal of the sender grows while the status service is away, and empties after."""
-    monkeypatch.setattr(delivery_metrics, "_KEEP_SECONDS", 0.0)
     await both.hold_calls()
     await both.begin("late", 4)
     await support.eventually(lambda: _is(both.sender_http, "closeout_messages_in_flight"))
