@@ -15,6 +15,7 @@ from closeout.aio import EventClient, StatusClient
 from closeout.errors import NotFoundError, ResourceExhaustedError
 from closeout.status.v1 import events_pb2 as pb
 from integration.databases import Database
+from integration.migrated import MigratedDatabases
 from integration.status_support import (
     FAILED,
     Status,
@@ -24,7 +25,6 @@ from integration.status_support import (
     status_settings,
 )
 from providers.event_receiver import Receiver, receiving
-from providers.postgresql_server import PostgresqlServer
 from status_service.campaigns import alarms, repair
 from status_service.events.kinds import KINDS
 from status_service.recording.types import CampaignKey
@@ -95,6 +95,7 @@ async def test_the_client_does_all_there_is(
         await events.delete_subscription(subscription_id=subscription_id)
 
 
+@pytest.mark.usefixtures("soon_tried_again")
 async def test_an_answer_with_any_bytes_is_stored(
     status: Status, events: EventClient, receiver: Receiver
 ) -> None:
@@ -217,12 +218,12 @@ def _writing(database: Database) -> Iterator[sa.Connection]:
 
 
 async def test_another_instance_goes_on_when_one_stops(
-    postgresql_server: PostgresqlServer,
+    status_databases: MigratedDatabases,
     tmp_path_factory: pytest.TempPathFactory,
     receiver: Receiver,
 ) -> None:
     """Two on one database: the duty is left at once, and each event is delivered once."""
-    url = postgresql_server.create_database()
+    url = status_databases.take()
     async with AsyncExitStack() as second:
         async with AsyncExitStack() as first:
             addresses = []
@@ -243,4 +244,4 @@ async def test_another_instance_goes_on_when_one_stops(
         await client.start_campaign(campaign_id="b", total=0)
         await _accepted(receiver, 2)
         assert [event["subject"] for event in receiver.events()] == ["a", "b"]
-    postgresql_server.drop_database(url)
+    status_databases.give_back(url)
