@@ -75,6 +75,8 @@ class Standing(NamedTuple):
 _UNKNOWN = Standing(None, 0, 0)
 #: Why a frame is rejected whose campaign, or the seal of it, the status service lost.
 _LOST = frozenset({"CAMPAIGN_NOT_FOUND", "CAMPAIGN_NOT_SEALED"})
+#: Why a frame is rejected whose results nobody wants any more, for good.
+_UNWANTED = frozenset({"CAMPAIGN_DELETED", "RESULTS_REMOVED"})
 
 
 class Reconciliation:
@@ -203,6 +205,9 @@ class Reconciliation:
         Raises:
             StoreUnavailableError: the store does not answer.
         """
+        if rejection.reason in _UNWANTED:
+            await self._discard(campaign, rejection)
+            return
         explained = False
         if rejection.reason == "CAMPAIGN_NOT_FOUND":
             # One that is registered again begins with revision 1.
@@ -216,6 +221,29 @@ class Reconciliation:
         await self._note_answer(campaign)
         if not explained:
             await self._rejections.show(campaign, rejection)
+
+    async def _discard(self, campaign: RelayedCampaign, rejection: pb.Rejection) -> None:
+        """Report nothing more of a campaign that was deleted, or whose results are not kept.
+
+        One at work ends as if it was cancelled; what it finds out until then counts as
+        reported.
+        """
+        active = self._directory.find(campaign.number)
+        if active is None or campaign.ended_total is not None:
+            self._leave(campaign)
+            await self._note_answer(campaign)
+            return
+        log.info(
+            "campaign_results_discarded", campaign_id=campaign.campaign_id, reason=rejection.reason
+        )
+        self._directory.forget_revision(self._organisation, campaign.campaign_id)
+        self._directory.receive(
+            self._organisation, campaign.campaign_id, State.CANCELLED, active.revision + 1
+        )
+        self._acknowledgements.add(self._queue.discard(campaign))
+        self._acknowledgements.add_complete(campaign.number)
+        self._rejections.hold(campaign, Event.REJECTED)
+        await self._note_answer(campaign)
 
     def finish(self, campaign: int) -> None:
         """Report a campaign no more, and forget what this stream brought of it."""

@@ -295,6 +295,8 @@ def finished_lately(
         columns.organisation == organisation,
         columns.phase == Phase.FINISHED.value,
         columns.finish_time > since,
+        # Without its outcomes nothing of it can be reported again.
+        columns.recipients_remove_time.is_(None),
     )
     if before is not None:
         # The first condition lets the index begin there.

@@ -286,8 +286,8 @@ deferrals = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: Campaigns that somebody deleted. Nothing finds their row in ``campaigns`` any more, and
-#: ``purge_time`` is null until everything of them is gone.
+#: Campaigns that somebody deleted. Their row in ``campaigns`` belongs to no organisation
+#: from then on, so that nobody finds it, until everything of it is gone.
 deleted_campaigns = sa.Table(
     "deleted_campaigns",
     metadata,
@@ -296,14 +296,20 @@ deleted_campaigns = sa.Table(
     sa.Column("campaign_id", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("delete_time", UtcTime, nullable=False),
-    sa.Column("purge_time", UtcTime),
     sa.UniqueConstraint("organisation", "campaign_id"),
-    sa.Index(
-        "deleted_campaigns_to_purge",
-        "campaign",
-        sqlite_where=sa.text("purge_time IS NULL"),
-        postgresql_where=sa.text("purge_time IS NULL"),
-    ),
+)
+
+#: What is to be removed: the ``recipients`` of a campaign with their outcomes, or all of a
+#: ``campaign`` that was deleted. A row goes when that is done; messages up to ``position``
+#: are gone, ``removed`` rows in all.
+removals = sa.Table(
+    "removals",
+    metadata,
+    _part_of_key("campaign"),
+    sa.Column("what", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("removed", sa.BigInteger, nullable=False, server_default="0"),
+    _one_of("what", ("recipients", "campaign")),
 )
 
 #: What the sender knows of other services, by name.

@@ -46,14 +46,13 @@ def upgrade(op: Operations) -> None:
         sa.Column("campaign_id", sa.Text, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("delete_time", sa.BigInteger, nullable=False),
-        sa.Column("purge_time", sa.BigInteger),
         sa.UniqueConstraint("organisation", "campaign_id"),
     )
-    unpurged = sa.text("purge_time IS NULL")
-    op.create_index(
-        "deleted_campaigns_to_purge",
-        "deleted_campaigns",
-        ["campaign"],
-        sqlite_where=unpurged,
-        postgresql_where=unpurged,
+    op.create_table(
+        "removals",
+        sa.Column("campaign", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("what", sa.Text, primary_key=True),
+        sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("removed", sa.BigInteger, nullable=False, server_default="0"),
+        sa.CheckConstraint("what IN ('recipients', 'campaign')", name="what_known"),
     )
