@@ -64,6 +64,9 @@ from status_service.recording.meter import Meter
 from status_service.recording.notifier import Notifier
 from status_service.recording.sampler import Sampler
 from status_service.recording.writer_pool import WriterPool
+from status_service.retention.meter import RetentionMeter
+from status_service.retention.service import RetentionService
+from status_service.retention.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -129,8 +132,7 @@ async def running(
         generation = await store.write(_generation)
         metrics = ServiceMetrics("status")
         meter = Meter(metrics.registry)
-        notifier = Notifier()
-        stopping = asyncio.Event()
+        notifier, stopping = Notifier(), asyncio.Event()
         writer_pool = WriterPool(
             store,
             notifier,
@@ -148,6 +150,7 @@ async def running(
             tls=tls.on,
         )
         delegations = Delegations(store, access)
+        retention_meter = RetentionMeter(metrics.registry)
         counted = metrics.counting(access)
         servicer = StatusServicer(
             service,
@@ -155,6 +158,7 @@ async def running(
             writer_pool,
             BatchRecorder(store, writer_pool, stopping),
             notifier,
+            retention=RetentionService(store, retention_meter),
             generation=generation,
             stopping=stopping,
         )
@@ -234,6 +238,7 @@ async def running(
             ),
             courier(allow_private=status.webhooks_allow_private) as event_courier,
             background(Publisher(store, event_courier, stall_threshold=threshold).run()),
+            background(Sweeper(store, status.expiry, retention_meter).run()),
             background(start_scheduled(service)),
             background(Sampler(store, notifier).run()),
             background(access.record_uses()),

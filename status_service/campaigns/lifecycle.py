@@ -221,7 +221,8 @@ def _guarded_update(
 ) -> sa.Row[Any]:
     """Bring a locked campaign to ``target``; the statement names the states it may come from."""
     if target.is_terminal:
-        values = {**values, "problems": NO_PROBLEMS}  # they hold nobody up any more
+        # Problems hold nobody up any more.
+        values = {**values, "problems": NO_PROBLEMS, "end_time": database_now()}
     return connection.execute(
         sa.update(campaigns)
         .where(

@@ -250,6 +250,8 @@ class CampaignViews:
             else:
                 now = read_clock(connection)
                 [found] = repair.judge(connection, [campaign], self._stall_threshold, now)
+            if campaign.results_remove_time is not None:
+                return found, [], False  # what is not kept any more is not missing
             missing = gaps.find(connection, campaign.campaign, total, limit=_RANGES_EXPLAINED + 1)
             shown = list(missing.ranges[:_RANGES_EXPLAINED])
             pending = total - counters_of(campaign).processed

@@ -47,6 +47,9 @@ def _settling() -> sa.Executable:
             complete_time=sa.case(
                 (full, sa.func.coalesce(columns.complete_time, now)), else_=columns.complete_time
             ),
+            end_time=sa.case(
+                (full, sa.func.coalesce(columns.end_time, now)), else_=columns.end_time
+            ),
             progress_time=sa.func.coalesce(
                 sa.bindparam("progressed", type_=columns.progress_time.type),
                 columns.progress_time,

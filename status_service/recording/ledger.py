@@ -15,12 +15,12 @@ from service_runtime.database import database_now
 from status_service.domain import OPEN, Cause, Counters, State
 from status_service.errors import (
     CampaignBusyError,
-    CampaignNotFoundError,
     CampaignNotSealedError,
+    ResultsRemovedError,
     RevisionMismatchError,
     SequenceOutOfRangeError,
 )
-from status_service.recording import failure_groups, lookup, problems
+from status_service.recording import deleted, failure_groups, lookup, problems
 from status_service.recording.completion import settle
 from status_service.recording.merge import merge, sequences_of
 from status_service.recording.result_rows import count, stored_outcomes, upsert
@@ -82,12 +82,12 @@ def lock_one(connection: sa.Connection, key: CampaignKey, *, revision: int = 0) 
         revision: the revision it must have, as :func:`check_revision` does; 0: any.
 
     Raises:
-        CampaignNotFoundError: there is none in this organisation.
+        CampaignNotFoundError: there is none in this organisation, or somebody deleted it.
         RevisionMismatchError: it changed since the caller read it.
     """
     found = lock(connection, [key])
     if key not in found:
-        raise CampaignNotFoundError(key.campaign_id)
+        raise deleted.refusals(connection, [key])[key]
     check_revision(found[key], revision)
     return found[key]
 
@@ -178,6 +178,7 @@ def _refuse(
     """Write into the receipts of frames that can't be applied why."""
     missing = by_campaign.keys() - locked
     busy = _existing(connection, missing) if look_for_busy else set()
+    unknown = deleted.refusals(connection, missing - busy)
     for key, reported in by_campaign.items():
         for frame, receipt in reported:
             if key in locked:
@@ -185,7 +186,7 @@ def _refuse(
             elif key in busy:
                 receipt.error = CampaignBusyError(key.campaign_id)
             else:
-                receipt.error = CampaignNotFoundError(key.campaign_id)
+                receipt.error = unknown[key]
 
 
 def _existing(connection: sa.Connection, keys: Collection[CampaignKey]) -> set[CampaignKey]:
@@ -198,6 +199,8 @@ def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:
         return None  # a subscription, or problems alone
     if campaign.total is None:
         return CampaignNotSealedError(campaign.campaign_id)
+    if campaign.results_remove_time is not None:
+        return ResultsRemovedError(campaign.campaign_id, remove_time=campaign.results_remove_time)
     for sequence in (min(frame.results.sequence), max(frame.results.sequence)):
         if not 1 <= sequence <= campaign.total:
             return SequenceOutOfRangeError(

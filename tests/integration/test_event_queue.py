@@ -15,10 +15,11 @@ from integration.databases import Database
 from service_runtime.database import Store, read_clock
 from service_runtime.pages import PageRequest
 from status_service import schema
-from status_service.events import duty, event_list, queue
+from status_service.events import event_list, queue
 from status_service.events.attempt import Answer
 from status_service.events.queue import Bounds, Due, Tried
 from status_service.migrations import MIGRATIONS
+from status_service.recording import duty
 
 _TAKEN = Answer(delivered=True, text="204")
 _REFUSED = Answer(delivered=False, text="500")
