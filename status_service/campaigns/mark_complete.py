@@ -8,7 +8,7 @@ from service_runtime.database import read_clock
 from status_service.campaigns.types import Changed
 from status_service.domain import OPEN, Cause, Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, CampaignNotSendingError
-from status_service.recording import lookup, result_rows
+from status_service.recording import gaps, lookup, result_rows
 from status_service.recording.completion import settle
 from status_service.recording.ledger import check_revision, lock_one
 from status_service.recording.result_columns import ResultColumns
@@ -70,7 +70,7 @@ def mark_complete(
         raise CampaignNotSendingError(campaign_id, state=state)
     counted = result_rows.count(connection, campaign.campaign, campaign.total)
     if counted.processed < campaign.total and not force:
-        missing = result_rows.missing_ranges(
+        missing = gaps.missing_ranges(
             connection, campaign.campaign, campaign.total, limit=_RANGES_NAMED
         )
         raise CampaignNotFullyProcessedError(
@@ -99,7 +99,7 @@ def mark_complete(
 
 
 def _record_missing(connection: sa.Connection, campaign: sa.Row[Any], now: datetime) -> None:
-    ranges = result_rows.missing_ranges(
+    ranges = gaps.missing_ranges(
         connection, campaign.campaign, campaign.total, limit=campaign.total
     )
     for first, last in ranges:

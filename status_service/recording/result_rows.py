@@ -1,4 +1,4 @@
-"""The rows of results: look up, insert or raise, count, find gaps.
+"""The rows of results: look up, insert or raise, count.
 
 All of it works inside a transaction its caller holds. Inserting is the one place
 whose speed decides the speed of the service: few large statements, each one call
@@ -233,53 +233,3 @@ def count_many(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, C
 _COUNT_MANY = sa.select(
     campaigns.c.campaign, *_counts(campaigns.c.campaign, campaigns.c.total)
 ).where(campaigns.c.campaign.in_(sa.bindparam("numbers", expanding=True)))
-
-
-def missing_ranges(
-    connection: sa.Connection, campaign: int, total: int, *, after: int = 0, limit: int
-) -> list[tuple[int, int]]:
-    """Return the first ranges of sequences above ``after`` that have no result.
-
-    Both ends are included. At most ``limit`` ranges.
-    """
-    # Between two neighbours of (after, stored sequences, total + 1) lies a gap
-    # wherever they are more than one apart.
-    bounds = {"campaign": campaign, "after": after, "until": total}
-    gaps = [
-        (first, last) for first, last in connection.execute(_GAPS, bounds | {"most": limit}).all()
-    ]
-    if len(gaps) < limit:
-        end = connection.execute(_LAST, bounds).scalar_one()
-        last = after if end is None else end
-        if last < total:
-            gaps.append((last + 1, total))
-    return gaps
-
-
-def _gaps() -> tuple[sa.Executable, sa.Executable]:
-    """Return the query of gaps before a stored result, and that of the last result.
-
-    The rows come in the order of the key, so the first gaps are found without the others.
-    """
-    sequence = results.c.sequence
-    after, until = (sa.bindparam(name, type_=sa.BigInteger) for name in ("after", "until"))
-    stored = (
-        results.c.campaign == sa.bindparam("campaign", type_=sa.BigInteger),
-        sequence > after,
-        sequence <= until,
-    )
-    neighbours = (
-        sa.select(sequence, sa.func.lag(sequence, 1, after).over(order_by=sequence).label("before"))
-        .where(*stored)
-        .subquery()
-    )
-    gaps = (
-        sa.select(neighbours.c.before + 1, neighbours.c.sequence - 1)
-        .where(neighbours.c.sequence > neighbours.c.before + 1)
-        .order_by(neighbours.c.sequence)
-        .limit(sa.bindparam("most", type_=sa.BigInteger))
-    )
-    return gaps, sa.select(sa.func.max(sequence)).where(*stored)
-
-
-_GAPS, _LAST = _gaps()
