@@ -139,7 +139,14 @@ async def running(
             meter=meter,
         )
         threshold = timedelta(seconds=status.stall_threshold_seconds)
-        service = CampaignService(store, notifier, stall_threshold=threshold, meter=meter)
+        service = CampaignService(
+            store,
+            notifier,
+            stall_threshold=threshold,
+            meter=meter,
+            largest_total=status.largest_total,
+            stopping=stopping,
+        )
         scans = Scans()
         views = CampaignViews(store, scans, stall_threshold=threshold)
         access = await _guarded(

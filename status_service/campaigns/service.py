@@ -18,21 +18,25 @@ import structlog
 from service_runtime.caller import Caller
 from service_runtime.errors import ServiceError, StoreBusyError
 from status_service.campaigns import lifecycle, mark_complete, registration, repair
+from status_service.campaigns.manual_completion import ManualCompletion, Request
+from status_service.campaigns.types import Changed
 from status_service.domain import Cause, State
 from status_service.errors import CampaignBusyError, CampaignNotFoundError
+from status_service.recording.counting import UncountedError, count_by_number
 from status_service.recording.meter import Meter
 from status_service.recording.transitions import claim_of, log_state_change
 from status_service.recording.types import CampaignKey, change_of, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
     import sqlalchemy as sa
 
     from service_runtime.database import Store
     from status_service.campaigns.repair import Finding
-    from status_service.campaigns.types import Changed, NewCampaign, StartOrder
+    from status_service.campaigns.types import NewCampaign, StartOrder
+    from status_service.recording.counting import Count
     from status_service.recording.notifier import Notifier
 
 log = structlog.get_logger()
@@ -50,6 +54,8 @@ class CampaignService:
         stall_threshold: how long without a new result is too long, unless a call
             names another threshold.
         meter: counts changes of state and repairs.
+        largest_total: a campaign with more messages is not started.
+        stopping: set when the service stops.
     """
 
     def __init__(
@@ -59,7 +65,11 @@ class CampaignService:
         *,
         stall_threshold: timedelta,
         meter: Meter | None = None,
+        largest_total: int = lifecycle.DEFAULT_LARGEST_TOTAL,
+        stopping: asyncio.Event | None = None,
     ) -> None:
+        self._largest_total = largest_total
+        self._stopping = stopping or asyncio.Event()
         self._meter = meter or Meter()
         self._store = store
         self._notifier = notifier
@@ -78,10 +88,17 @@ class CampaignService:
         Raises:
             CampaignBusyError: somebody else holds it locked; so for every change.
         """
-        return await self._change(
-            partial(lifecycle.start, caller=caller, campaign_id=campaign_id, order=order),
-            caller,
-            campaign_id,
+        start = partial(
+            lifecycle.start,
+            caller=caller,
+            campaign_id=campaign_id,
+            order=order,
+            largest_total=self._largest_total,
+        )
+        return await self._finish(
+            self._counted(
+                lambda count: self._changed(partial(start, count=count), caller, campaign_id, "")
+            )
         )
 
     async def change_state(
@@ -118,19 +135,31 @@ class CampaignService:
         dry_run: bool,
         revision: int,
     ) -> Changed:
-        """Complete a fully processed campaign: :func:`.mark_complete.mark_complete`."""
-        work = partial(
-            mark_complete.mark_complete,
-            caller=caller,
-            campaign_id=campaign_id,
-            reason=reason,
-            force=force,
-            dry_run=dry_run,
-            revision=revision,
-        )
+        """Complete a fully processed campaign: :mod:`.mark_complete`.
+
+        It ends what it began also where the caller goes away.
+
+        Raises:
+            ShuttingDownError: the service stops; the same call continues later.
+        """
         if dry_run:
-            return await self._store.read(work)
-        return await self._change(work, caller, campaign_id, reason=reason)
+            campaign, known = await self._store.read_long(
+                partial(
+                    mark_complete.decide,
+                    caller=caller,
+                    campaign_id=campaign_id,
+                    force=force,
+                    revision=revision,
+                )
+            )
+            return Changed(campaign, transitioned=known is not None, before=campaign)
+
+        async def change(work: Callable[[sa.Connection], Changed]) -> Changed:
+            return await self._changed(work, caller, campaign_id, reason)
+
+        request = Request(caller, campaign_id, reason, force, revision)
+        completion = ManualCompletion(self._store, change, self._stopping, request)
+        return await self._finish(completion.run())
 
     async def start_due(self) -> None:
         """Start every scheduled campaign whose time has come, each in its own transaction.
@@ -139,9 +168,27 @@ class CampaignService:
         left to the next pass.
         """
         for number in await self._store.read(lifecycle.due):
-            started = await self._store.write(partial(lifecycle.start_due, number=number))
+            try:
+                started = await self._counted(partial(self._start_due, number))
+            except StoreBusyError as error:
+                log.warning("schedule_postponed", campaign=number, error=error.message)
+                continue
             if started is not None:
                 self._publish(started, Caller(started.campaign.organisation, "schedule"))
+
+    async def _start_due(self, number: int, count: Count | None) -> Changed | None:
+        return await self._store.write(partial(lifecycle.start_due, number=number, count=count))
+
+    async def _counted(self, write: Callable[[Count | None], Awaitable[T]]) -> T:
+        """Run a write again with a count of the results, as often as it asks for one."""
+        count = None
+        while True:
+            try:
+                return await write(count)
+            except UncountedError as uncounted:
+                count = await self._store.read_long(
+                    partial(count_by_number, number=uncounted.campaign)
+                )
 
     async def repair(
         self,
@@ -191,9 +238,10 @@ class CampaignService:
     async def _repair(
         self, key: CampaignKey, examined: Finding, threshold: timedelta, actor: Caller
     ) -> Finding:
+        work = partial(repair.repair, key=key, stall_threshold=threshold, actor=actor)
         try:
-            found = await self._store.write(
-                partial(repair.repair, key=key, stall_threshold=threshold, actor=actor)
+            found = await self._counted(
+                lambda count: self._store.write(partial(work, count=count or examined.count))
             )
         except StoreBusyError as error:
             # The other campaigns don't wait for it, and a later pass repairs it.

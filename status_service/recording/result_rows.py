@@ -1,4 +1,4 @@
-"""The rows of results: look up, insert or raise, count.
+"""The rows of results: look up, insert or raise, fill, count.
 
 All of it works inside a transaction its caller holds. Inserting is the one place
 whose speed decides the speed of the service: few large statements, each one call
@@ -8,6 +8,7 @@ each time.
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING
@@ -175,6 +176,74 @@ _INSERT_ARRAYS = (
     " %s::smallint[], %s::integer[], %s::text[], %s::text[], %s::text[], %s::bigint[])"
     " AS given"
 )
+
+
+def fill(
+    connection: sa.Connection,
+    campaign: int,
+    ranges: Sequence[tuple[int, int]],
+    *,
+    outcome: Outcome,
+    code: str,
+    now: datetime,
+) -> int:
+    """Give the messages of ranges an outcome that have none, by one statement.
+
+    Args:
+        connection: in a transaction that holds the campaign locked.
+        campaign: its number.
+        ranges: of messages, both ends included.
+        outcome: for all of them.
+        code: for all of them.
+        now: the database's time.
+
+    Returns:
+        How many had no result.
+    """
+    values = {
+        "campaign": campaign,
+        "outcome": int(outcome),
+        "code": code,
+        "record_time": _TIME.process_bind_param(now, connection.dialect),
+        "ranges": json.dumps(ranges),
+    }
+    return connection.execute(_FILL[connection.dialect.name], values).rowcount
+
+
+def _filling(numbers: str) -> sa.Executable:
+    """Return the statement for messages that the database takes from ``numbers``."""
+    types = {
+        "campaign": sa.BigInteger,
+        "outcome": sa.SmallInteger,
+        "code": sa.Text,
+        "record_time": sa.BigInteger,
+        "ranges": sa.Text,
+    }
+    statement = (
+        "INSERT INTO results (campaign, sequence, outcome, attempt, code, detail,"  # noqa: S608 - no input
+        " provider_message_id, record_time) SELECT CAST(:campaign AS BIGINT), number,"
+        " CAST(:outcome AS SMALLINT), 0, CAST(:code AS TEXT), '', '',"
+        f" CAST(:record_time AS BIGINT) FROM {numbers} WHERE true"
+        " ON CONFLICT (campaign, sequence) DO NOTHING"
+    )
+    return sa.text(statement).bindparams(
+        *(sa.bindparam(name, type_=type_) for name, type_ in types.items())
+    )
+
+
+_FILL = {
+    "sqlite": _filling(
+        "(WITH RECURSIVE filled (number, last) AS ("
+        "SELECT value ->> 0, value ->> 1 FROM json_each(:ranges)"
+        " UNION ALL SELECT number + 1, last FROM filled WHERE number < last)"
+        " SELECT number FROM filled)"
+    ),
+    "postgresql": _filling(
+        "json_array_elements(CAST(:ranges AS JSON)) AS pairs (pair),"
+        " generate_series(CAST(pair ->> 0 AS BIGINT), CAST(pair ->> 1 AS BIGINT))"
+        " AS filled (number)"
+    ),
+}
 
 
 def count(connection: sa.Connection, campaign: int, total: int) -> Counters:
