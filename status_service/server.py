@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -40,12 +42,13 @@ from status_service.access.key_service import KeyService
 from status_service.access.scopes import SCOPES
 from status_service.campaigns.alarms import Alarms
 from status_service.campaigns.scans import Scans
-from status_service.campaigns.schedules import reconcile, start_scheduled
+from status_service.campaigns.schedules import audit, reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
 from status_service.dashboard import sender_link
 from status_service.dashboard.gate import lost_page
 from status_service.dashboard.opening import open_board
 from status_service.dashboard.routes import routes as dashboard_routes
+from status_service.events import duty
 from status_service.events.attempt import courier
 from status_service.events.publisher import Publisher
 from status_service.events.service import EventService
@@ -66,7 +69,7 @@ from status_service.recording.sampler import Sampler
 from status_service.recording.writer_pool import WriterPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     import grpc
 
@@ -233,9 +236,16 @@ async def running(
             background(follow(store, notifier)),
             background(
                 reconcile(
-                    service,
+                    service.mending,
                     scans,
                     Alarms(store, stall_threshold=threshold),
+                    interval_seconds=status.reconcile_interval_seconds,
+                )
+            ),
+            background(
+                audit(
+                    service.mending,
+                    _duty_of_audits(store),
                     interval_seconds=status.reconcile_interval_seconds,
                 )
             ),
@@ -258,6 +268,16 @@ async def running(
     finally:
         store.close()
     log.info("stopped")
+
+
+def _duty_of_audits(store: Store) -> Callable[[], Awaitable[bool]]:
+    """Return what takes the duty to audit campaigns for this process, or keeps it."""
+    take = partial(duty.take, duty="audit", holder=secrets.token_hex(16))
+
+    async def taken() -> bool:
+        return await store.write(take) is not None
+
+    return taken
 
 
 async def _guarded(status: StatusSettings, access: KeyAccess, *, tls: bool) -> KeyAccess:

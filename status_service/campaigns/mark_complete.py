@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: The code of messages that are recorded as UNKNOWN by force.
 FORCED = "forced"
 #: Missing messages recorded in one transaction, at most.
-BLOCK = 20_000
+BLOCK = 10_000
 #: Missing ranges named by a refusal.
 _RANGES_NAMED = 10
 

@@ -1,6 +1,6 @@
 """Diagnosis and repair of open campaigns.
 
-RepairCampaigns, ExplainCampaign and the reconcile pass share it. A campaign is read
+RepairCampaigns, ExplainCampaign, the reconcile pass and the audit share it. A campaign is read
 on a snapshot first, which holds up nobody. Only where the snapshot shows a defect is
 the campaign locked, counted again, and repaired through the ledger.
 """
@@ -185,6 +185,14 @@ def judge(
         _finding(row, counters_of(row), stall_threshold, now=now, entry=entries.get(row.campaign))
         for row in campaigns
     ]
+
+
+def judge_keys(
+    connection: sa.Connection, keys: Sequence[CampaignKey], stall_threshold: timedelta
+) -> list[Finding]:
+    """Do what :func:`judge` does for those of ``keys`` that exist."""
+    rows = lookup.get_many(connection, keys)
+    return judge(connection, rows, stall_threshold, read_clock(connection))
 
 
 def judge_row(campaign: sa.Row[Any], stall_threshold: timedelta, now: datetime) -> Finding:

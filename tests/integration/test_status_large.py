@@ -27,8 +27,12 @@ from integration.status_support import (
     results,
     serving,
 )
+from service_runtime.caller import Caller
 from service_runtime.database import Store
 from status_service.campaigns import mark_complete
+from status_service.campaigns.service import CampaignService
+from status_service.campaigns.types import NewCampaign, StartOrder
+from status_service.migrations import MIGRATIONS
 from status_service.recording import counting, result_rows
 from status_service.recording.notifier import Notifier
 from status_service.recording.types import Change
@@ -367,3 +371,32 @@ async def test_l7_a_stop_does_not_wait_for_a_count(
         assert (await _campaign(status)).processed == 2
         await status.report("a", *results([3]))
         assert (await _campaign(status)).state == COMPLETED
+
+
+async def test_b1_a_pass_counts_nothing_where_nothing_is_full(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs what stands out, whatever the number of results."""
+    store = await asyncio.to_thread(Store, database.url, MIGRATIONS, holder="test")
+    try:
+        service = CampaignService(store, Notifier(), stall_threshold=timedelta(minutes=5))
+        caller = Caller("default", "test")
+        for name, total in (("a", 5), ("full", 7)):
+            await service.create(caller, NewCampaign(name))
+            await service.start(caller, name, StartOrder(total))
+
+        def unexpected(*_: Any) -> Any:
+            raise AssertionError("results are counted")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(result_rows, "count_many", unexpected)
+            scan = await service.mending.scan()
+        assert (dict(scan.open), scan.noticed, scan.mended) == ({"default": 2}, [], [])
+        with database.by_hand() as connection:
+            connection.execute("UPDATE campaigns SET sent = 7 WHERE campaign_id = 'full'")
+        scan = await service.mending.scan()
+        (found,) = scan.mended
+        assert (found.campaign.campaign_id, found.repaired) == ("full", True)
+        assert (await service.mending.scan()).noticed == []
+    finally:
+        store.close()
