@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from benchmarks import completion, growth, latency, result_stream
+from benchmarks import beside_large, completion, growth, latency, result_stream
 from benchmarks.frames import RESULTS_A_FRAME
 from benchmarks.table import aligned, milliseconds, percentile
 
@@ -24,8 +24,14 @@ _LATENCY_SECONDS = 5.0
 _CAMPAIGNS = 200
 
 
-async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[str]:
-    """Yield the tables, as soon as each is measured."""
+async def measured(database: Database, sizes: Sequence[int], large: int) -> AsyncIterator[str]:
+    """Yield the tables, as soon as each is measured.
+
+    Args:
+        database: creates the databases.
+        sizes: the stored results with which growth is measured.
+        large: the messages of the large campaign that others are beside.
+    """
     peak = 0.0
     rows = []
     floors = [await _floor(database)]
@@ -83,6 +89,45 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
         " and the last one, with the count"
     )
     yield await _growth(database, sizes)
+    async for line in beside(database, large):
+        yield line
+
+
+async def beside(database: Database, large: int) -> AsyncIterator[str]:
+    """Yield the table "beside a large campaign"."""
+    yield (
+        f"\n{database.title}: beside a campaign of {large:,} messages, while these calls run;"
+        "\nframes of one result, 200 a second, and GetCampaign, 50 a second, from when each is due"
+    )
+    yield aligned(
+        (
+            "call",
+            "ms",
+            "frames p50 ms",
+            "p99 ms",
+            "most ms",
+            "reads p50 ms",
+            "p99 ms",
+            "most ms",
+            "more MiB",
+        ),
+        [
+            (
+                found.call,
+                milliseconds(found.seconds),
+                *_spread(found.acknowledgements),
+                *_spread(found.reads),
+                f"{found.memory_mib:.0f}",
+            )
+            async for found in beside_large.measure(database, rows=large)
+        ],
+    )
+
+
+def _spread(delays: Sequence[float]) -> Sequence[str]:
+    if not delays:
+        return ("", "", "")
+    return [milliseconds(percentile(delays, percent)) for percent in (50, 99, 100)]
 
 
 async def _floor(database: Database) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -40,7 +42,7 @@ from status_service.access.key_service import KeyService
 from status_service.access.scopes import SCOPES
 from status_service.campaigns.alarms import Alarms
 from status_service.campaigns.scans import Scans
-from status_service.campaigns.schedules import reconcile, start_scheduled
+from status_service.campaigns.schedules import audit, reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
 from status_service.dashboard import sender_link
 from status_service.dashboard.gate import lost_page
@@ -59,6 +61,7 @@ from status_service.live.campaign_gauges import CampaignGauges
 from status_service.live.database_listener import follow
 from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
+from status_service.recording import duty
 from status_service.recording.batch import BatchRecorder
 from status_service.recording.meter import Meter
 from status_service.recording.notifier import Notifier
@@ -69,7 +72,7 @@ from status_service.retention.service import RetentionService
 from status_service.retention.sweeper import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     import grpc
 
@@ -141,7 +144,14 @@ async def running(
             meter=meter,
         )
         threshold = timedelta(seconds=status.stall_threshold_seconds)
-        service = CampaignService(store, notifier, stall_threshold=threshold, meter=meter)
+        service = CampaignService(
+            store,
+            notifier,
+            stall_threshold=threshold,
+            meter=meter,
+            largest_total=status.largest_total,
+            stopping=stopping,
+        )
         scans = Scans()
         views = CampaignViews(store, scans, stall_threshold=threshold)
         access = await _guarded(
@@ -230,9 +240,16 @@ async def running(
             background(follow(store, notifier)),
             background(
                 reconcile(
-                    service,
+                    service.mending,
                     scans,
                     Alarms(store, stall_threshold=threshold),
+                    interval_seconds=status.reconcile_interval_seconds,
+                )
+            ),
+            background(
+                audit(
+                    service.mending,
+                    _duty_of_audits(store),
                     interval_seconds=status.reconcile_interval_seconds,
                 )
             ),
@@ -256,6 +273,16 @@ async def running(
     finally:
         store.close()
     log.info("stopped")
+
+
+def _duty_of_audits(store: Store) -> Callable[[], Awaitable[bool]]:
+    """Return what takes the duty to audit campaigns for this process, or keeps it."""
+    take = partial(duty.take, duty="audit", holder=secrets.token_hex(16))
+
+    async def taken() -> bool:
+        return await store.write(take) is not None
+
+    return taken
 
 
 async def _guarded(status: StatusSettings, access: KeyAccess, *, tls: bool) -> KeyAccess:

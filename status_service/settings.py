@@ -38,6 +38,8 @@ class StatusSettings(TlsSettings):
     #: The database: ``sqlite:///PATH``, or ``postgresql://USER@HOST/DATABASE``, which
     #: any number of instances can share.
     database_url: DatabaseUrl = "sqlite:///closeout-status.db"
+    #: A campaign with more messages is not started.
+    largest_total: int = Field(default=100_000_000, ge=1, le=2**53)
     #: How often the reconcile pass checks open campaigns, seconds.
     reconcile_interval_seconds: float = Field(default=30, gt=0)
     #: A campaign without a new result for longer than this is stalled, seconds.

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from service_runtime.pages import Page
 from status_service.domain import OPEN, State
-from status_service.reads import gaps, some_results
-from status_service.recording import deleted, lookup
+from status_service.reads import some_results
+from status_service.recording import deleted, gaps, lookup
 from status_service.schema import campaign_labels, campaigns, transitions
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from service_runtime.database import read_clock
 from status_service.campaigns import repair
 from status_service.domain import Outcome
-from status_service.reads import failures, gaps, queries, sampled
+from status_service.reads import failures, queries, sampled
 from status_service.reads.overview import needy_campaigns
 from status_service.reads.pace import pace, series
 from status_service.reads.values import CampaignPage, Overview
-from status_service.recording import lookup
+from status_service.recording import gaps, lookup
 from status_service.schema import results, transitions
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from status_service.domain import State, sources
-from status_service.recording import failure_groups
 from status_service.recording.problems import NO_PROBLEMS
 from status_service.recording.transitions import write_transition
 from status_service.schema import campaigns
@@ -83,7 +82,6 @@ def settle(
     reporter: str = "",
     forced: int = 0,
     progressed: bool = False,
-    recounted: bool = False,
     problems: str | None = None,
 ) -> sa.Row[Any]:
     """Move the counters and, if that makes the campaign full, complete it.
@@ -103,15 +101,11 @@ def settle(
         reporter: who reported, by its own words, if new results came in.
         forced: how many messages were recorded as UNKNOWN to complete it.
         progressed: true if new results came in.
-        recounted: true if counting the results showed that a counter was wrong, or that
-            results were stored otherwise: the groups of results are counted as well.
         problems: what holds the sender up from now on; None: what did so before.
 
     Returns:
         The row as it is now; its state says whether it was completed.
     """
-    if recounted:
-        failure_groups.recount(connection, campaign.campaign)
     after = connection.execute(
         _SETTLE,
         {

@@ -7,12 +7,13 @@ rows. The clock is read after that: a later writer has a later time.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from service_runtime.database import database_now
-from status_service.domain import OPEN, Cause, Counters, State
+from status_service.domain import Cause, State
 from status_service.errors import (
     CampaignBusyError,
     CampaignNotSealedError,
@@ -20,10 +21,10 @@ from status_service.errors import (
     RevisionMismatchError,
     SequenceOutOfRangeError,
 )
-from status_service.recording import deleted, failure_groups, lookup, problems
+from status_service.recording import counting, deleted, failure_groups, lookup, problems
 from status_service.recording.completion import settle
 from status_service.recording.merge import merge, sequences_of
-from status_service.recording.result_rows import count, stored_outcomes, upsert
+from status_service.recording.result_rows import stored_outcomes, upsert
 from status_service.recording.types import (
     CampaignKey,
     Frame,
@@ -40,7 +41,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from service_runtime.errors import ServiceError
+    from status_service.domain import Counters
+    from status_service.recording.counting import Count
     from status_service.recording.merge import Accepted, Merged
+
+_NO_COUNTS: Mapping[CampaignKey, Count] = MappingProxyType({})
 
 
 def lock(
@@ -109,13 +114,24 @@ def check_revision(campaign: sa.Row[Any], revision: int) -> None:
 
 
 def record(
-    connection: sa.Connection, frames: Sequence[Frame], *, skip_busy: bool = False
+    connection: sa.Connection,
+    frames: Sequence[Frame],
+    *,
+    skip_busy: bool = False,
+    counts: Mapping[CampaignKey, Count] = _NO_COUNTS,
 ) -> Recorded:
     """Store the results and problems of ``frames``, and complete the campaigns they complete.
 
     A frame that can't be applied gets an ``error`` in its receipt and leaves the
     others alone. With ``skip_busy`` so do frames of campaigns that somebody else holds
     locked; without it they are waited for.
+
+    Args:
+        connection: in a write transaction.
+        frames: the frames, in the order in which they came.
+        skip_busy: whether locked campaigns are left out.
+        counts: the results of large campaigns that these frames may fill, as they were
+            counted; a campaign that needs one is ``uncounted`` in what is returned.
     """
     receipts = [FrameReceipt() for _ in frames]
     recorded = Recorded(receipts)
@@ -134,6 +150,7 @@ def record(
         connection, {locked[key].campaign: sequences_of(part) for key, part in accepted.items()}
     )
     merges = {key: merge(part, stored[locked[key].campaign]) for key, part in accepted.items()}
+    drifts = _counted(connection, locked, accepted, merges, counts=counts, recorded=recorded)
     replaced = failure_groups.replaced_results(
         connection,
         {locked[key].campaign: merged.replaced for key, merged in merges.items()},
@@ -154,7 +171,8 @@ def record(
         campaign = locked[key]
         reported = problems.news(campaign, accepted[key])
         if merged.changed:
-            campaign = _settle(connection, campaign, accepted[key], merged, reported, now=now)
+            deltas = merged.deltas.plus(drifts[key]) if key in drifts else merged.deltas
+            campaign = _settle(connection, campaign, accepted[key], deltas, reported, now=now)
             last = _last_frame(accepted[key])
             recorded.note(campaign, state_before=locked[key].state, last=last)
             recorded.stored.append(merged.recorded)
@@ -218,19 +236,17 @@ def _settle(
     connection: sa.Connection,
     campaign: sa.Row[Any],
     accepted: Accepted,
-    merged: Merged,
+    deltas: Counters,
     reported: str | None,
     *,
     now: datetime,
 ) -> sa.Row[Any]:
-    deltas = _believed(connection, campaign, merged.deltas)
     last = _last_frame(accepted)
     return settle(
         connection,
         campaign,
         deltas,
         now=now,
-        recounted=deltas != merged.deltas,
         cause=Cause.RESULT,
         actor=last.actor,
         on_behalf_of=last.on_behalf_of,
@@ -240,14 +256,34 @@ def _settle(
     )
 
 
-def _believed(connection: sa.Connection, campaign: sa.Row[Any], deltas: Counters) -> Counters:
-    """Return what to add to the counters for results that were just stored.
+def _counted(
+    connection: sa.Connection,
+    locked: Mapping[CampaignKey, sa.Row[Any]],
+    accepted: Mapping[CampaignKey, Accepted],
+    merges: dict[CampaignKey, Merged],
+    *,
+    counts: Mapping[CampaignKey, Count],
+    recorded: Recorded,
+) -> dict[CampaignKey, Counters]:
+    """Return what the counters of the campaigns lack that these results fill.
 
-    Those deltas, unless they fill the campaign: then its results are counted, once,
-    so that a counter somebody changed by hand completes nothing with people missing.
+    Their results are counted, once, so that a counter somebody changed by hand completes
+    nothing with people missing. A campaign that can't be counted here is taken out of
+    ``merges``, and is ``uncounted``.
     """
-    counters = counters_of(campaign)
-    fills = counters.processed + deltas.processed >= campaign.total
-    if State(campaign.state) not in OPEN or not fills:
-        return deltas
-    return count(connection, campaign.campaign, campaign.total).minus(counters)
+    drifts = {}
+    for key, merged in list(merges.items()):
+        if not merged.changed or not counting.is_filled(locked[key], merged.deltas):
+            continue
+        try:
+            campaign = locked[key]
+            known = counting.of_locked(connection, campaign, campaign.total, counts.get(key))
+        except counting.UncountedError as uncounted:
+            recorded.uncounted[key] = uncounted.campaign
+            del merges[key]
+            for _, receipt in accepted[key]:
+                receipt.new = receipt.raised = receipt.duplicate = 0
+        else:
+            drifts[key] = known.drift
+            counting.correct_groups(connection, campaign.campaign, known)
+    return drifts

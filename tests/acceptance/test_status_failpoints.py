@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,51 @@ async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(
 
     points = [Failpoint(fault, when, step) for fault, when in faults["by hand"]]
     await at_once({str(point): attack(point) for point in points})
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+async def test_s1_a_kill_at_any_block_of_a_completion_by_force(aim: Aim, block: int) -> None:
+    """Counters equal results after each block, and the same call completes it once."""
+    at_once_recorded = 5
+
+    async def attack(when: When) -> None:
+        main = partial(failing_service.main, block=at_once_recorded)
+        target = await asyncio.to_thread(aim, f"block-{when}", main)
+        service = target.service
+        campaign = Reported.with_code(target.campaign_id, "", 0)
+        async with StatusClient(service.address) as client:
+            await campaign.start(client)
+        del campaign.frames[LAST]
+        await campaign.report_all(service)
+        missing = range(max(campaign.outcomes) + 1, TOTAL + 1)
+        point = Failpoint(Fault.KILL, when, "commit")
+        request = {
+            "campaign_id": target.campaign_id,
+            "force": True,
+            "reason": f"block {block}: {point}",
+        }
+        async with grpc.aio.insecure_channel(service.address) as channel:
+            call = asyncio.create_task(StatusClient(channel).mark_complete(**request))
+            await target.happened(point)
+            with pytest.raises(UnavailableError):
+                await call
+        kept = await target.left_behind()
+        recorded = list(missing)[: at_once_recorded * (block if when is When.AFTER else block - 1)]
+        assert kept == campaign.outcomes | dict.fromkeys(recorded, UNKNOWN)
+        async with StatusClient(service.address) as client:
+            found = await client.get_campaign(campaign_id=target.campaign_id)
+            assert found.processed == len(kept), "S1"
+            await client.mark_complete(**request)
+        await target.check_end(campaign.outcomes | dict.fromkeys(missing, UNKNOWN), point)
+        with target.snapshot() as hand:
+            (forced,) = hand.execute(
+                "SELECT forced FROM transitions JOIN campaigns USING (campaign)"
+                " WHERE campaign_id = ? AND to_state = 'COMPLETED'",
+                (target.campaign_id,),
+            ).fetchone()
+        assert forced == len(missing)
+
+    await at_once({when: attack(when) for when in When})
 
 
 @pytest.mark.parametrize("aim", ["postgresql"], indirect=True)

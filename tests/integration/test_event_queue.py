@@ -84,18 +84,18 @@ async def _fill(
             connection.execute(sa.insert(table), values)
         each = " UNION ALL ".join(f"SELECT {number} AS number" for number in range(1, events + 1))
         connection.exec_driver_sql(
-            "INSERT INTO events"
+            "INSERT INTO events"  # noqa: S608 - numbers
             " (event, organisation, campaign, event_id, kind, create_time, publish_time)"
             f" SELECT (campaign - 1) * {events} + number, organisation, campaign,"
             f" 'e' || ((campaign - 1) * {events} + number), 'campaign.completed', create_time,"
-            f" create_time FROM campaigns CROSS JOIN ({each}) AS numbers"  # noqa: S608 - numbers
+            f" create_time FROM campaigns CROSS JOIN ({each}) AS numbers"
         )
         connection.exec_driver_sql(
-            "INSERT INTO deliveries"
+            "INSERT INTO deliveries"  # noqa: S608 - a number
             " (event, subscription, campaign, state, attempts, next_time, answer)"
             " SELECT event, subscription, campaign,"
             f" CASE WHEN event <= {waiting} THEN 'PENDING' ELSE 'DELIVERED' END,"
-            " 0, publish_time, '' FROM events JOIN subscriptions USING (organisation)"  # noqa: S608 - a number
+            " 0, publish_time, '' FROM events JOIN subscriptions USING (organisation)"
         )
 
     await store.write(fill)

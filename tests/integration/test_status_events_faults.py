@@ -25,7 +25,7 @@ from integration.status_support import (
     status_settings,
 )
 from providers.event_receiver import Receiver, receiving
-from status_service.campaigns import alarms, repair
+from status_service.campaigns import alarms
 from status_service.events.kinds import KINDS
 from status_service.recording.types import CampaignKey
 from status_service.server import running
@@ -192,18 +192,17 @@ async def test_what_one_instance_found_is_judged_again_before_it_is_announced(
     await status.report("a", *results(range(11, 101)))
     patience = timedelta(hours=1)
     kind = alarms.FAILURE_RATE_HIGH
-    key = CampaignKey("default", "a")
+    alarm = alarms.Alarm(CampaignKey("default", "a"), kind)
     with _writing(status.database) as connection:
-        (found,) = repair.look(connection, [key], patience)
-        assert alarms.announce(connection, found, kind, patience)
-        assert not alarms.announce(connection, found, kind, patience), "announced once"
+        assert alarms.announce(connection, alarm, patience)
+        assert not alarms.announce(connection, alarm, patience), "announced once"
     await status.report("a", *results(range(101, 111)))  # 10 of 110: near to a tenth
     with _writing(status.database) as connection:
-        assert not alarms.clear(connection, alarms.Alarm(key, kind), patience)
+        assert not alarms.clear(connection, alarm, patience)
     await status.report("a", *results(range(111, 300)))
     with _writing(status.database) as connection:
-        alarms.clear(connection, alarms.Alarm(key, kind), patience)
-        assert not alarms.announce(connection, found, kind, patience), "it is over"
+        alarms.clear(connection, alarm, patience)
+        assert not alarms.announce(connection, alarm, patience), "it is over"
     kinds = status.execute("SELECT kind FROM events ORDER BY event")
     assert [row[0] for row in kinds].count(kind) == 1
     assert status.execute("SELECT count(*) FROM alarms")[0][0] == 0

@@ -1622,7 +1622,9 @@ class MarkCompleteRequest(_message.Message):
     """Why, for the audit trail; at most 500 characters. Required with force."""
     force: _builtins.bool
     """Records every missing message as UNKNOWN with code "forced", then completes.
-    Nothing missing becomes sent.
+    Nothing missing becomes sent. At most 10,000 messages are recorded at once, each time
+    with the counters: where the call is interrupted, the campaign stays open, and the same
+    call continues (without revision, which what is recorded has raised).
     """
     dry_run: _builtins.bool
     """Answers or refuses as the call would, and changes nothing."""
