@@ -54,6 +54,8 @@ class ManualCompletion:
     #: Ranges that are known to have no result, and the message up to which all are known.
     _missing: Sequence[tuple[int, int]] = ()
     _looked_until: int = 0
+    #: How many messages this call recorded as UNKNOWN.
+    _forced: int = 0
     _revision: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +91,7 @@ class ManualCompletion:
                 self._missing = [*block, *self._missing]
                 continue
             campaign = changed.campaign
+            self._forced += min(gaps.messages_in(block), changed.recorded_unknown)
             if changed.completed:
                 return changed
             self._revision = 0  # the blocks of this call raise it
@@ -105,6 +108,7 @@ class ManualCompletion:
             reason=self.request.reason,
             count=known,
             missing=block,
+            forced_before=self._forced,
             revision=self._revision,
         )
 

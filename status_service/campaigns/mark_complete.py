@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: The code of messages that are recorded as UNKNOWN by force.
 FORCED = "forced"
 #: Missing messages recorded in one transaction, at most.
-BLOCK = 10_000
+BLOCK = 5_000
 #: Missing ranges named by a refusal.
 _RANGES_NAMED = 10
 
@@ -89,6 +89,7 @@ def complete(
     reason: str,
     count: Count | None,
     missing: Sequence[tuple[int, int]] = (),
+    forced_before: int = 0,
     revision: int = 0,
 ) -> Changed:
     """Record messages as UNKNOWN, and complete the campaign if every message has a result then.
@@ -101,6 +102,7 @@ def complete(
         count: its results, as :func:`decide` counted them.
         missing: ranges of messages without a result, of :data:`BLOCK` messages at most;
             those that got one since are left out.
+        forced_before: how many messages this call recorded before.
         revision: refuse unless it is the current one; 0: any.
 
     Returns:
@@ -123,6 +125,8 @@ def complete(
     deltas = known.drift.plus(Counters(unknown=recorded))
     if missing and deltas == Counters():
         return Changed(campaign, transitioned=False, before=campaign)
+    # With those of a call that was interrupted; unless the code is one of too many.
+    forced = failure_groups.number_of(connection, campaign.campaign, Outcome.UNKNOWN, FORCED)
     after = settle(
         connection,
         campaign,
@@ -132,7 +136,7 @@ def complete(
         actor=caller.actor,
         reason=reason,
         on_behalf_of=caller.on_behalf_of,
-        forced=failure_groups.number_of(connection, campaign.campaign, Outcome.UNKNOWN, FORCED),
+        forced=forced or forced_before + recorded,
     )
     return Changed(after, after.state != campaign.state, before=campaign, cause=Cause.MANUAL)
 

@@ -68,6 +68,11 @@ class Changed(NamedTuple):
         return None if self.before is None else State(self.before.state)
 
     @property
+    def recorded_unknown(self) -> int:
+        """How many messages more are UNKNOWN by this."""
+        return 0 if self.before is None else max(0, self.campaign.unknown - self.before.unknown)
+
+    @property
     def completed(self) -> bool:
         """True if it is COMPLETED, by this call or before it."""
         return State(self.campaign.state) is State.COMPLETED

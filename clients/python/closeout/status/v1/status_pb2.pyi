@@ -1622,7 +1622,7 @@ class MarkCompleteRequest(_message.Message):
     """Why, for the audit trail; at most 500 characters. Required with force."""
     force: _builtins.bool
     """Records every missing message as UNKNOWN with code "forced", then completes.
-    Nothing missing becomes sent. At most 10,000 messages are recorded at once, each time
+    Nothing missing becomes sent. At most 5,000 messages are recorded at once, each time
     with the counters: where the call is interrupted, the campaign stays open, and the same
     call continues (without revision, which what is recorded has raised).
     """
