@@ -46,7 +46,7 @@ from status_service.dashboard import sender_link
 from status_service.dashboard.gate import lost_page
 from status_service.dashboard.opening import open_board
 from status_service.dashboard.routes import routes as dashboard_routes
-from status_service.events.attempt import courier
+from status_service.events.courier import courier
 from status_service.events.publisher import Publisher
 from status_service.events.service import EventService
 from status_service.grpc_api.access_servicer import AccessServicer
