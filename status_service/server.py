@@ -64,6 +64,7 @@ from status_service.recording.meter import Meter
 from status_service.recording.notifier import Notifier
 from status_service.recording.sampler import Sampler
 from status_service.recording.writer_pool import WriterPool
+from status_service.settings import HOLDER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,8 +75,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: What the service is called in what it says to people.
-HOLDER = "status service"
 #: The full names of the services of its contract.
 SERVICES = (
     status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name,

@@ -17,6 +17,9 @@ from service_runtime.places import (
 from service_runtime.settings import Section, Switch
 from service_runtime.tls import TlsSettings
 
+#: What the service is called in what it says to people.
+HOLDER = "status service"
+
 
 class StatusSettings(TlsSettings):
     """The table ``[status]``."""
