@@ -65,6 +65,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many requests are made up for each path of HTTP, right ones and wrong ones"
         " (default: %(default)s each)",
     )
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=6,
+        help="how often a test kills the service that a campaign needs (default: %(default)s)",
+    )
+
+
+@pytest.fixture(scope="session")
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often a service is killed while a campaign needs it."""
+    kills: int = request.config.getoption("--kills")
+    return kills
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--event-kills", type=int, default=50, help="of who publishes, or 0")
     parser.add_argument(
+        "--kills", type=int, default=20, help="of each service in one campaign, or 0"
+    )
+    parser.add_argument(
+        "--script-kills", type=int, default=50, help="of the service of a script with curl, or 0"
+    )
+    parser.add_argument(
         "--timing-calls", type=int, default=1_000, help="to compare foreign with absent, or 0"
     )
     parser.add_argument(
@@ -79,12 +85,27 @@ def main(arguments: Sequence[str]) -> int:
         holds &= not wrong
     if options.event_kills:
         holds &= asyncio.run(_events(options.event_kills, seed))
+    holds &= _kills(options)
     if options.timing_calls:
         print(f"means of {options.timing_calls:,} calls each, for people to judge", flush=True)
         for line in asyncio.run(compare_times(options.timing_calls, seed)):
             print(f"  {line}", flush=True)
     print("All invariants hold." if holds else f"VIOLATIONS FOUND. Repeat with: --seed {seed}")
     return 0 if holds else 1
+
+
+def _kills(options: argparse.Namespace) -> bool:
+    """Kill services as `make test` does, but more often; return whether all holds."""
+    holds = True
+    if options.kills:
+        print(f"{options.kills:,} kills of each service in one campaign", flush=True)
+        holds &= _passes("../acceptance/test_killed_services.py", f"--kills={options.kills}")
+    if options.script_kills:
+        print(f"{options.script_kills:,} kills while a script reports", flush=True)
+        holds &= _passes(
+            "../acceptance/test_report_with_curl.py", f"--kills={options.script_kills}"
+        )
+    return holds
 
 
 async def _beside_bad_providers(scale: float) -> list[str]:
