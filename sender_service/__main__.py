@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from sender_service.channels.registry import channel_problems, installed_channels
 from sender_service.migrations import MIGRATIONS
-from sender_service.server import HOLDER, database_url, running
-from sender_service.settings import Settings, settings_model
+from sender_service.settings import HOLDER, Settings, database_url, settings_model
 from service_runtime import command_line, process, settings, settings_check, tls
 from service_runtime.errors import StartupError
 from service_runtime.logs import configure_logs
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 
 
 async def _main() -> None:
+    # Slow to import: a check and a migration do without.
+    from sender_service.server import running  # noqa: PLC0415 - see above
+
     channels = installed_channels()
     configuration = settings.load(settings_model(channels))
     configure_logs(configuration.log.level, service="sender")

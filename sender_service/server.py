@@ -33,6 +33,7 @@ from sender_service.delivery.supervisor import Supervisor
 from sender_service.migrations import MIGRATIONS
 from sender_service.reporting.meter import ReportingMeter
 from sender_service.reporting.organisations import Reporting
+from sender_service.settings import HOLDER, database_url
 from sender_service.store import campaigns, leases, outages
 from sender_service.store.removal import Expiry
 from service_runtime import exposure
@@ -59,8 +60,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: What the service is called in what it says to people.
-HOLDER = "sender service"
 _NAME = sender_pb2.DESCRIPTOR.services_by_name["SenderService"].full_name
 #: How long the last results may take to be acknowledged at a stop, seconds.
 _DRAIN_SECONDS = 2.0
@@ -206,19 +205,6 @@ async def running(
         await registry.close()
         store.close()
     log.info("stopped")
-
-
-def database_url(settings: Settings) -> str:
-    """Return the URL of a database that a sender can be on.
-
-    Raises:
-        StartupError: it can't.
-    """
-    url = settings.sender.database_url
-    if url.startswith("postgresql"):
-        # Nothing takes over the campaigns of another instance yet.
-        raise StartupError("[sender] database_url: the sender runs on sqlite:///PATH only")
-    return url
 
 
 def _check_exposure(sender: SenderSettings, *, has_key: bool, tls: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import pydantic
 from pydantic import Field
 
+from service_runtime.errors import StartupError
 from service_runtime.places import (
     DatabaseUrl,
     ListenAddress,
@@ -23,6 +24,8 @@ from service_runtime.tls import TlsSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: What the service is called in what it says to people.
+HOLDER = "sender service"
 #: A lease must outlive two renewals that fail.
 _LEASE_HEARTBEATS = 3
 
@@ -138,3 +141,16 @@ def settings_model(channels: Mapping[str, type[Configured]]) -> type[Settings]:
         for name, channel in channels.items()
     }
     return pydantic.create_model("SenderServiceSettings", __base__=Settings, **tables)
+
+
+def database_url(settings: Settings) -> str:
+    """Return the URL of a database that a sender can be on.
+
+    Raises:
+        StartupError: it can't.
+    """
+    url = settings.sender.database_url
+    if url.startswith("postgresql"):
+        # Nothing takes over the campaigns of another instance yet.
+        raise StartupError("[sender] database_url: the sender runs on sqlite:///PATH only")
+    return url

@@ -2,59 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from service_runtime.certificate_pair import Pair, UnusableFileError
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
 _Stamps: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
-
-#: What is raised for bytes that are no certificate or key, or one of an unknown kind.
-_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
-#: The curves that every client of gRPC takes; with others it takes no connection at all.
-_CURVES = (ec.SECP256R1, ec.SECP384R1)
-
-
-class UnusableFileError(Exception):
-    """A file can't be used.
-
-    Args:
-        field: the setting that names it.
-        path: the file.
-        reason: why, and what to do.
-        unreadable: whether this user may not read it, and another one perhaps may.
-    """
-
-    def __init__(self, field: str, path: str, reason: str, *, unreadable: bool = False) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.field = field
-        self.unreadable = unreadable
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A certificate, its key, and the authorities of clients.
-
-    Attributes:
-        certificate: the certificate and its intermediate ones, PEM.
-        key: the private key, PEM.
-        client_ca: the authorities that sign certificates of clients, PEM; None: clients
-            need no certificate.
-        end: until when the certificate is valid.
-    """
-
-    certificate: bytes
-    key: bytes = field(repr=False)
-    client_ca: bytes | None
-    end: datetime
 
 
 class CertificateFiles:
@@ -119,65 +75,10 @@ class CertificateFiles:
         certificate = _bytes("tls_certificate_file", self.certificate)
         key = _bytes("tls_key_file", self.key)
         client_ca = _bytes("tls_client_ca_file", self.client_ca) if self.client_ca else None
-        leaf = _certificates("tls_certificate_file", self.certificate, certificate)[0]
-        if client_ca is not None:
-            found = _certificates("tls_client_ca_file", self.client_ca, client_ca)
-            # Without what stands around them: comments, in whatever encoding.
-            client_ca = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in found)
-        self._check_kind(leaf)
-        self._check_key(key, leaf)
-        self._check_dates(leaf)
-        return Pair(certificate, key, client_ca, leaf.not_valid_after_utc)
+        # Slow to import, and many services have no certificate.
+        from service_runtime import certificate_checks  # noqa: PLC0415 - see above
 
-    def _check_kind(self, leaf: x509.Certificate) -> None:
-        try:
-            public = leaf.public_key()
-        except _UNREADABLE:
-            public = None
-        curve = public.curve if isinstance(public, ec.EllipticCurvePublicKey) else None
-        if not isinstance(public, rsa.RSAPublicKey) and not isinstance(curve, _CURVES):
-            raise UnusableFileError(
-                "tls_certificate_file",
-                self.certificate,
-                "clients of gRPC take no certificate of this kind; take one with RSA, or with"
-                " ECDSA on P-256 or P-384",
-            )
-
-    def _check_key(self, key: bytes, leaf: x509.Certificate) -> None:
-        try:
-            private = serialization.load_pem_private_key(key, password=None)
-            public = _raw(private.public_key())
-        except TypeError as error:
-            raise UnusableFileError(
-                "tls_key_file", self.key, "the key has a passphrase; name one without"
-            ) from error
-        except _UNREADABLE as error:
-            raise UnusableFileError(
-                "tls_key_file", self.key, "has no private key in PEM; name the right file"
-            ) from error
-        if public != _raw(leaf.public_key()):
-            raise UnusableFileError(
-                "tls_key_file",
-                self.key,
-                f"is not the key of the first certificate in {self.certificate};"
-                " name two files that belong together",
-            )
-
-    def _check_dates(self, leaf: x509.Certificate) -> None:
-        now = datetime.now(UTC)
-        if leaf.not_valid_after_utc <= now:
-            raise UnusableFileError(
-                "tls_certificate_file",
-                self.certificate,
-                f"the certificate ended at {leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}; renew it",
-            )
-        if leaf.not_valid_before_utc > now:
-            raise UnusableFileError(
-                "tls_certificate_file",
-                self.certificate,
-                f"the certificate begins at {leaf.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ};"
-                " set the clock, or take one that is valid now",
-            )
+        return certificate_checks.checked(self, certificate, key, client_ca)
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:
@@ -204,20 +105,3 @@ def _bytes(field: str, path: str) -> bytes:
             f"{error.strerror}; {remedy}",
             unreadable=isinstance(error, PermissionError),
         ) from error
-
-
-def _certificates(field: str, path: str, content: bytes) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(content)
-    except _UNREADABLE as error:
-        raise UnusableFileError(
-            field, path, "has no certificate in PEM; name the right file"
-        ) from error
-
-
-def _raw(public: object) -> bytes:
-    """Return a public key in a form that can be compared."""
-    key: bytes = public.public_bytes(  # type: ignore[attr-defined] # every kind of key has it
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return key

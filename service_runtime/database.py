@@ -20,7 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from service_runtime import postgresql, sqlite, tracing
+from service_runtime import postgresql_signs, sqlite, tracing
 from service_runtime.database_failures import FailureLog
 from service_runtime.errors import (
     StartupError,
@@ -29,7 +29,7 @@ from service_runtime.errors import (
     StoreUnavailableError,
     in_one_line,
 )
-from service_runtime.postgresql import check_postgresql_url, is_lock_timeout, open_postgresql
+from service_runtime.postgresql_signs import check_postgresql_url, is_lock_timeout
 from service_runtime.sqlite import check_sqlite_url, open_sqlite
 
 if TYPE_CHECKING:
@@ -251,7 +251,8 @@ class Store:
         """Return which disk is full, if that is why a transaction failed."""
         if sqlite.is_disk_full(error):
             return f"the disk of the {self._holder}"
-        return "the disk of the database server" if postgresql.is_disk_full(error) else ""
+        on_server = postgresql_signs.is_disk_full(error)
+        return "the disk of the database server" if on_server else ""
 
     def close(self) -> None:
         """Finish what was submitted, close the connections, let go of the database."""
@@ -288,7 +289,9 @@ def open_engines(url: str, *, holder: str) -> Engines:
     readers = _READERS + _LONG_READERS
     if parsed.get_backend_name() == "sqlite":
         return open_sqlite(parsed, holder=holder, readers=readers)
-    return open_postgresql(parsed, holder=holder, readers=readers)
+    from service_runtime import postgresql  # noqa: PLC0415 - SQLite needs no driver of it
+
+    return postgresql.open_postgresql(parsed, holder=holder, readers=readers)
 
 
 def check_url(url: str) -> sa.URL:

@@ -4,6 +4,9 @@ A version is a file ``versions/v0001_….py`` with ``revision``, ``down_revision
 ``upgrade(op)``, where ``op`` are the operations of alembic. A released version never
 changes, so it spells out its tables and columns and imports nothing of the service.
 There is no downgrade: restore a backup instead.
+
+Most starts find the newest version. What runs a version is in :mod:`.migration_scripts`,
+which is imported only then: alembic is slow to import.
 """
 
 from __future__ import annotations
@@ -14,9 +17,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 import structlog
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.script import ScriptDirectory
 
 from service_runtime.engines import url_of
 from service_runtime.errors import StartupError, StoreUnavailableError, in_one_line
@@ -117,24 +117,38 @@ class Migrations:
         return step
 
     def _step(self, connection: sa.Connection) -> Step:
-        scripts = ScriptDirectory(self.folder)
-        newest = str(scripts.get_current_head())
-        version = self._context(connection).get_current_revision()
+        versions = self.versions
+        newest = versions[-1]
+        version = self._version(connection)
         if version is None:
-            return Step(self._unversioned(connection, scripts), newest)
-        if version not in {script.revision for script in scripts.walk_revisions()}:
+            return Step(self._unversioned(connection), newest)
+        if version not in versions:
             raise StartupError(
                 f"the database {url_of(connection.engine)} is at version {version}, and this"
                 f" Closeout knows versions up to {newest} only: upgrade Closeout"
             )
         return Step(version, newest)
 
-    def _unversioned(self, connection: sa.Connection, scripts: ScriptDirectory) -> str:
+    @property
+    def versions(self) -> list[str]:
+        """All versions, from the first to the newest: what the names of the files begin with."""
+        names = (path.stem for path in (self.folder / "versions").glob("v*.py"))
+        return sorted(name.removeprefix("v").partition("_")[0] for name in names)
+
+    def _version(self, connection: sa.Connection) -> str | None:
+        """Return the version that the database has of itself."""
+        if not sa.inspect(connection).has_table(self.table):
+            return None
+        table = sa.table(self.table, sa.column("version_num", sa.Text))
+        found: str | None = connection.execute(sa.select(table.c.version_num)).scalar_one_or_none()
+        return found
+
+    def _unversioned(self, connection: sa.Connection) -> str:
         tables = _tables(connection)
         tables.pop(self.table, None)
         if not tables:
             return EMPTY
-        if tables == self._first_tables(scripts):
+        if tables == self._first_tables():
             return UNVERSIONED
         names = sorted(tables)
         more = ", …" if len(names) > _NAMED_TABLES else ""
@@ -143,29 +157,23 @@ class Migrations:
             f" ({', '.join(names[:_NAMED_TABLES])}{more}): give this service one of its own"
         )
 
-    def _first_tables(self, scripts: ScriptDirectory) -> dict[str, set[str]]:
+    def _first_tables(self) -> dict[str, set[str]]:
         """Create the first version in memory and return its tables."""
+        from service_runtime import migration_scripts  # noqa: PLC0415 - slow to import
+
         engine = sa.create_engine("sqlite://")
         try:
             with engine.begin() as connection:
-                first = scripts.get_revision(str(scripts.get_base()))
-                first.module.upgrade(Operations(self._context(connection)))
+                migration_scripts.create_first(connection, self.folder)
                 return _tables(connection)
         finally:
             engine.dispose()
 
     def _apply(self, connection: sa.Connection, step: Step) -> None:
-        scripts = ScriptDirectory(self.folder)
-        context = self._context(connection)
-        start = {EMPTY: "base", UNVERSIONED: str(scripts.get_base())}
-        missing = scripts.iterate_revisions(step.after, start.get(step.before, step.before))
-        for script in reversed(list(missing)):
-            # An argument, not an import: all threads of a process share alembic's `op`.
-            script.module.upgrade(Operations(context))
-        context.stamp(scripts, step.after)
+        from service_runtime import migration_scripts  # noqa: PLC0415 - slow to import
 
-    def _context(self, connection: sa.Connection) -> MigrationContext:
-        return MigrationContext.configure(connection, opts={"version_table": self.table})
+        before = {EMPTY: None, UNVERSIONED: self.versions[0]}.get(step.before, step.before)
+        migration_scripts.upgrade(connection, self.folder, table=self.table, before=before)
 
 
 def _tables(connection: sa.Connection) -> dict[str, set[str]]:

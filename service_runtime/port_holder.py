@@ -8,8 +8,6 @@ import socket
 import time
 from typing import Any
 
-import psutil
-
 #: Below it, a port needs a right.
 _FIRST_FREE_PORT = 1024
 #: How often a port is tried that a connection has just now, seconds.
@@ -101,6 +99,8 @@ def _listeners(port: int) -> list[Any]:
 
 def _on(port: int, *, listening: bool) -> list[Any]:
     """Return the connections of a local port; none where the system does not show them."""
+    import psutil  # noqa: PLC0415 - slow to import, and a free port needs none of it
+
     try:
         connections = psutil.net_connections("tcp")
     except (psutil.Error, OSError):
@@ -153,6 +153,8 @@ def _port(address: str) -> int:
 
 
 def _command(pid: int) -> str:
+    import psutil  # noqa: PLC0415 - as above
+
     try:
         process = psutil.Process(pid)
         return " ".join(process.cmdline())[:120] or process.name()

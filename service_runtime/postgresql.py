@@ -16,12 +16,12 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 from psycopg import sql
-from psycopg.errors import DiskFull, LockNotAvailable
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from service_runtime.engines import Engines, url_of
-from service_runtime.errors import StartupError, StoreUnavailableError
+from service_runtime.errors import StoreUnavailableError
+from service_runtime.postgresql_signs import check_postgresql_url, is_lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -87,18 +87,6 @@ def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
         writers=_WRITERS,
         listen=partial(_listen, url, holder),
     )
-
-
-def check_postgresql_url(url: URL) -> None:
-    """Check the form of a URL; connect nothing.
-
-    Raises:
-        StartupError: it names another driver, or no database.
-    """
-    if url.drivername not in {"postgresql", "postgresql+psycopg"} or not url.database:
-        raise StartupError(
-            f"{url.render_as_string()}: PostgreSQL is supported as postgresql://USER@HOST/DATABASE"
-        )
 
 
 def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int) -> sa.Engine:
@@ -215,16 +203,6 @@ def _connect_arguments(url: URL, holder: str) -> dict[str, Any]:
     return {name: value for name, value in ours.items() if name not in url.query} | {
         "options": f"{_OPTIONS} {url.query.get('options', '')}"
     }
-
-
-def is_lock_timeout(error: Exception) -> bool:
-    """Return whether a statement was given up because others hold a lock for too long."""
-    return isinstance(getattr(error, "orig", None), LockNotAvailable)
-
-
-def is_disk_full(error: Exception) -> bool:
-    """Return whether the server has no room left on its disk."""
-    return isinstance(getattr(error, "orig", None), DiskFull)
 
 
 def _probe(connection: sa.Connection) -> None:

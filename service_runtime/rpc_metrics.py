@@ -1,7 +1,8 @@
 """Counts the calls of a gRPC server, under the names of go-grpc-prometheus.
 
 Dashboards and rules made for those names fit. All label sets of the methods that are
-served exist from the start, at 0, so that the first call of a kind is an increase.
+served are in the first scrape, at 0, so that the first call of a kind is an increase. The
+first scrape makes them, not the start: that takes as long as the rest of a start.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
 
 #: The codes as go-grpc-prometheus writes them.
 _CODES = {
@@ -60,6 +63,7 @@ class RpcMetrics(grpc.aio.ServerInterceptor):
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        registry.register(_BeforeScrapes(self._complete))  # first, so collected first
         self.started = Counter("grpc_server_started", "Calls begun.", _LABELS, registry=registry)
         self.handled = Counter(
             "grpc_server_handled", "Calls ended.", (*_LABELS, "grpc_code"), registry=registry
@@ -81,14 +85,28 @@ class RpcMetrics(grpc.aio.ServerInterceptor):
             _LABELS,
             registry=registry,
         )
+        self._labels: dict[str, tuple[str, str, str]] = {}
         self._methods: dict[str, _Method] = {}
 
     def prepare(self, methods: Iterable[tuple[str, bool, bool]]) -> None:
-        """Make the counters of methods: full name, and whether requests and answers stream."""
+        """Count these methods: full name, and whether requests and answers stream."""
         for name, *streams in methods:
             _, service, method = name.split("/")
-            labels = (_TYPES[streams[0], streams[1]], service, method)
-            self._methods[name] = _Method(self, labels)
+            self._labels[name] = (_TYPES[streams[0], streams[1]], service, method)
+
+    def _complete(self) -> None:
+        """Make the counters of all methods."""
+        for name in self._labels:
+            self._counters(name)
+
+    def _counters(self, name: str) -> _Method | None:
+        """Return the counters of a method; None: it is not one of the server's."""
+        if name not in self._labels:
+            return None
+        # A scrape may make the same in another thread; prometheus_client keeps them one.
+        if name not in self._methods:
+            self._methods[name] = _Method(self, self._labels[name])
+        return self._methods[name]
 
     async def intercept_service(
         self,
@@ -99,7 +117,7 @@ class RpcMetrics(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the handler of one call."""
         handler = await continuation(handler_call_details)
-        method = self._methods.get(handler_call_details.method)
+        method = self._counters(handler_call_details.method)
         if handler is None or method is None:
             return handler
         name = f"{'stream' if handler.request_streaming else 'unary'}_" + (
@@ -112,6 +130,18 @@ class RpcMetrics(grpc.aio.ServerInterceptor):
             _each(handler.response_serializer, method.sent),
         )
         return counted
+
+
+class _BeforeScrapes(Collector):
+    """Has no metrics; lets others make theirs."""
+
+    def __init__(self, complete: Callable[[], None]) -> None:
+        self._complete = complete
+
+    def collect(self) -> Iterable[Metric]:
+        """Return none."""
+        self._complete()
+        return ()
 
 
 def _counted(behaviour: Any, method: _Method) -> Any:

@@ -103,11 +103,12 @@ def load(model: type[S], environment: Mapping[str, str] = os.environ) -> S:
 def read(model: type[S], environment: Mapping[str, str] = os.environ) -> Found[S]:
     """Read the settings of ``model`` and find every problem of them."""
     found = Found(model)
+    tables = sections()
     values, places = _from_file(environment, found.problems, model)
     for name, value in environment.items():
         if not name.startswith(PREFIX) or name in _NO_SETTINGS:
             continue
-        section, field = _split(name.removeprefix(PREFIX).lower())
+        section, field = _split(name.removeprefix(PREFIX).lower(), tables)
         if not field:
             hint = _names(model).suggest_variable(name.removeprefix(PREFIX).lower())
             found.problems.append(f"unknown setting {name}{hint}")
@@ -136,12 +137,12 @@ def place(section: str, field: str, environment: Mapping[str, str] = os.environ)
     return places.get((section, field), variable)
 
 
-def _split(name: str) -> tuple[str, str]:
+def _split(name: str, tables: list[str]) -> tuple[str, str]:
     """Return the section and the field of a variable; the field is empty if unknown.
 
     The longest section wins, because the name of a channel may contain an underscore.
     """
-    for section in sorted(sections(), key=len, reverse=True):
+    for section in sorted(tables, key=len, reverse=True):
         if name.startswith(f"{section}_"):
             return section, name.removeprefix(f"{section}_")
     return name, ""

@@ -13,7 +13,8 @@ import pydantic
 import structlog
 
 from service_runtime import settings
-from service_runtime.certificate_files import CertificateFiles, Pair, UnusableFileError
+from service_runtime.certificate_files import CertificateFiles
+from service_runtime.certificate_pair import Pair, UnusableFileError
 from service_runtime.errors import StartupError
 
 log = structlog.get_logger()

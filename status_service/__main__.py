@@ -17,8 +17,7 @@ from service_runtime.systemd import Systemd
 from service_runtime.trace_export import exporting
 from status_service.access import local_keys
 from status_service.migrations import MIGRATIONS
-from status_service.server import HOLDER, running
-from status_service.settings import Settings
+from status_service.settings import HOLDER, Settings
 
 if TYPE_CHECKING:
     import argparse
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 
 
 async def _main() -> None:
+    # Slow to import: a check, a migration and a new key do without.
+    from status_service.server import running  # noqa: PLC0415 - see above
+
     configuration = settings.load(Settings)
     configure_logs(configuration.log.level, service="status")
     stop = process.stop_signal()

@@ -48,7 +48,7 @@ from status_service.dashboard import sender_link
 from status_service.dashboard.gate import lost_page
 from status_service.dashboard.opening import open_board
 from status_service.dashboard.routes import routes as dashboard_routes
-from status_service.events.attempt import courier
+from status_service.events.courier import courier
 from status_service.events.publisher import Publisher
 from status_service.events.service import EventService
 from status_service.grpc_api.access_servicer import AccessServicer
@@ -70,6 +70,7 @@ from status_service.recording.writer_pool import WriterPool
 from status_service.retention.meter import RetentionMeter
 from status_service.retention.service import RetentionService
 from status_service.retention.sweeper import Sweeper
+from status_service.settings import HOLDER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -80,8 +81,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: What the service is called in what it says to people.
-HOLDER = "status service"
 #: The full names of the services of its contract.
 SERVICES = (
     status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name,

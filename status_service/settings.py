@@ -19,6 +19,9 @@ from service_runtime.settings import Section, Switch
 from service_runtime.tls import TlsSettings
 from status_service.retention.removal import Expiry
 
+#: What the service is called in what it says to people.
+HOLDER = "status service"
+
 
 class StatusSettings(TlsSettings):
     """The table ``[status]``."""

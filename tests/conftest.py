@@ -67,7 +67,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many requests are made up for each path of HTTP, right ones and wrong ones"
         " (default: %(default)s each)",
     )
-
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=6,
+        help="how often a test kills the service that a campaign needs (default: %(default)s)",
+    )
     parser.addoption(
         "--machine-examples",
         type=int,
@@ -80,6 +85,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="attack every step of the write path with every fault, not with the telling ones",
     )
+
+
+@pytest.fixture(scope="session")
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often a service is killed while a campaign needs it."""
+    kills: int = request.config.getoption("--kills")
+    return kills
 
 
 @pytest.fixture(scope="session")

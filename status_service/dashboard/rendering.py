@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from status_service.dashboard import formats
 from status_service.dashboard.trail import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from jinja2 import Environment
 
     from status_service.dashboard.assets import Assets
 
@@ -60,7 +61,17 @@ class Renderer:
     """
 
     def __init__(self, assets: Assets, *, version: str) -> None:
-        self._environment = Environment(
+        self._globals = {"asset": assets.address, "version": version}
+
+    @cached_property
+    def _environment(self) -> Environment:
+        from jinja2 import (  # noqa: PLC0415 - slow to import, and many services show no page
+            Environment,
+            PackageLoader,
+            StrictUndefined,
+        )
+
+        environment = Environment(
             loader=PackageLoader("status_service.dashboard", "templates"),
             autoescape=True,
             undefined=StrictUndefined,
@@ -68,11 +79,9 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.globals |= {
-            "asset": assets.address,
-            "version": version,
-        }
-        self._environment.filters |= _FILTERS
+        environment.globals |= self._globals
+        environment.filters |= _FILTERS
+        return environment
 
     def page(self, template: str, **values: Any) -> str:
         """Return a page with the icons it uses.

@@ -8,7 +8,7 @@ import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,8 +16,10 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from service_runtime import tracing
 from status_service.events import signature
+from status_service.events.answer import TIMEOUT_SECONDS, Answer
 from status_service.events.cloud_event import CONTENT_TYPE
-from status_service.events.destination import CheckedResolver, fault
+from status_service.events.destination import fault
+from status_service.events.resolver import CheckedResolver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-#: How long a receiver may take to answer, seconds.
-TIMEOUT_SECONDS = 10.0
 #: Connections at once, to all receivers.
 MOST_CONNECTIONS = 128
 #: How long the text of an answer may take, whose status is known already, seconds.
@@ -38,22 +38,8 @@ _SUCCESSES = range(200, 300)
 _REDIRECTS = range(300, 400)
 
 
-class Answer(NamedTuple):
-    """What became of a try.
-
-    Attributes:
-        delivered: the receiver has the event.
-        text: what it said, or why nothing came, for people.
-        asked: how long it asks to wait (Retry-After), if it does.
-    """
-
-    delivered: bool
-    text: str
-    asked: timedelta | None = None
-
-
-class Courier:
-    """Delivers events; make it by :func:`courier`.
+class HttpCourier:
+    """Delivers events; make it by :func:`http_courier`.
 
     Args:
         client: follows no redirect and keeps no cookie.
@@ -148,9 +134,9 @@ def _asked(retry_after: str) -> timedelta | None:
 
 
 @asynccontextmanager
-async def courier(
+async def http_courier(
     *, allow_private: bool, timeout_seconds: float = TIMEOUT_SECONDS
-) -> AsyncIterator[Courier]:
+) -> AsyncIterator[HttpCourier]:
     """Yield a courier; its connections end with the block."""
     connector = aiohttp.TCPConnector(
         limit=MOST_CONNECTIONS,
@@ -165,4 +151,4 @@ async def courier(
         trust_env=False,
         auto_decompress=False,
     ) as client:
-        yield Courier(client, allow_private=allow_private, timeout_seconds=timeout_seconds)
+        yield HttpCourier(client, allow_private=allow_private, timeout_seconds=timeout_seconds)

@@ -19,7 +19,7 @@ import structlog
 
 from service_runtime.errors import StoreUnavailableError
 from status_service.events import backoff, outbox, queue
-from status_service.events.attempt import TIMEOUT_SECONDS, Answer
+from status_service.events.answer import TIMEOUT_SECONDS, Answer
 from status_service.events.queue import Bounds, Tried
 from status_service.recording import duty
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from service_runtime.database import Store
-    from status_service.events.attempt import Courier
+    from status_service.events.courier import Courier
     from status_service.events.queue import Due
 
 log = structlog.get_logger()

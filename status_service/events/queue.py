@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from status_service.events.attempt import Answer
+    from status_service.events.answer import Answer
 
 #: Deliveries of a subscription that is deleted, which one transaction takes out.
 _MOST_PURGED = 1_000

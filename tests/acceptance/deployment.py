@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from acceptance.forked import ForkedService
 from acceptance.processes import PATIENCE_SECONDS, Service
 from closeout.aio import SenderClient, StatusClient
 from closeout.errors import UnavailableError
@@ -116,13 +117,13 @@ async def deployed(
         with (
             HeldPort() as status_port,
             HeldPort() as sender_port,
-            Service(
+            ForkedService(
                 "status_service",
                 "status service listening on ",
                 folder / "status",
                 quiet | {"CLOSEOUT_STATUS_LISTEN": status_port.address},
             ) as status,
-            Service(
+            ForkedService(
                 "sender_service",
                 "sender service listening on ",
                 folder / "sender",

@@ -1,32 +1,54 @@
-"""Services as processes that start fast: forked from one that has imported everything.
+"""Processes that start fast: forked from one that has imported everything.
 
 Imports take most of a start. A server process of ``multiprocessing`` imports once. It
 has no thread and no connection when it forks, so a child equals a fresh interpreter
-after its imports and can be killed like one.
+after its imports and can be killed like one. What a test says of the start itself, of the
+command line of ``python`` or of imports needs a :class:`~acceptance.processes.Service`, or
+``started`` for a command.
 """
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import pytest
+
 from acceptance.processes import PATIENCE_SECONDS, Service
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["status_service.__main__"])
+_FORKS.set_forkserver_preload(
+    [
+        "closeout_cli.entry",
+        "status_service.__main__",
+        "sender_service.__main__",
+        # What these import when they need it.
+        "status_service.server",
+        "sender_service.server",
+        "sender_service.channels.email.smtp",
+        "sender_service.channels.webhook.channel",
+        "service_runtime.migration_scripts",
+        "service_runtime.postgresql",
+    ]
+)
 
 
 class ForkedService(Service):
-    """A :class:`Service` that runs a function of the tests in a forked process.
+    """A :class:`Service` that runs in a forked process.
 
     Args:
-        main: a function of a module that runs the service and returns its exit code.
+        main: its module, as for ``python -m``, or a function of a module of the tests that
+            runs the service and returns its exit code.
         line: the beginning of its line on standard output; HOST:PORT follows.
         folder: its working folder with its files; created if it is missing.
         environment: its settings.
@@ -34,12 +56,13 @@ class ForkedService(Service):
 
     def __init__(
         self,
-        main: Callable[[], int],
+        main: str | Callable[[], int],
         line: str,
         folder: Path,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(main.__module__, line, folder, environment)
+        name = main if isinstance(main, str) else main.__module__
+        super().__init__(name, line, folder, environment)
         self._main = main
 
     def launch(self, **environment: str) -> None:
@@ -47,27 +70,50 @@ class ForkedService(Service):
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("CLOSEOUT_")
         }
+        self._output.write_bytes(b"")
+        self.log_file.touch()
+        self._process = ForkedProcess(
+            self._main,
+            folder=self.folder,
+            output=self._output,
+            errors=self.log_file,
+            environment=inherited | self.environment | environment,
+        )
+
+
+class ForkedProcess:
+    """A forked process with the methods of a ``Popen`` that its users call.
+
+    Args:
+        main: a function that returns the exit code, or a module whose ``__main__`` has it
+            as ``main``.
+        words: its arguments.
+        folder: where it runs.
+        output: its standard output is appended to this file.
+        errors: its standard error is appended to this file.
+        given: the file that is its standard input.
+        environment: its variables.
+    """
+
+    def __init__(
+        self,
+        main: str | Callable[..., int],
+        *words: str,
+        folder: Path,
+        output: Path,
+        errors: Path,
+        given: Path = Path(os.devnull),
+        environment: Mapping[str, str],
+    ) -> None:
+        files = (given, output, errors)
         process = _FORKS.Process(
             target=_run,
-            args=(
-                self._main,
-                self.folder,
-                self._output,
-                self.log_file,
-                inherited | self.environment | environment,
-            ),
+            args=(main, words, folder, files, dict(environment)),
             daemon=True,  # ends with the tests
         )
-        self._output.write_bytes(b"")
+        _ensure_imported()
         process.start()
-        self._process = _Started(process)
-
-
-class _Started:
-    """A forked process with the methods of a ``Popen`` that a Service calls."""
-
-    def __init__(self, process: ForkServerProcess) -> None:
-        self._process = process
+        self._process: ForkServerProcess = process
         assert process.pid is not None
         self.pid = process.pid
         #: The exit code comes through a pipe once: of two threads that read it at the
@@ -92,19 +138,37 @@ class _Started:
             os.kill(self.pid, number)
 
 
+@cache
+def _ensure_imported() -> None:
+    """Start the process that imports."""
+    # As ``closeout`` does before it imports gRPC; a service writes no more of it either.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRPC_VERBOSITY", os.environ.get("GRPC_VERBOSITY", "ERROR"))
+        forkserver.ensure_running()
+
+
 def _run(
-    main: Callable[[], int], folder: Path, output: Path, log: Path, environment: dict[str, str]
+    main: str | Callable[..., int],
+    words: tuple[str, ...],
+    folder: Path,
+    files: tuple[Path, Path, Path],
+    environment: dict[str, str],
 ) -> None:
     """Set the folder, files and settings of the process, then run ``main``."""
     threading.Thread(target=_end_with_the_tests, daemon=True).start()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for path, descriptor in ((output, 1), (log, 2)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    time.tzset()
+    for descriptor, path in enumerate(files):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND if descriptor else os.O_RDONLY
+        file = os.open(path, flags, 0o600)
         os.dup2(file, descriptor)
         os.close(file)
-    sys.exit(main())
+    # That of a server process of multiprocessing is closed.
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - to the end
+    called = importlib.import_module(f"{main}.__main__").main if isinstance(main, str) else main
+    sys.exit(called(*([words] if words else [])))
 
 
 def _end_with_the_tests() -> None:

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from pysqlite3 import dbapi2
 
+from acceptance.forked import ForkedService
 from acceptance.processes import PATIENCE_SECONDS, Service
 from closeout import SenderClient, StatusClient
 from closeout.sender.v1.sender_pb2 import EmailContent, Recipient
@@ -316,7 +317,7 @@ def story(folder: Path) -> Iterator[Story]:
     with (
         HeldPort() as port,
         HeldPort() as mail,
-        Service(
+        ForkedService(
             "status_service",
             "status service listening on ",
             folder / "status",
@@ -327,7 +328,7 @@ def story(folder: Path) -> Iterator[Story]:
                 "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "3600",
             },
         ) as status,
-        Service(
+        ForkedService(
             "sender_service",
             "sender service listening on ",
             folder / "sender",

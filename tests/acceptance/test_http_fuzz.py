@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
+from acceptance.forked import ForkedService
 from acceptance.processes import Service
 from closeout import StatusClient
 from closeout.status.v1.status_pb2 import Result
@@ -51,7 +52,7 @@ CHECKS: list[Any] = [
 @pytest.fixture(scope="module")
 def status(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A status service on SQLite, as a process."""
-    with Service(
+    with ForkedService(
         "status_service",
         "status service listening on ",
         tmp_path_factory.mktemp("status"),

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from acceptance.deployment import Deployment
+from acceptance.forked import ForkedService
 from acceptance.processes import Service
 from closeout.status.v1 import status_pb2
 from integration.databases import PostgresqlDatabase
@@ -27,7 +28,7 @@ def _status_services(folder: Path, database_url: str) -> Iterator[list[Service]]
     with ExitStack() as stack:
         yield [
             stack.enter_context(
-                Service(
+                ForkedService(
                     "status_service",
                     "status service listening on ",
                     folder / name,
@@ -49,7 +50,7 @@ def _sender_service(folder: Path, provider: SmtpProvider, status: str) -> Iterat
         "CLOSEOUT_SMTP_HOST": "127.0.0.1",
         "CLOSEOUT_SMTP_PORT": str(provider.port),
     }
-    with Service(
+    with ForkedService(
         "sender_service", "sender service listening on ", folder / "sender", settings
     ) as sender:
         yield sender

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from acceptance.processes import Service, wait_until
+from acceptance.forked import ForkedService
+from acceptance.processes import wait_until
 from providers.postgresql_server import PostgresqlServer
 from service_runtime.postgresql import MIGRATION_LOCK
 
@@ -19,7 +20,9 @@ def test_one_of_three_migrates_and_all_serve(
     line = "status service listening on "
     with contextlib.ExitStack() as stack:
         services = [
-            stack.enter_context(Service("status_service", line, tmp_path / str(number), settings))
+            stack.enter_context(
+                ForkedService("status_service", line, tmp_path / str(number), settings)
+            )
             for number in range(3)
         ]
         with postgresql_server.connect(url.rpartition("/")[2]) as by_hand:

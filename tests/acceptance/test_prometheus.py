@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from acceptance.forked import ForkedService
 from acceptance.processes import PATIENCE_SECONDS, Service
 from acceptance.prometheus_server import INTERVAL_SECONDS, Prometheus
 from closeout.aio import SenderClient, StatusClient
@@ -70,7 +71,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     folder = tmp_path_factory.mktemp("prometheus")
     path = folder / "status.db"
     with (
-        Service(
+        ForkedService(
             "status_service",
             "status service listening on ",
             folder / "status",
@@ -82,7 +83,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
                 "CLOSEOUT_STATUS_RECONCILE_INTERVAL_SECONDS": "3600",
             },
         ) as status,
-        Service(
+        ForkedService(
             "sender_service",
             "sender service listening on ",
             folder / "sender",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from acceptance.forked import ForkedService
 from acceptance.processes import PATIENCE_SECONDS, Service, wait_until
 from providers.held_port import HeldPort
 
@@ -38,7 +39,7 @@ for request; do
     do sleep 0.1; done
 done
 """
-TOTAL, RESULTS_A_CALL, KILLS = 2_000, 100, 10
+TOTAL, RESULTS_A_CALL = 2_000, 100
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def status(tmp_path: Path) -> Iterator[Service]:
     """A status service that runs, on a port that stays its own."""
     with (
         HeldPort() as port,
-        Service(
+        ForkedService(
             "status_service",
             "status service listening on ",
             tmp_path,
@@ -182,7 +183,7 @@ def calls(folder: Path, chance: random.Random) -> list[str]:
 
 
 def test_s2_s7_calls_of_a_shell_script_are_exact_across_kills(
-    status: Service, tmp_path: Path
+    status: Service, tmp_path: Path, kills: int
 ) -> None:
     """Calls by grpcurl, repeated and in any order, count once though the service is killed."""
     chance = random.Random(TOTAL)  # noqa: S311 - an order, no secret
@@ -198,7 +199,7 @@ def test_s2_s7_calls_of_a_shell_script_are_exact_across_kills(
             stderr=errors,
         )
         try:
-            for count in sorted(chance.sample(range(1, len(files)), KILLS)):
+            for count in sorted(chance.sample(range(1, len(files)), kills)):
                 wait_until(
                     lambda count=count: output.read_text().count('"receipts"') >= count,  # type: ignore[misc]
                     what=f"{count} answers",

@@ -16,8 +16,6 @@ from acceptance.silent_providers import FAULTS, SIGNALS, stop_beside
     ("fault", "by", "after"),
     [
         ("never-greets", "ctrl-c", 1),
-        ("never-greets", "sigkill", 4),
-        ("silent-after-mail", "sigterm", 4),
         ("silent-after-mail", "sigkill", 1),
         ("silent-after-dot", "ctrl-c", 1),
         ("silent-after-dot", "sigkill", 1),

@@ -16,6 +16,7 @@ import trustme
 from pysqlite3 import dbapi2
 
 from acceptance.deployment import CAMPAIGN_ID, deployed
+from acceptance.forked import ForkedService
 from acceptance.processes import PATIENCE_SECONDS, Service
 from providers.smtp_provider import scripted
 
@@ -27,7 +28,7 @@ _SERVICE = "closeout.status.v1.StatusService"
 def status(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A status service as a process."""
     folder = tmp_path_factory.mktemp("status")
-    with Service(
+    with ForkedService(
         "status_service",
         "status service listening on ",
         folder,

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from pysqlite3 import dbapi2
 
+from acceptance.forked import ForkedService
 from acceptance.processes import Service
 from closeout.aio import StatusClient
 from closeout.errors import DeadlineExceededError, UnavailableError
@@ -41,7 +42,7 @@ def status(tmp_path: Path) -> Iterator[Service]:
     """A status service as a process, which keeps its port over restarts."""
     with (
         HeldPort() as port,
-        Service(
+        ForkedService(
             "status_service",
             "status service listening on ",
             tmp_path,

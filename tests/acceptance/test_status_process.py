@@ -14,6 +14,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from acceptance.forked import ForkedService
 from acceptance.processes import Service, wait_until
 from closeout.aio import StatusClient
 from closeout.aio.channel import open_channel
@@ -27,7 +28,7 @@ SENDING, COMPLETED = 3, 5
 @pytest.fixture
 def status(tmp_path: Path) -> Iterator[Service]:
     """A status service that is not started."""
-    with Service(
+    with ForkedService(
         "status_service", _LINE, tmp_path / "a", {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0"}
     ) as service:
         yield service
@@ -72,7 +73,7 @@ def test_a_second_process_on_the_same_port_learns_who_holds_it(
 ) -> None:
     """The message names the address and the process; the first one continues."""
     status.start()
-    with Service(
+    with ForkedService(
         "status_service", _LINE, tmp_path / "b", {"CLOSEOUT_STATUS_LISTEN": status.address}
     ) as second:
         line = refused(second)
@@ -84,7 +85,7 @@ def test_a_second_process_on_the_same_port_learns_who_holds_it(
 def test_a_second_process_on_the_same_database_learns_who_holds_it(status: Service) -> None:
     """The message names the file and the process; after its end the file is free."""
     status.start()
-    with Service(
+    with ForkedService(
         "status_service", _LINE, status.folder / "b", {"CLOSEOUT_STATUS_LISTEN": "127.0.0.1:0"}
     ) as second:
         url = f"sqlite:///{status.folder}/closeout-status.db"

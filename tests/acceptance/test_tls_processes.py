@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.documents import ROOT, blocks, commands
+from acceptance.forked import ForkedService
 from acceptance.processes import PATIENCE_SECONDS, Service, wait_until
 from integration.tls_support import Authority
 
@@ -41,7 +42,9 @@ def status(tmp_path: Path, authority: Authority) -> Iterator[Service]:  # noqa: 
         "CLOSEOUT_STATUS_TLS_KEY_FILE": str(tmp_path / "tls.key"),
         "CLOSEOUT_API_KEY": _KEY,  # of the person who starts it, for other programs
     }
-    with Service("status_service", "status service listening on ", tmp_path, settings) as service:
+    with ForkedService(
+        "status_service", "status service listening on ", tmp_path, settings
+    ) as service:
         service.start()
         yield service
     assert _KEY not in service.log
@@ -166,7 +169,9 @@ def test_a_service_takes_the_certificates_of_the_documented_commands(tmp_path: P
         "CLOSEOUT_STATUS_TLS_CERTIFICATE_FILE": str(tmp_path / "tls.crt"),
         "CLOSEOUT_STATUS_TLS_KEY_FILE": str(tmp_path / "tls.key"),
     }
-    with Service("status_service", "status service listening on ", tmp_path, settings) as status:
+    with ForkedService(
+        "status_service", "status service listening on ", tmp_path, settings
+    ) as status:
         status.start()
         example = [sys.executable, str(ROOT / "examples/report_results.py"), status.address]
         assert "COMPLETED" in run([*example, "--total=20"], tmp_path, tmp_path / "ca.crt")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from acceptance.forked import ForkedService
 from acceptance.processes import PATIENCE_SECONDS, Service
 from acceptance.wheelhouse import Environment, build, pack, required
 
@@ -126,7 +127,7 @@ def application(tmp_path: Path) -> Path:
 @pytest.fixture
 def status(tmp_path: Path) -> Iterator[Service]:
     """The real status service, as a process of the environment of the tests."""
-    with Service(
+    with ForkedService(
         "status_service",
         "status service listening on ",
         tmp_path / "status",

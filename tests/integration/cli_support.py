@@ -1,16 +1,23 @@
-"""``closeout`` as a process of its own, which never outlives its test."""
+"""``closeout`` as a process of its own, which never outlives its test.
+
+``started`` starts it as a user does, ``finished`` forks it: :mod:`acceptance.forked`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
+import signal
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from acceptance.forked import ForkedProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 #: How long a command may take, seconds: far longer than it does.
 PATIENCE_SECONDS = 120.0
@@ -32,17 +39,13 @@ def clean_environment() -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def started(
-    *words: str, folder: Path, environment: dict[str, str], piped: bool = False
+    *words: str, folder: Path, environment: dict[str, str]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start a command; it is killed at the end if it still runs.
-
-    ``piped`` gives it a pipe as its standard input, instead of ours.
-    """
+    """Start a command; it is killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "closeout_cli", *words),
         cwd=folder,
         env=environment,
-        stdin=asyncio.subprocess.PIPE if piped else None,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -61,14 +64,27 @@ async def started(
 
 
 async def finished(
-    *words: str, folder: Path, environment: dict[str, str], given: bytes | None = None
+    *words: str, folder: Path, environment: dict[str, str], given: bytes = b""
 ) -> tuple[int, str, str]:
     """Run a command to its end; return its exit code, output and errors.
 
     ``given`` is what it reads from its standard input.
     """
-    piped = given is not None
-    async with started(*words, folder=folder, environment=environment, piped=piped) as process:
-        out, err = await process.communicate(given)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    with tempfile.TemporaryDirectory(prefix="closeout-command-") as place:
+        paths = [Path(place, name) for name in ("given", "output", "errors")]
+        for path in paths:
+            path.write_bytes(given)
+            given = b""
+        process = ForkedProcess(
+            *("closeout_cli", *words),
+            folder=folder,
+            given=paths[0],
+            output=paths[1],
+            errors=paths[2],
+            environment=environment,
+        )
+        try:
+            code = await asyncio.to_thread(process.wait, PATIENCE_SECONDS)
+        finally:
+            process.send_signal(signal.SIGKILL)
+        return code, paths[1].read_bytes().decode(), paths[2].read_bytes().decode()

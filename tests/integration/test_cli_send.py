@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -10,15 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from acceptance.forked import ForkedService
 from closeout_cli.demo.provider import DemoBehaviour, Move, SmtpProvider
-from closeout_cli.services import ServiceProcess
 from closeout_cli.up import Listen, sender_settings, status_settings
 from integration.cli_support import clean_environment, finished, started
 from providers.held_port import HeldPort
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -57,7 +57,7 @@ class System:
         """Start a command for the time of a block."""
         return started(*words, folder=self.folder, environment=self.environment)
 
-    async def closeout(self, *words: str, given: bytes | None = None) -> tuple[int, str, str]:
+    async def closeout(self, *words: str, given: bytes = b"") -> tuple[int, str, str]:
         """Run a command, with ``given`` as its input; return its exit code, output and errors."""
         return await finished(*words, folder=self.folder, environment=self.environment, given=given)
 
@@ -74,8 +74,6 @@ class System:
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
     clean = clean_environment()
-    lines: list[str] = []
-
     async with AsyncExitStack() as stack:
         port = stack.enter_context(HeldPort()).port
         provider = await stack.enter_async_context(SmtpProvider(Obliging(), port=port))
@@ -85,20 +83,13 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
             "CLOSEOUT_SMTP_SECURITY": "none",
         }
 
-        async def started(name: str, settings: dict[str, str]) -> str:
-            service = ServiceProcess(
-                f"{name} service",
-                f"{name}_service",
-                settings=settings,
-                environment=clean,
-                folder=tmp_path,
-                log=lines.append,
-            )
-            stack.push_async_callback(service.stop)
-            await service.start()
-            return service.address
+        async def started(name: str, settings: Mapping[str, str]) -> str:
+            line = f"{name} service listening on "
+            service = ForkedService(f"{name}_service", line, tmp_path, settings)
+            stack.enter_context(service)
+            return await asyncio.to_thread(service.start)
 
-        status = await started("status", dict(status_settings(tmp_path, ANY_PORT)))
+        status = await started("status", status_settings(tmp_path, ANY_PORT))
         sender = await started("sender", {**sender_settings(tmp_path, ANY_PORT, status), **smtp})
         found = {"CLOSEOUT_SENDER_STATUS_ADDRESS": status, "CLOSEOUT_SENDER_LISTEN": sender}
         yield System(tmp_path, provider, {**clean, **found})

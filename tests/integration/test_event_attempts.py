@@ -14,7 +14,9 @@ import pytest
 
 from integration.status_support import eventually
 from status_service.events import destination
-from status_service.events.attempt import Answer, courier
+from status_service.events.answer import Answer
+from status_service.events.attempt import http_courier
+from status_service.events.resolver import CheckedResolver
 from status_service.events.signature import new_secret
 
 _SECRET = new_secret()
@@ -49,7 +51,7 @@ async def _answering(
 
 
 async def _deliver(url: str, *, timeout_seconds: float = 5.0, allow_private: bool = True) -> Answer:
-    async with courier(allow_private=allow_private, timeout_seconds=timeout_seconds) as sends:
+    async with http_courier(allow_private=allow_private, timeout_seconds=timeout_seconds) as sends:
         return await sends.deliver(url, _SECRET, event_id="e", body="{}")
 
 
@@ -169,7 +171,7 @@ async def test_each_connection_looks_at_all_addresses(
     """A name that was public at first and private then, or both at once, is refused."""
     answers = [_infos("93.184.215.14"), _infos(private), _infos("2606:2800:21f::1", private)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: answers.pop(0))
-    resolver = destination.CheckedResolver(allow_private=False)
+    resolver = CheckedResolver(allow_private=False)
     assert [one["host"] for one in await resolver.resolve("two.example", 443)] == ["93.184.215.14"]
     for _ in range(2):
         with pytest.raises(destination.DestinationRefusedError, match="private network"):
@@ -187,7 +189,7 @@ async def test_names_whose_servers_hang_hold_up_nobody(monkeypatch: pytest.Monke
         return _infos("93.184.215.14")
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
-    resolver = destination.CheckedResolver(allow_private=False)
+    resolver = CheckedResolver(allow_private=False)
     waiting = [
         asyncio.create_task(resolver.resolve(f"hang{number % 20}.example", 443))
         for number in range(100)

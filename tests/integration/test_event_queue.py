@@ -16,7 +16,7 @@ from service_runtime.database import Store, read_clock
 from service_runtime.pages import PageRequest
 from status_service import schema
 from status_service.events import event_list, queue
-from status_service.events.attempt import Answer
+from status_service.events.answer import Answer
 from status_service.events.queue import Bounds, Due, Tried
 from status_service.migrations import MIGRATIONS
 from status_service.recording import duty

@@ -27,7 +27,8 @@ from closeout.status.v1 import status_pb2
 from integration.status_support import PATIENCE_SECONDS, results, status_settings
 from integration.tls_support import Authority, replace
 from service_runtime import tls as server_tls
-from service_runtime.certificate_files import CertificateFiles, Pair
+from service_runtime.certificate_files import CertificateFiles
+from service_runtime.certificate_pair import Pair
 from status_service.server import Running, running
 from unit.fake_services import InThreads
 

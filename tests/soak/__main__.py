@@ -50,6 +50,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--event-kills", type=int, default=50, help="of who publishes, or 0")
     parser.add_argument(
+        "--kills", type=int, default=20, help="of each service in one campaign, or 0"
+    )
+    parser.add_argument(
+        "--script-kills", type=int, default=50, help="of the service of a script with curl, or 0"
+    )
+    parser.add_argument(
         "--timing-calls", type=int, default=1_000, help="to compare foreign with absent, or 0"
     )
     parser.add_argument(
@@ -108,6 +114,12 @@ def _longer_tests(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]
     if options.http_examples:
         said = f"{options.http_examples:,} requests made up for each path of HTTP"
         yield said, "../acceptance/test_http_fuzz.py", f"--http-examples={options.http_examples}"
+    if options.kills:
+        said = f"{options.kills:,} kills of each service in one campaign"
+        yield said, "../acceptance/test_killed_services.py", f"--kills={options.kills}"
+    if options.script_kills:
+        said = f"{options.script_kills:,} kills while a script reports"
+        yield said, "../acceptance/test_report_with_curl.py", f"--kills={options.script_kills}"
 
 
 async def _beside_bad_providers(scale: float) -> list[str]:

@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from service_runtime.certificate_files import CertificateFiles, UnusableFileError
+from service_runtime.certificate_files import CertificateFiles
+from service_runtime.certificate_pair import UnusableFileError
 
 
 def _signed(folder: Path, private: Any, *, begins: datetime | None = None) -> CertificateFiles:

@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks import WebhookVerificationError
 
 from status_service.events import backoff, event_list, signature, subscriptions
-from status_service.events.attempt import TIMEOUT_SECONDS
+from status_service.events.answer import TIMEOUT_SECONDS
 from status_service.events.cloud_event import body_of
 from status_service.events.kinds import KINDS, USUAL
 from status_service.events.queue import Bounds

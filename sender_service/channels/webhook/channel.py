@@ -10,8 +10,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-import aiohttp
-
 from sender_service.channels.contract import Answer, Handover, Reply, RetryPolicy
 from sender_service.channels.email.addresses import check_printable
 from sender_service.channels.errors import TemplateError
@@ -43,6 +41,8 @@ from sender_service.channels.webhook.verdicts import (
 
 if TYPE_CHECKING:
     from types import SimpleNamespace
+
+    import aiohttp
 
     from sender_service.channels.contract import Content, Fault, Message
     from sender_service.channels.webhook.body import Body
@@ -140,7 +140,7 @@ class WebhookChannel:
                 return await self._post(body, message, progress)
         except TimeoutError:
             return progress.broken(silence(self._place, self.timeout_seconds, handover.stage))
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+        except _faults() as error:
             said = words(error) or type(error).__name__
             lost = Reply(Answer.LOST, code="connection_lost", detail=said)
             return progress.broken(
@@ -156,7 +156,7 @@ class WebhookChannel:
                 return await (self._ask(handover) if self._health_url else self._reach(handover))
         except TimeoutError:
             return silence(self._checked_place, self.timeout_seconds, handover.stage)
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+        except _faults() as error:
             return failure(self._checked_place, error, handover.stage)
 
     def silence(self, stage: str, seconds: float) -> Fault:
@@ -241,6 +241,8 @@ class WebhookChannel:
     def _open_session(self) -> aiohttp.ClientSession:
         # It belongs to a loop, so it is not made before the first message.
         if self._session is None:
+            import aiohttp  # noqa: PLC0415 - slow to import, and most senders use another channel
+
             trace = aiohttp.TraceConfig()
             trace.on_request_headers_sent.append(_mark_sent)
             self._session = aiohttp.ClientSession(
@@ -250,6 +252,13 @@ class WebhookChannel:
                 trace_configs=[trace],
             )
         return self._session
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """Return what a broken connection raises."""
+    import aiohttp  # noqa: PLC0415 - as above
+
+    return (aiohttp.ClientError, OSError, UnicodeError)
 
 
 @dataclass(slots=True)
