@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from benchmarks.databases import PostgresqlDatabases, SqliteFiles
 from service_runtime.caller import Caller
 from service_runtime.database import Store
+from service_runtime.logs import configure_logs
 from service_runtime.pages import PageRequest
 from status_service.campaigns.scans import Scans
 from status_service.campaigns.service import CampaignService
@@ -212,4 +213,5 @@ if __name__ == "__main__":
     parser.add_argument("--campaigns", type=int, default=10_000, help="open campaigns")
     parser.add_argument("--results", type=int, default=10_000_000, help="results in all")
     given = parser.parse_args()
+    configure_logs("warning", service="benchmark")
     asyncio.run(main(given.campaigns, given.results))
