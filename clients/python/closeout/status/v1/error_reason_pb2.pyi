@@ -100,6 +100,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
     PATH_NOT_FOUND: _ErrorReason.ValueType  # 36
     """NOT_FOUND: only over HTTP; no call has this path."""
+    SUBSCRIPTION_ALREADY_EXISTS: _ErrorReason.ValueType  # 38
+    """ALREADY_EXISTS: the request_id was used for a subscription with other content."""
+    TOO_MANY_CONNECTIONS: _ErrorReason.ValueType  # 39
+    """UNAVAILABLE: only over HTTP; the service has as many connections as it takes."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -186,4 +190,8 @@ TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 35
 """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
 PATH_NOT_FOUND: ErrorReason.ValueType  # 36
 """NOT_FOUND: only over HTTP; no call has this path."""
+SUBSCRIPTION_ALREADY_EXISTS: ErrorReason.ValueType  # 38
+"""ALREADY_EXISTS: the request_id was used for a subscription with other content."""
+TOO_MANY_CONNECTIONS: ErrorReason.ValueType  # 39
+"""UNAVAILABLE: only over HTTP; the service has as many connections as it takes."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
