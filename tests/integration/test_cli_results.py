@@ -203,7 +203,7 @@ async def test_results_of_another_sender_come_without_recipients(both: Pair) -> 
     assert (code, out, err) == (0, "sequence,recipient_key,address\r\n2,,\r\n3,,\r\n", why)
 
 
-async def test_what_answers_in_the_place_of_the_sender_is_told(both: Pair) -> None:
+async def test_what_answers_in_the_place_of_the_sender_is_named(both: Pair) -> None:
     """A mixed up address is said to be one."""
     await one_failed(both)
     code, out, err = await closeout(
@@ -217,7 +217,7 @@ async def test_what_answers_in_the_place_of_the_sender_is_told(both: Pair) -> No
     )
 
 
-async def test_a_sender_that_goes_away_half_way_is_told_once(
+async def test_a_sender_that_goes_away_half_way_is_said_once(
     both: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The line says from which message on; the sender is not asked again."""
