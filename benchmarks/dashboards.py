@@ -29,6 +29,7 @@ from closeout.aio import StatusClient
 from closeout.status.v1 import status_pb2
 from service_runtime.caller import ALL_SCOPES, Caller, Scope
 from service_runtime.database import Store
+from service_runtime.logs import configure_logs
 from status_service.access.key_access import KeyAccess
 from status_service.access.key_service import KeyService, NewKeyOrder
 from status_service.dashboard.sessions import Sessions
@@ -263,4 +264,5 @@ if __name__ == "__main__":
     parser.add_argument("--pages", type=int, default=500, help="open pages in all")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long to measure")
     given = parser.parse_args()
+    configure_logs("warning", service="benchmark")
     uvloop.run(main(given.campaigns, given.organisations, given.pages, given.seconds))

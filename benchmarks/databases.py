@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol, Self
 
 import psutil
@@ -12,6 +13,7 @@ from benchmarks import floor
 from providers.postgresql_server import PostgresqlServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
@@ -123,10 +125,13 @@ class PostgresqlDatabases:
             self._urls[name] = self._server.create_database()
         return self._urls[name]
 
+    def _pid(self) -> int:
+        file = self._server.folder / "data" / "postmaster.pid"
+        return int(file.read_text().partition("\n")[0])
+
     def cpu_seconds(self) -> float:
         """Return the processor time of the server and its open connections so far."""
-        pid = (self._server.folder / "data" / "postmaster.pid").read_text().partition("\n")[0]
-        server = psutil.Process(int(pid))
+        server = psutil.Process(self._pid())
         seconds = 0.0
         for process in (server, *server.children()):
             try:
@@ -135,6 +140,16 @@ class PostgresqlDatabases:
                 continue  # a worker that has ended
             seconds += times.user + times.system
         return seconds
+
+    def backends(self) -> list[int]:
+        """Return the process ids of the connections that are open now."""
+        server = psutil.Process(self._pid())
+        return [child.pid for child in server.children() if " idle" in " ".join(child.cmdline())]
+
+    def clock(self, backends: Iterable[int]) -> float:
+        """Return the processor time of connections so far, seconds; exact to microseconds."""
+        # The number of such a clock is what clock_getcpuclockid(3) makes of a process id.
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in backends)
 
     def insert_rate(self, rows: int) -> float:
         """Return the rate of INSERTs from arrays, committed like those of the service."""

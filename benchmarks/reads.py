@@ -2,7 +2,8 @@
 
 It makes databases with so many open campaigns, twice as many that have ended, and so many
 results, half of them of one campaign, and prints the milliseconds of each read: the median
-of five, after one that is not counted.
+of five, after one that is not counted. Last, a service is started on the database, and the
+command ``closeout fix --dry-run`` asks it: the seconds from its start to its end.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ import psycopg
 import sqlalchemy as sa
 
 from benchmarks.databases import PostgresqlDatabases, SqliteFiles
+from benchmarks.processes import status_service
+from closeout_cli.failures import NEEDS_A_PERSON
 from service_runtime.caller import Caller
 from service_runtime.database import Store
+from service_runtime.logs import configure_logs
 from service_runtime.pages import PageRequest
 from status_service.campaigns.scans import Scans
 from status_service.campaigns.service import CampaignService
@@ -34,7 +38,10 @@ from status_service.recording.notifier import Notifier
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from benchmarks.databases import Database
+
 _ROUNDS = 5
+_NAME = "reads"
 _CALLER = Caller("default", "benchmark")
 _THRESHOLD = timedelta(minutes=5)
 _NUMBERS = (
@@ -177,8 +184,36 @@ def _reads(
     ]
 
 
-async def measure(url: str, *, campaigns: int, results: int) -> None:
-    """Fill a database and print what each read takes."""
+async def _seconds_of_fix(address: str) -> float:
+    """Return how long ``closeout fix --dry-run`` takes, from its start to its end.
+
+    Raises:
+        RuntimeError: it ended otherwise than with campaigns that need a person.
+    """
+    begin = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "closeout_cli", "fix", "--dry-run"),
+        *("--status-address", address),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    if process.returncode != NEEDS_A_PERSON:
+        raise RuntimeError(f"closeout fix ended with {process.returncode}: {said.decode()}")
+    return time.perf_counter() - begin
+
+
+async def measure(databases: Database, *, campaigns: int, results: int) -> None:
+    """Fill a database and print what each read takes, and the command through a service."""
+    _show(databases.title)
+    url = databases.url(_NAME)
+    await _measure_reads(url, campaigns=campaigns, results=results)
+    async with status_service(databases, _NAME) as service:
+        seconds = await _seconds_of_fix(service.address)
+        _show(f"  {'closeout fix --dry-run':34}{seconds:10,.1f} s")
+
+
+async def _measure_reads(url: str, *, campaigns: int, results: int) -> None:
     store = await asyncio.to_thread(Store, url, MIGRATIONS, holder="benchmark")
     try:
         begin = time.perf_counter()
@@ -200,11 +235,9 @@ async def main(campaigns: int, results: int) -> None:
     _show(f"{campaigns:,} open campaigns, {2 * campaigns:,} ended, {results:,} results")
     with tempfile.TemporaryDirectory(prefix="closeout-bench-") as name:
         files = SqliteFiles(Path(name))
-        _show(files.title)
-        await measure(files.url("reads"), campaigns=campaigns, results=results)
+        await measure(files, campaigns=campaigns, results=results)
         with PostgresqlDatabases(Path(name)) as databases:
-            _show(databases.title)
-            await measure(databases.url("reads"), campaigns=campaigns, results=results)
+            await measure(databases, campaigns=campaigns, results=results)
 
 
 if __name__ == "__main__":
@@ -212,4 +245,5 @@ if __name__ == "__main__":
     parser.add_argument("--campaigns", type=int, default=10_000, help="open campaigns")
     parser.add_argument("--results", type=int, default=10_000_000, help="results in all")
     given = parser.parse_args()
+    configure_logs("warning", service="benchmark")
     asyncio.run(main(given.campaigns, given.results))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service_runtime.errors import InvalidRequestError
-from service_runtime.http_errors import error_response
+from service_runtime.http_errors import TooManyConnectionsError, error_response
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,6 +35,22 @@ class Connection(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
     #: Since when it waits for a request, on the clock of the event loop.
     idle_since = 0.0
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        # uvicorn would refuse what is too much in a text of its own.
+        self._most, self.limit_concurrency = self.limit_concurrency, None
+        self._served, self.app = self.app, self._limited
+
+    async def _limited(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, or refuse it in the form of all errors where there are too many."""
+        most = self._most
+        if most is None or (len(self.connections) < most and len(self.tasks) <= most):
+            await self._served(scope, receive, send)
+            return
+        refused = error_response(TooManyConnectionsError(most))
+        refused.headers["connection"] = "close"
+        await refused(scope, receive, send)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -77,7 +93,7 @@ class Connection(H11Protocol):
 
     def _make_room(self) -> None:
         """Close what waits longest for a request, where connections run out."""
-        limit = self.limit_concurrency
+        limit = self._most
         if limit is None or len(self.connections) < limit - _ROOM:
             return
         alive = [

@@ -99,6 +99,21 @@ class ForeignOriginError(HttpRefusalError):
     status = 403
 
 
+class TooManyConnectionsError(ServiceError):
+    """The server has as many connections as it takes."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "TOO_MANY_CONNECTIONS"
+    retryable = True
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"this service has {most:,} connections, and takes no more; close what you do not need,"
+            " and come back in a moment",
+            metadata={"most": str(most)},
+        )
+
+
 class PathNotFoundError(ServiceError):
     """No call has this path."""
 

@@ -22,6 +22,8 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 #: Bounds of the time until an answer begins, seconds.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 _NO_ANSWER = 500
+#: The code of a request whose client went away before the answer began.
+_HUNG_UP = 499
 
 
 class HttpMetrics:
@@ -61,6 +63,13 @@ class HttpMetrics:
             begin = time.perf_counter()
             route, method = template_of(app.routes, scope), scope["method"]
             codes: list[int] = []
+            gone = False
+
+            async def receiving() -> Message:
+                nonlocal gone
+                message = await receive()
+                gone |= message["type"] == "http.disconnect"
+                return message
 
             async def sending(message: Message) -> None:
                 if message["type"] == "http.response.start":
@@ -70,13 +79,13 @@ class HttpMetrics:
 
             self._open.inc()
             try:
-                await app(scope, receive, sending)
+                await app(scope, receiving, sending)
             finally:
                 self._open.dec()
                 self._requests.labels(
                     method if method in METHODS else "other",
                     route,
-                    str(codes[0] if codes else _NO_ANSWER),
+                    str(codes[0] if codes else _HUNG_UP if gone else _NO_ANSWER),
                 ).inc()
 
         return observed

@@ -313,6 +313,20 @@ class EventNotFoundError(ServiceError):
         )
 
 
+class SubscriptionAlreadyExistsError(ServiceError):
+    """The request id was used for a subscription with other content."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    reason = "SUBSCRIPTION_ALREADY_EXISTS"
+
+    def __init__(self, subscription_id: str, *, differing: str) -> None:
+        super().__init__(
+            f"this request_id made subscription {subscription_id}, with another {differing};"
+            " repeat the call with the same content, or choose another request_id",
+            metadata={"subscription_id": subscription_id},
+        )
+
+
 class TooManySubscriptionsError(ServiceError):
     """The organisation has as many subscriptions as it may."""
 

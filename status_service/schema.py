@@ -401,6 +401,8 @@ keys = sa.Table(
     sa.Column("revoke_time", UtcTime),
     # Written at most once a minute.
     sa.Column("last_use_time", UtcTime),
+    # Microseconds it was made for; NULL: for ever. A rotation shortens expire_time alone.
+    sa.Column("life", sa.BigInteger),
     sa.CheckConstraint("length(secret_hash) = 32", name="secret_hash_is_sha256"),
     sa.Index("keys_by_age", "organisation", "key"),
 )

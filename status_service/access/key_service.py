@@ -111,7 +111,8 @@ class KeyService:
     async def rotate(self, caller: Caller, key_id: str, overlap: timedelta) -> RotatedKey:
         """Make a second key like one, which stops after ``overlap``.
 
-        The new key lives as long as the old one was made for.
+        The new key lives as long as the old one was made for, also where the old one was
+        rotated before and stops soon: so a call whose answer was lost is safe to repeat.
 
         Raises:
             KeyNotFoundError: the caller's organisation has no such key.
@@ -125,10 +126,8 @@ class KeyService:
             now = read_clock(connection)
             _check_usable(old, now)
             _check_service(caller, old.scopes)
-            lives = old.expire_time - old.create_time if old.expire_time else None
-            data = NewKeyData(
-                old.organisation, old.name, old.scopes, caller.actor, now + lives if lives else None
-            )
+            expire_time = None if old.life is None else now + timedelta(microseconds=old.life)
+            data = NewKeyData(old.organisation, old.name, old.scopes, caller.actor, expire_time)
             new = key_store.insert(connection, secret, data)
             key_store.expire(connection, caller.organisation, key_id, now + overlap)
             return RotatedKey(MadeKey(new, secret), _get(connection, caller.organisation, key_id))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from service_runtime.caller import Scope
-from service_runtime.database import database_now
+from service_runtime.database import database_now, read_clock
 from service_runtime.pages import Page
 from status_service.schema import keys
 
@@ -36,6 +36,8 @@ class Key(NamedTuple):
         expire_time: when it stops; None: never.
         revoke_time: when it was revoked; None: it was not.
         last_use_time: when it was used last, to the minute; None: never.
+        life: how many microseconds it was made for; None: for ever. A rotation lets a key
+            stop earlier, and leaves this.
     """
 
     key: int
@@ -48,6 +50,7 @@ class Key(NamedTuple):
     expire_time: datetime | None
     revoke_time: datetime | None
     last_use_time: datetime | None
+    life: int | None
 
 
 class FoundKey(NamedTuple):
@@ -109,8 +112,14 @@ def get(connection: sa.Connection, organisation: str, key_id: str) -> Key | None
 def insert(connection: sa.Connection, new: NewKey, data: NewKeyData) -> Key:
     """Store a new key and return it."""
     values = data._asdict() | {"scopes": " ".join(sorted(data.scopes))}
+    now = read_clock(connection)
+    lives = data.expire_time - now if data.expire_time else None
     statement = sa.insert(keys).values(
-        **values, key_id=new.key_id, secret_hash=new.secret_hash, create_time=database_now()
+        **values,
+        key_id=new.key_id,
+        secret_hash=new.secret_hash,
+        create_time=now,
+        life=None if lives is None else lives // timedelta(microseconds=1),
     )
     connection.execute(statement)
     made = get(connection, data.organisation, new.key_id)

@@ -96,7 +96,8 @@ def parse_bearer(authorization: str) -> PresentedKey:
     """
     if not authorization.strip():
         raise KeyMissingError(
-            "this service needs a key: send it as metadata, authorization: Bearer closeout_…; the"
+            "this service needs a key: ask who runs it for one, or make one beside the service with"
+            " closeout keys create; send it as metadata, authorization: Bearer closeout_…; the"
             " clients and the command line take it from CLOSEOUT_API_KEY or CLOSEOUT_API_KEY_FILE"
         )
     scheme, _, text = authorization.strip().partition(" ")

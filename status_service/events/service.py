@@ -42,6 +42,7 @@ class EventService:
         """Subscribe: :func:`.subscriptions.create`.
 
         Raises:
+            SubscriptionAlreadyExistsError: the request id was used for other content.
             TooManySubscriptionsError: the organisation has as many as it may.
         """
         row, secret = await self._store.write(partial(subscriptions.create, caller=caller, new=new))

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from service_runtime.database import read_clock
 from status_service.errors import (
     EventNotFoundError,
+    SubscriptionAlreadyExistsError,
     SubscriptionNotFoundError,
     TooManySubscriptionsError,
 )
@@ -47,11 +48,17 @@ def create(
     """Subscribe; return the row, and the secret unless this call was made before.
 
     Raises:
+        SubscriptionAlreadyExistsError: it was made with other content.
         TooManySubscriptionsError: the organisation has as many as it may.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
     columns = subscriptions.c
+    content = {
+        "url": new.url,
+        "kinds": json.dumps(sorted(set(new.kinds))),
+        "labels": json.dumps(dict(sorted(new.labels.items())), ensure_ascii=False),
+    }
     if new.request_id:
         known = connection.execute(
             sa.select(subscriptions).where(
@@ -59,6 +66,11 @@ def create(
             )
         ).one_or_none()
         if known is not None:
+            # A secret that was not given was made, and is not given a second time.
+            given = content | ({"secret": new.secret} if new.secret else {})
+            for name, value in given.items():
+                if getattr(known, name) != value:
+                    raise SubscriptionAlreadyExistsError(known.subscription_id, differing=name)
             return known, ""
     if len(listed(connection, caller.organisation)) >= MOST_SUBSCRIPTIONS:
         raise TooManySubscriptionsError(MOST_SUBSCRIPTIONS)
@@ -69,10 +81,8 @@ def create(
             organisation=caller.organisation,
             subscription_id=str(uuid.uuid4()),
             request_id=new.request_id or None,
-            url=new.url,
             secret=secret,
-            kinds=json.dumps(sorted(set(new.kinds))),
-            labels=json.dumps(dict(sorted(new.labels.items())), ensure_ascii=False),
+            **content,
             creator=caller.actor,
             create_time=read_clock(connection),
         )

@@ -26,7 +26,7 @@ from service_runtime.http_errors import (
 )
 from status_service.http_api.conditions import REVISION, etag_of, expected_revision, is_known
 from status_service.http_api.json_form import read_object, to_json, to_message
-from status_service.http_api.query import message_of_query
+from status_service.http_api.query import message_of_query, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -134,7 +134,10 @@ async def message_of(request: Request, call: Call, variables: Mapping[str, str])
     if call.rule.has_body:
         check_origin(request)
         if query:
-            names = dict.fromkeys(request.query_params, "unknown parameter: use the body")
+            names = {
+                name: unknown(name, "unknown parameter: use the body")
+                for name in request.query_params
+            }
             raise InvalidRequestError.of(names or {"query": "use the body"})
         body = await _body(request)
         message: Any = await _converted(

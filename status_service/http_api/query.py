@@ -24,8 +24,14 @@ _BOOLEANS = {"true": True, "false": False}
 _MOST_PARAMETERS = 1_000
 #: As much of a wrong name is shown, characters.
 _SHOWN = 80
-#: Fields that carry a key. A URL stands in logs and histories.
+#: Fields that carry a key.
 SECRETS = {"authorization"}
+#: Names by which other services take a key in a URL; no call has such a field.
+_NAMES_OF_KEYS = {"access_token", "api_key", "apikey", "api-key", "key", "token"}
+_KEY_IN_URL = (
+    "a key never stands in a URL, which logs and histories keep; send the header"
+    " authorization: Bearer closeout_…, and revoke this key if others could read it"
+)
 
 
 def message_of_query(query: bytes, descriptor: Descriptor) -> Message:
@@ -59,6 +65,11 @@ def message_of_query(query: bytes, descriptor: Descriptor) -> Message:
     return message
 
 
+def unknown(name: str, text: str) -> str:
+    """Return what is wrong with a parameter that no field has: ``text``, or that it is a key."""
+    return _KEY_IN_URL if name.lower() in _NAMES_OF_KEYS | SECRETS else text
+
+
 def _put(form: dict[str, Any], descriptor: Descriptor, name: str, value: str) -> str:
     """Put one parameter into the form; return what is wrong with it."""
     head, bracket, key = name.partition("[")
@@ -72,9 +83,9 @@ def _put(form: dict[str, Any], descriptor: Descriptor, name: str, value: str) ->
         descriptor = inner
     field = field_of(descriptor, last)
     if field is None or (bracket and not (is_map(field) and key.endswith("]"))):
-        return "unknown parameter"
+        return unknown(name, "unknown parameter")
     if field.name in SECRETS:
-        return "a key never stands in a URL; send the header authorization"
+        return _KEY_IN_URL
     if bracket:
         return _put_entry(form.setdefault(field.name, {}), key.removesuffix("]"), value)
     return _put_value(form, field, value)

@@ -24,6 +24,7 @@ from status_service.recording.code_groups import (
     GroupKey,
     moved,
 )
+from status_service.recording.known_groups import count_more
 from status_service.schema import NOT_SENT, failure_groups, results
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def move(
 ) -> None:
     """Count results that were just stored, and no longer those they replaced.
 
-    Two statements for all campaigns: a statement costs as much as a hundred results.
+    One statement for all campaigns where each code has been seen often enough, and three
+    otherwise: a statement costs as much as a hundred results.
 
     Args:
         connection: in a transaction that holds the campaigns locked.
@@ -87,6 +89,10 @@ def move(
         replaced: what that replaced, as :func:`replaced_results` returned it.
     """
     added = {campaign: _added(merged) for campaign, merged in stored.items()}
+    added |= count_more(
+        connection,
+        {campaign: new for campaign, new in added.items() if new and not replaced[campaign]},
+    )
     concerned = [campaign for campaign in stored if added[campaign] or replaced[campaign]]
     if not concerned:
         return

@@ -33,7 +33,8 @@ _AXE = {
         "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     },
 }
-_AXE_OF_COLOURS = {
+#: What axe-core asks of colours alone.
+COLOURS = {
     "resultTypes": ["violations"],
     "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
 }
@@ -70,7 +71,7 @@ class Tab:
         await self.page.emulate_media(color_scheme="light")
         found = await self.violations()
         await self.page.emulate_media(color_scheme="dark")
-        found += await self.violations(_AXE_OF_COLOURS)
+        found += await self.violations(COLOURS)
         return found
 
     async def violations(self, options: Mapping[str, object] = _AXE) -> list[str]:

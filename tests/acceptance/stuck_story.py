@@ -341,8 +341,8 @@ def story(folder: Path) -> Iterator[Story]:
             },
         ) as sender,
     ):
-        told = Story(folder, status, sender, mail)
-        told.first_key()
+        stuck = Story(folder, status, sender, mail)
+        stuck.first_key()
         status.start()
         sender.start()
-        yield told
+        yield stuck

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, Page, Route, expect
 
-from acceptance.browser import WIDTHS, tab
+from acceptance.browser import COLOURS, WIDTHS, tab
 from acceptance.dashboard_world import (
     FOREIGN,
     World,
@@ -39,6 +40,8 @@ PATHS = {
     "cancelled": "/campaigns/notice-1119",
 }
 SOME = ("campaigns", "none", "stalled", "completed")
+#: Text on white is darker than this, as the sum of red, green and blue.
+DARK = 300
 LONGEST = "/campaigns/long"
 
 
@@ -99,6 +102,41 @@ async def test_nothing_scrolls_sideways(chromium_browser: Browser, place: Place)
                 if overflow := await opened.overflow(width):
                     wider[f"{path}, {width}"] = overflow
     assert not wider
+
+
+async def test_paper_and_forced_colours_keep_every_word(
+    chromium_browser: Browser, place: Place
+) -> None:
+    """A dark scheme is printed dark on white and fits; forced colours keep bar and actions."""
+    state = ".list .state"
+    async with tab(chromium_browser, place.address, scheme="dark") as opened:
+        page = opened.page
+        await page.emulate_media(media="print", color_scheme="dark")
+        await opened.open("/")
+        for width in (718, 1280):
+            assert await opened.overflow(width) == 0, width
+        assert await opened.violations(COLOURS) == []
+        for text in (await page.locator(state).all())[:3]:
+            await expect(text).to_be_visible()
+        await expect(page.locator(".bar svg").first).to_be_visible()
+        assert await _luminance(page, state) < DARK
+        await opened.open(PATHS["stalled"])
+        assert await opened.violations(COLOURS) == []
+        await expect(page.locator(".actions")).to_be_hidden()
+        await page.emulate_media(media="screen", color_scheme="dark", forced_colors="active")
+        await expect(page.locator(".actions .btn").first).to_be_visible()
+        assert await page.evaluate("matchMedia('(forced-colors: active)').matches")
+        shown = "element => getComputedStyle(element)"
+        button = page.locator(".actions .btn").first
+        assert await button.evaluate(f"{shown}.borderStyle") == "solid"
+        bar = page.locator(".bar svg").first
+        assert await bar.evaluate(f"{shown}.forcedColorAdjust") == "none"
+
+
+async def _luminance(page: Page, selector: str) -> int:
+    """Return how light the text of an element is: 0 is black, 765 is white."""
+    colour = await page.locator(selector).first.evaluate("e => getComputedStyle(e).color")
+    return sum(map(int, re.findall(r"\d+", colour)[:3]))
 
 
 @pytest.mark.parametrize("path", ["/", "/?q=foreign", "/campaigns/foreign", "/problems"])

@@ -157,7 +157,7 @@ async def test_a_service_that_is_away_is_exit_code_5(service: Service) -> None:
     assert answers == [(5, "", line)] * len(answers)
 
 
-async def test_another_service_at_the_address_is_told(service: Service, tmp_path: Path) -> None:
+async def test_another_service_at_the_address_is_named(service: Service, tmp_path: Path) -> None:
     """A mixed up address is said to be one."""
     (tmp_path / "c.toml").write_text('name = "x"\nchannel = "null"\n')
     (tmp_path / "r.csv").write_text("email\na@example.com\n")

@@ -194,7 +194,7 @@ async def test_a_channel_that_is_not_installed_is_named(tmp_path: Path) -> None:
     assert "problem channel pigeon: there is no channel pigeon; correct it, and repeat" in lines
 
 
-async def test_a_service_without_its_database_is_told_apart(tmp_path: Path) -> None:
+async def test_a_service_without_its_database_is_distinguished(tmp_path: Path) -> None:
     """It answers, and its log says why it does not serve."""
     async with served() as service:
         service.serving = False

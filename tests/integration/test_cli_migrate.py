@@ -88,7 +88,7 @@ async def test_the_folder_of_up_is_found(tmp_path: Path) -> None:
     assert f"sqlite:///{tmp_path}/data/sender.db: {MISSING}" in found[1]
 
 
-async def test_a_file_in_use_is_told_and_the_other_migrated(tmp_path: Path) -> None:
+async def test_a_file_in_use_is_named_and_the_other_migrated(tmp_path: Path) -> None:
     """Who has the file is said in one line; the exit code says that not all is well."""
     async with serving(tmp_path):
         environment = clean_environment() | {

@@ -163,7 +163,7 @@ async def test_each_missing_message_says_whose_it_is(both: Pair) -> None:
 
     code, out, err = await closeout(both, "results", "c", "--missing", "--csv")
     assert (code, err) == (0, "")
-    assert out.startswith("sequence,recipient_key,address\n")
+    assert out.startswith("sequence,recipient_key,address\r\n")
     expected = [(str(n), f"p{n - 1}@example.com") for n in range(1, total + 1)]
     assert [(row["sequence"], row["address"]) for row in rows(out)] == expected
 
@@ -180,7 +180,7 @@ async def test_each_missing_message_says_whose_it_is(both: Pair) -> None:
         "address": "p2@example.com",
     }
     _, out, _ = await closeout(both, "results", "c", "--missing", "--csv", "--no-recipients")
-    assert out == f"first,last\n1,{total}\n"
+    assert out == f"first,last\r\n1,{total}\r\n"
 
 
 async def test_results_of_another_sender_come_without_recipients(both: Pair) -> None:
@@ -200,10 +200,10 @@ async def test_results_of_another_sender_come_without_recipients(both: Pair) -> 
     assert (code, json.loads(err)) == (0, {"notice": {"message": message}})
     assert json.loads(out)["address"] is None
     code, out, err = await closeout(both, "results", "theirs", "--missing", "--csv")
-    assert (code, out, err) == (0, "sequence,recipient_key,address\n2,,\n3,,\n", why)
+    assert (code, out, err) == (0, "sequence,recipient_key,address\r\n2,,\r\n3,,\r\n", why)
 
 
-async def test_what_answers_in_the_place_of_the_sender_is_told(both: Pair) -> None:
+async def test_what_answers_in_the_place_of_the_sender_is_named(both: Pair) -> None:
     """A mixed up address is said to be one."""
     await one_failed(both)
     code, out, err = await closeout(
@@ -217,7 +217,7 @@ async def test_what_answers_in_the_place_of_the_sender_is_told(both: Pair) -> No
     )
 
 
-async def test_a_sender_that_goes_away_half_way_is_told_once(
+async def test_a_sender_that_goes_away_half_way_is_said_once(
     both: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The line says from which message on; the sender is not asked again."""

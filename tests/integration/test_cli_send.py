@@ -358,7 +358,7 @@ async def test_a_broken_list_creates_no_campaign(system: System, csv: str, messa
     assert out == ""
 
 
-async def test_a_channel_that_is_not_there_is_told(system: System) -> None:
+async def test_a_channel_that_is_not_there_is_named(system: System) -> None:
     """The message lists the channels there are."""
     campaign = system.write("c.toml", CAMPAIGN.replace("[content]", 'channel = "fax"\n[content]'))
     recipients = system.write("r.csv", PERSON)

@@ -127,7 +127,7 @@ async def test_when_one_dies_the_other_is_stopped(tmp_path: Path, victim: str) -
     )
 
 
-async def test_a_second_one_on_the_same_folder_is_told_who_has_it(tmp_path: Path) -> None:
+async def test_a_second_one_on_the_same_folder_is_refused_with_who_has_it(tmp_path: Path) -> None:
     """It ends with exit code 1 and the reason, and disturbs the first one not at all."""
     (tmp_path / "second").mkdir()
     data = ("--data-dir", str(tmp_path / "data"))

@@ -247,7 +247,7 @@ async def test_a_campaign_that_changed_while_it_was_read_is_not_forced(
 
 
 async def test_a_revision_alone_stops_the_force(pages: Pages, browser: Browser) -> None:
-    """As many messages missing, and another campaign all the same: nothing is done."""
+    """As many messages are missing, but the campaign is another one: nothing is done."""
     await _stalled(pages)
     form = (await browser.open("/campaigns/a/complete")).form("Record 4 as UNKNOWN and complete")
     await pages.status.client.pause_campaign(campaign_id="a")

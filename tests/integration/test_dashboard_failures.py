@@ -62,7 +62,7 @@ def _unchanged(pages: Pages) -> None:
 async def test_a_form_without_the_token_of_its_session_does_nothing(
     pages: Pages, browser: Browser, page: Page
 ) -> None:
-    """No token, a wrong one, and one of another session: 403, and the form anew, which works."""
+    """No token, a wrong one, and one of another session: 403, and a new form, which works."""
     async with pages.browser() as other:
         tokens = ["", "0" * 64, other.token, "ü"]
     for token in tokens:

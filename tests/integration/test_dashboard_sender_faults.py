@@ -201,7 +201,7 @@ async def test_a_sender_never_sees_a_key(pages: Pages, fake: FakeSender) -> None
 
 
 async def test_resends_at_once_have_a_bound(pages: Pages, fake: FakeSender) -> None:
-    """Four of an organisation wait for the sender; a fifth is told to come back."""
+    """Four of an organisation wait for the sender; a fifth is answered to come back."""
     fake.answer = lambda _: None
     async with pages.browser() as browser:
         path = "/campaigns/a/resend?to=unknown&id=c"

@@ -70,7 +70,7 @@ def outgoing() -> tuple[socket.socket, socket.socket, str]:
     return client, accepted, f"127.0.0.1:{client.getsockname()[1]}"
 
 
-def test_a_port_of_an_outgoing_connection_is_told_apart() -> None:
+def test_a_port_of_an_outgoing_connection_is_distinguished() -> None:
     """Nobody listens there: the port is free again when the connection is gone."""
     client, accepted, address = outgoing()
     with client, accepted:
@@ -132,7 +132,7 @@ def test_a_connection_that_is_closed_keeps_its_port_for_a_while() -> None:
 def test_each_refusal_of_the_system_has_its_own_words(
     address: str, error: OSError, expected: str
 ) -> None:
-    """A missing right, an address of elsewhere and an unknown name are told apart."""
+    """A missing right, an address of elsewhere and an unknown name are distinguished."""
     assert port_holder.describe(address, error).startswith(f"can't listen on {address}: {expected}")
 
 

@@ -133,7 +133,7 @@ def test_a_standby_is_refused_until_it_is_promoted(own_postgresql_server: _OwnSe
     accept(url)
 
 
-def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
+def test_a_server_that_is_not_there_is_named_in_one_line() -> None:
     """Nobody listens: the address, and that it was refused."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -143,12 +143,12 @@ def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
     assert "refused" in message
 
 
-def test_a_database_that_is_not_there_is_told(server: PostgresqlServer) -> None:
+def test_a_database_that_is_not_there_is_named(server: PostgresqlServer) -> None:
     """The server answers, and has no such database."""
     assert 'database "absent" does not exist' in refusal(server.url_of("absent"))
 
 
-def test_a_wrong_password_is_told_and_not_shown(server: PostgresqlServer) -> None:
+def test_a_wrong_password_is_named_and_not_shown(server: PostgresqlServer) -> None:
     """The user is named, the password is not; with the right one it can be used."""
     assert 'password authentication failed for user "guarded"' in refusal(url_of(server, "wrong"))
     assert "no password supplied" in refusal(server.url_of("guarded", user="guarded"))
@@ -157,7 +157,7 @@ def test_a_wrong_password_is_told_and_not_shown(server: PostgresqlServer) -> Non
     assert "right" not in store.url
 
 
-def test_a_role_that_may_not_create_tables_is_told(server: PostgresqlServer) -> None:
+def test_a_role_that_may_not_create_tables_is_named(server: PostgresqlServer) -> None:
     """A database of somebody else is refused with the words of the server."""
     assert "permission denied for schema public" in refusal(
         url_of(server).rpartition("/")[0] + "/postgres"

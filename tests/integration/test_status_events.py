@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +15,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from closeout.aio.channel import open_channel
+from closeout.errors import from_rpc_error
 from closeout.status.v1 import events_pb2 as pb
 from closeout.status.v1.events_pb2_grpc import EventServiceStub
 from integration.databases import Database
@@ -84,6 +87,31 @@ async def test_a_completed_campaign_is_announced_with_a_signature(events: _Event
     assert (data["state"], data["sent"], data["total"]) == ("COMPLETED", "2", "2")
     assert data["transition"]["cause"] == "RESULT"
     assert data["explanation"].startswith("Completed")
+
+
+async def test_a_request_id_stands_for_one_content(events: _Events) -> None:
+    """A repetition is answered; with another field it is refused, and nothing is made."""
+    secret = "whsec_" + base64.b64encode(bytes(24)).decode()
+    content = {"kinds": ["campaign.sending"], "labels": {"team": "news"}, "secret": secret}
+    request_id = str(uuid.uuid4())
+    made = await events.subscribe(request_id=request_id, **content)
+    again = await events.subscribe(request_id=request_id, **content)
+    assert (again.subscription, again.secret) == (made.subscription, "")
+    others = {
+        "url": f"{events.receiver.url}/other",
+        "kinds": ["campaign.completed"],
+        "labels": {},
+        "secret": secret.replace("A", "B", 1),
+    }
+    for name, value in others.items():
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await events.subscribe(**{"request_id": request_id, **content, name: value})
+        error = from_rpc_error(caught.value)
+        assert error.reason == "SUBSCRIPTION_ALREADY_EXISTS"
+        assert error.metadata == {"subscription_id": made.subscription.subscription_id}
+        assert f"another {name}" in error.message
+    listed = await events.stub.ListSubscriptions(pb.ListSubscriptionsRequest())
+    assert list(listed.subscriptions) == [made.subscription]
 
 
 @pytest.mark.usefixtures("soon_tried_again")

@@ -78,6 +78,34 @@ async def test_s2_a_better_result_leaves_its_group(status: Status) -> None:
     ]
 
 
+async def test_s1_known_codes_are_counted_without_reading_them(status: Status) -> None:
+    """A group that has its text and its examples only grows; the others are as ever."""
+    await status.start("a", 40)
+    await status.start("b", 40)
+    busy = {"code": "421", "detail": "busy"}
+    await status.report("a", *results([1, 2, 3], FAILED, **busy), *results([4], FAILED, code="x"))
+    await status.report("b", *results([1, 2, 3], FAILED, code="421"))
+    for campaign, first in (("a", 11), ("b", 21)):
+        await status.report(
+            campaign,
+            *results([first, first + 1], FAILED, code="421", detail="later"),
+            *results([first + 2], FAILED, code="x"),
+            *results([first + 3], SKIPPED, code="421"),
+        )
+    assert await _groups(status) == [
+        (FAILED, "421", False, 5, [1, 2, 3]),
+        (FAILED, "x", False, 2, [4, 13]),
+        (SKIPPED, "421", False, 1, [14]),
+    ]
+    shown = {name: await status.client.list_failures(campaign_id=name) for name in ("a", "b")}
+    assert [groups[0].detail for groups in shown.values()] == ["busy", "later"]
+    assert _shown(shown["b"][:1]) == [(FAILED, "421", False, 5, [1, 2, 3])]
+    # One that lost an example takes another.
+    await status.report("a", *results([2]))
+    await status.report("a", *results([31, 32], FAILED, **busy))
+    assert (await _groups(status))[0] == (FAILED, "421", False, 6, [1, 3, 31])
+
+
 async def test_codes_without_a_group_are_the_rest(status: Status) -> None:
     """Of 60 codes, 50 have a group; the others are counted together, and leave together."""
     await status.start("a", 100)

@@ -40,6 +40,16 @@ OF_A_CAMPAIGN: list[tuple[str, str, dict[str, Any] | None]] = [
 
 
 @pytest.fixture
+async def test_a_key_in_a_url_is_no_key(status: Status) -> None:
+    """Neither of a call that reads nor of one that writes; the answer says where it goes."""
+    async with calling(status.url) as client:
+        read = await client.get("/v1/campaigns", params={"api_key": "closeout_x"})
+        made = await client.post("/v1/campaigns", params={"access_token": "x"}, json={})
+    for answer, name in ((read, "api_key"), (made, "access_token")):
+        assert (answer.status_code, reason_of(answer)) == (400, "INVALID_REQUEST")
+        assert "authorization: Bearer" in fields_of(answer)[name]
+
+
 async def status(tmp_path: Path) -> AsyncIterator[Status]:
     """A status service on SQLite."""
     async with serving(tmp_path) as service:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from integration.databases import PATIENCE_SECONDS
-from integration.http_support import calling, watching
-from integration.status_support import Status, serving
+from integration.http_support import calling, reason_of, watching
+from integration.status_support import Status, eventually, serving
 from service_runtime import http_connection, http_server
 from status_service.http_api import calls
 
@@ -158,6 +158,45 @@ async def test_idle_connections_keep_nobody_out(
             finally:
                 for _, writer in idle:
                     writer.close()
+
+
+async def test_a_request_too_many_is_refused_in_the_form_of_all_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody idle can make room: 503, the reason, and when to come back."""
+    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 2)
+    async with serving(tmp_path) as status, calling(status.url) as client:
+        await client.post("/v1/campaigns", json={"campaignId": "c"})
+        async with watching(client, "/v1/campaigns/c:watch") as events:
+            assert await events.next() is not None
+            async with calling(status.url) as other:
+                refused = await other.get("/v1/campaigns")
+    assert (refused.status_code, reason_of(refused)) == (503, "TOO_MANY_CONNECTIONS")
+    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["connection"] == "close"
+
+
+async def test_who_hangs_up_is_no_failure_of_the_service(status: Status) -> None:
+    """A client that goes away before its answer begins counts with 499, and not with 500."""
+    host, _, port = status.url.removeprefix("http://").rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(POST + b'content-length: 100\r\n\r\n{"campaign')
+    await writer.drain()
+
+    async def counted(name: str) -> bool:
+        async with calling(status.url) as client:
+            return name in (await client.get("/metrics")).text
+
+    async def begun() -> bool:
+        return await counted("closeout_http_requests_open 2.0")
+
+    async def ended() -> bool:
+        return await counted('code="499",method="POST",route="/v1/campaigns"')
+
+    await eventually(begun, what="the request")
+    writer.close()
+    await eventually(ended, what="the end of the request")
+    assert not await counted('code="500"')
 
 
 async def test_what_is_no_http_is_refused_in_the_form_of_all_errors(

@@ -148,6 +148,22 @@ async def test_both_keys_hold_while_one_is_rotated(admin: WithKey) -> None:
     assert at_once.key.name == "ops"
 
 
+async def test_a_rotation_is_safe_to_repeat(admin: WithKey) -> None:
+    """Each successor lives as long as the key was made for; the key stops at the first time."""
+    soon = datetime.now(UTC) + timedelta(days=90)
+    made = await admin.call("CreateKey", name="ops", scopes=["read"], expire_time=soon)
+    ever = await admin.call("CreateKey", name="ever", scopes=["read"])
+    for old, life in ((made.key, timedelta(days=90)), (ever.key, None)):
+        first = await admin.call("RotateKey", key_id=old.key_id, overlap_seconds=3600)
+        again = await admin.call("RotateKey", key_id=old.key_id, overlap_seconds=7200)
+        assert again.former_key.expire_time == first.former_key.expire_time
+        assert again.key.HasField("expire_time") == (life is not None)
+        if life is not None:
+            lives = to_datetime(again.key.expire_time) - to_datetime(again.key.create_time)
+            assert abs(lives - life) < timedelta(minutes=1)
+        await WithKey(admin._stub, again.secret_key).call("GetCaller")
+
+
 async def test_an_admin_makes_no_key_of_a_service(status: Status, admin: WithKey) -> None:
     """It could read every organisation: neither a new one, nor another like one."""
     service = make_key(

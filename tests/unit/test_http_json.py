@@ -236,6 +236,8 @@ def test_a_key_in_a_url_is_refused() -> None:
     """URLs stand in logs and histories."""
     caller = access_pb2.GetCallerRequest.DESCRIPTOR
     assert "never stands in a URL" in wrong_query("authorization=Bearer+x", caller)["authorization"]
+    for name in ("api_key", "access_token", "KEY"):
+        assert "never stands in a URL" in wrong_query(f"{name}=closeout_x", REPAIR)[name]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_a_channel_without_a_table_has_its_defaults() -> None:
     assert isinstance(Settings().of_channel(NullChannel), NullChannel.settings_model)
 
 
-async def test_an_unknown_channel_is_told_what_is_installed() -> None:
+async def test_an_unknown_channel_is_refused_with_what_is_installed() -> None:
     """The answer lists what could have been meant."""
     registry = ChannelRegistry({"null": NullChannel}, Settings())
     with pytest.raises(Exception, match="installed: null") as caught:

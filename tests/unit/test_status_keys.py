@@ -43,7 +43,7 @@ def test_a_key_has_the_published_form() -> None:
 
 @given(st.integers(0, len(_KEY.text) - 1), _SIGNS)
 def test_a_typo_is_malformed(place: int, sign: str) -> None:
-    """One wrong sign anywhere is told from a wrong key without a look at the database."""
+    """One wrong sign anywhere is distinguished from a wrong key without a look at the database."""
     wrong = _KEY.text[:place] + sign + _KEY.text[place + 1 :]
     if wrong == _KEY.text:
         assert keys.parse(wrong).key_id == _KEY.key_id

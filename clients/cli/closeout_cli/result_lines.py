@@ -21,6 +21,7 @@ from closeout_cli.tables import READABLE, Column, shortened, tab_separated
 from closeout_cli.words import enum_name, rfc3339, short_clock
 
 if TYPE_CHECKING:
+    from _csv import Writer as CsvWriter
     from collections.abc import Callable, Sequence
 
     from closeout.sender.v1.sender_pb2 import RecipientEntry
@@ -110,7 +111,7 @@ def writer(
     if as_csv and form.fields:
         return _WithFields(file, form).write
     if as_csv:
-        rows = csv.writer(file, lineterminator="\n")
+        rows = csv_writer(file)
         rows.writerow(form.columns)
         return lambda lines: rows.writerows(
             [safe_cell(_value(line, column)) for column in form.columns] for line in lines
@@ -122,11 +123,19 @@ def writer(
     )
 
 
+def csv_writer(file: TextIO) -> CsvWriter:
+    """Return a writer of lines that end as RFC 4180 says, which spreadsheets and programs read.
+
+    With both signs as the end of a line, a cell that has either of them is quoted.
+    """
+    return csv.writer(file, lineterminator="\r\n")
+
+
 class _WithFields:
     """Rows of a CSV with the fields of the recipients, which the first rows name."""
 
     def __init__(self, file: TextIO, form: Form) -> None:
-        self._rows = csv.writer(file, lineterminator="\n")
+        self._rows = csv_writer(file)
         self._form = form
         self._names: list[str] | None = None
         self._left_out: set[str] = set()

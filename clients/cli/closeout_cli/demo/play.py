@@ -57,7 +57,8 @@ def demo(
     """Send a campaign to a local SMTP server, check every result, and show the repairs.
 
     Starts both services and the server on free ports, with databases in a folder that
-    is removed at the end. The last line is the state and the counters of the campaign.
+    is removed at the end. The last lines are the state and the counters of the campaign,
+    and where the dashboard is.
     """
     if importlib.util.find_spec("aiosmtpd") is None:
         raise CommandError("the demo needs aiosmtpd: pip install 'closeout[demo]'")
@@ -101,6 +102,7 @@ async def _until_stopped() -> None:
 
 
 async def _play(made: Stage, status: StatusClient, examples: Path, *, keep: bool) -> int:
+    screen.line(f"dashboard on {made.dashboard}")
     _title("1. A campaign goes out over SMTP")
     campaign_file, recipients = (
         str(_near(examples / name)) for name in ("welcome.toml", "recipients.csv")
@@ -121,13 +123,13 @@ async def _play(made: Stage, status: StatusClient, examples: Path, *, keep: bool
     await _stuck(made, status)
 
     screen.line("")
+    screen.line(f"{state_name(campaign)} {counts(campaign)}")
     screen.line(
         f"The dashboard shows these campaigns until Ctrl-C: {made.dashboard}"
         if keep
-        else "`closeout demo --keep`, or make demo KEEP=1, leaves the dashboard of these campaigns"
-        " running."
+        else f"The dashboard was at {made.dashboard} and ends with the demo."
+        " make demo KEEP=1, or `closeout demo --keep`, leaves it running and names its address."
     )
-    screen.line(f"{state_name(campaign)} {counts(campaign)}")
     return OK if agrees and campaign.state == pb.Campaign.COMPLETED else FAILED
 
 

@@ -125,7 +125,9 @@ class AccessServiceServicer:
     def RotateKey(self, request, context):
         """Makes a second key with the name and scopes of one, and lets the old one
         expire after a while, so that both are valid meanwhile. A key that expires is
-        followed by one that lives as long as it did. Needs scope "admin".
+        followed by one that was made for as long. A repetition, as after a lost answer,
+        makes one key more like it and leaves the time at which the old one stops; revoke
+        the key that nobody got. Needs scope "admin".
         Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
         (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
         (SCOPE_MISSING) for one with scope "service", as of CreateKey.

@@ -71,7 +71,9 @@ class AccessServiceStub:
     RotateKey: _grpc.UnaryUnaryMultiCallable[_access_pb2.RotateKeyRequest, _access_pb2.RotateKeyResponse]
     """Makes a second key with the name and scopes of one, and lets the old one
     expire after a while, so that both are valid meanwhile. A key that expires is
-    followed by one that lives as long as it did. Needs scope "admin".
+    followed by one that was made for as long. A repetition, as after a lost answer,
+    makes one key more like it and leaves the time at which the old one stops; revoke
+    the key that nobody got. Needs scope "admin".
     Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
     (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
     (SCOPE_MISSING) for one with scope "service", as of CreateKey.
@@ -120,7 +122,9 @@ class AccessServiceAsyncStub(AccessServiceStub):
     RotateKey: _aio.UnaryUnaryMultiCallable[_access_pb2.RotateKeyRequest, _access_pb2.RotateKeyResponse]  # type: ignore[assignment]
     """Makes a second key with the name and scopes of one, and lets the old one
     expire after a while, so that both are valid meanwhile. A key that expires is
-    followed by one that lives as long as it did. Needs scope "admin".
+    followed by one that was made for as long. A repetition, as after a lost answer,
+    makes one key more like it and leaves the time at which the old one stops; revoke
+    the key that nobody got. Needs scope "admin".
     Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
     (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
     (SCOPE_MISSING) for one with scope "service", as of CreateKey.
@@ -196,7 +200,9 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_access_pb2.RotateKeyResponse, _abc.Awaitable[_access_pb2.RotateKeyResponse]]:
         """Makes a second key with the name and scopes of one, and lets the old one
         expire after a while, so that both are valid meanwhile. A key that expires is
-        followed by one that lives as long as it did. Needs scope "admin".
+        followed by one that was made for as long. A repetition, as after a lost answer,
+        makes one key more like it and leaves the time at which the old one stops; revoke
+        the key that nobody got. Needs scope "admin".
         Errors: NOT_FOUND (KEY_NOT_FOUND), INVALID_ARGUMENT; FAILED_PRECONDITION
         (KEY_ENDED) for a key that is not valid any more; PERMISSION_DENIED
         (SCOPE_MISSING) for one with scope "service", as of CreateKey.

@@ -100,6 +100,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
     PATH_NOT_FOUND: _ErrorReason.ValueType  # 36
     """NOT_FOUND: only over HTTP; no call has this path."""
+    SUBSCRIPTION_ALREADY_EXISTS: _ErrorReason.ValueType  # 38
+    """ALREADY_EXISTS: the request_id was used for a subscription with other content."""
+    TOO_MANY_CONNECTIONS: _ErrorReason.ValueType  # 39
+    """UNAVAILABLE: only over HTTP; the service has as many connections as it takes."""
     CAMPAIGN_DELETED: _ErrorReason.ValueType  # 40
     """NOT_FOUND: somebody deleted the campaign; metadata says when and who."""
     RESULTS_REMOVED: _ErrorReason.ValueType  # 41
@@ -192,6 +196,10 @@ TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 35
 """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
 PATH_NOT_FOUND: ErrorReason.ValueType  # 36
 """NOT_FOUND: only over HTTP; no call has this path."""
+SUBSCRIPTION_ALREADY_EXISTS: ErrorReason.ValueType  # 38
+"""ALREADY_EXISTS: the request_id was used for a subscription with other content."""
+TOO_MANY_CONNECTIONS: ErrorReason.ValueType  # 39
+"""UNAVAILABLE: only over HTTP; the service has as many connections as it takes."""
 CAMPAIGN_DELETED: ErrorReason.ValueType  # 40
 """NOT_FOUND: somebody deleted the campaign; metadata says when and who."""
 RESULTS_REMOVED: ErrorReason.ValueType  # 41

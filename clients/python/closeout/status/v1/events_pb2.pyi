@@ -249,8 +249,8 @@ class CreateSubscriptionRequest(_message.Message):
     bytes in base64. Empty: the service makes one.
     """
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat. A repetition answers the subscription
-    without its secret.
+    """A UUID that makes the call safe to repeat, with the same content. A repetition
+    answers the subscription without its secret.
     """
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

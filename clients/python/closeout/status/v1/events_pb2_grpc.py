@@ -84,7 +84,9 @@ class EventServiceServicer:
         """Subscribes a URL to events of the caller's organisation and returns the secret that
         signs them, this once. Only events from now on are sent. Idempotent by request_id.
         Needs scope "admin".
-        Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20.
+        Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20;
+        ALREADY_EXISTS (SUBSCRIPTION_ALREADY_EXISTS) where request_id was used for other
+        content.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,9 @@ class EventServiceStub:
     """Subscribes a URL to events of the caller's organisation and returns the secret that
     signs them, this once. Only events from now on are sent. Idempotent by request_id.
     Needs scope "admin".
-    Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20.
+    Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20;
+    ALREADY_EXISTS (SUBSCRIPTION_ALREADY_EXISTS) where request_id was used for other
+    content.
     """
     ListSubscriptions: _grpc.UnaryUnaryMultiCallable[_events_pb2.ListSubscriptionsRequest, _events_pb2.ListSubscriptionsResponse]
     """Lists the subscriptions of the caller's organisation, 20 at most. Needs scope
@@ -84,7 +86,9 @@ class EventServiceAsyncStub(EventServiceStub):
     """Subscribes a URL to events of the caller's organisation and returns the secret that
     signs them, this once. Only events from now on are sent. Idempotent by request_id.
     Needs scope "admin".
-    Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20.
+    Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20;
+    ALREADY_EXISTS (SUBSCRIPTION_ALREADY_EXISTS) where request_id was used for other
+    content.
     """
     ListSubscriptions: _aio.UnaryUnaryMultiCallable[_events_pb2.ListSubscriptionsRequest, _events_pb2.ListSubscriptionsResponse]  # type: ignore[assignment]
     """Lists the subscriptions of the caller's organisation, 20 at most. Needs scope
@@ -126,7 +130,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         """Subscribes a URL to events of the caller's organisation and returns the secret that
         signs them, this once. Only events from now on are sent. Idempotent by request_id.
         Needs scope "admin".
-        Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20.
+        Errors: INVALID_ARGUMENT; RESOURCE_EXHAUSTED (TOO_MANY_SUBSCRIPTIONS) beyond 20;
+        ALREADY_EXISTS (SUBSCRIPTION_ALREADY_EXISTS) where request_id was used for other
+        content.
         """
 
     @_abc_1.abstractmethod
