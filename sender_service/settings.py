@@ -70,8 +70,8 @@ class SenderSettings(TlsSettings):
     #: How many campaigns are sent at the same time on one channel. Further ones
     #: take turns with them.
     concurrent_campaigns: int = Field(default=8, ge=1)
-    #: How long messages whose data is sent may take after a stop signal, and running
-    #: calls after that, seconds.
+    #: How long messages whose data is sent, and running calls, may take after a stop
+    #: signal, seconds.
     grace_seconds: float = Field(default=10, ge=0)
     #: If the provider takes no message of a campaign for this long, its unsent messages fail,
     #: hours.

@@ -55,7 +55,7 @@ class StatusSettings(TlsSettings):
     sender_tls_certificate_file: str = ""
     #: The private key of that certificate, PEM, without a passphrase.
     sender_tls_key_file: str = ""
-    #: How long running calls may go on after a stop signal, seconds.
+    #: How long running calls and queued results may go on after a stop signal, seconds.
     grace_seconds: float = Field(default=10, ge=0)
     #: On PostgreSQL, a connection is closed after about so long, and its calls begin
     #: again on any instance, seconds: instances that were added get their share.

@@ -17,6 +17,7 @@ from pathlib import Path
 from soak.events import EVENTS_EACH, events_under_faults
 from soak.providers import bad_hours, stop_senders
 from soak.run import soak
+from soak.stops import stop_everywhere
 from soak.timing import compare_times
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +36,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         type=float,
         default=10,
         help="of mail servers that take no messages, beside every way to stop a sender, or 0",
+    )
+    parser.add_argument(
+        "--stops", type=int, default=1, help="rounds of stops at every step of a write, or 0"
     )
     parser.add_argument("--event-kills", type=int, default=50, help="of who publishes, or 0")
     parser.add_argument(
@@ -77,6 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         for violation in wrong:
             print(f"  {violation}", flush=True)
         holds &= not wrong
+    holds &= _stops(options.stops)
     if options.event_kills:
         holds &= asyncio.run(_events(options.event_kills, seed))
     if options.timing_calls:
@@ -85,6 +90,18 @@ def main(arguments: Sequence[str]) -> int:
             print(f"  {line}", flush=True)
     print("All invariants hold." if holds else f"VIOLATIONS FOUND. Repeat with: --seed {seed}")
     return 0 if holds else 1
+
+
+def _stops(rounds: int) -> bool:
+    """Stop services that hang; return whether each stop ended in time."""
+    holds = True
+    for _ in range(rounds):
+        print("stops of a status service that hangs, at every step of a write", flush=True)
+        wrong = asyncio.run(stop_everywhere())
+        for violation in wrong:
+            print(f"  {violation}", flush=True)
+        holds &= not wrong
+    return holds
 
 
 async def _beside_bad_providers(scale: float) -> list[str]:
