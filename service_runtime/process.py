@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130
 EXIT_FORCED = 3
 #: What a stop may take longer than its grace, seconds: the rest of two seconds is for the
 #: end of the process itself.
-BEYOND_GRACE_SECONDS = 1.75
+BEYOND_GRACE_SECONDS = 1.5
 #: What the last line of the log may take, seconds: the log may be what hangs.
 _LAST_LINE_SECONDS = 0.1
 #: The longest wait of a thread for the interpreter, seconds. The default of 5 ms

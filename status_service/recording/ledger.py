@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from service_runtime.database import database_now
-from status_service.domain import OPEN, Cause, Counters, State
+from status_service.domain import Cause, Counters, State
 from status_service.errors import (
     CampaignBusyError,
     CampaignNotFoundError,
@@ -245,6 +245,6 @@ def _believed(connection: sa.Connection, campaign: sa.Row[Any], deltas: Counters
     """
     counters = counters_of(campaign)
     fills = counters.processed + deltas.processed >= campaign.total
-    if State(campaign.state) not in OPEN or not fills:
+    if State(campaign.state).is_terminal or not fills:
         return deltas
     return count(connection, campaign.campaign, campaign.total).minus(counters)

@@ -61,4 +61,24 @@ STOP_BUGS = (
     ),
 )
 
-PEER_BUGS = STOP_BUGS
+EVIDENCE_BUGS = (
+    Mutant(
+        name="scheduled-and-full-waits",
+        invariant="L1",
+        bug="A scheduled campaign takes its last result and stays open until its time.",
+        seen="Closeout itself",
+        edits=(
+            Edit(
+                "status_service/domain.py",
+                "        (State.SCHEDULED, State.COMPLETED),\n",
+                "",
+            ),
+        ),
+        test=(
+            "tests/integration/test_status_schedules.py"
+            "::test_l1_a_scheduled_campaign_that_is_full_is_completed"
+        ),
+    ),
+)
+
+PEER_BUGS = STOP_BUGS + EVIDENCE_BUGS
