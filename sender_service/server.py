@@ -35,6 +35,7 @@ from sender_service.reporting.organisations import Reporting
 from sender_service.store import campaigns, leases, outages
 from service_runtime import exposure
 from service_runtime.background import background, follow_store
+from service_runtime.call_limits import CallLimits
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
 from service_runtime.grace import Grace
@@ -109,6 +110,7 @@ async def running(
             others than this machine could reach it without a key.
     """
     sender = settings.sender
+    peers = CallLimits(sender.max_streams, sender.max_calls)
     grace = Grace(sender.grace_seconds)
     classes = installed_channels() if channels is None else channels
     tls = await ServerTls.load("sender", sender)
@@ -152,6 +154,7 @@ async def running(
                 scopes=SCOPES,
                 metrics=metrics.rpc,
                 recheck_seconds=limits.recheck_seconds,
+                limits=peers,
             )
             readiness = Readiness(store, server)
             delivery = DeliveryMetrics(store, directory, supervisor, classes, metrics.registry)

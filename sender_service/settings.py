@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import pydantic
 from pydantic import Field
 
+from service_runtime.call_limits import MOST_CALLS, MOST_STREAMS
 from service_runtime.places import (
     DatabaseUrl,
     ListenAddress,
@@ -29,6 +30,12 @@ _LEASE_HEARTBEATS = 3
 
 class SenderSettings(TlsSettings):
     """The table ``[sender]``."""
+
+    #: Streams of all callers together; one organisation gets half of them, one connection a
+    #: quarter, and less while others have some.
+    max_streams: int = Field(default=MOST_STREAMS, ge=4)
+    #: Other calls that are answered at once, shared in the same way.
+    max_calls: int = Field(default=MOST_CALLS, ge=4)
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, printed on standard output.
     listen: ListenAddress = "127.0.0.1:20052"

@@ -23,6 +23,7 @@ from closeout.status.v1 import (
 )
 from service_runtime import exposure
 from service_runtime.background import background, follow_store
+from service_runtime.call_limits import CallLimits
 from service_runtime.database import Store, read_clock
 from service_runtime.errors import StartupError, StoreUnavailableError
 from service_runtime.grace import Grace
@@ -123,6 +124,7 @@ async def running(
             this machine could reach it without a key.
     """
     status = settings.status
+    peers = CallLimits(status.max_streams, status.max_calls)
     grace = Grace(status.grace_seconds)
     tls = await ServerTls.load("status", status)
     # In a thread: a migration may take minutes, and signals are heard meanwhile.
@@ -181,6 +183,7 @@ async def running(
             # With one instance there is nowhere else to go.
             connection_age_seconds=status.connection_age_seconds if store.listen else None,
             recheck_seconds=limits.recheck_seconds,
+            limits=peers,
         )
         readiness = Readiness(store, server)
         gauges = CampaignGauges(store, metrics.registry, stall_threshold=threshold)
@@ -207,6 +210,7 @@ async def running(
                 access=counted,
                 scopes=SCOPES,
                 recheck_seconds=limits.recheck_seconds,
+                limits=peers,
             ),
             *openapi_routes(),
             *dashboard_routes(board),

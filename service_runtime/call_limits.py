@@ -1,0 +1,125 @@
+"""How much of a service its callers can have at once, over gRPC and HTTP together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from service_runtime.caller_places import Places
+from service_runtime.errors import ServiceError
+from service_runtime.sampled_log import SampledLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from service_runtime.caller_places import Place
+
+#: Streams and calls at once, of everybody.
+MOST_STREAMS: Final = 4_000
+MOST_CALLS: Final = 1_000
+#: Of calls that need no key, such as health checks, so many streams and calls.
+_MOST_OPEN: Final = 500
+#: Requests that are large, or slow to arrive, at once. A message has 4 MiB at most.
+_MOST_REQUESTS: Final = 48
+_RETRY_SECONDS: Final = 1.0
+
+
+class TooManyCallsError(ServiceError):
+    """The caller, or everybody together, has as much open as may be."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "TOO_MANY_CALLS"
+    retryable = True
+
+    def __init__(self, kind: str, *, most: int) -> None:
+        super().__init__(
+            f"too many {kind} are open: one connection may have a quarter of {most:,}, one"
+            " organisation a half, and less while others need them; close some, and try again",
+            metadata={"kind": kind, "most": str(most)},
+            retry_after_seconds=_RETRY_SECONDS,
+        )
+
+
+class CallLimits:
+    """What callers of one service may have at once.
+
+    Args:
+        most_streams: of everybody.
+        most_calls: of everybody, without streams.
+    """
+
+    def __init__(self, most_streams: int = MOST_STREAMS, most_calls: int = MOST_CALLS) -> None:
+        self._streams = Places("streams", most_streams)
+        self._calls = Places("calls", most_calls)
+        self._open_streams = Places("streams without a key", _MOST_OPEN)
+        self._open_calls = Places("calls without a key", _MOST_OPEN)
+        self._requests = Places("large requests", _MOST_REQUESTS)
+        self._log = SampledLog("call_refused")
+
+    @contextlib.contextmanager
+    def held(self, organisation: str, address: str, *, lasting: bool) -> Iterator[None]:
+        """Have a place while the block runs in this task.
+
+        A stream, and a call whose request has not arrived, ends with the same error when
+        somebody who has fewer needs its place.
+
+        Args:
+            organisation: of the caller; empty: it has not said who it is.
+            address: where it calls from, with its port.
+            lasting: whether the call is a stream.
+
+        Raises:
+            TooManyCallsError: the caller has as many as it may.
+        """
+        if organisation:
+            places = self._streams if lasting else self._calls
+        else:
+            places = self._open_streams if lasting else self._open_calls
+        place = places.take(organisation, address, yields=True)
+        if place is None:
+            raise self._refused(places, organisation, address)
+        unarrived = _unarrived.set(None if lasting else place)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not place.is_taken_away:
+                raise
+            place.forgive()
+            raise self._refused(places, organisation, address) from None
+        finally:
+            _unarrived.reset(unarrived)
+            places.give_back(place)
+
+    @contextlib.contextmanager
+    def room_for_request(self, organisation: str, address: str) -> Iterator[None]:
+        """Have room for a request that is large, or slow to arrive, while the block runs.
+
+        Raises:
+            TooManyCallsError: others, or this caller, have all of it.
+        """
+        place = self._requests.take(organisation, address)
+        if place is None:
+            raise self._refused(self._requests, organisation, address)
+        try:
+            yield
+        finally:
+            self._requests.give_back(place)
+
+    def _refused(self, places: Places, organisation: str, address: str) -> TooManyCallsError:
+        self._log.add(organisation=organisation, address=address, kind=places.kind)
+        return TooManyCallsError(places.kind, most=places.most)
+
+
+#: The place of a call whose request has not arrived.
+_unarrived: ContextVar[Place | None] = ContextVar("unarrived", default=None)
+
+
+def request_has_arrived() -> None:
+    """Note that the request of this task's call is here: it is answered, whoever else calls."""
+    place = _unarrived.get()
+    if place is not None:
+        place.yields = False
