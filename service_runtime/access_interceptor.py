@@ -48,23 +48,26 @@ class AccessCheck:
         self._scopes = scopes
         self._recheck_seconds = recheck_seconds
 
-    def guard(self, behaviour: Any, method: str, *, lasting: bool) -> Any:
+    def guard(self, behaviour: Any, method: str, *, lasting: bool, sending: bool = False) -> Any:
         """Return ``behaviour`` behind the check.
 
         Args:
             behaviour: a handler that takes a request, or an iterator of them, and a context.
             method: its full name.
             lasting: whether the call can outlive a key: a stream.
+            sending: whether its caller sends a stream.
         """
         scope = self._scopes[method]  # of a method that is not there, nobody is served
 
         async def checked(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             if scope == OPEN:
-                with self._limits.held("", context.peer(), lasting=lasting):
+                with self._limits.held("", context.peer(), lasting=lasting, sending=sending):
                     return await behaviour(request, context)
             credentials = Credentials.of(context.invocation_metadata() or (), context.peer())
             organisation = await self._admit(credentials, scope)
-            with self._limits.held(organisation, credentials.peer, lasting=lasting):
+            with self._limits.held(
+                organisation, credentials.peer, lasting=lasting, sending=sending
+            ):
                 if not lasting:
                     return await behaviour(request, context)
                 return await self._while_admitted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 #: Streams and calls at once, of everybody.
 MOST_STREAMS: Final = 4_000
 MOST_CALLS: Final = 1_000
+#: Streams on which one organisation may send; each may be about to send 4 MiB.
+_MOST_SENDING: Final = 32
 #: Of calls that need no key, such as health checks, so many streams and calls.
 _MOST_OPEN: Final = 500
 #: Requests that are large, or slow to arrive, at once. A message has 4 MiB at most.
-_MOST_REQUESTS: Final = 48
+_MOST_REQUESTS: Final = 24
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -37,8 +40,8 @@ class TooManyCallsError(ServiceError):
 
     def __init__(self, kind: str, *, most: int) -> None:
         super().__init__(
-            f"too many {kind} are open: one connection may have a quarter of {most:,}, one"
-            " organisation a half, and less while others need them; close some, and try again",
+            f"too many {kind} are open: one organisation may have {most:,}, one connection a half"
+            " of that, and less while others need them; close some, and try again",
             metadata={"kind": kind, "most": str(most)},
             retry_after_seconds=_RETRY_SECONDS,
         )
@@ -54,14 +57,25 @@ class CallLimits:
 
     def __init__(self, most_streams: int = MOST_STREAMS, most_calls: int = MOST_CALLS) -> None:
         self._streams = Places("streams", most_streams)
+        self._sending = Places(
+            "streams that send",
+            most_streams,
+            of_organisation=min(_MOST_SENDING, most_streams // 2),
+            takes_silent=True,
+        )
         self._calls = Places("calls", most_calls)
         self._open_streams = Places("streams without a key", _MOST_OPEN)
+        self._open_sending = Places(
+            "streams that send without a key", _MOST_SENDING, takes_silent=True
+        )
         self._open_calls = Places("calls without a key", _MOST_OPEN)
         self._requests = Places("large requests", _MOST_REQUESTS)
         self._log = SampledLog("call_refused")
 
     @contextlib.contextmanager
-    def held(self, organisation: str, address: str, *, lasting: bool) -> Iterator[None]:
+    def held(
+        self, organisation: str, address: str, *, lasting: bool, sending: bool = False
+    ) -> Iterator[None]:
         """Have a place while the block runs in this task.
 
         A stream, and a call whose request has not arrived, ends with the same error when
@@ -71,18 +85,21 @@ class CallLimits:
             organisation: of the caller; empty: it has not said who it is.
             address: where it calls from, with its port.
             lasting: whether the call is a stream.
+            sending: whether its caller may send any number of messages.
 
         Raises:
             TooManyCallsError: the caller has as many as it may.
         """
-        if organisation:
-            places = self._streams if lasting else self._calls
+        if sending:
+            places = self._sending if organisation else self._open_sending
+        elif lasting:
+            places = self._streams if organisation else self._open_streams
         else:
-            places = self._open_streams if lasting else self._open_calls
+            places = self._calls if organisation else self._open_calls
         place = places.take(organisation, address, yields=True)
         if place is None:
             raise self._refused(places, organisation, address)
-        unarrived = _unarrived.set(None if lasting else place)
+        current = _current.set(place)
         try:
             yield
         except asyncio.CancelledError:
@@ -91,7 +108,7 @@ class CallLimits:
             place.forgive()
             raise self._refused(places, organisation, address) from None
         finally:
-            _unarrived.reset(unarrived)
+            _current.reset(current)
             places.give_back(place)
 
     @contextlib.contextmanager
@@ -111,15 +128,22 @@ class CallLimits:
 
     def _refused(self, places: Places, organisation: str, address: str) -> TooManyCallsError:
         self._log.add(organisation=organisation, address=address, kind=places.kind)
-        return TooManyCallsError(places.kind, most=places.most)
+        return TooManyCallsError(places.kind, most=places.of_organisation)
 
 
-#: The place of a call whose request has not arrived.
-_unarrived: ContextVar[Place | None] = ContextVar("unarrived", default=None)
+#: The place of the call that this task answers.
+_current: ContextVar[Place | None] = ContextVar("place", default=None)
+
+
+def message_has_arrived() -> None:
+    """Note that the caller of this task's call has sent a message."""
+    place = _current.get()
+    if place is not None:
+        place.heard_at = time.monotonic()
 
 
 def request_has_arrived() -> None:
     """Note that the request of this task's call is here: it is answered, whoever else calls."""
-    place = _unarrived.get()
+    place = _current.get()
     if place is not None:
         place.yields = False

@@ -8,8 +8,11 @@ out, however many streams it opens.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 
+#: Where nobody has more than others, a place that was silent for longer is taken, seconds.
+SILENT_SECONDS = 5.0
 #: A connection, by the organisation of its caller and the address that it calls from.
 Connection = tuple[str, str]
 
@@ -24,12 +27,14 @@ class Place:
         connection: whose it is.
         yields: whether it can be given to somebody else.
         is_taken_away: whether that happened; the task that had it was cancelled.
+        heard_at: when its caller sent something last, on the monotonic clock.
     """
 
     def __init__(self, connection: Connection, *, yields: bool) -> None:
         self.connection = connection
         self.yields = yields
         self.is_taken_away = False
+        self.heard_at = time.monotonic()
         self._task = asyncio.current_task()
 
     def take_away(self) -> None:
@@ -50,11 +55,22 @@ class Places:
     Args:
         kind: what has them, for people.
         most: how many there are.
+        of_organisation: how many one organisation gets; None: a half.
+        takes_silent: whether a place that was silent for long can be taken by anybody.
     """
 
-    def __init__(self, kind: str, most: int) -> None:
+    def __init__(
+        self,
+        kind: str,
+        most: int,
+        *,
+        of_organisation: int | None = None,
+        takes_silent: bool = False,
+    ) -> None:
         self.kind = kind
         self.most = most
+        self.of_organisation = of_organisation or most // 2
+        self._takes_silent = takes_silent
         self._held: dict[Connection, list[Place]] = {}
         self._of_organisation: Counter[str] = Counter()
         self._taken = 0
@@ -69,9 +85,9 @@ class Places:
         """
         connection = (organisation, address)
         mine = len(self._held.get(connection, ()))
-        if mine >= self.most // 4:
+        if mine >= self.of_organisation // 2:
             return None
-        if self._of_organisation[organisation] >= self.most // 2:
+        if self._of_organisation[organisation] >= self.of_organisation:
             freed = self._take_away(organisation, mine)
         elif self._taken >= self.most:
             freed = self._take_from_another(organisation, mine)
@@ -112,12 +128,29 @@ class Places:
             if known == organisation and any(place.yields for place in held)
         ]
         count, held = max(having, key=lambda one: one[0], default=(0, []))
-        if count < mine + least:
+        if count >= mine + least:
+            place = next(place for place in reversed(held) if place.yields)
+        elif (silent := self._silent(organisation)) is not None:
+            place = silent
+        else:
             return False
-        place = next(place for place in reversed(held) if place.yields)
         self._remove(place)
         place.take_away()
         return True
+
+    def _silent(self, organisation: str) -> Place | None:
+        """Return the place of an organisation that was silent for longest, if that is long."""
+        found = (
+            place
+            for (known, _), held in self._held.items()
+            if known == organisation and self._takes_silent
+            for place in held
+            if place.yields
+        )
+        place = min(found, key=lambda place: place.heard_at, default=None)
+        if place is None or time.monotonic() - place.heard_at < SILENT_SECONDS:
+            return None
+        return place
 
     def _remove(self, place: Place) -> None:
         held = self._held[place.connection]

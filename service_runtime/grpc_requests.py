@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from service_runtime import tracing
-from service_runtime.call_limits import request_has_arrived
+from service_runtime.call_limits import message_has_arrived, request_has_arrived
 from service_runtime.caller import organisation_of_call
 from service_runtime.errors import InvalidRequestError
 
@@ -33,6 +33,7 @@ def refusing(deserialize: Any) -> Any:
     """
 
     def deserialized(data: bytes) -> Any:
+        message_has_arrived()
         try:
             return deserialize(data) if deserialize else data
         except (DecodeError, UnicodeDecodeError) as error:

@@ -43,6 +43,12 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 #: Streams and calls of one connection that gRPC itself takes; more wait at the client.
 _MOST_OF_CONNECTION = 2_000
 
+#: Calls that nobody has begun to answer; about twice as many are refused by gRPC itself.
+_MOST_PENDING = 100
+#: New calls that are taken of one connection before it is the turn of another.
+_CALLS_OF_A_READ = 4
+#: How long a connection, with or without TLS, may take until it is one.
+_HANDSHAKE_SECONDS = 10
 #: How long calls may go on on a connection that has come of age, seconds.
 _LAST_CALLS_SECONDS = 10
 #: How long after a failed write the cancellation of its call may come, seconds.
@@ -85,6 +91,12 @@ def server_options(
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", _MOST_OF_CONNECTION),
+        # Who opens calls faster than they are answered waits, or is refused, before others.
+        ("grpc.server.max_pending_requests", _MOST_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * _MOST_PENDING),
+        ("grpc.http2.max_requests_per_read", _CALLS_OF_A_READ),
+        # A connection that does not become one.
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_SECONDS * 1_000),
         # By default a client may ping every 5 minutes only, and an idle stream is cut.
         (
             "grpc.http2.min_ping_interval_without_data_ms",
@@ -142,7 +154,10 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             behaviour, deserialize = reading(behaviour, deserialize, self._limits), None
         method = handler_call_details.method
         lasting = handler.request_streaming or handler.response_streaming
-        wrapped = self._wrap(self._check.guard(behaviour, method, lasting=lasting), method)
+        guarded = self._check.guard(
+            behaviour, method, lasting=lasting, sending=handler.request_streaming
+        )
+        wrapped = self._wrap(guarded, method)
         serialize = handler.response_serializer
         if handler.response_streaming:
             serialize = _bounded(serialize)

@@ -24,6 +24,7 @@ from acceptance.hostile_http2 import (
     message,
 )
 from closeout.aio import StatusClient
+from closeout.errors import CallCancelledError, ResourceExhaustedError
 from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import SENT, reporting, results
 
@@ -210,12 +211,14 @@ class Honest:
 
     Attributes:
         acknowledged: how long each acknowledgement took, seconds.
-        answered: how long each GetCampaign took, seconds.
+        answered: how long each GetCampaign took, seconds, with its repetitions.
+        repeated: how many calls were cancelled, or refused by gRPC, and made again.
     """
 
     address: str
     acknowledged: list[float] = field(default_factory=list)
     answered: list[float] = field(default_factory=list)
+    repeated: int = 0
 
     async def prepare(self) -> None:
         """Make its campaign."""
@@ -223,29 +226,48 @@ class Honest:
             await client.create_campaign(campaign_id="honest")
             await client.start_campaign(campaign_id="honest", total=10_000_000)
 
-    async def run(self, frames: int | None, stop: asyncio.Event) -> None:
-        """Report so many frames, or until ``stop`` is set. No call may fail.
-
-        Args:
-            frames: how many; None: any number.
-            stop: ends it.
-        """
-        async with StatusClient(self.address) as client, reporting(client) as stream:
+    async def run(self, stop: asyncio.Event) -> None:
+        """Report and ask until ``stop`` is set; the stream may not end before that."""
+        async with (
+            StatusClient(self.address) as client,
+            reporting(client) as stream,
+            asyncio.TaskGroup() as group,
+        ):
+            group.create_task(self._ask(client, stop))
             number = 0
-            while not stop.is_set() and number != frames:
+            while not stop.is_set():
                 first = 10 * number + 1
                 number += 1
                 begin = time.monotonic()
                 await stream.send("honest", *results(range(first, first + 10), SENT))
                 await stream.acked(number)
-                reported = time.monotonic()
-                campaign = await client.get_campaign(campaign_id="honest")
-                assert campaign.sent == 10 * number
-                self.acknowledged.append(reported - begin)
-                self.answered.append(time.monotonic() - reported)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_BETWEEN_SECONDS):
-                        await stop.wait()
+                self.acknowledged.append(time.monotonic() - begin)
+                await _pause(stop)
+
+    async def _ask(self, client: StatusClient, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            begin = time.monotonic()
+            await self._get(client)
+            self.answered.append(time.monotonic() - begin)
+            await _pause(stop)
+
+    async def _get(self, client: StatusClient) -> pb.Campaign:
+        """Return the campaign.
+
+        Under resets of others, gRPC ends now and then a call of somebody else as cancelled.
+        """
+        while True:
+            try:
+                return await client.get_campaign(campaign_id="honest")
+            except (CallCancelledError, ResourceExhaustedError):
+                self.repeated += 1
+                await asyncio.sleep(_BETWEEN_SECONDS)
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_BETWEEN_SECONDS):
+            await stop.wait()
 
 
 def peak_megabytes(pid: int) -> int:

@@ -24,7 +24,7 @@ async def test_b2_hostile_clients_harm_nobody(tmp_path: Path) -> None:
         honest = Honest(service.address)
         await honest.prepare()
         stop = asyncio.Event()
-        reporting = asyncio.create_task(honest.run(None, stop))
+        reporting = asyncio.create_task(honest.run(stop))
         seen = await attack(
             service.address, service.http_address, clients=_CLIENTS, seconds=_SECONDS, seed=1
         )

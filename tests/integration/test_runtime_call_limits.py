@@ -34,7 +34,7 @@ async def test_b2_one_connection_can_not_have_all_streams(tmp_path: Path) -> Non
         with pytest.raises(ResourceExhaustedError) as caught:
             await anext(client.watch_campaign(campaign_id="a"))
         assert caught.value.reason == "TOO_MANY_CALLS"
-        assert caught.value.metadata == {"kind": "streams", "most": "12"}
+        assert caught.value.metadata == {"kind": "streams", "most": "6"}
         assert caught.value.retry_after_seconds == 1
         # Calls that are no streams go on, and so do others.
         assert (await client.get_campaign(campaign_id="a")).pending == 2
@@ -68,7 +68,7 @@ async def test_b2_watchers_of_health_do_not_take_the_streams_of_others(
         stub = health_pb2_grpc.HealthStub(channel)
         watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
         answers = await asyncio.gather(*(watch.read() for watch in watches), return_exceptions=True)
-        assert [isinstance(answer, grpc.aio.AioRpcError) for answer in answers] == [
+        assert sorted(isinstance(answer, grpc.aio.AioRpcError) for answer in answers) == [
             False,
             False,
             True,
@@ -123,7 +123,7 @@ async def test_b2_a_request_that_does_not_arrive_is_given_up(
         serving(tmp_path) as status,
         grpc.aio.insecure_channel(status.address, options=CHANNEL_OPTIONS) as channel,
     ):
-        call = channel.stream_unary(_GET)()
+        call = channel.stream_unary(_GET)(timeout=PATIENCE_SECONDS)
         await call.done_writing()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
@@ -131,7 +131,7 @@ async def test_b2_a_request_that_does_not_arrive_is_given_up(
         assert isinstance(error, InvalidArgumentError)
         assert "no request" in str(error)
         monkeypatch.setattr(grpc_requests, "REQUEST_SECONDS", 0.1)
-        call = channel.stream_unary(_GET)()
+        call = channel.stream_unary(_GET)(timeout=PATIENCE_SECONDS)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         error = from_rpc_error(caught.value)

@@ -89,7 +89,7 @@ LIMIT_BUGS = (
         invariant="B2",
         bug="One connection can have all the streams there are.",
         seen="Closeout itself",
-        edits=(Edit(_PLACES, "if mine >= self.most // 4:", "if mine >= self.most:"),),
+        edits=(Edit(_PLACES, "if mine >= self.of_organisation // 2:", "if mine >= self.most:"),),
         test=f"{_LIMITS}::test_b2_a_connection_gets_a_quarter_and_an_organisation_a_half",
     ),
     Mutant(
@@ -97,7 +97,7 @@ LIMIT_BUGS = (
         invariant="B2",
         bug="Where all places are taken, the next caller is refused, however few it has.",
         seen="Closeout itself, in a draft of the limits",
-        edits=(Edit(_PLACES, "if count < mine + least:", "if count < mine + self.most:"),),
+        edits=(Edit(_PLACES, "if count >= mine + least:", "if count >= mine + self.most:"),),
         test=f"{_LIMITS}::test_b2_however_many_take_all_they_can_the_next_one_finds_a_place",
     ),
     Mutant(
@@ -119,7 +119,12 @@ LIMIT_BUGS = (
             Edit(
                 "status_service/grpc_api/result_stream.py",
                 "while self._received - self._answered >= _MOST_FRAMES:",
-                "while len(self._waiting) >= _MOST_FRAMES:",
+                "while self._received - self._acked >= _MOST_FRAMES:",
+            ),
+            Edit(
+                "status_service/grpc_api/result_stream.py",
+                "            self._acked = frame\n",
+                "            self._acked = frame\n            self._room.set()\n",
             ),
         ),
         test=(

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from soak.events import EVENTS_EACH, events_under_faults
+from soak.hostile import beside_hostile_clients
+from soak.idle import idle_behind_a_proxy
 from soak.providers import bad_hours, stop_senders
 from soak.run import soak
 from soak.stops import stop_everywhere
@@ -39,6 +41,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--stops", type=int, default=1, help="rounds of stops at every step of a write, or 0"
+    )
+    parser.add_argument(
+        "--hostile-minutes", type=float, default=5, help="of 200 hostile clients, or 0"
+    )
+    parser.add_argument(
+        "--idle-minutes", type=float, default=30, help="of streams on which nothing is said, or 0"
     )
     parser.add_argument("--event-kills", type=int, default=50, help="of who publishes, or 0")
     parser.add_argument(
@@ -82,6 +90,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"  {violation}", flush=True)
         holds &= not wrong
     holds &= _stops(options.stops)
+    holds &= _peers(options.hostile_minutes, options.idle_minutes, seed)
     if options.event_kills:
         holds &= asyncio.run(_events(options.event_kills, seed))
     if options.timing_calls:
@@ -90,6 +99,22 @@ def main(arguments: Sequence[str]) -> int:
             print(f"  {line}", flush=True)
     print("All invariants hold." if holds else f"VIOLATIONS FOUND. Repeat with: --seed {seed}")
     return 0 if holds else 1
+
+
+def _peers(hostile_minutes: float, idle_minutes: float, seed: int) -> bool:
+    """Attack both services, then say nothing for long; return whether all holds."""
+    wrong: list[str] = []
+    if hostile_minutes:
+        print(f"200 hostile clients for {hostile_minutes:g} minutes, seed {seed}", flush=True)
+        wrong += asyncio.run(
+            beside_hostile_clients(clients=200, seconds=hostile_minutes * 60, seed=seed)
+        )
+    if idle_minutes:
+        print(f"idle streams for {idle_minutes:g} minutes", flush=True)
+        wrong += asyncio.run(idle_behind_a_proxy(idle_minutes * 60))
+    for violation in wrong:
+        print(f"  {violation}", flush=True)
+    return not wrong
 
 
 def _stops(rounds: int) -> bool:

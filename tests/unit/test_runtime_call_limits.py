@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from service_runtime import call_limits
+from service_runtime import call_limits, caller_places
 from service_runtime.call_limits import CallLimits, TooManyCallsError, request_has_arrived
 from service_runtime.caller_places import Connection, Place, Places
 from service_runtime.sampled_log import SampledLog
@@ -93,6 +93,25 @@ def test_b2_what_is_taken_is_what_was_not_given_back(steps: list[tuple[bool, str
     assert set(places._of_organisation) == {place.connection[0] for place in have}
 
 
+async def test_b2_a_stream_that_was_silent_for_long_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where nobody has more than the next caller; one that sends keeps its place."""
+    places = Places("streams that send", 8, of_organisation=4, takes_silent=True)
+
+    async def take(address: str) -> Place | None:
+        return places.take("a", address, yields=True)
+
+    first, *others = [await asyncio.create_task(take(address)) for address in "wxyz"]
+    assert await asyncio.create_task(take("next")) is None
+    monkeypatch.setattr(caller_places, "SILENT_SECONDS", 0.0)
+    assert first is not None
+    first.heard_at += 1.0  # it has sent something since
+    assert await asyncio.create_task(take("next")) is not None
+    assert not first.is_taken_away
+    assert [place.is_taken_away for place in others if place] == [True, False, False]
+
+
 async def test_b2_whoever_has_fewer_takes_a_stream_from_whoever_has_most() -> None:
     """The newest of them ends with the error of the limit; what is being answered stays."""
     limits = CallLimits(most_streams=8, most_calls=8)
@@ -143,7 +162,7 @@ async def test_b2_a_refusal_says_what_to_do_and_is_logged_now_and_then() -> None
                 pytest.fail("it has one too many")
         holding.enter_context(limits.held("a", "one", lasting=False))
         holding.enter_context(limits.held("", "one", lasting=True))
-    assert caught.value.metadata == {"kind": "streams", "most": "4"}
+    assert caught.value.metadata == {"kind": "streams", "most": "2"}
     assert "close some" in caught.value.message
     assert [(line["event"], line["kind"], line["log_level"]) for line in lines] == [
         ("call_refused", "streams", "warning")
