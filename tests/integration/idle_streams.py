@@ -15,6 +15,9 @@ from closeout.connection import CHANNEL_OPTIONS
 from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import PATIENCE_SECONDS, SENT, results
 
+#: More steps of the loop than a connection takes from being accepted to its handler.
+_ACCEPTING_STEPS = 10
+
 
 class SilenceProxy:
     """Carries connections, and closes each on which nothing was said for some time.
@@ -46,16 +49,27 @@ class SilenceProxy:
             yield self
         finally:
             listener.close()
+            for _ in range(_ACCEPTING_STEPS):
+                await asyncio.sleep(0)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.sleep(0)  # the connections are closed in the next step
 
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+
+        def ended(task: asyncio.Task[None]) -> None:
+            # Also where it was cancelled before it began, or a connection broke.
+            writer.transport.abort()
+            if not task.cancelled():
+                task.exception()
+
+        task = asyncio.create_task(self._carry(reader, writer))
+        task.add_done_callback(ended)
+        self._tasks.add(task)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self._onward.rpartition(":")
         onward, onward_writer = await asyncio.open_connection(host, int(port))
         said = asyncio.Event()
@@ -70,24 +84,22 @@ class SilenceProxy:
                     await said.wait()
         except TimeoutError:
             self.closed += 1
-        except asyncio.CancelledError:
-            pass  # asyncio would log it
         finally:
+            onward_writer.transport.abort()
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            for end in (writer, onward_writer):
-                end.transport.abort()
-            self._tasks.discard(task)
 
 
 async def _carry(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, said: asyncio.Event
 ) -> None:
-    while data := await reader.read(65_536):
+    try:
+        while data := await reader.read(65_536):
+            said.set()
+            writer.write(data)
+    finally:
         said.set()
-        writer.write(data)
-    said.set()
 
 
 def channel_to(address: str, options: Mapping[str, Any]) -> Channel:
@@ -101,7 +113,8 @@ async def stay_idle(channel: Channel, *, seconds: float) -> None:
     """Open a watch and a result stream, say nothing for some time, and then use both.
 
     Raises:
-        ClientError: one of them ended.
+        ClientError: the watch ended.
+        InvalidStateError: the result stream ended.
         AssertionError: it did not say what it should.
     """
     client = StatusClient(channel)

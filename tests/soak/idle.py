@@ -31,7 +31,7 @@ async def idle_behind_a_proxy(seconds: float) -> list[str]:
             ):
                 try:
                     await stay_idle(channel, seconds=seconds)
-                except (ClientError, AssertionError) as error:
+                except (ClientError, AssertionError, asyncio.InvalidStateError) as error:
                     return [f"an idle stream ended: {error!r}"]
                 if (proxy.connections, proxy.closed) != (1, 0):
                     return [f"{proxy.connections} connections, {proxy.closed} closed: not one"]
