@@ -30,7 +30,7 @@ async def _main() -> None:
     channels = installed_channels()
     configuration = settings.load(settings_model(channels))
     configure_logs(configuration.log.level, service="sender")
-    stop = process.stop_signal()
+    stop = process.stop_signal(configuration.sender.grace_seconds)
     systemd = Systemd()
     async with (
         exporting("sender", grace_seconds=configuration.sender.grace_seconds),

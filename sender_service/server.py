@@ -38,8 +38,10 @@ from sender_service.store import campaigns, leases, outages
 from sender_service.store.removal import Expiry
 from service_runtime import exposure
 from service_runtime.background import background, follow_store
+from service_runtime.call_limits import CallLimits
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
+from service_runtime.grace import Grace
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
@@ -109,6 +111,8 @@ async def running(
             others than this machine could reach it without a key.
     """
     sender = settings.sender
+    peers = CallLimits(sender.max_streams, sender.max_calls)
+    grace = Grace(sender.grace_seconds)
     classes = installed_channels() if channels is None else channels
     tls = await ServerTls.load("sender", sender)
     options = status_options(sender)
@@ -158,6 +162,7 @@ async def running(
                 scopes=SCOPES,
                 metrics=metrics.rpc,
                 recheck_seconds=limits.recheck_seconds,
+                limits=peers,
             )
             readiness = Readiness(store, server)
             delivery = DeliveryMetrics(store, directory, supervisor, classes, metrics.registry)
@@ -181,7 +186,7 @@ async def running(
                     observed(application(routes), metrics.http),
                     sender.http_listen,
                     beside=server,
-                    grace_seconds=sender.grace_seconds,
+                    grace=grace,
                     tls=tls.of_http(),
                 ) as http_address,
                 background(tls.follow()),
@@ -197,13 +202,14 @@ async def running(
                     yield Running(address, port, http_address, tls.http_scheme, readiness)
                 finally:
                     log.info("stopping", grace_seconds=sender.grace_seconds)
+                    grace.begin()
                     await server.drain()
-                    await supervisor.stop(sender.grace_seconds)
-                    await reporting.drain(_DRAIN_SECONDS)
-                    await server.stop(sender.grace_seconds)
+                    await supervisor.stop(grace.left)
+                    await reporting.drain(min(_DRAIN_SECONDS, grace.left))
+                    await server.stop(grace.left)
     finally:
-        await registry.close()
-        store.close()
+        await registry.close(grace.left)
+        await store.stop(grace.left)
     log.info("stopped")
 
 

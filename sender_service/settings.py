@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import pydantic
 from pydantic import Field
 
+from service_runtime.call_limits import MOST_CALLS, MOST_STREAMS
 from service_runtime.errors import StartupError
 from service_runtime.places import (
     DatabaseUrl,
@@ -32,6 +33,12 @@ _LEASE_HEARTBEATS = 3
 
 class SenderSettings(TlsSettings):
     """The table ``[sender]``."""
+
+    #: Streams of all callers together; one organisation gets half of them, one connection a
+    #: quarter, and less while others have some.
+    max_streams: int = Field(default=MOST_STREAMS, ge=4)
+    #: Other calls that are answered at once, shared in the same way.
+    max_calls: int = Field(default=MOST_CALLS, ge=4)
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, printed on standard output.
     listen: ListenAddress = "127.0.0.1:20052"
@@ -73,8 +80,8 @@ class SenderSettings(TlsSettings):
     #: How many campaigns are sent at the same time on one channel. Further ones
     #: take turns with them.
     concurrent_campaigns: int = Field(default=8, ge=1)
-    #: How long messages whose data is sent may take after a stop signal, and running
-    #: calls after that, seconds.
+    #: How long messages whose data is sent, and running calls, may take after a stop
+    #: signal, seconds.
     grace_seconds: float = Field(default=10, ge=0)
     #: If the provider takes no message of a campaign for this long, its unsent messages fail,
     #: hours.

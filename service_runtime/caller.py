@@ -70,6 +70,12 @@ def set_caller(caller: Caller) -> None:
     tracing.note(organisation=caller.organisation)
 
 
+def organisation_of_call() -> str:
+    """Return the organisation of the caller; empty where it need not say who it is."""
+    caller = _current.get(None)
+    return "" if caller is None else caller.organisation
+
+
 def caller_of(_context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
     """Return the identity of the caller, which :mod:`.access` has checked.
 

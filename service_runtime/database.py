@@ -9,13 +9,14 @@ import asyncio
 import re
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import event
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from service_runtime.migrations import Migrations
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 #: A password in what should be a URL.
 _PASSWORD = re.compile(r":[^:@/]*@")
@@ -253,6 +256,32 @@ class Store:
             return f"the disk of the {self._holder}"
         on_server = postgresql_signs.is_disk_full(error)
         return "the disk of the database server" if on_server else ""
+
+    async def stop(self, seconds: float) -> None:
+        """Close it beside the event loop, and wait for that at most ``seconds``.
+
+        A transaction that hangs is left: the database undoes it when the process ends.
+        """
+        closing: Future[None] = Future()
+
+        def close() -> None:
+            try:
+                self.close()
+            except BaseException as error:
+                closing.set_exception(error)
+                raise
+            closing.set_result(None)
+
+        threading.Thread(target=close, name="store-close", daemon=True).start()
+        done, _ = await asyncio.wait([asyncio.wrap_future(closing)], timeout=seconds)
+        for closed in done:
+            closed.result()
+        if not done:
+            log.warning(
+                "database_not_closed",
+                seconds=seconds,
+                action="a transaction hangs and is undone; see what the database waits for",
+            )
 
     def close(self) -> None:
         """Finish what was submitted, close the connections, let go of the database."""

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from service_runtime import port_holder, tracing
 from service_runtime.access import OPEN, check_table
 from service_runtime.access_interceptor import RECHECK_SECONDS, AccessCheck
-from service_runtime.errors import InvalidRequestError, ServiceError, StartupError
+from service_runtime.call_limits import CallLimits
+from service_runtime.errors import ServiceError, StartupError
+from service_runtime.grpc_requests import reading, refusing
 from service_runtime.health import VersionedHealth
 from service_runtime.places import is_listen_address
 from service_runtime.reflection import REFLECTION_METHODS, add_reflection, methods_of, streams_of
@@ -39,6 +40,15 @@ log = structlog.get_logger()
 #: Largest message taken or sent, bytes.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
+#: Streams and calls of one connection that gRPC itself takes; more wait at the client.
+_MOST_OF_CONNECTION = 2_000
+
+#: Calls that nobody has begun to answer; about twice as many are refused by gRPC itself.
+_MOST_PENDING = 100
+#: New calls that are taken of one connection before it is the turn of another.
+_CALLS_OF_A_READ = 4
+#: How long a connection, with or without TLS, may take until it is one.
+_HANDSHAKE_SECONDS = 10
 #: How long calls may go on on a connection that has come of age, seconds.
 _LAST_CALLS_SECONDS = 10
 #: How long after a failed write the cancellation of its call may come, seconds.
@@ -80,6 +90,13 @@ def server_options(
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_concurrent_streams", _MOST_OF_CONNECTION),
+        # Who opens calls faster than they are answered waits, or is refused, before others.
+        ("grpc.server.max_pending_requests", _MOST_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * _MOST_PENDING),
+        ("grpc.http2.max_requests_per_read", _CALLS_OF_A_READ),
+        # A connection that does not become one.
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_SECONDS * 1_000),
         # By default a client may ping every 5 minutes only, and an idle stream is cut.
         (
             "grpc.http2.min_ping_interval_without_data_ms",
@@ -109,10 +126,12 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     Args:
         check: what a call has to pass first.
+        limits: bound the requests that are held at once.
     """
 
-    def __init__(self, check: AccessCheck) -> None:
+    def __init__(self, check: AccessCheck, limits: CallLimits) -> None:
         self._check = check
+        self._limits = limits
 
     async def intercept_service(
         self,
@@ -125,22 +144,26 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        name = f"{'stream' if handler.request_streaming else 'unary'}_" + (
-            "stream" if handler.response_streaming else "unary"
-        )
-        behaviour = getattr(handler, name)
+        answers = "stream" if handler.response_streaming else "unary"
+        asks = "stream" if handler.request_streaming else "unary"
+        behaviour = getattr(handler, f"{asks}_{answers}")
         if inspect.isasyncgenfunction(behaviour):
             behaviour = _writing(behaviour)
-        deserialize = _refusing(handler.request_deserializer)
+        deserialize = refusing(handler.request_deserializer)
         if not handler.request_streaming:
-            behaviour, deserialize = _reading(behaviour, deserialize), None
+            behaviour, deserialize = reading(behaviour, deserialize, self._limits), None
         method = handler_call_details.method
         lasting = handler.request_streaming or handler.response_streaming
-        wrapped = self._wrap(self._check.guard(behaviour, method, lasting=lasting), method)
+        guarded = self._check.guard(
+            behaviour, method, lasting=lasting, sending=handler.request_streaming
+        )
+        wrapped = self._wrap(guarded, method)
         serialize = handler.response_serializer
         if handler.response_streaming:
             serialize = _bounded(serialize)
-        factory: Any = getattr(grpc, f"{name}_rpc_method_handler")
+        # Of a stream, gRPC reads a request when it is asked to: so nobody unknown makes this
+        # service hold one. Those who call see no difference.
+        factory: Any = getattr(grpc, f"stream_{answers}_rpc_method_handler")
         wrapped_handler: grpc.RpcMethodHandler[Any, Any] = factory(wrapped, deserialize, serialize)
         return wrapped_handler
 
@@ -156,38 +179,6 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 await _abort(error, context, method)
 
         return answered
-
-
-def _refusing(deserialize: Any) -> Any:
-    """Return a deserializer that takes bytes that are no message for the caller's mistake.
-
-    Raises:
-        InvalidRequestError: they are none.
-    """
-
-    def deserialized(data: bytes) -> Any:
-        try:
-            return deserialize(data) if deserialize else data
-        except (DecodeError, UnicodeDecodeError) as error:
-            raise InvalidRequestError(
-                "the bytes are no message of the type that this call takes"
-            ) from error
-
-    return deserialized
-
-
-def _reading(behaviour: Any, deserialize: Any) -> Any:
-    """Return a handler that takes the bytes of its one request.
-
-    gRPC would read them before it calls what is wrapped, and answer UNKNOWN by itself.
-    """
-
-    async def read(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        request = deserialize(data)
-        tracing.note_request(request)
-        return await behaviour(request, context)
-
-    return read
 
 
 def _writing(generate: Any) -> Any:
@@ -259,6 +250,7 @@ class Server:
         keepalive: the pings of idle connections.
         metrics: counts the calls; None: nobody does.
         recheck_seconds: how often a stream asks whether its caller is still one.
+        limits: what callers may have at once; None: limits of its own.
 
     Attributes:
         draining: True once the server is going away.
@@ -275,17 +267,22 @@ class Server:
         keepalive: Keepalive = KEEPALIVE,
         metrics: RpcMetrics | None = None,
         recheck_seconds: float = RECHECK_SECONDS,
+        limits: CallLimits | None = None,
     ) -> None:
+        limits = limits or CallLimits()
         self.draining = False
         self._services = list(services)
         self._health = VersionedHealth()
         check_table(scopes, methods_of(self._services))
         opened = (*methods_of([health.SERVICE_NAME]), *REFLECTION_METHODS)
         check = AccessCheck(
-            access, {**scopes, **dict.fromkeys(opened, OPEN)}, recheck_seconds=recheck_seconds
+            access,
+            {**scopes, **dict.fromkeys(opened, OPEN)},
+            recheck_seconds=recheck_seconds,
+            limits=limits,
         )
         options = server_options(keepalive=keepalive, connection_age_seconds=connection_age_seconds)
-        interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor(check)]
+        interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor(check, limits)]
         if metrics is not None:
             metrics.prepare(streams_of([*self._services, health.SERVICE_NAME]))
             interceptors.insert(0, metrics)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from service_runtime.grace import Grace
     from service_runtime.grpc_server import Server
 
 #: Connections that may wait to be accepted.
@@ -42,8 +43,9 @@ class _Server(uvicorn.Server):
     this server ends at once.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, grace: Grace) -> None:
         super().__init__(config)
+        self._grace = grace
         self.listening = asyncio.Event()
         self._ending = asyncio.Event()
 
@@ -77,7 +79,7 @@ class _Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         try:
-            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+            async with asyncio.timeout(self._grace.left):
                 while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - uvicorn signals neither
                     await asyncio.sleep(_BETWEEN_LOOKS_SECONDS)
                 for server in self.servers:
@@ -89,11 +91,12 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving_http(
-    app: ASGIApp, address: str, *, grace_seconds: float, tls: ssl.SSLContext | None = None
+    app: ASGIApp, address: str, *, grace: Grace, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
     """Serve ``app`` on HOST:PORT while the block runs; yield the port.
 
-    At the end no new request is taken, running ones get their grace, the rest is cut.
+    At the end no new request is taken, running ones get what is left of ``grace``, the rest
+    is cut.
 
     Raises:
         StartupError: the address can't be listened on; the text says who holds it.
@@ -114,19 +117,19 @@ async def serving_http(
         backlog=_BACKLOG,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, round(grace_seconds)),
         # Who called is what the connection says, not what a header claims.
         proxy_headers=False,
     )
     config.load()
     config.ssl = tls
-    server = _Server(config)
+    server = _Server(config, grace)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     try:
         async with asyncio.timeout(_START_SECONDS):
             await server.listening.wait()
         yield listener.getsockname()[1]
     finally:
+        grace.begin()
         server.end()
         await task
 
@@ -137,7 +140,7 @@ async def optional_http(
     address: str,
     *,
     beside: Server,
-    grace_seconds: float,
+    grace: Grace,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
     """Serve ``app`` as :func:`serving_http` does, or nowhere if ``address`` is empty.
@@ -148,7 +151,7 @@ async def optional_http(
         app: what is served.
         address: HOST:PORT; empty: HTTP is off.
         beside: the server of gRPC, which is stopped if HTTP can't listen.
-        grace_seconds: as of :func:`serving_http`.
+        grace: as of :func:`serving_http`.
         tls: as of :func:`serving_http`.
 
     Raises:
@@ -158,7 +161,7 @@ async def optional_http(
         yield ""
         return
     async with contextlib.AsyncExitStack() as stack:
-        serving = serving_http(app, address, grace_seconds=grace_seconds, tls=tls)
+        serving = serving_http(app, address, grace=grace, tls=tls)
         try:
             port = await stack.enter_async_context(serving)
         except StartupError:

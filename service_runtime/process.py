@@ -7,8 +7,11 @@ import gc
 import os
 import signal
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING
 
+import structlog
 import uvloop
 
 from service_runtime.errors import StartupError
@@ -18,12 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
+log = structlog.get_logger()
+
 #: Exit code of a process that could not start.
 EXIT_STARTUP = 2
 #: Exit code of a command that Ctrl-C interrupted.
 EXIT_INTERRUPTED = 130
-#: Exit code of a process that a second signal ended at once.
+#: Exit code of a process that a second signal ended at once, or the end of its time to stop.
 EXIT_FORCED = 3
+#: What a stop may take longer than its grace, seconds: the rest of two seconds is for the
+#: end of the process itself.
+BEYOND_GRACE_SECONDS = 1.5
+#: What the last line of the log may take, seconds: the log may be what hangs.
+_LAST_LINE_SECONDS = 0.1
 #: The longest wait of a thread for the interpreter, seconds. The default of 5 ms
 #: starves the writer thread beside a busy event loop.
 _SWITCH_INTERVAL_SECONDS = 0.0005
@@ -57,27 +67,83 @@ def answer(work: Callable[[], int]) -> int:
         return EXIT_INTERRUPTED
 
 
-def stop_signal() -> asyncio.Event:
+def stop_signal(grace_seconds: float) -> asyncio.Event:
     """Return an event that SIGTERM or SIGINT sets; a second signal ends the process.
 
-    The end of the parent sets it too, if ``CLOSEOUT_STOP_DESCRIPTOR`` names the end of a
-    pipe that the parent keeps open: however the parent ends, the system closes it.
+    So does the end of ``grace_seconds`` and a little more, whatever the event loop, the
+    database or a provider does. The end of the parent sets the event too, if
+    ``CLOSEOUT_STOP_DESCRIPTOR`` names the end of a pipe that the parent keeps open:
+    however the parent ends, the system closes it.
+
+    Args:
+        grace_seconds: how long a stop may take.
     """
-    stopping = asyncio.Event()
-
-    def received() -> None:
-        if stopping.is_set():
-            os._exit(EXIT_FORCED)
-        stopping.set()
-
+    stop = _Stop(grace_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, received)
-    _stop_with_parent(stopping)
-    return stopping
+        # Not a handler of the loop, which could not run while the loop stands still.
+        signal.signal(number, stop.received)
+    _stop_with_parent(stop)
+    return stop.event
 
 
-def _stop_with_parent(stopping: asyncio.Event) -> None:
-    """Set ``stopping`` when the parent closes its end of the pipe.
+class _Stop:
+    """The stop of this process: it begins once, and ends in time.
+
+    Args:
+        grace_seconds: how long it may take.
+
+    Attributes:
+        event: set when it begins.
+    """
+
+    def __init__(self, grace_seconds: float) -> None:
+        self.event = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._seconds = grace_seconds + BEYOND_GRACE_SECONDS
+        self._begun = False
+        # A signal may come anywhere, also where a lock is held that a new thread needs. So
+        # the thread waits from the start, and what wakes it takes no lock.
+        self._waiting, self._waking = os.pipe()
+        threading.Thread(target=self._end_in_time, name="stop", daemon=True).start()
+
+    def received(self, *_: object) -> None:
+        """Begin the stop; a second signal ends the process."""
+        if self._begun:
+            os._exit(EXIT_FORCED)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin the stop."""
+        if self._begun:
+            return
+        self._begun = True
+        os.write(self._waking, b".")
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.event.set)
+
+    def _end_in_time(self) -> None:
+        os.read(self._waiting, 1)
+        time.sleep(self._seconds)
+        last = threading.Thread(target=self._log, name="last line", daemon=True)
+        last.start()
+        last.join(_LAST_LINE_SECONDS)
+        os._exit(EXIT_FORCED)
+
+    def _log(self) -> None:
+        log.warning(
+            "stop_cut_short",
+            seconds=self._seconds,
+            hanging=sorted(
+                thread.name
+                for thread in threading.enumerate()
+                if not thread.daemon and thread is not threading.main_thread()
+            ),
+            action="nothing acknowledged is lost; see why the database or a provider hangs",
+        )
+
+
+def _stop_with_parent(stop: _Stop) -> None:
+    """Begin ``stop`` when the parent closes its end of the pipe.
 
     Raises:
         StartupError: the variable names no descriptor that was handed over.
@@ -99,6 +165,6 @@ def _stop_with_parent(stopping: asyncio.Event) -> None:
         if os.read(descriptor, 1):
             return  # nothing is ever written, but the end is what counts
         loop.remove_reader(descriptor)
-        stopping.set()
+        stop.begin()
 
     loop.add_reader(descriptor, readable)

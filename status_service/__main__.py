@@ -30,7 +30,7 @@ async def _main() -> None:
 
     configuration = settings.load(Settings)
     configure_logs(configuration.log.level, service="status")
-    stop = process.stop_signal()
+    stop = process.stop_signal(configuration.status.grace_seconds)
     systemd = Systemd()
     async with (
         exporting("status", grace_seconds=configuration.status.grace_seconds),

@@ -19,7 +19,8 @@ class State(enum.StrEnum):
 
     #: Registered; its audience is being collected. Left by start or cancel.
     DRAFT = "DRAFT"
-    #: Sealed, to start later. Left when it is due, by start or by cancel.
+    #: Sealed, to start later. Left when it is due, by start, by cancel, or by its last
+    #: result, if somebody sends it earlier.
     SCHEDULED = "SCHEDULED"
     #: Sealed, results come in. Left by its last result, by pause or by cancel.
     SENDING = "SENDING"
@@ -44,6 +45,7 @@ ALLOWED: frozenset[tuple[State, State]] = frozenset(
         (State.DRAFT, State.SENDING),
         (State.DRAFT, State.CANCELLED),
         (State.SCHEDULED, State.SENDING),
+        (State.SCHEDULED, State.COMPLETED),
         (State.SCHEDULED, State.CANCELLED),
         (State.SENDING, State.PAUSED),
         (State.SENDING, State.COMPLETED),

@@ -25,8 +25,10 @@ from closeout.status.v1 import (
 )
 from service_runtime import exposure
 from service_runtime.background import background, follow_store
+from service_runtime.call_limits import CallLimits
 from service_runtime.database import Store, read_clock
 from service_runtime.errors import StartupError, StoreUnavailableError
+from service_runtime.grace import Grace
 from service_runtime.grpc_server import Server
 from service_runtime.http_app import application
 from service_runtime.http_server import optional_http
@@ -127,6 +129,8 @@ async def running(
             this machine could reach it without a key.
     """
     status = settings.status
+    peers = CallLimits(status.max_streams, status.max_calls)
+    grace = Grace(status.grace_seconds)
     tls = await ServerTls.load("status", status)
     # In a thread: a migration may take minutes, and signals are heard meanwhile.
     store = await asyncio.to_thread(Store, status.database_url, MIGRATIONS, holder=HOLDER)
@@ -192,6 +196,7 @@ async def running(
             # With one instance there is nowhere else to go.
             connection_age_seconds=status.connection_age_seconds if store.listen else None,
             recheck_seconds=limits.recheck_seconds,
+            limits=peers,
         )
         readiness = Readiness(store, server)
         gauges = CampaignGauges(store, metrics.registry, stall_threshold=threshold)
@@ -218,6 +223,7 @@ async def running(
                 access=counted,
                 scopes=SCOPES,
                 recheck_seconds=limits.recheck_seconds,
+                limits=peers,
             ),
             *openapi_routes(),
             *dashboard_routes(board),
@@ -230,7 +236,7 @@ async def running(
                 observed(application(routes, lost=lost_page(board)), metrics.http),
                 status.http_listen,
                 beside=server,
-                grace_seconds=status.grace_seconds,
+                grace=grace,
                 tls=tls.of_http(),
             ) as http_address,
             background(tls.follow()),
@@ -265,12 +271,9 @@ async def running(
                 yield Running(address, port, http_address, tls.http_scheme, readiness)
             finally:
                 log.info("stopping", grace_seconds=status.grace_seconds)
-                await server.drain()
-                stopping.set()
-                await server.stop(status.grace_seconds)
-                await writer_pool.flush(status.grace_seconds)
+                await _let_end(server, writer_pool, stopping, grace)
     finally:
-        store.close()
+        await store.stop(grace.left)
     log.info("stopped")
 
 
@@ -282,6 +285,17 @@ def _duty_of_audits(store: Store) -> Callable[[], Awaitable[bool]]:
         return await store.write(take) is not None
 
     return taken
+
+
+async def _let_end(
+    server: Server, writer_pool: WriterPool, stopping: asyncio.Event, grace: Grace
+) -> None:
+    """Take nothing new, and give calls and frames what they need of ``grace``."""
+    grace.begin()
+    await server.drain()
+    stopping.set()
+    await server.stop(grace.left)
+    await writer_pool.flush(grace.left)
 
 
 async def _guarded(status: StatusSettings, access: KeyAccess, *, tls: bool) -> KeyAccess:

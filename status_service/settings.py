@@ -8,6 +8,7 @@ from typing import Literal, Self
 import pydantic
 from pydantic import Field
 
+from service_runtime.call_limits import MOST_CALLS, MOST_STREAMS
 from service_runtime.places import (
     DatabaseUrl,
     ListenAddress,
@@ -25,6 +26,12 @@ HOLDER = "status service"
 
 class StatusSettings(TlsSettings):
     """The table ``[status]``."""
+
+    #: Streams of all callers together; one organisation gets half of them, one connection a
+    #: quarter, and less while others have some.
+    max_streams: int = Field(default=MOST_STREAMS, ge=4)
+    #: Other calls that are answered at once, shared in the same way.
+    max_calls: int = Field(default=MOST_CALLS, ge=4)
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, named on standard output.
     listen: ListenAddress = "127.0.0.1:20051"
@@ -66,7 +73,7 @@ class StatusSettings(TlsSettings):
     sender_tls_certificate_file: str = ""
     #: The private key of that certificate, PEM, without a passphrase.
     sender_tls_key_file: str = ""
-    #: How long running calls may go on after a stop signal, seconds.
+    #: How long running calls and queued results may go on after a stop signal, seconds.
     grace_seconds: float = Field(default=10, ge=0)
     #: On PostgreSQL, a connection is closed after about so long, and its calls begin
     #: again on any instance, seconds: instances that were added get their share.

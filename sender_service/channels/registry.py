@@ -150,7 +150,15 @@ class ChannelRegistry:
         """Return what bounds the calls of a channel at once, over all campaigns."""
         return self._limits[name]
 
-    async def close(self) -> None:
-        """Close every channel."""
-        for channel in self._channels.values():
-            await channel.close()
+    async def close(self, seconds: float) -> None:
+        """Close every channel; what takes longer than ``seconds``, all together, is left."""
+        try:
+            async with asyncio.timeout(seconds):
+                for channel in self._channels.values():
+                    await channel.close()
+        except TimeoutError:
+            log.warning(
+                "channels_not_closed",
+                seconds=seconds,
+                action="the process ends without it; see why the provider hangs",
+            )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 #: How long a delivery that is cancelled may take to write down what is finished, seconds.
-_LET_GO_SECONDS = 5.0
+_LET_GO_SECONDS = 0.75
 _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 1.0, 30.0
 
 

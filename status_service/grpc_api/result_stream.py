@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from status_service.recording.notifier import Notifier
     from status_service.recording.writer_pool import WriterPool
 
-#: Frames of one stream that are not settled, or refused and not answered yet; further
-#: ones are left unread. A refused frame waits for no writer, so nothing else bounds it.
+#: Frames of one stream that are not answered yet, be it that they are not settled or that
+#: the client does not read; further ones are left unread.
 _MOST_FRAMES = 1_000
 #: Campaigns that have ended and are listened to still.
 _ENDED_KEPT = 1
@@ -81,6 +81,7 @@ class ResultStream:
         self._origin = Origin()
         self._received = 0  # the highest frame number without a gap
         self._acked = 0
+        self._answered = 0  # the frame up to which an answer was written
         self._waiting: deque[tuple[int, str, asyncio.Future[FrameReceipt]]] = deque()
         self._listening: set[CampaignKey] = set()
         self._known: dict[CampaignKey, _Known] = {}  # the highest revision of each campaign
@@ -129,7 +130,7 @@ class ResultStream:
                     self._wake.set()
                     continue
                 raise FrameOutOfOrderError(frame=request.frame, expected=self._received + 1)
-            while len(self._waiting) + len(self._next.rejections) >= _MOST_FRAMES:
+            while self._received - self._answered >= _MOST_FRAMES:
                 self._room.clear()
                 await self._room.wait()
             receipt = await self._submit(request)
@@ -172,6 +173,8 @@ class ResultStream:
             response = self._next_response()
             if response is not None:
                 await self._context.write(response)
+                self._answered = response.acked_through
+                self._room.set()
             if ended:
                 return
             if self._reading or self._waiting:
@@ -188,7 +191,6 @@ class ResultStream:
             self._fold(self._next, frame, campaign_id, receipt.result())
             self._acked = frame
             self._news = True
-        self._room.set()
         self._wake.set()
 
     def _next_response(self) -> status_pb2.ReportResultsResponse | None:
@@ -221,7 +223,6 @@ class ResultStream:
             self._wake.set()  # come back for it
         self._news = False
         self._next = status_pb2.ReportResultsResponse()
-        self._room.set()
         response.acked_through = self._acked
         response.store_generation = self._generation
         return response

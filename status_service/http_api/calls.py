@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service_runtime import tracing
+from service_runtime.call_limits import request_has_arrived
+from service_runtime.caller import organisation_of_call
 from service_runtime.errors import InvalidRequestError, ServiceError
+from service_runtime.grpc_requests import SMALL_BYTES
 from service_runtime.grpc_server import MAX_MESSAGE_BYTES
 from service_runtime.http_access import peer_of
 from service_runtime.http_errors import (
@@ -30,12 +34,14 @@ from status_service.http_api.query import message_of_query, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import ExitStack
 
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from service_runtime.call_limits import CallLimits
     from status_service.http_api.rules import Rule
 
 #: Methods that change nothing.
@@ -61,11 +67,13 @@ class Call:
         rule: the rule.
         request: the message that it takes.
         behaviour: what takes it, behind the check of its caller: see :mod:`.transcoder`.
+        limits: bound the bodies that are held at once.
     """
 
     rule: Rule
     request: Descriptor
     behaviour: Behaviour
+    limits: CallLimits
 
 
 class HttpContext:
@@ -123,10 +131,19 @@ class UnaryCall:
         return Response(body, 200, headers, media_type=_JSON)
 
 
-async def message_of(request: Request, call: Call, variables: Mapping[str, str]) -> Message:
+async def message_of(
+    request: Request, call: Call, variables: Mapping[str, str], *, held: ExitStack
+) -> Message:
     """Return the message that a request is.
 
+    Args:
+        request: what came.
+        call: what it calls.
+        variables: of the path.
+        held: has the room for a large body, until the call is answered.
+
     Raises:
+        TooManyCallsError: too many large bodies are held.
         InvalidRequestError: it is none; each wrong field is named.
         ClientDisconnect: the client went away before it was complete.
     """
@@ -139,7 +156,9 @@ async def message_of(request: Request, call: Call, variables: Mapping[str, str])
                 for name in request.query_params
             }
             raise InvalidRequestError.of(names or {"query": "use the body"})
-        body = await _body(request)
+        room = call.limits.room_for_request(organisation_of_call(), peer_of(request))
+        body = await _body(request, partial(held.enter_context, room))
+        request_has_arrived()
         message: Any = await _converted(
             len(body), lambda: to_message(read_object(body), call.request)
         )
@@ -190,8 +209,12 @@ def _take_condition(request: Request, message: Any) -> None:
     message.revision = expected
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, hold: Callable[[], None]) -> bytes:
     """Return the body of a request, which is JSON and not too large.
+
+    Args:
+        request: the request.
+        hold: takes room for a large body.
 
     Raises:
         HttpRefusalError: it is not.
@@ -203,7 +226,7 @@ async def _body(request: Request) -> bytes:
         )
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await _bytes_of(request)
+            body = await _bytes_of(request, hold)
     except TimeoutError as error:
         text = f"the body did not arrive within {BODY_SECONDS:g} s; send it again"
         raise BodyTooSlowError(text, connection="close") from error
@@ -212,7 +235,7 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-async def _bytes_of(request: Request) -> bytes:
+async def _bytes_of(request: Request, hold: Callable[[], None]) -> bytes:
     """Return the bytes of a body.
 
     Raises:
@@ -228,6 +251,8 @@ async def _bytes_of(request: Request) -> bytes:
     body = bytearray()
     size = 0
     async for chunk in request.stream():
+        if size <= SMALL_BYTES < size + len(chunk):
+            hold()
         size += len(chunk)
         if size <= MAX_MESSAGE_BYTES:
             body += chunk

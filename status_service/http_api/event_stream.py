@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
@@ -105,7 +105,8 @@ def streaming(generate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Return what writes to its context whatever a method of a servicer yields."""
 
     async def write(taken: Any, context: _StreamContext) -> None:
-        message = await message_of(*taken)
+        with ExitStack() as held:
+            message = await message_of(*taken, held=held)
         context.taken.set()
         with suppress(_HangUp):
             async with aclosing(generate(message, context)) as responses:

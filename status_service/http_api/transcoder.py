@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pool
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, NoMatchFound
 
 from service_runtime.access_interceptor import RECHECK_SECONDS, AccessCheck
+from service_runtime.call_limits import CallLimits
 from service_runtime.http_errors import error_response, not_allowed
 from status_service.http_api.calls import Call, UnaryCall, message_of
 from status_service.http_api.event_stream import EventStream, streaming
@@ -34,6 +36,7 @@ def transcoded(
     access: Access,
     scopes: Scopes,
     recheck_seconds: float = RECHECK_SECONDS,
+    limits: CallLimits | None = None,
 ) -> list[BaseRoute]:
     """Return routes for all rules of the services in ``servicers``.
 
@@ -43,15 +46,17 @@ def transcoded(
         access: knows callers.
         scopes: what each method needs.
         recheck_seconds: how often a stream asks whether its caller is still one.
+        limits: what callers may have at once; None: limits of its own.
 
     Raises:
         ValueError: a rule can't be served: a defect.
     """
-    check = AccessCheck(access, scopes, recheck_seconds=recheck_seconds)
+    limits = limits or CallLimits()
+    check = AccessCheck(access, scopes, recheck_seconds=recheck_seconds, limits=limits)
     calls: dict[str, dict[str, Call]] = {}
     for rule in rules:
         if rule.service in servicers:
-            call = _call(rule, servicers[rule.service], check)
+            call = _call(rule, servicers[rule.service], check, limits)
             if calls.setdefault(rule.path, {}).setdefault(rule.method, call) is not call:
                 raise ValueError(f"two rules have {rule.method} {rule.path}")
     return [TranscodedRoute(PathTemplate(path), by_method) for path, by_method in calls.items()]
@@ -81,18 +86,19 @@ def method_of(rule: Rule, pool: DescriptorPool | None = None) -> MethodDescripto
     return method
 
 
-def _call(rule: Rule, servicer: object, check: AccessCheck) -> Call:
+def _call(rule: Rule, servicer: object, check: AccessCheck, limits: CallLimits) -> Call:
     method = method_of(rule)
     answer = getattr(servicer, rule.call)
     lasting = method.server_streaming
     behaviour = streaming(answer) if lasting else _unary(answer)
     guarded = check.guard(behaviour, rule.full_method, lasting=lasting)
-    return Call(rule, method.input_type, guarded)
+    return Call(rule, method.input_type, guarded, limits)
 
 
 def _unary(answer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     async def answered(taken: Any, context: Any) -> Any:
-        return await answer(await message_of(*taken), context)
+        with ExitStack() as held:
+            return await answer(await message_of(*taken, held=held), context)
 
     return answered
 

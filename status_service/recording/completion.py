@@ -49,6 +49,10 @@ def _settling() -> sa.Executable:
             end_time=sa.case(
                 (full, sa.func.coalesce(columns.end_time, now)), else_=columns.end_time
             ),
+            # Who sent a scheduled campaign early has started it.
+            start_time=sa.case(
+                (full, sa.func.coalesce(columns.start_time, now)), else_=columns.start_time
+            ),
             progress_time=sa.func.coalesce(
                 sa.bindparam("progressed", type_=columns.progress_time.type),
                 columns.progress_time,

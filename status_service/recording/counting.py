@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from status_service.domain import OPEN, Counters, State
+from status_service.domain import Counters, State
 from status_service.recording import failure_groups, result_rows
 from status_service.recording.types import counters_of
 from status_service.schema import campaigns
@@ -93,9 +93,9 @@ def count_by_number(connection: sa.Connection, number: int) -> Count | None:
 
 
 def is_filled(campaign: sa.Row[Any], deltas: Counters) -> bool:
-    """Return whether an open campaign is full by its counters once these are added."""
+    """Return whether a campaign that has not ended is full once these are added to its counters."""
     processed = counters_of(campaign).processed + deltas.processed
-    return State(campaign.state) in OPEN and processed >= campaign.total
+    return not State(campaign.state).is_terminal and processed >= campaign.total
 
 
 def of_locked(

@@ -39,6 +39,8 @@ log = structlog.get_logger()
 #: The first wait after a failed write, doubled up to the longest, seconds.
 _FIRST_BACKOFF = 0.1
 _LONGEST_BACKOFF = 5.0
+#: How long a write that goes on at the end of a stop is waited for, seconds.
+_LAST_WRITE_SECONDS = 0.25
 
 
 class GroupCommitter:
@@ -110,13 +112,24 @@ class GroupCommitter:
             self._queue.task_done()
 
     async def flush(self, timeout_seconds: float) -> None:
-        """Write what waits; what can't be written in time fails with ShuttingDownError."""
+        """Write what waits; what can't be written in time fails with ShuttingDownError.
+
+        Where a write hangs, what it has is left as it is: nobody can know its outcome.
+        """
+        if await self._written(timeout_seconds):
+            return
+        self._stopping.set()
+        if not await self._written(_LAST_WRITE_SECONDS):
+            log.warning("write_left_behind", frames=self._queue.qsize(), acknowledged=0)
+
+    async def _written(self, seconds: float) -> bool:
+        """Wait until nothing is left to write; return whether that was so in time."""
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(seconds):
                 await self._queue.join()
         except TimeoutError:
-            self._stopping.set()
-            await self._queue.join()
+            return False
+        return True
 
     async def _take(self) -> list[Entry]:
         batch = [await self._queue.get()]

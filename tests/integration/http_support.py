@@ -16,6 +16,7 @@ from integration.databases import PATIENCE_SECONDS
 from service_runtime.access import Access, Credentials
 from service_runtime.caller import Caller, Scope, caller_of
 from service_runtime.errors import KeyMissingError, KeyRevokedError
+from service_runtime.grace import Grace
 from service_runtime.http_app import application
 from service_runtime.http_server import serving_http
 from status_service.access.scopes import SCOPES
@@ -182,7 +183,7 @@ async def serving_servicers(
         recheck_seconds=recheck_seconds,
     )
     async with (
-        serving_http(application(routes), "127.0.0.1:0", grace_seconds=1) as port,
+        serving_http(application(routes), "127.0.0.1:0", grace=Grace(1)) as port,
         calling(f"http://127.0.0.1:{port}") as client,
     ):
         yield client

@@ -122,6 +122,8 @@ class CampaignModel:
                     self.raised_late.add(sequence)
         if counts["new"] + counts["raised"]:
             self._changed()
+            if self.state is State.SCHEDULED and not self.missing:
+                self.trail.append(State.COMPLETED)
         return Counts(counts["new"], counts["raised"], counts["duplicate"])
 
     def change(self, target: State, *, current: bool = True) -> bool:

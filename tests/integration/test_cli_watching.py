@@ -21,6 +21,7 @@ from integration.databases import SqliteDatabase
 from integration.sender_pair import pair
 from integration.status_support import Status, results, serving
 from providers.held_port import HeldPort
+from service_runtime.grace import Grace
 from service_runtime.http_app import application
 from service_runtime.http_server import serving_http
 
@@ -195,7 +196,7 @@ async def test_health_asks_over_tls(
         return Response("{}")
 
     app = application([Route("/readyz", ready)])
-    async with serving_http(app, "127.0.0.1:0", grace_seconds=1, tls=context) as port:
+    async with serving_http(app, "127.0.0.1:0", grace=Grace(1), tls=context) as port:
         words = ["health", "--json", "--status-http", f"https://localhost:{port}"]
         await asyncio.to_thread(main, words)
         untrusted = _status_http(capsys)

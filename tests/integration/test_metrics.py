@@ -24,6 +24,7 @@ from sender_service.channels.contract import Answer, Reply
 from service_runtime.access import Credentials
 from service_runtime.caller import Caller, Scope
 from service_runtime.errors import KeyMissingError
+from service_runtime.grace import Grace
 from service_runtime.http_app import application
 from service_runtime.http_server import serving_http
 from service_runtime.metrics import ServiceMetrics
@@ -253,7 +254,7 @@ async def scraped(listen: str, *scopes: Scope, is_open: bool = False) -> AsyncIt
 
     routes = [metrics_route(metrics, access, settings, refresh=nothing)]
     app = metrics.http.observing(application(routes))
-    async with serving_http(app, "127.0.0.1:0", grace_seconds=1) as port:
+    async with serving_http(app, "127.0.0.1:0", grace=Grace(1)) as port:
         yield f"127.0.0.1:{port}"
 
 

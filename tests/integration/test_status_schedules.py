@@ -12,7 +12,14 @@ from structlog.testing import capture_logs
 from closeout.errors import FailedPreconditionError, InvalidArgumentError
 from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database, PostgresqlDatabase
-from integration.status_support import PATIENCE_SECONDS, Status, eventually, serving
+from integration.status_support import (
+    PATIENCE_SECONDS,
+    SENT,
+    Status,
+    eventually,
+    results,
+    serving,
+)
 from service_runtime.database import Store
 from status_service.campaigns import lifecycle
 from status_service.migrations import MIGRATIONS
@@ -48,6 +55,29 @@ async def test_a_scheduled_empty_campaign_completes_when_it_is_due(status: Statu
         return (await status.client.get_campaign(campaign_id="a")).state == COMPLETED
 
     await eventually(is_completed, what="the scheduled campaign completes")
+
+
+async def test_l1_a_scheduled_campaign_that_is_full_is_completed(status: Status) -> None:
+    """Whoever sends it before its time completes it with the last result, once."""
+    await status.client.create_campaign(campaign_id="a")
+    later = datetime.now(UTC) + timedelta(days=1)
+    await status.client.start_campaign(campaign_id="a", total=2, start_time=later)
+    await status.report("a", *results([1], SENT))
+    campaign = await status.client.get_campaign(campaign_id="a")
+    assert (campaign.state, campaign.pending, campaign.HasField("start_time")) == (
+        SCHEDULED,
+        1,
+        False,
+    )
+    await status.report("a", *results([2], SENT))
+    campaign = await status.client.get_campaign(campaign_id="a")
+    assert (campaign.state, campaign.pending) == (COMPLETED, 0)
+    assert campaign.start_time == campaign.complete_time
+    trail = [step async for step in status.client.list_transitions(campaign_id="a")]
+    assert [step.to_state for step in trail] == [DRAFT, SCHEDULED, COMPLETED]
+    assert trail[-1].cause == pb.Transition.RESULT
+    again = await status.client.start_campaign(campaign_id="a", total=2, start_time=later)
+    assert (again.campaign.state, again.transitioned) == (COMPLETED, False)
 
 
 async def test_s17_a_repeated_start_never_sends_a_scheduled_campaign_early(

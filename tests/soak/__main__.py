@@ -16,8 +16,11 @@ from pathlib import Path
 
 from service_runtime.logs import configure_logs
 from soak.events import EVENTS_EACH, events_under_faults
+from soak.hostile import beside_hostile_clients
+from soak.idle import idle_behind_a_proxy
 from soak.providers import bad_hours, stop_senders
 from soak.run import soak
+from soak.stops import stop_everywhere
 from soak.timing import compare_times
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +51,15 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         type=float,
         default=10,
         help="of mail servers that take no messages, beside every way to stop a sender, or 0",
+    )
+    parser.add_argument(
+        "--stops", type=int, default=1, help="rounds of stops at every step of a write, or 0"
+    )
+    parser.add_argument(
+        "--hostile-minutes", type=float, default=5, help="of 200 hostile clients, or 0"
+    )
+    parser.add_argument(
+        "--idle-minutes", type=float, default=30, help="of streams on which nothing is said, or 0"
     )
     parser.add_argument("--event-kills", type=int, default=50, help="of who publishes, or 0")
     parser.add_argument(
@@ -88,6 +100,8 @@ def main(arguments: Sequence[str]) -> int:
         for violation in wrong:
             print(f"  {violation}", flush=True)
         holds &= not wrong
+    holds &= _stops(options.stops)
+    holds &= _peers(options.hostile_minutes, options.idle_minutes, seed)
     if options.event_kills:
         holds &= asyncio.run(_events(options.event_kills, seed))
     if options.timing_calls:
@@ -122,6 +136,34 @@ def _longer_tests(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]
     if options.script_kills:
         said = f"{options.script_kills:,} kills while a script reports"
         yield said, "../acceptance/test_report_with_curl.py", f"--kills={options.script_kills}"
+
+
+def _peers(hostile_minutes: float, idle_minutes: float, seed: int) -> bool:
+    """Attack both services, then say nothing for long; return whether all holds."""
+    wrong: list[str] = []
+    if hostile_minutes:
+        print(f"200 hostile clients for {hostile_minutes:g} minutes, seed {seed}", flush=True)
+        wrong += asyncio.run(
+            beside_hostile_clients(clients=200, seconds=hostile_minutes * 60, seed=seed)
+        )
+    if idle_minutes:
+        print(f"idle streams for {idle_minutes:g} minutes", flush=True)
+        wrong += asyncio.run(idle_behind_a_proxy(idle_minutes * 60))
+    for violation in wrong:
+        print(f"  {violation}", flush=True)
+    return not wrong
+
+
+def _stops(rounds: int) -> bool:
+    """Stop services that hang; return whether each stop ended in time."""
+    holds = True
+    for _ in range(rounds):
+        print("stops of a status service that hangs, at every step of a write", flush=True)
+        wrong = asyncio.run(stop_everywhere())
+        for violation in wrong:
+            print(f"  {violation}", flush=True)
+        holds &= not wrong
+    return holds
 
 
 async def _beside_bad_providers(scale: float) -> list[str]:

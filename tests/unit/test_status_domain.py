@@ -28,7 +28,7 @@ _PAIRS = list(itertools.product(State, State))
 #: The diagram of docs/states.md, line by line.
 _DIAGRAM = {
     State.DRAFT: {State.SCHEDULED, State.SENDING, State.CANCELLED},
-    State.SCHEDULED: {State.SENDING, State.CANCELLED},
+    State.SCHEDULED: {State.SENDING, State.COMPLETED, State.CANCELLED},
     State.SENDING: {State.PAUSED, State.COMPLETED, State.CANCELLED},
     State.PAUSED: {State.SENDING, State.COMPLETED, State.CANCELLED},
     State.COMPLETED: set(),
@@ -52,7 +52,7 @@ def test_s6_nothing_leaves_a_terminal_state_and_nothing_stays() -> None:
         == {state for state, following in _DIAGRAM.items() if not following}
     )
     assert not any(before is after for before, after in ALLOWED)
-    assert set(sources(State.COMPLETED)) == OPEN
+    assert set(sources(State.COMPLETED)) == {*OPEN, State.SCHEDULED}
 
 
 def test_s2_outcomes_rank_from_unknown_to_sent() -> None:

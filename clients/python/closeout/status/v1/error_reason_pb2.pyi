@@ -100,6 +100,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
     PATH_NOT_FOUND: _ErrorReason.ValueType  # 36
     """NOT_FOUND: only over HTTP; no call has this path."""
+    TOO_MANY_CALLS: _ErrorReason.ValueType  # 37
+    """RESOURCE_EXHAUSTED: the caller, or everybody together, has as many calls or
+    streams open as may be; metadata has their kind and the limit.
+    """
     SUBSCRIPTION_ALREADY_EXISTS: _ErrorReason.ValueType  # 38
     """ALREADY_EXISTS: the request_id was used for a subscription with other content."""
     TOO_MANY_CONNECTIONS: _ErrorReason.ValueType  # 39
@@ -196,6 +200,10 @@ TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 35
 """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
 PATH_NOT_FOUND: ErrorReason.ValueType  # 36
 """NOT_FOUND: only over HTTP; no call has this path."""
+TOO_MANY_CALLS: ErrorReason.ValueType  # 37
+"""RESOURCE_EXHAUSTED: the caller, or everybody together, has as many calls or
+streams open as may be; metadata has their kind and the limit.
+"""
 SUBSCRIPTION_ALREADY_EXISTS: ErrorReason.ValueType  # 38
 """ALREADY_EXISTS: the request_id was used for a subscription with other content."""
 TOO_MANY_CONNECTIONS: ErrorReason.ValueType  # 39

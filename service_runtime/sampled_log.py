@@ -1,0 +1,40 @@
+"""Log lines that anybody can cause: the first at once, then at most one a second."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = structlog.get_logger()
+
+#: The shortest time between two lines, seconds.
+_BETWEEN_LINES = 1.0
+
+
+class SampledLog:
+    """Logs an event as a warning, so that nobody can fill the log with it.
+
+    Args:
+        event: its name.
+        clock: a monotonic clock, seconds.
+    """
+
+    def __init__(self, event: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._event = event
+        self._clock = clock
+        self._logged_at: float | None = None
+        self._unlogged = 0
+
+    def add(self, **fields: object) -> None:
+        """Log it, with the number of those since the last line that were not logged."""
+        now = self._clock()
+        if self._logged_at is not None and now - self._logged_at < _BETWEEN_LINES:
+            self._unlogged += 1
+            return
+        log.warning(self._event, **fields, unlogged=self._unlogged)
+        self._logged_at, self._unlogged = now, 0
