@@ -16,6 +16,7 @@ from mutants.result_bugs import RESULT_BUGS
 from mutants.runner import ROOT, Verdict, run
 from mutants.sender_bugs import SENDER_BUGS
 from mutants.status_bugs import STATUS_BUGS
+from mutants.template_bugs import TEMPLATE_BUGS
 
 
 def a_mutant(*edits: Edit, test: str = "t.py::test_it") -> Mutant:
@@ -33,7 +34,15 @@ def test_a_mutant_fits_the_source(mutant: Mutant) -> None:
 
 def test_the_names_of_mutants_are_unique() -> None:
     """No mutant hides another."""
-    bugs = (STATUS_BUGS, RESULT_BUGS, SENDER_BUGS, FAMILY_BUGS, OUTAGE_BUGS, DASHBOARD_BUGS)
+    bugs = (
+        STATUS_BUGS,
+        RESULT_BUGS,
+        SENDER_BUGS,
+        FAMILY_BUGS,
+        OUTAGE_BUGS,
+        DASHBOARD_BUGS,
+        TEMPLATE_BUGS,
+    )
     assert len(MUTANTS) == sum(map(len, bugs))
 
 

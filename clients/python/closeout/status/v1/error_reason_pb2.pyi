@@ -100,6 +100,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
     PATH_NOT_FOUND: _ErrorReason.ValueType  # 36
     """NOT_FOUND: only over HTTP; no call has this path."""
+    RENDERING_UNAVAILABLE: _ErrorReason.ValueType  # 37
+    """UNAVAILABLE: the sender has no process that can render templates now; try again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -186,4 +188,6 @@ TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 35
 """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
 PATH_NOT_FOUND: ErrorReason.ValueType  # 36
 """NOT_FOUND: only over HTTP; no call has this path."""
+RENDERING_UNAVAILABLE: ErrorReason.ValueType  # 37
+"""UNAVAILABLE: the sender has no process that can render templates now; try again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
