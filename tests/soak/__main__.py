@@ -17,6 +17,7 @@ from pathlib import Path
 from soak.events import EVENTS_EACH, events_under_faults
 from soak.providers import bad_hours, stop_senders
 from soak.run import soak
+from soak.templates import hostile_campaigns
 from soak.timing import compare_times
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +36,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         type=float,
         default=10,
         help="of mail servers that take no messages, beside every way to stop a sender, or 0",
+    )
+    parser.add_argument(
+        "--templates", type=int, default=1_000, help="hostile ones, each of a campaign, or 0"
     )
     parser.add_argument("--event-kills", type=int, default=50, help="of who publishes, or 0")
     parser.add_argument(
@@ -77,6 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         for violation in wrong:
             print(f"  {violation}", flush=True)
         holds &= not wrong
+    holds &= asyncio.run(_hostile(options.templates, seed))
     if options.event_kills:
         holds &= asyncio.run(_events(options.event_kills, seed))
     if options.timing_calls:
@@ -89,6 +94,16 @@ def main(arguments: Sequence[str]) -> int:
 
 async def _beside_bad_providers(scale: float) -> list[str]:
     return [*await stop_senders(), *await bad_hours(scale)]
+
+
+async def _hostile(number: int, seed: int) -> bool:
+    if not number:
+        return True
+    print(f"{number:,} hostile templates, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="closeout-templates-") as folder:
+        report = await hostile_campaigns(Path(folder), number, seed)
+    print(report, flush=True)
+    return report.holds
 
 
 async def _events(kills: int, seed: int) -> bool:
