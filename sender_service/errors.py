@@ -112,6 +112,19 @@ class UploadOutOfOrderError(ServiceError):
         )
 
 
+class RenderingUnavailableError(ServiceError):
+    """No process can render templates now."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "RENDERING_UNAVAILABLE"
+    retryable = True
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the templates can't be rendered now: {why}; try again", retry_after_seconds=1.0
+        )
+
+
 class StatusServiceUnavailableError(ServiceError):
     """The status service does not answer the sender."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sender_service.campaigns.audience import RecipientInput
+from sender_service.channels.contract import MAX_CONTENT_BYTES
 from sender_service.channels.from_wire import content_of, fields_of
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     Request = pb.CreateCampaignRequest | pb.SendTestRequest
 
-#: All of a campaign's content together, bytes.
-MAX_CONTENT_BYTES = 256 * 1024
 #: Fields of recipients that one request names.
 MAX_RECIPIENT_FIELDS = 1_000
 

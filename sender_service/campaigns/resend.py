@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sender_service.campaigns import content, status_gateway, template_threads
+from sender_service.campaigns import content, status_gateway
 from sender_service.campaigns.audience import RecipientInput
 from sender_service.campaigns.drafts import CampaignDraft, digest
 from sender_service.channels.contract import content_from_json
@@ -156,7 +156,7 @@ class Resends:
             content=content_from_json(source.content),
         )
         person = RecipientInput(first.address, first.recipient_key, json.loads(first.fields))
-        preview = await template_threads.run(content.preview, channel, draft, person)
+        preview = await content.preview(self._channels.callers_workers, channel, draft, person)
         return Resent("", created=False, counts=counts, preview=preview)
 
     async def _first(self, source: sa.Row[Any], selection: Selection) -> sa.Row[Any] | None:
@@ -174,7 +174,7 @@ class Resends:
         channel = self._channels.get(source.channel)
         # What was compiled by an older version may be refused by this one.
         draft = CampaignDraft(channel=source.channel, content=content_from_json(source.content))
-        await template_threads.run(content.compiled, channel, draft)
+        await content.compiled(self._channels.callers_workers, channel, draft)
         if await self._first(source, selection) is None:
             raise InvalidRequestError.of(
                 {

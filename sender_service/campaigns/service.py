@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from sender_service.campaigns import audience, content, repetition, status_gateway, template_threads
+from sender_service.campaigns import audience, content, repetition, status_gateway
 from sender_service.campaigns.drafts import new_campaign
 from sender_service.campaigns.resend import Resends, finish_copy
 from sender_service.domain import Phase, Problem, Repeat
@@ -103,12 +103,12 @@ class SenderCampaigns:
             TemplateInvalidError: a template is broken.
             ChannelNotFoundError: there is no such channel.
             ChannelUnconfiguredError: it lacks a setting.
+            RenderingUnavailableError: no process can compile the content now.
             CampaignAlreadyExistsError: the id is taken by other content.
             StatusServiceUnavailableError: the status service does not answer.
         """
         channel = self._channels.get(draft.channel)
-        # In a thread: a large template would hold up the messages being sent.
-        await template_threads.run(content.compiled, channel, draft)
+        await content.compiled(self._channels.callers_workers, channel, draft)
         new = new_campaign(draft, caller.organisation, channel)
         if new.campaign_id or new.request_id:
             existing = await self._store.read(
@@ -141,7 +141,7 @@ class SenderCampaigns:
             As :meth:`create`, but for what concerns the status service.
         """
         channel = self._channels.get(draft.channel)
-        return await template_threads.run(content.preview, channel, draft, recipient)
+        return await content.preview(self._channels.callers_workers, channel, draft, recipient)
 
     async def upload(
         self, organisation: str, batches: AsyncIterable[RecipientBatch]

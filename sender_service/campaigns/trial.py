@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from sender_service.campaigns import audience, content, template_threads
+from sender_service.campaigns import audience, content
 from sender_service.campaigns.provider_problem import problem_of
 from sender_service.channels.contract import Answer, Handover, Message, Reply
 from sender_service.channels.errors import TemplateError
-from sender_service.channels.replies import render_error
+from sender_service.channels.rendering import threads
+from sender_service.channels.rendering.bounded import BoundedTemplate, ReadyTemplate
+from sender_service.channels.rendering.worker_process import WorkerUnavailableError
+from sender_service.channels.replies import detail, render_error
 from sender_service.domain import (
     MAX_CODE,
     MAX_DETAIL,
@@ -98,7 +101,7 @@ class Trials:
             ChannelUnconfiguredError: it lacks a setting.
         """
         channel = self._channels.get(draft.channel)
-        template = await template_threads.run(content.compiled, channel, draft)
+        template = await content.compiled(self._channels.callers_workers, channel, draft)
         messages = await asyncio.to_thread(_messages, channel, recipients)
         limits = (self._share(channel), self._channels.limit(draft.channel))
         async with asyncio.TaskGroup() as group:
@@ -136,14 +139,24 @@ def _messages(channel: Channel, recipients: Sequence[RecipientInput]) -> list[Me
 
 
 async def _attempt(
-    channel: Channel, limits: Sequence[asyncio.Semaphore], template: Template, message: Message
+    channel: Channel,
+    limits: Sequence[asyncio.Semaphore],
+    template: BoundedTemplate | Template,
+    message: Message,
 ) -> Reply:
+    usable: ReadyTemplate | Template
     try:
-        unusable = await template_threads.run(_rehearse, template, message)
+        if isinstance(template, BoundedTemplate):
+            usable = await template.ready(message)
+        else:
+            usable = template
+            if (unusable := await threads.run(_rehearse, template, message)) is not None:
+                return unusable
+    except WorkerUnavailableError as error:
+        why = f"{error}; try again"
+        return Reply(Answer.DEFERRED, code="render_unavailable", detail=detail(why))
     except Exception as error:  # noqa: BLE001 - logged with its stack, and in the answer
         return _defect(channel, Handover(), error)
-    if unusable is not None:
-        return unusable
     async with AsyncExitStack() as taken:
         try:
             async with asyncio.timeout(channel.timeout_seconds):
@@ -153,14 +166,14 @@ async def _attempt(
             wait = f"{channel.timeout_seconds:g} s"
             why = f"channel {channel.name} had no connection for a test for {wait}; try again"
             return Reply(Answer.DEFERRED, code="busy", detail=why)
-        return await _send(channel, template, message)
+        return await _send(channel, usable, message)
 
 
 def _rehearse(template: Template, message: Message) -> Reply | None:
     """Render a message in this thread; return the reply if it must not be sent.
 
-    A channel renders in the thread that serves everybody, where a slow template would
-    hold up all campaigns.
+    A channel without ``template_maker`` renders in the thread that serves everybody, where
+    a slow template would hold up all campaigns.
     """
     begin = time.thread_time()
     try:
@@ -171,10 +184,10 @@ def _rehearse(template: Template, message: Message) -> Reply | None:
     if seconds <= SLOW_SECONDS:
         return None
     why = f"the templates took {seconds:.1f} s for one message; make their loops shorter"
-    return Reply(Answer.REFUSED, code="render_slow", detail=why)
+    return Reply(Answer.REFUSED, code="render_limit", detail=why)
 
 
-async def _send(channel: Channel, template: Template, message: Message) -> Reply:
+async def _send(channel: Channel, template: ReadyTemplate | Template, message: Message) -> Reply:
     handover = Handover()
     try:
         async with asyncio.timeout(channel.timeout_seconds + _GRACE_SECONDS):

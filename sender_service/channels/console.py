@@ -6,25 +6,18 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender_service.channels.contract import (
-    Answer,
-    Fault,
-    JsonContent,
-    NoContent,
-    Reply,
-    RetryPolicy,
-)
+from sender_service.channels.contract import Answer, Fault, Reply, RetryPolicy
 from sender_service.channels.email.addresses import check_printable
-from sender_service.channels.errors import InvalidContentError, TemplateError
-from sender_service.channels.rendering.content import CompiledContent
-from sender_service.channels.rendering.json_document import JsonDocument
+from sender_service.channels.errors import TemplateError
+from sender_service.channels.rendering.texts import console_texts
 from sender_service.channels.replies import render_error
 from sender_service.domain import ProblemKind
 from service_runtime.settings import Section
 
 if TYPE_CHECKING:
     from sender_service.channels.contract import Content, Handover, Message
-    from sender_service.channels.rendering.content import Rendered
+    from sender_service.channels.rendering.content import CompiledContent, Rendered
+    from sender_service.channels.rendering.json_document import JsonDocument
 
 #: How much of a text is shown.
 _SHOWN_CHARACTERS = 200
@@ -40,6 +33,7 @@ class ConsoleChannel:
     name: ClassVar[str] = "console"
     settings_model: ClassVar[type[Section]] = ConsoleSettings
     at_least_once: ClassVar[bool] = False
+    template_maker: ClassVar[str] = "sender_service.channels.rendering.texts:console_texts"
     max_in_flight: ClassVar[int] = 64
     retry: ClassVar[RetryPolicy] = RetryPolicy()
 
@@ -68,14 +62,7 @@ class ConsoleChannel:
             TemplateError: a template is broken; it says which, line and column.
             InvalidContentError: there is no content, or neither text nor HTML.
         """
-        match content:
-            case JsonContent():
-                return JsonDocument(content)
-            case NoContent():
-                takes = "email, text or json"
-                raise InvalidContentError.of_kind(self.name, content.kind, takes=takes)
-            case _:
-                return CompiledContent(content)
+        return console_texts(content)
 
     async def send(
         self, template: CompiledContent | JsonDocument, message: Message, handover: Handover

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "MAX_CONTENT_BYTES",
     "Answer",
     "Channel",
     "Content",
@@ -40,6 +41,8 @@ __all__ = [
     "content_to_json",
 ]
 
+#: All of a campaign's content together, bytes.
+MAX_CONTENT_BYTES = 256 * 1024
 #: Group of the entry points.
 ENTRY_POINT_GROUP = "closeout.channels"
 
@@ -175,7 +178,16 @@ class Template(Protocol):
 
 
 class Channel(Protocol):
-    """A provider behind one connection pool, shared by all campaigns on it."""
+    """A provider behind one connection pool, shared by all campaigns on it.
+
+    A class may also have ``template_maker``, as ``module:function``: a function that makes
+    of the content alone what ``compile`` makes. What may take long is then compiled and
+    rendered in a process of its own, where the module is imported. ``prepared(message)`` of
+    the template returns there what its ``render`` returns for the message: bytes, a text
+    or a ``Rendered``. ``send`` gets a
+    :class:`~sender_service.channels.rendering.bounded.ReadyTemplate` in place of the
+    template then.
+    """
 
     #: The name campaigns choose it by; also its entry point and its settings table.
     name: ClassVar[str]

@@ -42,7 +42,7 @@ class TemplateError(ChannelError):
     """A template can't be compiled or rendered.
 
     Args:
-        field: which template, as in ``html``.
+        field: which template, as in ``html``; empty: not known.
         message: what is wrong.
         line: where, from 1; 0 if not known.
         column: where in the line, from 1; 0 if not known.
@@ -50,10 +50,21 @@ class TemplateError(ChannelError):
 
     def __init__(self, field: str, message: str, *, line: int = 0, column: int = 0) -> None:
         place = f" at line {line}, column {column}" if line else ""
-        super().__init__(f"template {field}{place}: {message}")
+        which = f"template {field}" if field else "the templates"
+        super().__init__(f"{which}{place}: {message}")
         self.field = field
+        #: What is wrong, without the place.
+        self.problem = message
         self.line = line
         self.column = column
+
+
+class TemplateLimitError(TemplateError):
+    """A template takes more time or memory, or makes more, than a template may."""
+
+
+class UnsafeHeaderError(ChannelError):
+    """A rendered value can't stand in a header."""
 
 
 class ChannelNotConfiguredError(ChannelError):

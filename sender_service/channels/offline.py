@@ -11,17 +11,24 @@ channel of the sender checks and renders.
         print(unknown)  # subject:1:7: the recipients have no field frist_name; ...
     print(content.render(pb.Recipient(address="ann@shop.example")))
 
-Bodies and recipients are messages of ``closeout.sender.v1``. A template may take long to
-render, here as in the sender: callers with an event loop call from a thread.
+Bodies and recipients are messages of ``closeout.sender.v1``. A template that takes long is
+compiled and rendered in a process of its own, within the limits of the sender: callers with
+an event loop call from a thread.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from sender_service.channels.contract import EmailContent, JsonContent, Message, NoContent
+from sender_service.channels.contract import (
+    MAX_CONTENT_BYTES,
+    JsonContent,
+    Message,
+    NoContent,
+    content_to_json,
+)
 from sender_service.channels.email.addresses import check_email, check_printable
-from sender_service.channels.email.mime import MimeTemplate
+from sender_service.channels.email.mime import mime_template
 from sender_service.channels.errors import (
     ChannelError,
     InvalidAddressError,
@@ -29,6 +36,8 @@ from sender_service.channels.errors import (
     TemplateError,
 )
 from sender_service.channels.from_wire import content_of, fields_of
+from sender_service.channels.rendering import limits
+from sender_service.channels.rendering.bounded import is_short, rendering_request
 from sender_service.channels.rendering.content import CompiledContent, content_variables
 from sender_service.channels.rendering.field_check import (
     ALWAYS,
@@ -37,15 +46,22 @@ from sender_service.channels.rendering.field_check import (
     unknown_variables,
 )
 from sender_service.channels.rendering.json_document import JsonDocument
+from sender_service.channels.rendering.limits import OverBudgetError
 from sender_service.channels.rendering.preview import Preview
 from sender_service.channels.rendering.templates import variables_of
 from sender_service.channels.rendering.unrendered import UnrenderedContent
+from sender_service.channels.rendering.worker_process import (
+    WorkerProcess,
+    WorkerUnavailableError,
+    value_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from closeout.sender.v1 import sender_pb2 as pb
-    from sender_service.channels.contract import Content
+    from sender_service.channels.contract import Content, EmailContent, TextContent
+    from sender_service.channels.rendering.frames import Frame
 
     Body: TypeAlias = pb.EmailContent | pb.TextContent | pb.JsonContent | None
 
@@ -85,6 +101,9 @@ def compile_content(channel: str, body: Body) -> OfflineContent:
     """
     if channel not in CHANNELS:
         raise ValueError(f"content of channel {channel} can't be compiled without its sender")
+    if body is not None and body.ByteSize() > MAX_CONTENT_BYTES:
+        size = f"{body.ByteSize():,} bytes of content; at most {MAX_CONTENT_BYTES:,}"
+        raise InvalidContentError("body", f"{size}: make it shorter")
     return OfflineContent(channel, content_of(body))
 
 
@@ -93,7 +112,12 @@ class OfflineContent:
 
     def __init__(self, channel: str, content: Content) -> None:
         self._channel = channel
-        self._compiled = _compiled(channel, content)
+        self._stored = content_to_json(content).encode()
+        if not is_short(self._stored) and channel != "null":
+            # It may take longer than anybody waits: this ends within limits.
+            self._elsewhere({"op": "compile", "maker": self._maker})
+        with limits.light():
+            self._compiled = _compiled(channel, content)
         self._variables = content_variables(content)
         #: The names of all variables that the templates do not set themselves, in order.
         self.variables = tuple(dict.fromkeys(use.name for use in self._variables))
@@ -139,23 +163,44 @@ class OfflineContent:
         Raises:
             TemplateError: it can't be rendered with the fields of the recipient.
         """
-        return self._compiled.readable(_message(recipient, campaign_id))
+        message = _message(recipient, campaign_id)
+        try:
+            return self._compiled.readable(message)
+        except OverBudgetError:
+            request = rendering_request("readable", self._maker, message)
+            preview: Preview = value_of(self._elsewhere(request))
+            return preview
+
+    @property
+    def _maker(self) -> str:
+        return f"{__name__}:{'mime_template' if self._channel == 'smtp' else 'readable_texts'}"
+
+    def _elsewhere(self, request: dict[str, Any]) -> Frame:
+        worker = WorkerProcess()
+        try:
+            return worker.call(request, self._stored)
+        except WorkerUnavailableError as error:
+            raise TemplateError("", f"{error}; try again") from error
+        finally:
+            worker.close()
+            worker.reap()
 
 
 def _compiled(channel: str, content: Content) -> _Compiled:
     match content:
         case _ if channel == "null":
             return UnrenderedContent(content)
-        case EmailContent() if channel == "smtp":
-            return MimeTemplate(content)
         case _ if channel == "smtp":
-            raise InvalidContentError.of_kind(channel, content.kind, takes="email")
-        case JsonContent():
-            return JsonDocument(content)
+            return mime_template(content)
         case NoContent():
             raise InvalidContentError.of_kind(channel, content.kind, takes="email, text or json")
         case _:
-            return CompiledContent(content)
+            return readable_texts(content)
+
+
+def readable_texts(content: EmailContent | TextContent | JsonContent) -> _Compiled:
+    """Compile what channels other than ``smtp`` show of a content."""
+    return JsonDocument(content) if isinstance(content, JsonContent) else CompiledContent(content)
 
 
 def _message(recipient: pb.Recipient, campaign_id: str) -> Message:

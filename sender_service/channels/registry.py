@@ -11,6 +11,7 @@ import structlog
 
 from sender_service.channels.contract import ENTRY_POINT_GROUP
 from sender_service.channels.errors import ChannelNotConfiguredError
+from sender_service.channels.rendering.workers import TemplateWorkers
 from sender_service.errors import ChannelNotFoundError, ChannelUnconfiguredError
 from service_runtime.errors import StartupError
 
@@ -113,9 +114,16 @@ class ChannelRegistry:
     Args:
         channels: the classes, by name.
         settings: has a table for each.
+
+    Attributes:
+        callers_workers: the process that renders what callers try out.
+        campaigns_workers: those that render messages of campaigns.
     """
 
     def __init__(self, channels: Mapping[str, type[Channel]], settings: Settings) -> None:
+        # Apart, so that neither waits for the templates of the other.
+        self.callers_workers = TemplateWorkers(1)
+        self.campaigns_workers = TemplateWorkers(2)
         self._channels: dict[str, Channel] = {}
         self._unconfigured: dict[str, str] = {}
         self._limits: dict[str, asyncio.Semaphore] = {}
@@ -151,7 +159,12 @@ class ChannelRegistry:
         return self._limits[name]
 
     async def close(self, seconds: float) -> None:
-        """Close every channel; what takes longer than ``seconds``, all together, is left."""
+        """End the rendering processes, and close every channel.
+
+        What takes longer than ``seconds``, all together, is left.
+        """
+        await self.callers_workers.close()
+        await self.campaigns_workers.close()
         try:
             async with asyncio.timeout(seconds):
                 for channel in self._channels.values():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sender_service.channels.contract import Answer, Fault, Reply
+from sender_service.channels.errors import TemplateLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,5 +82,6 @@ def detail(text: object) -> str:
 
 
 def render_error(error: TemplateError) -> Reply:
-    """Return the reply for a message whose template can't be rendered."""
-    return Reply(Answer.REFUSED, code="render_error", detail=detail(error))
+    """Return the reply for a message whose template can't be rendered, or goes beyond a limit."""
+    code = "render_limit" if isinstance(error, TemplateLimitError) else "render_error"
+    return Reply(Answer.REFUSED, code=code, detail=detail(error))

@@ -12,7 +12,7 @@ from sender_service.campaigns.directory import Journaled, Opened, Source
 from sender_service.channels.errors import ChannelError
 from sender_service.delivery.activation import show_stuck
 from sender_service.delivery.gate import Gate
-from sender_service.delivery.plan import make_plan
+from sender_service.delivery.plan import is_about_content, make_plan
 from sender_service.delivery.shard_delivery import ShardDelivery
 from sender_service.delivery.shard_report import Ended
 from sender_service.delivery.shard_span import run_in_span
@@ -175,13 +175,11 @@ class CampaignDelivery:
     async def _make_plan(self) -> DeliveryPlan | None:
         """Return how to send the campaign; None, after a while, if that is not possible."""
         try:
-            channel = self._channels.get(self._active.row.channel)
-            limit = self._channels.limit(channel.name)
-            plan = await make_plan(self._store, channel, limit, self._active.row, self._settings)
+            plan = await make_plan(self._store, self._channels, self._active.row, self._settings)
         except StoreUnavailableError:
             raise
         except (ServiceError, ChannelError) as error:
-            is_content = isinstance(error, ChannelError)
+            is_content = is_about_content(error)
             problem = Problem(
                 ProblemKind.CONTENT_INVALID if is_content else ProblemKind.CHANNEL_UNAVAILABLE,
                 f"channel {self._active.row.channel} can't be used",

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from sender_service.channels.contract import Answer, Message, Reply
+from sender_service.channels.rendering.limits import OverBudgetError
 from sender_service.verdicts import Effect, effect_of
 
 if TYPE_CHECKING:
     from sender_service.channels.contract import Handover
+    from sender_service.channels.rendering.bounded import ReadyTemplate
     from sender_service.delivery.plan import DeliveryPlan
     from sender_service.store.batch import PendingMessage
 
@@ -29,21 +31,34 @@ class Dispatched(NamedTuple):
     begin_time: int
 
 
-async def dispatch(plan: DeliveryPlan, message: PendingMessage, handover: Handover) -> Dispatched:
+async def dispatch(
+    plan: DeliveryPlan,
+    message: PendingMessage,
+    handover: Handover,
+    ready: ReadyTemplate | None = None,
+) -> Dispatched:
     """Hand one message over; ``handover`` says meanwhile whether the provider could have it.
+
+    ``ready`` is the message where it is rendered already.
 
     A channel raises for nothing that a provider does, so an exception is a defect of the
     channel: it is logged with its stack. The message is in doubt if the handover had begun;
     otherwise it is deferred.
+
+    Raises:
+        OverBudgetError: the message takes too long to render here, and nobody has it.
     """
     begin_time = time.time_ns() // 1000
     try:
-        reply = await _send(plan, message, handover)
+        template = ready or plan.template
+        reply = await plan.channel.send(template, message_of(plan, message), handover)
         return Dispatched(_effect(plan, message, reply, begin_time), reply, begin_time)
     except asyncio.CancelledError as error:
         if _is_cancelled():
             raise
         reply = _defect(plan, message, handover, error)
+    except OverBudgetError:
+        raise
     except Exception as error:  # noqa: BLE001 - logged with its stack, and in doubt
         reply = _defect(plan, message, handover, error)
     return Dispatched(_effect(plan, message, reply, begin_time), reply, begin_time)
@@ -62,8 +77,9 @@ def abandoned(
     return _effect(plan, message, reply, begin_time), begin_time
 
 
-async def _send(plan: DeliveryPlan, message: PendingMessage, handover: Handover) -> Reply:
-    handed_over = Message(
+def message_of(plan: DeliveryPlan, message: PendingMessage) -> Message:
+    """Return a message as its channel gets it."""
+    return Message(
         plan.campaign_id,
         message.sequence,
         message.address,
@@ -72,7 +88,6 @@ async def _send(plan: DeliveryPlan, message: PendingMessage, handover: Handover)
         plan.keys.key(message.sequence),
         message.attempts + 1,
     )
-    return await plan.channel.send(plan.template, handed_over, handover)
 
 
 def _effect(plan: DeliveryPlan, message: PendingMessage, reply: Reply, begin_time: int) -> Effect:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sender_service.channels.contract import content_from_json
+from sender_service.channels.errors import ChannelError
+from sender_service.channels.rendering import bounded
+from sender_service.channels.rendering.bounded import BoundedTemplate
+from sender_service.channels.rendering.worker_process import WorkerUnavailableError
 from sender_service.domain import MessageKeys
 from sender_service.store import campaigns
 from sender_service.store.values import policy_of
 
 if TYPE_CHECKING:
+    import asyncio
+
     import sqlalchemy as sa
 
     from sender_service.channels.contract import Channel, Template
+    from sender_service.channels.registry import ChannelRegistry
     from sender_service.domain import Policy
     from sender_service.settings import SenderSettings
     from service_runtime.database import Store
@@ -32,7 +38,9 @@ class DeliveryPlan:
         campaign_id: the campaign, as callers know it.
         channel: where its messages go.
         limit: bounds the calls of the channel that run at once, over all campaigns.
-        template: the content, compiled.
+        template: the content, compiled; None: it is always rendered elsewhere.
+        rendering: renders the messages for which ``template`` would take too long; None:
+            the channel has nothing of the kind.
         keys: makes idempotency keys.
         policy: how often a message is tried.
         window: how many messages may be in doubt.
@@ -43,36 +51,49 @@ class DeliveryPlan:
     campaign_id: str
     channel: Channel
     limit: asyncio.Semaphore
-    template: Template
+    template: Template | None
     keys: MessageKeys
     policy: Policy
     window: int
     lease_seconds: float
     heartbeat_seconds: float
+    rendering: BoundedTemplate | None = None
+
+    @property
+    def renders_elsewhere(self) -> bool:
+        """Whether each message is rendered before it is handed to the channel."""
+        return self.rendering is not None and self.rendering.light is None
+
+    def render_elsewhere(self) -> None:
+        """Render every message before it is handed over from now on: one took too long."""
+        if self.rendering is not None:
+            self.rendering.light = None
 
 
 async def make_plan(
-    store: Store,
-    channel: Channel,
-    limit: asyncio.Semaphore,
-    row: sa.Row[Any],
-    settings: SenderSettings,
+    store: Store, channels: ChannelRegistry, row: sa.Row[Any], settings: SenderSettings
 ) -> DeliveryPlan:
-    """Return how to send the campaign of ``row`` through ``channel``.
+    """Return how to send the campaign of ``row``.
 
     Raises:
-        ChannelError: the channel can't use the content.
+        ChannelError: the channel can't use the content, or no process can compile it now.
+        ChannelNotFoundError: the channel is not installed any more.
+        ChannelUnconfiguredError: it lacks a setting.
         StoreUnavailableError: the store does not answer.
     """
+    channel = channels.get(row.channel)
     stored = await store.read(
         partial(campaigns.get, organisation=row.organisation, campaign_id=row.campaign_id)
     )
+    content = content_from_json(stored.content)
+    template = await bounded.compiled(channels.campaigns_workers, channel, content)
+    rendering = template if isinstance(template, BoundedTemplate) else None
     return DeliveryPlan(
         campaign_id=row.campaign_id,
         channel=channel,
-        limit=limit,
-        # In a thread: a large template would hold up the messages being sent.
-        template=await asyncio.to_thread(channel.compile, content_from_json(stored.content)),
+        limit=channels.limit(channel.name),
+        template=template.light if isinstance(template, BoundedTemplate) else template,
+        rendering=rendering,
         keys=MessageKeys(
             organisation=row.organisation,
             campaign_id=row.campaign_id,
@@ -91,3 +112,8 @@ async def make_plan(
         ),
         heartbeat_seconds=settings.heartbeat_seconds,
     )
+
+
+def is_about_content(error: Exception) -> bool:
+    """Return whether an error of :func:`make_plan` is the fault of the content."""
+    return isinstance(error, ChannelError) and not isinstance(error, WorkerUnavailableError)

@@ -9,29 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
 
-from sender_service.channels.contract import Handover
-from sender_service.delivery.dispatch import abandoned, dispatch
-from sender_service.delivery.gate import Held
 from sender_service.delivery.lease_keeper import LeaseKeeper
 from sender_service.delivery.plan import LEASE_MARGIN_SECONDS
 from sender_service.delivery.shard_commits import ShardCommits
 from sender_service.delivery.shard_report import Ended, ShardReport
+from sender_service.delivery.shard_workers import ShardWorkers
 from sender_service.domain import room
 from sender_service.errors import LeaseLostError
-from sender_service.verdicts import Answer, Requeue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sender_service.campaigns.directory import ActiveCampaign, Directory
-    from sender_service.delivery.gate import Gate, Judgement
+    from sender_service.delivery.gate import Gate
     from sender_service.delivery.plan import DeliveryPlan
-    from sender_service.store.batch import PendingMessage
     from sender_service.store.leases import Claim
     from sender_service.store.shards import Advance
     from service_runtime.database import Store
@@ -42,8 +37,6 @@ log = structlog.get_logger()
 _COMMIT_SECONDS = 0.05
 #: How often the loop looks around when nothing wakes it, seconds.
 _IDLE_SECONDS = 1.0
-#: A worker lets others run after so many messages a channel took at once.
-_MESSAGES_A_TURN = 64
 
 
 class ShardDelivery:
@@ -83,11 +76,6 @@ class ShardDelivery:
         self._gate = gate
         self._may_send = may_send
         self._turn_is_over = turn_is_over
-        self._window = plan.window if gate.is_closed else 1
-        self._queue: deque[PendingMessage] = deque()
-        #: The calls that run, by the task of their worker.
-        self._calls: dict[asyncio.Task[None], Handover] = {}
-        self._work = asyncio.Event()
         self._progress = asyncio.Event()
         self._keeper = LeaseKeeper(
             store,
@@ -97,9 +85,11 @@ class ShardDelivery:
             lease_seconds=plan.lease_seconds,
             heartbeat_seconds=plan.heartbeat_seconds,
         )
-        self._tally = gate.shared.tally
-        self.report = ShardReport(plan.campaign_id, claim.lease.shard, self._tally)
+        self.report = ShardReport(plan.campaign_id, claim.lease.shard, gate.shared.tally)
         self._commits = ShardCommits(store, directory, claim, self.report)
+        self._workers = ShardWorkers(
+            plan, gate, self._commits, may_dispatch=self._may_dispatch, progress=self._progress
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -113,8 +103,7 @@ class ShardDelivery:
         writes down what is finished. A message whose handover has begun counts as one
         whose answer was lost; any other is requeued.
         """
-        workers = min(self._plan.channel.concurrency, self._plan.window)
-        tasks = [asyncio.create_task(self._work_through()) for _ in range(workers)]
+        tasks = self._workers.tasks()
         tasks.append(asyncio.create_task(self._keeper.run()))
         tasks.append(asyncio.create_task(self._follow_campaign()))
         try:
@@ -139,9 +128,11 @@ class ShardDelivery:
         while True:
             stopping = self._stopping()
             if stopping:
-                self._requeue_all()
+                self._workers.requeue_all()
             free = room(
-                window=self._window, in_doubt=self._commits.in_doubt, finished=self._commits.waiting
+                window=self._workers.window,
+                in_doubt=self._commits.in_doubt,
+                finished=self._commits.waiting,
             )
             advance = await self._commit(take=0 if stopping else free)
             if advance.released:
@@ -159,38 +150,30 @@ class ShardDelivery:
             elif not may_send or self._turn_is_over():
                 self.report.ended = Ended.STOPPED
         if not may_send or not is_open:
-            self._hand_back()
+            self._workers.hand_back()
         return self.report.ended is not Ended.IDLE
-
-    def _hand_back(self) -> None:
-        """Cancel the calls whose message nobody has yet."""
-        for worker, handover in self._calls.items():
-            # Nothing is awaited between the look and the cancellation. A call that
-            # begins the handover even so is found out when it has ended.
-            if not handover.begun and not worker.cancelling():
-                worker.cancel()
 
     async def _worth_committing(self, due_seconds: float | None) -> None:
         """Wait until a commit would write enough, or take something."""
-        enough = max(self._window // 2, 1)
+        enough = max(self._workers.window // 2, 1)
         due = None if due_seconds is None else time.monotonic() + due_seconds
         first_finished: float | None = None
         while True:
             finished = self._commits.waiting
             if finished >= enough or finished == self._commits.in_doubt or self._keeper.lost:
                 return
-            if self._stopping() and self._queue:
+            if self._stopping() and self._workers.has_messages:
                 return
-            if self._queue and self._may_dispatch():
+            if self._workers.has_messages and self._may_dispatch():
                 # A worker that was refused a moment ago sleeps until it is woken.
-                self._work.set()
+                self._workers.wake()
             now = time.monotonic()
             if finished and first_finished is None:
                 first_finished = now
             waits = [_IDLE_SECONDS]
             if first_finished is not None:
                 waits.append(first_finished + _COMMIT_SECONDS - now)
-            if due is not None and self._commits.in_doubt < self._window:
+            if due is not None and self._commits.in_doubt < self._workers.window:
                 waits.append(due - now)
             if min(waits) <= 0:
                 return
@@ -207,7 +190,7 @@ class ShardDelivery:
         """Write down what is finished and release the lease, if the run broke off."""
         if self._keeper.lost or self._commits.is_released:
             return
-        self._requeue_all()
+        self._workers.requeue_all()
         try:
             await self._commit(take=0, release=True)
         except LeaseLostError as error:
@@ -229,14 +212,8 @@ class ShardDelivery:
         advance = await self._commits.commit(
             take=take, release=release, untried_first=self._gate.wants_untried
         )
-        self._queue.extend(advance.messages)
-        self._work.set()
+        self._workers.add(advance.messages)
         return advance
-
-    def _requeue_all(self) -> None:
-        """Requeue what was taken and not handed over: it is not in doubt."""
-        while self._queue:
-            self._commits.requeue(self._queue.popleft())
 
     def _may_dispatch(self) -> bool:
         """Return whether a message may be handed over at this moment."""
@@ -247,58 +224,3 @@ class ShardDelivery:
             and not self._turn_is_over()
             and self._keeper.outlasts(self._plan.channel.timeout_seconds + LEASE_MARGIN_SECONDS)
         )
-
-    async def _work_through(self) -> None:
-        """Dispatch what is in the queue, one message at a time, until cancelled."""
-        worker = asyncio.current_task()
-        assert worker is not None  # noqa: S101 - this is a coroutine of a task
-        in_turn = 0
-        while True:
-            if not self._queue or not self._may_dispatch():
-                self._work.clear()
-                self._progress.set()
-                await self._work.wait()
-                continue
-            async with self._plan.limit:
-                if not self._queue or not self._may_dispatch():
-                    continue
-                await self._dispatch(worker, self._queue.popleft())
-            # The first one starts the clock of the commit, the others may be enough.
-            if self._commits.waiting in {1, self._window // 2, self._commits.in_doubt}:
-                self._progress.set()
-            in_turn += 1
-            if in_turn == _MESSAGES_A_TURN:
-                in_turn = 0
-                await asyncio.sleep(0)
-
-    async def _dispatch(self, worker: asyncio.Task[None], message: PendingMessage) -> None:
-        handover = Handover()
-        self._calls[worker] = handover
-        self._tally.in_flight += 1
-        self._gate.dispatching(handover)
-        try:
-            done = await dispatch(self._plan, message, handover)
-        except asyncio.CancelledError:
-            if handover.begun:
-                self._tally.answers[Answer.LOST] += 1
-                self._write_down(message, *abandoned(self._plan, message, handover))
-            else:
-                self._commits.requeue(message)
-            self._progress.set()
-            raise
-        finally:
-            self._tally.in_flight -= 1
-            del self._calls[worker]
-        self._tally.answers[done.reply.answer] += 1
-        effect = self._gate.judge(message.sequence, done.reply, done.effect, message.attempts)
-        if self._window != self._plan.window and self._gate.is_closed:
-            self._window = self._plan.window
-        self._write_down(message, effect, done.begin_time)
-
-    def _write_down(self, message: PendingMessage, effect: Judgement, begin_time: int) -> None:
-        if isinstance(effect, Held):
-            self._commits.requeue(message, delay_seconds=effect.delay_seconds)
-        elif isinstance(effect, Requeue):
-            self._commits.requeue(message)
-        else:
-            self._commits.finish(message, effect, begin_time)

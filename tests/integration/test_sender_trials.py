@@ -311,7 +311,7 @@ async def test_a_template_that_takes_too_long_is_not_sent(
     """It would hold up all campaigns: the test fails with a code of its own."""
     monkeypatch.setattr(trial_module, "SLOW_SECONDS", -1.0)
     (attempt,) = await trial(both, "ann@shop.example")
-    assert (attempt.outcome, attempt.code) == (Outcome.FAILED, "render_slow")
+    assert (attempt.outcome, attempt.code) == (Outcome.FAILED, "render_limit")
     assert "loops shorter" in attempt.detail
     assert both.channel.calls == []
 

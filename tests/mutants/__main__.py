@@ -21,9 +21,17 @@ from mutants.result_bugs import RESULT_BUGS
 from mutants.runner import Outcome, Verdict, run, run_unchanged
 from mutants.sender_bugs import SENDER_BUGS
 from mutants.status_bugs import STATUS_BUGS
+from mutants.template_bugs import TEMPLATE_BUGS
 
 _BUGS = (
-    STATUS_BUGS + RESULT_BUGS + SENDER_BUGS + FAMILY_BUGS + OUTAGE_BUGS + DASHBOARD_BUGS + PEER_BUGS
+    STATUS_BUGS
+    + RESULT_BUGS
+    + SENDER_BUGS
+    + FAMILY_BUGS
+    + OUTAGE_BUGS
+    + DASHBOARD_BUGS
+    + PEER_BUGS
+    + TEMPLATE_BUGS
 )
 MUTANTS = {mutant.name: mutant for mutant in _BUGS}
 _AT_ONCE = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, Mutant
 
-_SHARD = "sender_service/delivery/shard_delivery.py"
+_SHARD = "sender_service/delivery/shard_workers.py"
 _GATE = "sender_service/delivery/gate.py"
 _HANDOVER_TESTS = "tests/integration/test_sender_handovers.py"
 _UNFAIR_TESTS = "tests/integration/test_sender_unfair_providers.py"

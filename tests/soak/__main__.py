@@ -21,6 +21,7 @@ from soak.idle import idle_behind_a_proxy
 from soak.providers import bad_hours, stop_senders
 from soak.run import soak
 from soak.stops import stop_everywhere
+from soak.templates import hostile_campaigns
 from soak.timing import compare_times
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +61,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--idle-minutes", type=float, default=30, help="of streams on which nothing is said, or 0"
+    )
+    parser.add_argument(
+        "--templates", type=int, default=1_000, help="hostile ones, each of a campaign, or 0"
     )
     parser.add_argument("--event-kills", type=int, default=50, help="of who publishes, or 0")
     parser.add_argument(
@@ -102,6 +106,7 @@ def main(arguments: Sequence[str]) -> int:
         holds &= not wrong
     holds &= _stops(options.stops)
     holds &= _peers(options.hostile_minutes, options.idle_minutes, seed)
+    holds &= asyncio.run(_hostile(options.templates, seed))
     if options.event_kills:
         holds &= asyncio.run(_events(options.event_kills, seed))
     if options.timing_calls:
@@ -168,6 +173,16 @@ def _stops(rounds: int) -> bool:
 
 async def _beside_bad_providers(scale: float) -> list[str]:
     return [*await stop_senders(), *await bad_hours(scale)]
+
+
+async def _hostile(number: int, seed: int) -> bool:
+    if not number:
+        return True
+    print(f"{number:,} hostile templates, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="closeout-templates-") as folder:
+        report = await hostile_campaigns(Path(folder), number, seed)
+    print(report, flush=True)
+    return report.holds
 
 
 async def _events(kills: int, seed: int) -> bool:

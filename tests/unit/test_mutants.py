@@ -17,6 +17,7 @@ from mutants.result_bugs import RESULT_BUGS
 from mutants.runner import ROOT, Verdict, run
 from mutants.sender_bugs import SENDER_BUGS
 from mutants.status_bugs import STATUS_BUGS
+from mutants.template_bugs import TEMPLATE_BUGS
 
 
 def a_mutant(*edits: Edit, test: str = "t.py::test_it") -> Mutant:
@@ -42,6 +43,7 @@ def test_the_names_of_mutants_are_unique() -> None:
         OUTAGE_BUGS,
         DASHBOARD_BUGS,
         PEER_BUGS,
+        TEMPLATE_BUGS,
     )
     assert len(MUTANTS) == sum(map(len, bugs))
 

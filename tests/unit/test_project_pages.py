@@ -93,7 +93,7 @@ def test_the_envelope_shown_is_that_of_a_webhook() -> None:
         shown["fields"],
         "0" * 32,
     )
-    assert json.loads(body_of(content, channel="webhook").render(message)) == shown
+    assert json.loads(body_of(content).render(message)) == shown
 
 
 def test_the_refusal_of_a_variable_is_as_shown() -> None:

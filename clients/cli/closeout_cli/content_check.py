@@ -135,7 +135,7 @@ def _place(file: CampaignFile, field: str, line: int, column: int) -> tuple[str,
     """Return the name of a place in a template, and the lines that show it."""
     template = file.templates.get(field.rpartition(".")[2])
     if template is None:
-        return f"{file.path} [content] {field}", ()
+        return f"{file.path} [content] {field}".rstrip(), ()
     lines = template.text.splitlines()
     if not 1 <= line <= len(lines):
         return template.place, ()

@@ -10,7 +10,7 @@ import base64
 import re
 from typing import TYPE_CHECKING
 
-from sender_service.channels.errors import ChannelError, InvalidContentError
+from sender_service.channels.errors import InvalidContentError, UnsafeHeaderError
 from sender_service.channels.rendering.header_text import BREAKS, one_line
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ _RESERVED = re.compile(
     r"from|to|cc|bcc|reply-to|subject|date|message-id|mime-version|content-.*|resent-.*"
     r"|list-unsubscribe|list-unsubscribe-post|return-path|received",
 )
-
-
-class UnsafeHeaderError(ChannelError):
-    """A rendered value can't stand in a header."""
 
 
 def unstructured(text: str) -> bytes:

@@ -15,21 +15,39 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
+from sender_service.channels.contract import EmailContent
 from sender_service.channels.email import headers
-from sender_service.channels.email.addresses import Mailbox
-from sender_service.channels.errors import InvalidAddressError, InvalidContentError, TemplateError
+from sender_service.channels.email.addresses import Mailbox, wire_address
+from sender_service.channels.errors import (
+    InvalidAddressError,
+    InvalidContentError,
+    TemplateError,
+    UnsafeHeaderError,
+)
 from sender_service.channels.rendering.content import CompiledContent, Rendered
 from sender_service.channels.rendering.header_text import one_line
 from sender_service.channels.rendering.preview import Preview
 
 if TYPE_CHECKING:
-    from sender_service.channels.contract import EmailContent, Message
+    from sender_service.channels.contract import Content, Message
     from sender_service.channels.email.addresses import WireAddress
 
 _ASCII = bytes(range(128))
 #: Quoted-printable stays readable; from one byte in four that it must quote, base64 is
 #: the shorter by far.
 _BASE64_FROM = 4
+
+
+def mime_template(content: Content) -> MimeTemplate:
+    """Compile and check the e-mail of a campaign.
+
+    Raises:
+        TemplateError: a template is broken; it says which, line and column.
+        InvalidContentError: a field is missing or wrong, or it is no e-mail.
+    """
+    if not isinstance(content, EmailContent):
+        raise InvalidContentError.of_kind("smtp", content.kind, takes="email")
+    return MimeTemplate(content)
 
 
 class MimeTemplate:
@@ -98,6 +116,16 @@ class MimeTemplate:
             )
         )
 
+    def prepared(self, message: Message) -> bytes:
+        """Return what :meth:`render` returns; a rendering process calls this.
+
+        Raises:
+            TemplateError: it can't be rendered with these fields.
+            UnsafeHeaderError: a value can't stand in a header.
+            InvalidAddressError: the address can't be sent to.
+        """
+        return self.render(message, wire_address(message.address))
+
     def _body(self, rendered: Rendered) -> bytes:
         text = self._text_part or _part(b"plain", rendered.text)
         if not self._has_html:
@@ -158,7 +186,7 @@ class MimeTemplate:
             return []
         try:
             fields = headers.list_unsubscribe(rendered.list_unsubscribe).decode("ascii")
-        except headers.UnsafeHeaderError as error:
+        except UnsafeHeaderError as error:
             raise TemplateError("list_unsubscribe", str(error)) from error
         unfolded = fields.replace("\r\n ", " ").splitlines()
         return [(name, value) for name, _, value in (line.partition(": ") for line in unfolded)]

@@ -14,15 +14,13 @@ import aiosmtplib
 
 from sender_service.channels.contract import (
     Answer,
-    EmailContent,
     Handover,
     Reply,
     RetryPolicy,
 )
 from sender_service.channels.email.addresses import check_email, wire_address
 from sender_service.channels.email.failures import Server, silence, unanswered
-from sender_service.channels.email.headers import UnsafeHeaderError
-from sender_service.channels.email.mime import MimeTemplate
+from sender_service.channels.email.mime import MimeTemplate, mime_template
 from sender_service.channels.email.opening import CannotConnectError
 from sender_service.channels.email.pool import SmtpPool
 from sender_service.channels.email.settings import SmtpSettings
@@ -37,8 +35,8 @@ from sender_service.channels.email.transaction import (
 from sender_service.channels.errors import (
     ChannelNotConfiguredError,
     InvalidAddressError,
-    InvalidContentError,
     TemplateError,
+    UnsafeHeaderError,
 )
 from sender_service.channels.network_faults import words
 from sender_service.channels.odd_ones import OddOnes
@@ -62,6 +60,7 @@ class SmtpChannel:
     name: ClassVar[str] = "smtp"
     settings_model: ClassVar[type[Section]] = SmtpSettings
     at_least_once: ClassVar[bool] = False
+    template_maker: ClassVar[str] = "sender_service.channels.email.mime:mime_template"
     max_in_flight: ClassVar[int] = 64
     #: A server that greylists takes a message after minutes; a full mailbox, or a limit
     #: of the server, lasts for hours.
@@ -115,9 +114,7 @@ class SmtpChannel:
             TemplateError: a template is broken; it says which, line and column.
             InvalidContentError: a field is missing or wrong, or it is no e-mail.
         """
-        if not isinstance(content, EmailContent):
-            raise InvalidContentError.of_kind(self.name, content.kind, takes="email")
-        return MimeTemplate(content)
+        return mime_template(content)
 
     async def send(self, template: MimeTemplate, message: Message, handover: Handover) -> Reply:
         """Hand one message to the server, within ``timeout_seconds``.

@@ -71,6 +71,14 @@ class CompiledContent:
             list_unsubscribe=self.list_unsubscribe.render(variables),
         )
 
+    def prepared(self, message: Message) -> Rendered:
+        """Return what :meth:`render` returns; a rendering process calls this.
+
+        Raises:
+            TemplateError: it can't be rendered with these fields.
+        """
+        return self.render(message)
+
     def render_text(self, variables: Mapping[str, Any], html: str) -> str:
         """Return the text for ``variables``, with which ``html`` was rendered.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sender_service.channels.errors import TemplateError
 from sender_service.channels.rendering.html_text import html_to_text
+from sender_service.channels.rendering.limits import OverBudgetError
 from sender_service.channels.rendering.templates import LiquidTemplate
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ _MAKES_HTML = re.compile(r"[<&]|\b(?:safe|newline_to_br|escape|escape_once|captu
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 _LINK = re.compile(r"<a\b.*?(?:</a>|$)", re.DOTALL | re.IGNORECASE)
 #: What is left where a branch was not taken.
-_BLANK_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
+_BLANK_LINES = re.compile(r"(?<![ \t])[ \t]*+\n(?:[ \t]*+\n)++")
+#: The longest HTML that is converted for a message within a light budget, characters.
+_LIGHT_HTML = 16 * 1024
 
 
 class DerivedText:
@@ -34,6 +37,7 @@ class DerivedText:
     """
 
     def __init__(self, html: LiquidTemplate) -> None:
+        self._budget = html.budget
         self._template = _converted(html.source)
         #: True if it is the same for everyone.
         self.is_constant = self._template is not None and self._template.is_constant
@@ -43,8 +47,11 @@ class DerivedText:
 
         Raises:
             TemplateError: it can't be rendered with these variables.
+            OverBudgetError: its budget is light, and it needs more.
         """
         if self._template is None:
+            if self._budget.is_light and len(html) > _LIGHT_HTML:
+                raise OverBudgetError
             return html_to_text(html)
         return _BLANK_LINES.sub("\n\n", self._template.render(variables))
 

@@ -42,6 +42,14 @@ class JsonDocument:
             _check(rendered)
         return rendered
 
+    def prepared(self, message: Message) -> str:
+        """Return what :meth:`render` returns; a rendering process calls this.
+
+        Raises:
+            TemplateError: it can't be rendered with these fields, or is no JSON then.
+        """
+        return self.render(message)
+
     def readable(self, message: Message) -> Preview:
         """Return the document and the address it goes to.
 

@@ -12,22 +12,27 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from liquid import Environment
-from liquid.exceptions import LiquidError
+from liquid.exceptions import LiquidError, ResourceLimitError
 from liquid.undefined import is_undefined
 
-from sender_service.channels.errors import TemplateError
-from sender_service.channels.rendering import lexer
-from sender_service.channels.rendering.limits import RANGE_LIMIT, LimitedTemplate, limited
+from sender_service.channels.errors import TemplateError, TemplateLimitError
+from sender_service.channels.rendering import lexer, limits
+from sender_service.channels.rendering.limits import (
+    RANGE_LIMIT,
+    LimitedTemplate,
+    OverBudgetError,
+    limited,
+)
+from sender_service.channels.rendering.ranges import has_long_range
 from sender_service.channels.rendering.template_position import Position, position_of
 from sender_service.channels.rendering.variables import variables_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from liquid import BoundTemplate
     from liquid.span import Span
     from liquid.token import Token
 
@@ -121,20 +126,30 @@ class LiquidTemplate:
         self.source = source
         #: True if it renders the same for everyone.
         self.is_constant = "{{" not in source and "{%" not in source
+        #: What rendering may take, as it was set when this was compiled.
+        self.budget = limits.current()
         self._template = None if self.is_constant else _compile(field, source, escape=escape)
+        # No clock is looked at while a long range is searched.
+        self._is_never_light = self._template is not None and has_long_range(self._template)
 
     def render(self, variables: Mapping[str, Any]) -> str:
         """Return the output for ``variables``.
 
         Raises:
-            TemplateError: a filter can't take its value, or a limit was reached.
+            TemplateError: a filter can't take its value.
+            TemplateLimitError: it takes too long, or makes too much.
+            OverBudgetError: its budget is light, and it needs more.
         """
         if self._template is None:
             return self.source
+        if self._is_never_light and self.budget.is_light:
+            raise OverBudgetError
         try:
-            return self._template.render(variables)
+            return self._template.render_within(self.budget, variables)
         except LiquidError as error:
-            raise _template_error(self.field, self.source, error) from error
+            if self.budget.is_light and isinstance(error, ResourceLimitError):
+                raise OverBudgetError from error
+            raise _render_error(self.field, self.source, error) from error
         except _FILTER_FAILURES as error:
             raise TemplateError(self.field, str(error)) from error
         except RecursionError as error:
@@ -154,7 +169,7 @@ class LiquidTemplate:
             raise TemplateError(self.field, _TOO_DEEP) from error
 
 
-def _compile(field: str, source: str, *, escape: bool) -> BoundTemplate:
+def _compile(field: str, source: str, *, escape: bool) -> LimitedTemplate:
     environment = _HTML if escape else _PLAIN
     if found := lexer.unclosed(source):
         index, opening = found
@@ -163,7 +178,7 @@ def _compile(field: str, source: str, *, escape: bool) -> BoundTemplate:
             field, f"'{opening}' is never closed", line=position.line, column=position.column
         )
     try:
-        template = environment.from_string(source)
+        template = cast("LimitedTemplate", environment.from_string(source))
         used = template.analyze(include_partials=False).filters
     except LiquidError as error:
         raise _template_error(field, source, error) from error
@@ -184,16 +199,29 @@ def _first(spans: list[Span]) -> int:
     return min(span.index for span in spans)
 
 
+def _render_error(field: str, source: str, error: LiquidError) -> TemplateError:
+    kind = TemplateLimitError if isinstance(error, ResourceLimitError) else TemplateError
+    position = _token_position(source, error)
+    if position is None:
+        return kind(field, str(error.message))
+    return kind(field, str(error.message), line=position.line, column=position.column)
+
+
 def _template_error(field: str, source: str, error: LiquidError) -> TemplateError:
     message = str(error.message)
-    token = error.token
-    if token is not None and token.start_index >= 0 and token.source in source:
-        # The source of a token inside {% liquid %} may be that tag's alone.
-        position = Position.at(source, source.index(token.source) + token.start_index)
-        return TemplateError(field, message, line=position.line, column=position.column)
-    found, unclosed = position_of(source, _PLAIN)
+    found, unclosed = _token_position(source, error), ""
+    if found is None:
+        found, unclosed = position_of(source, _PLAIN)
     if unclosed:
         message = f"tag '{unclosed}' is never closed"
     if found is None:
         return TemplateError(field, message)
     return TemplateError(field, message, line=found.line, column=found.column)
+
+
+def _token_position(source: str, error: LiquidError) -> Position | None:
+    token = error.token
+    if token is None or token.start_index < 0 or token.source not in source:
+        return None
+    # The source of a token inside {% liquid %} may be that tag's alone.
+    return Position.at(source, source.index(token.source) + token.start_index)

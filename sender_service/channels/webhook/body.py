@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from sender_service.channels.contract import Content, Message, TextContent
 
 
+_CHANNEL = "webhook"
+
+
 class Body(Protocol):
     """What is posted for each message of one campaign."""
 
@@ -32,12 +35,11 @@ class Body(Protocol):
         """
 
 
-def body_of(content: Content, *, channel: str) -> Body:
+def body_of(content: Content) -> Body:
     """Return the body that content of its kind is posted as.
 
     Args:
         content: the campaign's.
-        channel: the name of the channel, for errors.
 
     Raises:
         TemplateError: a template is broken; it says which, line and column.
@@ -47,7 +49,7 @@ def body_of(content: Content, *, channel: str) -> Body:
         case JsonContent():
             return DocumentBody(content)
         case NoContent():
-            raise InvalidContentError.of_kind(channel, content.kind, takes="email, text or json")
+            raise InvalidContentError.of_kind(_CHANNEL, content.kind, takes="email, text or json")
         case _:
             return EnvelopeBody(content)
 
@@ -93,6 +95,14 @@ class EnvelopeBody:
         except (TypeError, ValueError) as error:
             raise TemplateError("fields", f"can't be written as JSON: {error}") from error
 
+    def prepared(self, message: Message) -> bytes:
+        """Return what :meth:`render` returns; a rendering process calls this.
+
+        Raises:
+            TemplateError: it can't be rendered with these fields.
+        """
+        return self.render(message)
+
     def preview(self, message: Message) -> str:
         """Return the rendered texts, readable.
 
@@ -122,6 +132,14 @@ class DocumentBody:
             TemplateError: it can't be rendered with these fields, or is no JSON then.
         """
         return self._document.render(message).encode()
+
+    def prepared(self, message: Message) -> bytes:
+        """Return what :meth:`render` returns; a rendering process calls this.
+
+        Raises:
+            TemplateError: it can't be rendered with these fields, or is no JSON then.
+        """
+        return self.render(message)
 
     def preview(self, message: Message) -> str:
         """Return the document with the address it goes to.

@@ -77,6 +77,7 @@ class WebhookChannel:
     name: ClassVar[str] = "webhook"
     settings_model: ClassVar[type[Section]] = WebhookSettings
     at_least_once: ClassVar[bool] = True
+    template_maker: ClassVar[str] = "sender_service.channels.webhook.body:body_of"
     max_in_flight: ClassVar[int] = 256
     #: A server that is overloaded, or restarts, is back after seconds or minutes.
     retry: ClassVar[RetryPolicy] = RetryPolicy(
@@ -125,7 +126,7 @@ class WebhookChannel:
             TemplateError: a template is broken; it says which, line and column.
             InvalidContentError: there is no content, or neither text nor HTML.
         """
-        return body_of(content, channel=self.name)
+        return body_of(content)
 
     async def send(self, template: Body, message: Message, handover: Handover) -> Reply:
         """Post one message, within ``timeout_seconds``."""

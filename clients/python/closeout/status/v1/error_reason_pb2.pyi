@@ -114,6 +114,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the results of the campaign are not kept any more."""
     RECIPIENTS_REMOVED: _ErrorReason.ValueType  # 42
     """FAILED_PRECONDITION: the recipients or the content are not kept any more."""
+    RENDERING_UNAVAILABLE: _ErrorReason.ValueType  # 43
+    """UNAVAILABLE: the sender has no process that can render templates now; try again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -214,4 +216,6 @@ RESULTS_REMOVED: ErrorReason.ValueType  # 41
 """FAILED_PRECONDITION: the results of the campaign are not kept any more."""
 RECIPIENTS_REMOVED: ErrorReason.ValueType  # 42
 """FAILED_PRECONDITION: the recipients or the content are not kept any more."""
+RENDERING_UNAVAILABLE: ErrorReason.ValueType  # 43
+"""UNAVAILABLE: the sender has no process that can render templates now; try again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

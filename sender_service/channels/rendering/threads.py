@@ -1,4 +1,4 @@
-"""Threads for the templates of callers.
+"""Threads for templates that are compiled and rendered in this process.
 
 Compiling and rendering may take seconds. Few threads do it for all callers, so that there
 is always a thread for what is short, as the check of uploaded addresses.
