@@ -27,10 +27,12 @@ class LoadSpec:
         address: HOST:PORT of the status service.
         campaigns: their ids; each gets a stream, or a caller.
         first: the first sequence.
-        results: the number of results of each campaign.
+        results: the number of results of each stream, or caller.
         frames_a_second: the frames due in a second, over all streams; 0: no limit.
         unary: report by BatchReportResults, one call after the other, instead of by
             streams.
+        shared: all of ``campaigns`` are the same one: each stream reports the results
+            behind those of the stream before it.
     """
 
     address: str
@@ -39,6 +41,7 @@ class LoadSpec:
     results: int
     frames_a_second: float = 0.0
     unary: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

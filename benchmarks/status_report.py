@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from benchmarks import completion, growth, latency, result_stream
+from benchmarks import completion, growth, latency, result_stream, shared_campaign
 from benchmarks.frames import RESULTS_A_FRAME
 from benchmarks.table import aligned, milliseconds, percentile
 
@@ -18,6 +18,8 @@ _STREAMS = (1, 4, 16)
 #: Callers of BatchReportResults, each with one call after the other.
 _CALLERS = (4, 16)
 _FLOOR_ROWS = 200_000
+#: Results of each run, and runs of each kind.
+_SHARED_RESULTS, _SHARED_TURNS = 200_000, 3
 #: Results of one measurement of streams, so that it takes seconds.
 _RESULTS = 500_000
 _LATENCY_SECONDS = 5.0
@@ -69,6 +71,12 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
         ),
         rows,
     )
+    yield (
+        f"\n{database.title}: one campaign over several streams beside as many campaigns,"
+        f" {_SHARED_RESULTS:,} results;\nmedians of {_SHARED_TURNS} runs by turns, and what"
+        " a result costs the service"
+    )
+    yield await _shared(database)
     paced = await latency.measure(database, rate=peak / 2, seconds=_LATENCY_SECONDS)
     yield (
         f"\n{database.title}: acknowledgement of a frame, {latency.STREAMS} streams,"
@@ -83,6 +91,32 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
         " and the last one, with the count"
     )
     yield await _growth(database, sizes)
+
+
+async def _shared(database: Database) -> str:
+    figures = [
+        (
+            streams,
+            await shared_campaign.measure(
+                database, streams=streams, results=_SHARED_RESULTS, turns=_SHARED_TURNS
+            ),
+        )
+        for streams in _STREAMS
+    ]
+    return aligned(
+        ("streams", "campaigns/s", "one/s", "/campaigns", "campaigns us", "one us"),
+        [
+            (
+                f"{streams}",
+                f"{found.apart:,.0f}",
+                f"{found.shared:,.0f}",
+                f"{found.shared / found.apart:.2f}",
+                f"{found.apart_cpu:.2f}",
+                f"{found.shared_cpu:.2f}",
+            )
+            for streams, found in figures
+        ],
+    )
 
 
 async def _floor(database: Database) -> float:
