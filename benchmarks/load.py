@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.frames import RESULTS_A_FRAME
 from closeout.aio import StatusClient
 from closeout.status.v1 import status_pb2
 
@@ -33,6 +34,7 @@ class LoadSpec:
             streams.
         shared: all of ``campaigns`` are the same one: each stream reports the results
             behind those of the stream before it.
+        results_a_frame: the results of each frame, or call.
     """
 
     address: str
@@ -42,6 +44,7 @@ class LoadSpec:
     frames_a_second: float = 0.0
     unary: bool = False
     shared: bool = False
+    results_a_frame: int = RESULTS_A_FRAME
 
 
 @dataclass(frozen=True, slots=True)

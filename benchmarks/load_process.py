@@ -40,6 +40,7 @@ async def _run(spec: LoadSpec) -> None:
             campaign_id,
             first=spec.first + (turn * spec.results if spec.shared else 0),
             results=spec.results,
+            size=spec.results_a_frame,
         )
         for turn, campaign_id in enumerate(spec.campaigns)
     ]

@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from benchmarks import completion, growth, latency, result_stream, shared_campaign
+from benchmarks import (
+    beside_full,
+    completion,
+    growth,
+    latency,
+    result_stream,
+    shared_campaign,
+)
 from benchmarks.frames import RESULTS_A_FRAME
 from benchmarks.table import aligned, milliseconds, percentile
 
@@ -23,6 +30,8 @@ _SHARED_RESULTS, _SHARED_TURNS = 200_000, 3
 #: Results of one measurement of streams, so that it takes seconds.
 _RESULTS = 500_000
 _LATENCY_SECONDS = 5.0
+#: Results of the full stream, and seconds of the small one.
+_FULL_RESULTS, _BESIDE_SECONDS = 1_000_000, 4.0
 _CAMPAIGNS = 200
 
 
@@ -83,6 +92,19 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
         f" {peak / 2:,.0f} results/s, half of the rate above"
     )
     yield _delays("frames", paced.latencies, paced.memory_mib)
+    beside = await beside_full.measure(database, results=_FULL_RESULTS, seconds=_BESIDE_SECONDS)
+    yield (
+        f"\n{database.title}: {beside_full.FRAMES_A_SECOND} frames of"
+        f" {beside_full.RESULTS_A_FRAME} results a second, alone and beside a stream that"
+        f" stores {beside.full_rate:,.0f} results/s"
+    )
+    yield aligned(
+        ("frames", "p50 ms", "p99 ms", "most ms"),
+        [
+            (name, *(milliseconds(percentile(delays, percent)) for percent in (50, 99, 100)))
+            for name, delays in (("alone", beside.alone), ("beside", beside.beside))
+        ],
+    )
     ends = await completion.measure(database, campaigns=_CAMPAIGNS)
     yield f"\n{database.title}: from the last result sent to COMPLETED at a watcher"
     yield _delays("campaigns", ends.delays, ends.memory_mib)

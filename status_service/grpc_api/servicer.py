@@ -17,7 +17,7 @@ from status_service.grpc_api import messages, validation
 from status_service.grpc_api.rejection_log import RejectionLog
 from status_service.grpc_api.result_stream import LONGEST_ID, ResultStream
 from status_service.live.watch import watch
-from status_service.recording.types import CampaignKey, Frame
+from status_service.recording.types import CampaignKey, Frame, Origin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -109,13 +109,15 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             named = [campaign.campaign_id for campaign in request.campaigns[:1]]
             self._rejection_log.add(caller.organisation, "".join(named)[:LONGEST_ID], error)
             raise
+        origin = Origin()
         frames = [
             Frame(
                 CampaignKey(caller.organisation, campaign.campaign_id),
                 reporter or caller.actor,
                 campaign.results,
                 campaign.problems,
-                caller=caller if caller.key_id else None,
+                origin,
+                caller if caller.key_id else None,
             )
             for campaign in reported
         ]
