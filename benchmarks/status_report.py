@@ -12,6 +12,7 @@ from benchmarks import (
     latency,
     result_stream,
     shared_campaign,
+    watchers,
 )
 from benchmarks.frames import RESULTS_A_FRAME
 from benchmarks.table import aligned, milliseconds, percentile
@@ -33,6 +34,8 @@ _LATENCY_SECONDS = 5.0
 #: Results of the full stream, and seconds of the small one.
 _FULL_RESULTS, _BESIDE_SECONDS = 1_000_000, 4.0
 _CAMPAIGNS = 200
+#: Watchers of one campaign, and for how long, seconds.
+_WATCHERS, _WATCH_SECONDS = (0, 500), 5.0
 
 
 async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[str]:
@@ -103,6 +106,23 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
         [
             (name, *(milliseconds(percentile(delays, percent)) for percent in (50, 99, 100)))
             for name, delays in (("alone", beside.alone), ("beside", beside.beside))
+        ],
+    )
+    watched = await watchers.measure(database, watchers=_WATCHERS, seconds=_WATCH_SECONDS)
+    yield (
+        f"\n{database.title}: watchers of one campaign that gets"
+        f" {watchers.FRAMES_A_SECOND} frames a second, and how long these wait"
+    )
+    yield aligned(
+        ("watchers", "service CPUs", "snapshots/s", "p50 ms", "p99 ms", "most ms"),
+        [
+            (
+                f"{found.watchers}",
+                f"{found.cpu:.2f}",
+                f"{found.snapshots:,.0f}",
+                *(milliseconds(percentile(found.latencies, percent)) for percent in (50, 99, 100)),
+            )
+            for found in watched
         ],
     )
     ends = await completion.measure(database, campaigns=_CAMPAIGNS)

@@ -57,6 +57,7 @@ from status_service.http_api.rules import packaged_rules
 from status_service.http_api.transcoder import transcoded
 from status_service.live.campaign_gauges import CampaignGauges
 from status_service.live.database_listener import follow
+from status_service.live.looks import Looks
 from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
 from status_service.recording.batch import BatchRecorder
@@ -155,6 +156,7 @@ async def running(
             writer_pool,
             BatchRecorder(store, writer_pool, stopping),
             notifier,
+            looks=Looks(store, notifier, stopping),
             generation=generation,
             stopping=stopping,
         )
@@ -224,6 +226,7 @@ async def running(
             background(writer_pool.run()),
             background(follow_store(store, server)),
             background(follow(store, notifier)),
+            background(servicer.looks.run()),
             background(
                 reconcile(
                     service,

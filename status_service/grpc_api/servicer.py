@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from status_service.campaigns.service import CampaignService
     from status_service.campaigns.types import Changed
+    from status_service.live.looks import Looks
     from status_service.reads.service import CampaignViews
     from status_service.recording.batch import BatchRecorder
     from status_service.recording.notifier import Notifier
@@ -41,6 +42,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         writer_pool: takes the frames of result streams.
         batch_recorder: stores the results of unary calls.
         notifier: announces changed campaigns.
+        looks: looks at campaigns for those who watch; somebody runs it.
         generation: the identity of the store.
         stopping: set when the service stops, to end its streams.
     """
@@ -53,6 +55,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         batch_recorder: BatchRecorder,
         notifier: Notifier,
         *,
+        looks: Looks,
         generation: str,
         stopping: asyncio.Event,
     ) -> None:
@@ -61,6 +64,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self._writer_pool = writer_pool
         self._batch_recorder = batch_recorder
         self._notifier = notifier
+        self.looks, self._snapshots = looks, messages.Snapshots()
         self._rejection_log = RejectionLog()
         self._generation = generation
         self._stopping = stopping
@@ -163,10 +167,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.WatchCampaignRequest, context: _Context
     ) -> AsyncIterator[status_pb2.WatchCampaignResponse]:
         campaign_id = validation.campaign_id(request)
-        async for campaign in watch(
-            self._views, self._notifier, caller_of(context), campaign_id, self._stopping
-        ):
-            yield status_pb2.WatchCampaignResponse(campaign=messages.to_campaign(campaign))
+        async for campaign in watch(self.looks, caller_of(context), campaign_id):
+            yield self._snapshots.of(campaign)
 
     async def ListResults(  # noqa: D102, N802
         self, request: status_pb2.ListResultsRequest, context: _Context

@@ -68,7 +68,7 @@ async def replicas(
 def notified_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let changes be seen by notifications alone, never by a poll."""
     monkeypatch.setattr(database_listener, "_POLL", _NEVER)
-    monkeypatch.setattr("status_service.live.watch._POLL", _NEVER)
+    monkeypatch.setattr("status_service.live.looks._POLL", _NEVER)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def polled_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         database_listener._Listener, "_note_change", lambda _self, _notification: None
     )
-    monkeypatch.setattr("status_service.live.watch._POLL", _NEVER)
+    monkeypatch.setattr("status_service.live.looks._POLL", _NEVER)
 
 
 async def _watched_to_its_end(replicas: Replicas) -> None:

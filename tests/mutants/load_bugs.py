@@ -6,9 +6,13 @@ from mutants.mutant import Edit, Mutant
 
 _STORED = "status_service/recording/stored_outcomes.py"
 _TURNS = "status_service/recording/turns.py"
+_LOOKS = "status_service/live/looks.py"
+_WATCH = "status_service/live/watch.py"
 _WRITER = "status_service/recording/group_commit.py"
 
 _LAYOUT = "tests/unit/test_status_stored_outcomes.py"
+_LOOKING = "tests/unit/test_status_looks.py"
+_WATCHES = "tests/unit/test_status_live.py"
 _FAIR = "tests/unit/test_status_turns.py"
 _WRITERS = "tests/integration/test_status_writer.py"
 
@@ -64,5 +68,67 @@ LOAD_BUGS = (
         seen="own: what reports little goes first",
         edits=(Edit(_TURNS, "bool(first) and not self._short_before and", "bool(first) and"),),
         test=f"{_FAIR}::test_l5_what_reports_little_goes_before_a_full_stream",
+    ),
+    Mutant(
+        name="watcher-goes-back",
+        invariant="S16",
+        bug="A watcher is shown what the database has, also where that is an older revision.",
+        seen="own: a restored database, a failover that lost commits",
+        edits=(Edit(_WATCH, "            if lowest < before:\n", "            if not lowest:\n"),),
+        test=f"{_WATCHES}::test_s16_a_watch_ends_at_a_lower_revision",
+    ),
+    Mutant(
+        name="first-snapshot-is-shared",
+        invariant="S16",
+        bug="Who begins to watch is shown what others were shown, which may be older than what it"
+        " knows.",
+        seen="own: one look at a campaign serves all who watch it",
+        edits=(
+            Edit(
+                _LOOKS,
+                "        watched.new.add(watcher)\n",
+                "        if watched.shown is not None:\n"
+                "            watcher.offer(watched.shown)\n"
+                "        watched.new.add(watcher)\n",
+            ),
+        ),
+        test=f"{_LOOKING}::test_s16_the_first_snapshot_was_read_after_the_watch_began",
+    ),
+    Mutant(
+        name="last-counters-are-lost",
+        invariant="API",
+        bug="A change that comes while counters are spaced out is forgotten, and not only late.",
+        seen="own: counters of a campaign are looked at ten times a second at most",
+        edits=(
+            Edit(
+                _LOOKS,
+                "        counters = set[CampaignKey]()\n",
+                "        counters, changed = set[CampaignKey](), self._changed\n"
+                "        self._changed = set()\n",
+            ),
+            Edit(
+                _LOOKS,
+                "            counters, self._changed = self._changed, set()\n",
+                "            counters = changed\n",
+            ),
+        ),
+        test=f"{_LOOKING}::test_counters_are_spaced_out_and_the_last_ones_come",
+    ),
+    Mutant(
+        name="others-miss-what-a-newcomer-saw",
+        invariant="API",
+        bug="What a look for a new watcher finds counts as shown to all: the others lack it until"
+        " the next change.",
+        seen="own: one look at a campaign serves all who watch it",
+        edits=(
+            Edit(
+                _LOOKS,
+                "        if for_all or not others:\n",
+                "        if not for_all:\n"
+                "            watched.shown = row\n"
+                "        elif for_all or not others:\n",
+            ),
+        ),
+        test=f"{_LOOKING}::test_s16_the_first_snapshot_was_read_after_the_watch_began",
     ),
 )

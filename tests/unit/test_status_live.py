@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +14,13 @@ from service_runtime.caller import Caller
 from status_service.domain import State
 from status_service.errors import StoreWentBackError
 from status_service.live.database_listener import _Listener
+from status_service.live.looks import Looks
 from status_service.live.watch import watch
 from status_service.recording.notifier import Notifier
 from status_service.recording.types import CampaignKey, Change, change_of
 
 _CALLER = Caller("default", "tester")
+_PATIENCE_SECONDS = 20.0
 
 
 def row(campaign_id: str = "a", revision: int = 1, state: State = State.SENDING) -> Any:
@@ -30,48 +33,6 @@ def row(campaign_id: str = "a", revision: int = 1, state: State = State.SENDING)
         **dict.fromkeys(("sent", "failed", "skipped", "unknown"), 0),
         revision=revision,
     )
-
-
-class _Views:
-    """Reads of a database that has one campaign."""
-
-    def __init__(self) -> None:
-        self.row = row(revision=5)
-
-    async def get(self, _: Caller, __: str) -> Any:
-        return self.row
-
-
-async def test_b2_a_watch_that_is_left_leaves_no_task_and_no_listener() -> None:
-    """However many come and go, memory does not grow until the service stops."""
-    views: Any = _Views()
-    notifier = Notifier()
-    before = asyncio.all_tasks()
-    for _ in range(3):
-        watching: Any = watch(views, notifier, _CALLER, "a", asyncio.Event())
-        assert (await anext(watching)).revision == 5
-        assert notifier.keys()
-        await watching.aclose()
-    await asyncio.sleep(0)
-    assert asyncio.all_tasks() <= before
-    assert not notifier.keys()
-
-
-async def test_s16_a_watch_ends_at_a_lower_revision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says which revision it has shown and which one there is; a new one shows that."""
-    monkeypatch.setattr("status_service.live.watch._BETWEEN_SNAPSHOTS", 0.0)
-    views: Any = _Views()
-    notifier = Notifier()
-    watching = watch(views, notifier, _CALLER, "a", asyncio.Event())
-    assert (await anext(watching)).revision == 5
-    views.row = row(revision=4)
-    notifier.publish([change_of(views.row)])
-    with pytest.raises(StoreWentBackError) as caught:
-        await anext(watching)
-    assert caught.value.metadata["announced"] == "5"
-    again: Any = watch(views, notifier, _CALLER, "a", asyncio.Event())
-    assert (await anext(again)).revision == 4
-    await again.aclose()
 
 
 class _Store:
@@ -87,6 +48,56 @@ class _Store:
         keys = work.keywords["keys"]
         self.reads.append(len(keys))
         return [self.rows[key.campaign_id] for key in keys if key.campaign_id in self.rows]
+
+
+@asynccontextmanager
+async def looking(
+    store: Any, notifier: Notifier, stopping: asyncio.Event | None = None
+) -> AsyncIterator[Looks]:
+    """Run looks at campaigns."""
+    looks = Looks(store, notifier, stopping or asyncio.Event())
+    task = asyncio.create_task(looks.run())
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            yield looks
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_b2_a_watch_that_is_left_leaves_no_task_and_no_listener() -> None:
+    """However many come and go, memory does not grow until the service stops."""
+    notifier = Notifier()
+    async with looking(_Store({"a": row(revision=5)}), notifier) as looks:
+        await asyncio.sleep(0)
+        before = asyncio.all_tasks()
+        for _ in range(3):
+            watching: Any = watch(looks, _CALLER, "a")
+            assert (await anext(watching)).revision == 5
+            assert notifier.keys()
+            await watching.aclose()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() <= before
+        assert not notifier.keys()
+        assert not looks._watched
+
+
+async def test_s16_a_watch_ends_at_a_lower_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which revision it has shown and which one there is; a new one shows that."""
+    monkeypatch.setattr("status_service.live.looks._BETWEEN_SNAPSHOTS", 0.0)
+    store = _Store({"a": row(revision=5)})
+    notifier = Notifier()
+    async with looking(store, notifier) as looks:
+        watching = watch(looks, _CALLER, "a")
+        assert (await anext(watching)).revision == 5
+        store.rows["a"] = row(revision=4)
+        notifier.publish([change_of(store.rows["a"])])
+        with pytest.raises(StoreWentBackError) as caught:
+            await anext(watching)
+        assert caught.value.metadata["announced"] == "5"
+        again: Any = watch(looks, _CALLER, "a")
+        assert (await anext(again)).revision == 4
+        await again.aclose()
 
 
 def listened(names: list[str]) -> tuple[Notifier, list[Change]]:
@@ -135,15 +146,16 @@ async def test_s16_a_read_that_finds_an_older_revision_says_that_the_store_went_
 
 async def test_s16_a_watch_ends_where_the_store_went_back_and_came_further_since() -> None:
     """Its next snapshot has a later revision; what the writer found before does not."""
-    views: Any = _Views()
+    store = _Store({"a": row(revision=5)})
     notifier = Notifier()
-    watching = watch(views, notifier, _CALLER, "a", asyncio.Event())
-    assert (await anext(watching)).revision == 5
-    assert notifier.revision(CampaignKey("default", "a")) == 5
-    views.row = row(revision=6)
-    notifier.publish([change_of(row(revision=5)).based_on(4, known=5)])
-    with pytest.raises(StoreWentBackError) as caught:
-        await anext(watching)
+    async with looking(store, notifier) as looks:
+        watching = watch(looks, _CALLER, "a")
+        assert (await anext(watching)).revision == 5
+        assert notifier.revision(CampaignKey("default", "a")) == 5
+        store.rows["a"] = row(revision=6)
+        notifier.publish([change_of(row(revision=5)).based_on(4, known=5)])
+        with pytest.raises(StoreWentBackError) as caught:
+            await anext(watching)
     assert (caught.value.metadata["revision"], caught.value.metadata["announced"]) == ("4", "5")
 
 
