@@ -6,6 +6,7 @@ from mutants.mutant import Edit, Mutant
 
 _STORED = "status_service/recording/stored_outcomes.py"
 _TURNS = "status_service/recording/turns.py"
+_LISTENER = "status_service/live/database_listener.py"
 _LOOKS = "status_service/live/looks.py"
 _WATCH = "status_service/live/watch.py"
 _WRITER = "status_service/recording/group_commit.py"
@@ -13,6 +14,7 @@ _WRITER = "status_service/recording/group_commit.py"
 _LAYOUT = "tests/unit/test_status_stored_outcomes.py"
 _LOOKING = "tests/unit/test_status_looks.py"
 _WATCHES = "tests/unit/test_status_live.py"
+_REPLICAS = "tests/integration/test_status_replicas.py"
 _FAIR = "tests/unit/test_status_turns.py"
 _WRITERS = "tests/integration/test_status_writer.py"
 
@@ -130,5 +132,30 @@ LOAD_BUGS = (
             ),
         ),
         test=f"{_LOOKING}::test_s16_the_first_snapshot_was_read_after_the_watch_began",
+    ),
+    Mutant(
+        name="notified-counters-are-lost",
+        invariant="API",
+        bug="A notification that comes while reads are spaced out is forgotten: other instances"
+        " show the last counters a second late.",
+        seen="own: notifications of a busy campaign are read ten times a second at most",
+        edits=(
+            Edit(
+                _LISTENER,
+                "        if now >= self._next_read:\n",
+                "        if now < self._next_read:\n"
+                "            self._changed = set()\n"
+                "        else:\n",
+            ),
+        ),
+        test=f"{_WATCHES}::test_counters_are_read_now_and_then_and_states_at_once",
+    ),
+    Mutant(
+        name="state-waits-for-counters",
+        invariant="API",
+        bug="A pause through another instance is read with the next counters, and not at once.",
+        seen="own: notifications of a busy campaign are read ten times a second at most",
+        edits=(Edit(_LISTENER, "            if state:\n", "            if state == revision:\n"),),
+        test=f"{_REPLICAS}::test_a_state_through_another_service_does_not_wait_for_counters",
     ),
 )

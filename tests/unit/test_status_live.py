@@ -198,3 +198,33 @@ async def test_what_this_instance_has_published_is_not_read_again() -> None:
     assert not listener._changed
     listener._note_change('["default", "a", 3]')
     assert listener._changed == {CampaignKey("default", "a")}
+
+
+async def test_counters_are_read_now_and_then_and_states_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came meanwhile is read together, and nothing of it is forgotten."""
+    notifier, heard = listened(["a", "b"])
+    store: Any = _Store({name: row(name, 9) for name in "ab"})
+    listener = _Listener(store, notifier)
+    listener._take()  # the first poll
+    monkeypatch.setattr("status_service.live.database_listener._BETWEEN_READS", 3_600.0)
+    key, other = (CampaignKey("default", name) for name in "ab")
+    listener._note_change('["default", "a", 2]')
+    listener._next_read = 0.0
+    assert listener._take() == [key]
+    for notification in ('["default", "a", 3]', '["default", "b", 2]', '["default", "a", 4]'):
+        listener._note_change(notification)
+        assert listener._take() == []
+    for notification in ('["default", "a", 5]', '["default", "a", 5, "PAUSED"]'):
+        listener._note_change(notification)
+    assert listener._take() == [key]
+    assert listener._changed == {other}
+    listener._next_read = 0.0
+    reading = asyncio.create_task(listener.read())
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while not heard:  # noqa: ASYNC110 - nothing else says it
+            await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert [(change.key, change.revision) for change in heard] == [(other, 9)]
