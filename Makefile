@@ -83,6 +83,10 @@ man: $(INSTALLED) ## Write a manual page for each command into build/man/man1
 mutants: $(INSTALLED) ## Put known bugs back one at a time, and check that a test fails for each
 	@cd tests && ../$(BIN)/python -m mutants
 
+.PHONY: model
+model: $(INSTALLED) ## Try all orders of small campaigns with the model checker Spin; needs spin and gcc
+	@cd tests && ../$(BIN)/python -m model
+
 .PHONY: soak
 soak: $(INSTALLED) ## Kill status services and PostgreSQL under load for 20 minutes, then race campaigns and callers
 	@cd tests && ../$(BIN)/python -m soak
@@ -109,12 +113,14 @@ released: $(INSTALLED) ## With a release only: make today's contract the one tha
 SIZES ?=
 # The size of the campaign that goes through both services; empty: 100,000.
 MESSAGES ?=
+# How many messages the campaign has that others are beside; empty: a small one.
+LARGE ?=
 
 .PHONY: bench
-bench: $(INSTALLED) ## Measure this machine against its bare databases; SIZES="100000 10000000" for large campaigns
+bench: $(INSTALLED) ## Measure this machine against its bare databases; SIZES="100000 10000000" LARGE=10000000 for large campaigns
 	@# The variable silences a remark of gRPC in each process; PostgreSQL is that of the tests.
 	@GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m benchmarks \
-		$(if $(SIZES),--sizes $(SIZES)) $(if $(MESSAGES),--messages $(MESSAGES))
+		$(if $(SIZES),--sizes $(SIZES)) $(if $(LARGE),--large $(LARGE)) $(if $(MESSAGES),--messages $(MESSAGES))
 
 .PHONY: bench-reads
 bench-reads: $(INSTALLED) ## Measure what pages and lists cost with 10,000 open campaigns and 10 million results

@@ -23,14 +23,18 @@ _FILL = (
     " provider_message_id, finish_time, record_time)"
     " SELECT campaign, number, 4, 1, '250', '', 'queued-as-' || substr(CAST(1000000000000 + number"
     " AS TEXT), 2), start_time, start_time FROM campaigns, {numbers}"
-    " WHERE campaign_id = 'growing'"
+    " WHERE campaign_id = '{campaign_id}' AND {where}"
 )
 _SQLITE_NUMBERS = (
     "(WITH RECURSIVE counted (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM counted"
     " WHERE number < {rows}) SELECT number FROM counted) AS counted"
 )
 _POSTGRESQL_NUMBERS = "generate_series(1, {rows}) AS counted (number)"
-_COUNT = "UPDATE campaigns SET sent = {rows}, progress_time = start_time"
+_COUNT = (
+    "UPDATE campaigns SET progress_time = start_time, sent ="
+    " (SELECT count(*) FROM results WHERE results.campaign = campaigns.campaign)"
+    " WHERE campaign_id = '{campaign_id}'"
+)
 
 
 class Database(Protocol):
@@ -50,8 +54,15 @@ class Database(Protocol):
     def insert_rate(self, rows: int) -> float:
         """Return how many result rows a second the bare driver inserts."""
 
-    def fill(self, name: str, rows: int) -> None:
-        """Store the results 1..``rows`` of the only campaign in ``name``, as SENT."""
+    def fill(self, name: str, rows: int, campaign_id: str = "growing", where: str = "true") -> None:
+        """Store results 1..``rows`` of a campaign in ``name``, as SENT.
+
+        Args:
+            name: the database.
+            rows: the last of them.
+            campaign_id: the campaign, which has no results.
+            where: only those whose ``number`` fulfils this condition.
+        """
 
 
 class SqliteFiles:
@@ -70,13 +81,15 @@ class SqliteFiles:
         """Return the rate of multi-row INSERTs, committed like those of the service."""
         return floor.sqlite_rate(self.folder / "floor.db", rows)
 
-    def fill(self, name: str, rows: int) -> None:
+    def fill(self, name: str, rows: int, campaign_id: str = "growing", where: str = "true") -> None:
         """Fill a file that no service has open."""
         connection = dbapi2.connect(str(self.folder / f"{name}.db"))
         try:
             with connection:
-                connection.execute(_FILL.format(numbers=_SQLITE_NUMBERS.format(rows=rows)))
-                connection.execute(_COUNT.format(rows=rows))
+                numbers = _SQLITE_NUMBERS.format(rows=rows)
+                values = {"numbers": numbers, "campaign_id": campaign_id, "where": where}
+                connection.execute(_FILL.format(**values))
+                connection.execute(_COUNT.format(**values))
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             connection.close()
@@ -131,11 +144,12 @@ class PostgresqlDatabases:
         finally:
             self._server.drop_database(url)
 
-    def fill(self, name: str, rows: int) -> None:
+    def fill(self, name: str, rows: int, campaign_id: str = "growing", where: str = "true") -> None:
         """Fill a database that no service is connected to."""
         numbers = _POSTGRESQL_NUMBERS.format(rows=rows)
+        values = {"numbers": numbers, "campaign_id": campaign_id, "where": where}
         with psycopg.connect(self.url(name), autocommit=True) as connection:
-            connection.execute(_FILL.format(numbers=numbers).encode())
-            connection.execute(_COUNT.format(rows=rows).encode())
+            connection.execute(_FILL.format(**values).encode())
+            connection.execute(_COUNT.format(**values).encode())
             # Otherwise autovacuum would run in the middle of the measurement.
             connection.execute("VACUUM (ANALYZE) results")

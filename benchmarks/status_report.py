@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import (
     beside_full,
+    beside_large,
     completion,
     growth,
     latency,
@@ -38,8 +39,14 @@ _CAMPAIGNS = 200
 _WATCHERS, _WATCH_SECONDS = (0, 500), 5.0
 
 
-async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[str]:
-    """Yield the tables, as soon as each is measured."""
+async def measured(database: Database, sizes: Sequence[int], large: int) -> AsyncIterator[str]:
+    """Yield the tables, as soon as each is measured.
+
+    Args:
+        database: creates the databases.
+        sizes: the stored results with which growth is measured.
+        large: the messages of the large campaign that others are beside.
+    """
     peak = 0.0
     rows = []
     floors = [await _floor(database)]
@@ -95,17 +102,17 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
         f" {peak / 2:,.0f} results/s, half of the rate above"
     )
     yield _delays("frames", paced.latencies, paced.memory_mib)
-    beside = await beside_full.measure(database, results=_FULL_RESULTS, seconds=_BESIDE_SECONDS)
+    fast = await beside_full.measure(database, results=_FULL_RESULTS, seconds=_BESIDE_SECONDS)
     yield (
         f"\n{database.title}: {beside_full.FRAMES_A_SECOND} frames of"
         f" {beside_full.RESULTS_A_FRAME} results a second, alone and beside a stream that"
-        f" stores {beside.full_rate:,.0f} results/s"
+        f" stores {fast.full_rate:,.0f} results/s"
     )
     yield aligned(
         ("frames", "p50 ms", "p99 ms", "most ms"),
         [
             (name, *(milliseconds(percentile(delays, percent)) for percent in (50, 99, 100)))
-            for name, delays in (("alone", beside.alone), ("beside", beside.beside))
+            for name, delays in (("alone", fast.alone), ("beside", fast.beside))
         ],
     )
     watched = await watchers.measure(database, watchers=_WATCHERS, seconds=_WATCH_SECONDS)
@@ -133,6 +140,45 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
         " and the last one, with the count"
     )
     yield await _growth(database, sizes)
+    async for line in beside(database, large):
+        yield line
+
+
+async def beside(database: Database, large: int) -> AsyncIterator[str]:
+    """Yield the table "beside a large campaign"."""
+    yield (
+        f"\n{database.title}: beside a campaign of {large:,} messages, while these calls run;"
+        "\nframes of one result, 200 a second, and GetCampaign, 50 a second, from when each is due"
+    )
+    yield aligned(
+        (
+            "call",
+            "ms",
+            "frames p50 ms",
+            "p99 ms",
+            "most ms",
+            "reads p50 ms",
+            "p99 ms",
+            "most ms",
+            "more MiB",
+        ),
+        [
+            (
+                found.call,
+                milliseconds(found.seconds),
+                *_spread(found.acknowledgements),
+                *_spread(found.reads),
+                f"{found.memory_mib:.0f}",
+            )
+            async for found in beside_large.measure(database, rows=large)
+        ],
+    )
+
+
+def _spread(delays: Sequence[float]) -> Sequence[str]:
+    if not delays:
+        return ("", "", "")
+    return [milliseconds(percentile(delays, percent)) for percent in (50, 99, 100)]
 
 
 async def _shared(database: Database) -> str:

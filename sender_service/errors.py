@@ -10,6 +10,7 @@ from service_runtime.errors import InvalidRequestError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 
 class CampaignNotFoundError(ServiceError):
@@ -148,7 +149,7 @@ class CampaignSealedError(ServiceError):
 
 
 class CampaignNotEndedError(ServiceError):
-    """A campaign is to be sent again before it has ended."""
+    """A campaign is to be sent again, or deleted, before it has ended."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "CAMPAIGN_NOT_ENDED"
@@ -158,6 +159,21 @@ class CampaignNotEndedError(ServiceError):
             f"campaign {campaign_id!r} has not ended at the sender (it is {phase}); wait until"
             " every message has an outcome and every outcome is reported, or cancel it",
             metadata={"campaign_id": campaign_id, "phase": phase},
+        )
+
+
+class RecipientsRemovedError(ServiceError):
+    """The recipients or the content of a campaign are not kept any more."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "RECIPIENTS_REMOVED"
+
+    def __init__(self, campaign_id: str, *, remove_time: datetime) -> None:
+        when = remove_time.isoformat(timespec="seconds")
+        super().__init__(
+            f"recipients or content of campaign {campaign_id!r} are not kept since {when};"
+            " its counters are, see GetDelivery. To send again, create another campaign",
+            metadata={"campaign_id": campaign_id, "remove_time": when},
         )
 
 

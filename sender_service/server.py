@@ -23,6 +23,7 @@ from sender_service.api.scopes import SCOPES
 from sender_service.api.servicer import SenderServicer
 from sender_service.campaigns.directory import Directory
 from sender_service.campaigns.health import HealthChecks
+from sender_service.campaigns.retention import Retention
 from sender_service.campaigns.service import SenderCampaigns
 from sender_service.campaigns.status_account import StatusAccount
 from sender_service.campaigns.trial import Trials
@@ -33,6 +34,7 @@ from sender_service.migrations import MIGRATIONS
 from sender_service.reporting.meter import ReportingMeter
 from sender_service.reporting.organisations import Reporting
 from sender_service.store import campaigns, leases, outages
+from sender_service.store.removal import Expiry
 from service_runtime import exposure
 from service_runtime.background import background, follow_store
 from service_runtime.database import Store
@@ -136,8 +138,15 @@ async def running(
             service = SenderCampaigns(
                 store, registry, account, directory, shard_size=sender.shard_size
             )
+            retention = Retention(
+                store,
+                registry,
+                account,
+                expiry=Expiry.of_days(sender.content_keep_days, sender.recipients_keep_days),
+                registry_of_metrics=metrics.registry,
+            )
             health = HealthChecks(store, account, registry, status_address=sender.status_address)
-            servicer = SenderServicer(service, Trials(registry), health)
+            servicer = SenderServicer(service, Trials(registry), health, retention)
             access = metrics.counting(
                 AskingAccess(account, MetKeys(store, has_key=account.has_key), limits=limits)
             )
@@ -181,6 +190,7 @@ async def running(
                 background(reporting.follow_deliveries()),
                 background(reporting.store_acknowledgements()),
                 background(supervisor.run()),
+                background(retention.run()),
                 background(follow_store(store, server)),
             ):
                 try:

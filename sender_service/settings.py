@@ -82,12 +82,22 @@ class SenderSettings(TlsSettings):
     #: A campaign whose results the status service lost is reported again for so long
     #: after its end, days.
     replay_days: int = Field(default=7, ge=0, le=3_650)
+    #: The content of a campaign is removed so long after it ended, days; 0: never.
+    content_keep_days: int = Field(default=0, ge=0, le=36_500)
+    #: The recipients of a campaign are removed so long after it ended, with what became of
+    #: their messages, days; 0: never. More than ``replay_days``.
+    recipients_keep_days: int = Field(default=0, ge=0, le=36_500)
 
     @pydantic.model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> Self:
         if self.lease_seconds < _LEASE_HEARTBEATS * self.heartbeat_seconds:
             raise ValueError(
                 f"lease_seconds must be at least {_LEASE_HEARTBEATS} times heartbeat_seconds"
+            )
+        if 0 < self.recipients_keep_days <= self.replay_days:
+            raise ValueError(
+                "recipients_keep_days must be 0 or more than replay_days: what became of their"
+                " messages is reported again for so long"
             )
         check_ports(self.listen, self.http_listen)
         return self

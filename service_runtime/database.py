@@ -45,8 +45,8 @@ T = TypeVar("T")
 #: A password in what should be a URL.
 _PASSWORD = re.compile(r":[^:@/]*@")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Reads that may run at once.
-_READERS = 2
+#: Reads that may run at once, and besides them reads that grow with what is read.
+_READERS, _LONG_READERS = 2, 2
 #: A write that takes longer, seconds, counts as a database that does not answer.
 _LONG_WRITE = 10.0
 #: What a transaction fails with where the database, not the statement, is at fault.
@@ -130,6 +130,9 @@ class Store:
         self._write_begins: dict[int, float] = {}  # by thread, on the monotonic clock
         self._write_threads = ThreadPoolExecutor(self.writers, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self._long_read_threads = ThreadPoolExecutor(
+            _LONG_READERS, thread_name_prefix="store-long-read"
+        )
         try:
             migrations.migrate(self._engines)
         except BaseException:
@@ -166,10 +169,23 @@ class Store:
         Raises:
             StoreUnavailableError: the database does not answer.
         """
+        return await self._read(self._read_threads, work)
+
+    async def read_long(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do what :meth:`read` does for work that grows with what it reads.
+
+        Such reads have threads and connections of their own, so they wait for one another
+        and no :meth:`read` waits for them.
+
+        Raises:
+            StoreUnavailableError: the database does not answer.
+        """
+        return await self._read(self._long_read_threads, work)
+
+    async def _read(self, threads: ThreadPoolExecutor, work: Callable[[sa.Connection], T]) -> T:
         run = partial(_transaction, self._engines.reader, work)
         return await self._run(
-            self._read_threads,
-            tracing.transaction(run, work, system=self.dialect, writes=False),
+            threads, tracing.transaction(run, work, system=self.dialect, writes=False)
         )
 
     async def probe(self) -> None:
@@ -241,6 +257,7 @@ class Store:
         """Finish what was submitted, close the connections, let go of the database."""
         self._write_threads.shutdown()
         self._read_threads.shutdown()
+        self._long_read_threads.shutdown()
         self._engines.close()
 
 
@@ -268,9 +285,10 @@ def open_engines(url: str, *, holder: str) -> Engines:
             process has the file.
     """
     parsed = check_url(url)
+    readers = _READERS + _LONG_READERS
     if parsed.get_backend_name() == "sqlite":
-        return open_sqlite(parsed, holder=holder, readers=_READERS)
-    return open_postgresql(parsed, holder=holder, readers=_READERS)
+        return open_sqlite(parsed, holder=holder, readers=readers)
+    return open_postgresql(parsed, holder=holder, readers=readers)
 
 
 def check_url(url: str) -> sa.URL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.metadata
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,15 +74,21 @@ CLIENT_VARIABLES: Final = (
 )
 
 
+@functools.cache
+def installed(group: str) -> importlib.metadata.EntryPoints:
+    """Return the entry points of a group; all that is installed is looked through once."""
+    return importlib.metadata.entry_points(group=group)
+
+
 def known_settings() -> dict[str, list[str]]:
     """Return the names of all installed settings, by table.
 
     A channel that can't be imported is left out; the sender service reports it.
     """
     found: dict[str, list[str]] = {}
-    for entry_point in importlib.metadata.entry_points(group=_TABLES):
+    for entry_point in installed(_TABLES):
         found[entry_point.name] = list(entry_point.load().model_fields)
-    for entry_point in importlib.metadata.entry_points(group=_CHANNELS):
+    for entry_point in installed(_CHANNELS):
         try:
             channel: Any = entry_point.load()
         except (ImportError, AttributeError):

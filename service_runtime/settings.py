@@ -6,7 +6,6 @@ The environment wins over the file. The file is ``CLOSEOUT_CONFIG``, or
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import tomllib
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import pydantic
 
 from service_runtime.errors import StartupError
-from service_runtime.setting_names import CLIENT_VARIABLES, Catalogue, known_settings
+from service_runtime.setting_names import CLIENT_VARIABLES, Catalogue, installed, known_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +84,7 @@ def sections() -> list[str]:
 
     A service reads its tables and knows the others in order to detect typos.
     """
-    channels = importlib.metadata.entry_points(group=_CHANNELS)
+    channels = installed(_CHANNELS)
     return ["status", "sender", "log", *sorted(channels.names)]
 
 

@@ -36,6 +36,7 @@ _CAMPAIGN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHOWN = 140
 #: Longest display name, channel, reason and reporter, characters.
 DISPLAY_NAME = 200
+ADDRESS = 320
 CHANNEL = 64
 REASON = 500
 REPORTER = 128

@@ -174,6 +174,15 @@ class Counters:
             unknown=by_outcome.get(Outcome.UNKNOWN, 0),
         )
 
+    def plus(self, other: Counters) -> Counters:
+        """Return the sum of both."""
+        return Counters(
+            sent=self.sent + other.sent,
+            failed=self.failed + other.failed,
+            skipped=self.skipped + other.skipped,
+            unknown=self.unknown + other.unknown,
+        )
+
     def minus(self, other: Counters) -> Counters:
         """Return what must be added to ``other`` to get this."""
         return Counters(

@@ -10,6 +10,7 @@ from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from status_service.domain import Counters, State
 
@@ -23,6 +24,50 @@ class CampaignNotFoundError(ServiceError):
     def __init__(self, campaign_id: str) -> None:
         super().__init__(
             f"campaign {campaign_id!r} not found", metadata={"campaign_id": campaign_id}
+        )
+
+
+class CampaignDeletedError(CampaignNotFoundError):
+    """Somebody deleted the campaign; what is reported of it is stored nowhere."""
+
+    reason = "CAMPAIGN_DELETED"
+
+    def __init__(self, campaign_id: str, *, delete_time: datetime, actor: str) -> None:
+        when = delete_time.isoformat(timespec="seconds")
+        ServiceError.__init__(
+            self,
+            f"campaign {campaign_id!r} was deleted at {when} by {actor}; report nothing more of"
+            " it, and choose another id for a new campaign",
+            metadata={"campaign_id": campaign_id, "delete_time": when, "actor": actor},
+        )
+
+
+class CampaignNotEndedError(ServiceError):
+    """DeleteCampaign of a campaign that has not ended."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CAMPAIGN_NOT_ENDED"
+
+    def __init__(self, campaign_id: str, *, state: State) -> None:
+        super().__init__(
+            f"campaign {campaign_id!r} is {state}; wait until it has ended, or cancel it, and"
+            " delete it then",
+            metadata={"campaign_id": campaign_id, "state": state},
+        )
+
+
+class ResultsRemovedError(ServiceError):
+    """The results of the campaign are not kept any more."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "RESULTS_REMOVED"
+
+    def __init__(self, campaign_id: str, *, remove_time: datetime) -> None:
+        when = remove_time.isoformat(timespec="seconds")
+        super().__init__(
+            f"the results of campaign {campaign_id!r} are not kept since {when}; its counters"
+            " and its audit trail are, and GetCampaign and ListTransitions show them",
+            metadata={"campaign_id": campaign_id, "remove_time": when},
         )
 
 
@@ -60,8 +105,8 @@ class CampaignAlreadyExistsError(ServiceError):
 
     def __init__(self, campaign_id: str) -> None:
         super().__init__(
-            f"campaign {campaign_id!r} exists with another name, channel or labels;"
-            " choose another id",
+            f"campaign {campaign_id!r} exists with another name, channel or labels, or did so"
+            " until it was deleted; choose another id",
             metadata={"campaign_id": campaign_id},
         )
 

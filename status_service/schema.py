@@ -28,6 +28,9 @@ def _text(name: str) -> sa.Column[str]:
 _Key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _PROCESSED = "sent + failed + skipped + unknown"
 
+_HAS_RESULTS = sa.text("end_time IS NOT NULL AND results_remove_time IS NULL")
+_HAS_EVENTS = sa.text("end_time IS NOT NULL AND events_remove_time IS NULL")
+
 #: One row for each campaign. ``campaign`` is its number within the store, which
 #: keeps the rows of ``results`` short; ``campaign_id`` is what callers know.
 campaigns = sa.Table(
@@ -60,6 +63,10 @@ campaigns = sa.Table(
     # not, when that was written: while the former is current, so is the latter but for them.
     sa.Column("problems_revision", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("revision_before_problems", sa.BigInteger, nullable=False, server_default="0"),
+    # When it came into a terminal state, and since when its results and events go.
+    sa.Column("end_time", UtcTime),
+    sa.Column("results_remove_time", UtcTime),
+    sa.Column("events_remove_time", UtcTime),
     sa.UniqueConstraint("organisation", "campaign_id"),
     sa.UniqueConstraint("organisation", "request_id"),
     sa.CheckConstraint(
@@ -91,6 +98,47 @@ campaigns = sa.Table(
         sqlite_where=sa.text("state IN ('SCHEDULED', 'SENDING', 'PAUSED')"),
         postgresql_where=sa.text("state IN ('SCHEDULED', 'SENDING', 'PAUSED')"),
     ),
+    # What is kept for a time is found by its age.
+    *(
+        sa.Index(f"campaigns_with_{kept}", "end_time", sqlite_where=has, postgresql_where=has)
+        for kept, has in (("results", _HAS_RESULTS), ("events", _HAS_EVENTS))
+    ),
+)
+
+#: Campaigns that somebody deleted. Their row in ``campaigns`` belongs to no organisation
+#: from then on, so that nobody finds it, until everything of it is gone.
+deleted_campaigns = sa.Table(
+    "deleted_campaigns",
+    metadata,
+    sa.Column("organisation", sa.Text, primary_key=True),
+    sa.Column("campaign_id", sa.Text, primary_key=True),
+    sa.Column("campaign", sa.BigInteger, nullable=False),
+    sa.Column("display_name", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("total", sa.BigInteger),
+    sa.Column("sent", sa.BigInteger, nullable=False),
+    sa.Column("failed", sa.BigInteger, nullable=False),
+    sa.Column("skipped", sa.BigInteger, nullable=False),
+    sa.Column("unknown", sa.BigInteger, nullable=False),
+    sa.Column("create_time", UtcTime, nullable=False),
+    sa.Column("end_time", UtcTime),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("on_behalf_of", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("delete_time", UtcTime, nullable=False),
+)
+
+#: What is to be removed: ``results`` or ``events`` of a campaign, or all of a ``campaign``
+#: that was deleted. A row goes when that is done; ``position`` is how far its results are
+#: gone, ``removed`` how many rows that were.
+removals = sa.Table(
+    "removals",
+    metadata,
+    sa.Column("campaign", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("what", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("removed", sa.BigInteger, nullable=False, server_default="0"),
+    sa.CheckConstraint("what IN ('results', 'events', 'campaign')", name="what_known"),
 )
 
 #: The labels of campaigns once more, in the order that a filter of a list looks them up.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -40,7 +42,7 @@ from status_service.access.key_service import KeyService
 from status_service.access.scopes import SCOPES
 from status_service.campaigns.alarms import Alarms
 from status_service.campaigns.scans import Scans
-from status_service.campaigns.schedules import reconcile, start_scheduled
+from status_service.campaigns.schedules import audit, reconcile, start_scheduled
 from status_service.campaigns.service import CampaignService
 from status_service.dashboard import sender_link
 from status_service.dashboard.gate import lost_page
@@ -60,14 +62,18 @@ from status_service.live.database_listener import follow
 from status_service.live.looks import Looks
 from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
+from status_service.recording import duty
 from status_service.recording.batch import BatchRecorder
 from status_service.recording.meter import Meter
 from status_service.recording.notifier import Notifier
 from status_service.recording.sampler import Sampler
 from status_service.recording.writer_pool import WriterPool
+from status_service.retention.meter import RetentionMeter
+from status_service.retention.service import RetentionService
+from status_service.retention.sweeper import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     import grpc
 
@@ -130,8 +136,7 @@ async def running(
         generation = await store.write(_generation)
         metrics = ServiceMetrics("status")
         meter = Meter(metrics.registry)
-        notifier = Notifier()
-        stopping = asyncio.Event()
+        notifier, stopping = Notifier(), asyncio.Event()
         writer_pool = WriterPool(
             store,
             notifier,
@@ -140,7 +145,14 @@ async def running(
             meter=meter,
         )
         threshold = timedelta(seconds=status.stall_threshold_seconds)
-        service = CampaignService(store, notifier, stall_threshold=threshold, meter=meter)
+        service = CampaignService(
+            store,
+            notifier,
+            stall_threshold=threshold,
+            meter=meter,
+            largest_total=status.largest_total,
+            stopping=stopping,
+        )
         scans = Scans()
         views = CampaignViews(store, scans, stall_threshold=threshold)
         access = await _guarded(
@@ -149,6 +161,7 @@ async def running(
             tls=tls.on,
         )
         delegations = Delegations(store, access)
+        retention_meter = RetentionMeter(metrics.registry)
         counted = metrics.counting(access)
         servicer = StatusServicer(
             service,
@@ -157,6 +170,7 @@ async def running(
             BatchRecorder(store, writer_pool, stopping),
             notifier,
             looks=Looks(store, notifier, stopping),
+            retention=RetentionService(store, retention_meter),
             generation=generation,
             stopping=stopping,
         )
@@ -229,14 +243,22 @@ async def running(
             background(servicer.looks.run()),
             background(
                 reconcile(
-                    service,
+                    service.mending,
                     scans,
                     Alarms(store, stall_threshold=threshold),
                     interval_seconds=status.reconcile_interval_seconds,
                 )
             ),
+            background(
+                audit(
+                    service.mending,
+                    _duty_of_audits(store),
+                    interval_seconds=status.reconcile_interval_seconds,
+                )
+            ),
             courier(allow_private=status.webhooks_allow_private) as event_courier,
             background(Publisher(store, event_courier, stall_threshold=threshold).run()),
+            background(Sweeper(store, status.expiry, retention_meter).run()),
             background(start_scheduled(service)),
             background(Sampler(store, notifier).run()),
             background(access.record_uses()),
@@ -254,6 +276,16 @@ async def running(
     finally:
         store.close()
     log.info("stopped")
+
+
+def _duty_of_audits(store: Store) -> Callable[[], Awaitable[bool]]:
+    """Return what takes the duty to audit campaigns for this process, or keeps it."""
+    take = partial(duty.take, duty="audit", holder=secrets.token_hex(16))
+
+    async def taken() -> bool:
+        return await store.write(take) is not None
+
+    return taken
 
 
 async def _guarded(status: StatusSettings, access: KeyAccess, *, tls: bool) -> KeyAccess:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal, Self
 
 import pydantic
@@ -16,6 +17,7 @@ from service_runtime.places import (
 )
 from service_runtime.settings import Section, Switch
 from service_runtime.tls import TlsSettings
+from status_service.retention.removal import Expiry
 
 
 class StatusSettings(TlsSettings):
@@ -36,10 +38,16 @@ class StatusSettings(TlsSettings):
     #: The database: ``sqlite:///PATH``, or ``postgresql://USER@HOST/DATABASE``, which
     #: any number of instances can share.
     database_url: DatabaseUrl = "sqlite:///closeout-status.db"
+    #: A campaign with more messages is not started.
+    largest_total: int = Field(default=100_000_000, ge=1, le=2**53)
     #: How often the reconcile pass checks open campaigns, seconds.
     reconcile_interval_seconds: float = Field(default=30, gt=0)
     #: A campaign without a new result for longer than this is stalled, seconds.
     stall_threshold_seconds: float = Field(default=300, gt=0)
+    #: The results of a campaign are removed so long after it ended, days; 0: never.
+    results_keep_days: int = Field(default=0, ge=0, le=36_500)
+    #: The events of a campaign are removed so long after it ended, days; 0: never.
+    events_keep_days: int = Field(default=0, ge=0, le=36_500)
     #: Events may go to addresses of private networks, and by http://.
     webhooks_allow_private: bool = False
     #: The sender service that pages ask and that resends, in the forms that gRPC takes;
@@ -69,6 +77,15 @@ class StatusSettings(TlsSettings):
     def _ports_differ(self) -> Self:
         check_ports(self.listen, self.http_listen)
         return self
+
+    @property
+    def expiry(self) -> Expiry:
+        """How long what is kept of campaigns that have ended."""
+        return Expiry(results=_days(self.results_keep_days), events=_days(self.events_keep_days))
+
+
+def _days(number: int) -> timedelta | None:
+    return timedelta(days=number) if number else None
 
 
 class LogSettings(Section):

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from integration.migrated import MigratedDatabases
 from providers import programs
 from providers.postgresql_server import PostgresqlServer
+from status_service.migrations import MIGRATIONS
 
 # All runs use the same examples: a test that fails for one person fails for all, and no
 # change is blamed for what another seed would have found before. To search with new
@@ -48,13 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--race-rounds",
         type=int,
-        default=1_000,
+        default=200,
         help="how many campaigns end in races on each database (default: %(default)s)",
     )
     parser.addoption(
         "--order-rounds",
         type=int,
-        default=40,
+        default=20,
         help="in how many rounds calls that change a campaign meet, on each kind of"
         " database (default: %(default)s)",
     )
@@ -65,6 +67,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many requests are made up for each path of HTTP, right ones and wrong ones"
         " (default: %(default)s each)",
     )
+
+    parser.addoption(
+        "--machine-examples",
+        type=int,
+        default=15,
+        help="how many sequences of calls are made beside a model, on each kind of database"
+        " (default: %(default)s)",
+    )
+    parser.addoption(
+        "--all-faults",
+        action="store_true",
+        help="attack every step of the write path with every fault, not with the telling ones",
+    )
+
+
+@pytest.fixture(scope="session")
+def machine_examples(request: pytest.FixtureRequest) -> int:
+    """How many sequences of calls are made beside a model."""
+    examples: int = request.config.getoption("--machine-examples")
+    return examples
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +115,12 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
     """The shared PostgreSQL: create a database in it, and leave the server unchanged."""
     with PostgresqlServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def status_databases(postgresql_server: PostgresqlServer) -> MigratedDatabases:
+    """Databases of the status service on the shared server, which tests use one after another."""
+    return MigratedDatabases(postgresql_server, MIGRATIONS)
 
 
 @pytest.fixture

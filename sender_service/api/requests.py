@@ -12,7 +12,8 @@ from sender_service.campaigns.audience import RecipientBatch, RecipientInput, br
 from sender_service.campaigns.drafts import CampaignDraft, RetryInput
 from sender_service.domain import Guarantee
 from service_runtime.errors import InvalidRequestError
-from service_runtime.validation import CHANNEL, DISPLAY_NAME, Validation
+from service_runtime.pages import PageRequest
+from service_runtime.validation import ADDRESS, CHANNEL, DISPLAY_NAME, Validation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from google.protobuf import duration_pb2
 
     from sender_service.domain import Repeat
-    from service_runtime.pages import PageRequest
 
 MAX_IN_FLIGHT = 10_000
 MAX_ATTEMPTS = 100
@@ -163,6 +163,27 @@ def list_shards(request: pb.ListShardsRequest) -> ShardsInput:
             campaign_id=check.campaign_id(request.campaign_id),
             page=check.page(request.page_size, request.page_token, default=_DEFAULT_SHARDS),
         )
+
+
+def delete_campaign(request: pb.DeleteCampaignRequest) -> str:
+    """Return the campaign to delete.
+
+    Raises:
+        InvalidRequestError: its id is none.
+    """
+    with Validation() as check:
+        return check.campaign_id(request.campaign_id)
+
+
+def erasure(request: pb.EraseAddressRequest) -> tuple[str, PageRequest]:
+    """Return the address to erase, and where to go on.
+
+    Raises:
+        InvalidRequestError: the address is empty or too long.
+    """
+    with Validation() as check:
+        address = check.text("address", request.address.strip(), longest=ADDRESS, required=True)
+        return address, PageRequest(1, request.page_token)
 
 
 def batch_get_recipients(request: pb.BatchGetRecipientsRequest) -> RecipientsInput:

@@ -22,4 +22,6 @@ SCOPES: Final[Mapping[str, Scope | str]] = {
     f"{_SENDER}GetDelivery": Scope.READ,
     f"{_SENDER}ListShards": Scope.READ,
     f"{_SENDER}BatchGetRecipients": Scope.READ,
+    f"{_SENDER}DeleteCampaign": Scope.ADMIN,
+    f"{_SENDER}EraseAddress": Scope.ADMIN,
 }

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sender_service.campaigns.health import HealthChecks
+    from sender_service.campaigns.retention import Retention
     from sender_service.campaigns.service import SenderCampaigns
     from sender_service.campaigns.trial import Trials
 
+#: Campaigns that have not ended that an answer names, at most.
+_OPEN_NAMED = 100
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -28,9 +31,17 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
         service: the campaigns.
         trials: messages outside of them.
         health: what the sender needs.
+        retention: deletes campaigns and erases addresses.
     """
 
-    def __init__(self, service: SenderCampaigns, trials: Trials, health: HealthChecks) -> None:
+    def __init__(
+        self,
+        service: SenderCampaigns,
+        trials: Trials,
+        health: HealthChecks,
+        retention: Retention,
+    ) -> None:
+        self._retention = retention
         self._service = service
         self._trials = trials
         self._health = health
@@ -114,3 +125,27 @@ class SenderServicer(sender_pb2_grpc.SenderServiceServicer):
             caller_of(context).organisation, campaign_id, sequences, include_fields=include_fields
         )
         return responses.recipients_response(found)
+
+    async def DeleteCampaign(  # noqa: D102, N802
+        self, request: sender_pb2.DeleteCampaignRequest, context: _Context
+    ) -> sender_pb2.DeleteCampaignResponse:
+        deleted = await self._retention.delete(
+            caller_of(context), requests.delete_campaign(request), dry_run=request.dry_run
+        )
+        return sender_pb2.DeleteCampaignResponse(
+            deleted=deleted.is_news, recipients=deleted.recipients
+        )
+
+    async def EraseAddress(  # noqa: D102, N802
+        self, request: sender_pb2.EraseAddressRequest, context: _Context
+    ) -> sender_pb2.EraseAddressResponse:
+        address, page = requests.erasure(request)
+        erased = await self._retention.erase(
+            caller_of(context), address, page, dry_run=request.dry_run
+        )
+        return sender_pb2.EraseAddressResponse(
+            recipients=erased.recipients,
+            outcomes=erased.outcomes,
+            open_campaign_ids=erased.open_campaign_ids[:_OPEN_NAMED],
+            next_page_token=erased.next_page_token,
+        )

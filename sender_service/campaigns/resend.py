@@ -137,6 +137,7 @@ class Resends:
             is_dropped = await status_gateway.drop_cancelled(self._store, client, source)
         if source.phase != Phase.FINISHED and not is_dropped:
             raise CampaignNotEndedError(source.campaign_id, phase=source.phase)
+        await self._store.read(partial(resends.check_kept, source=source.campaign))
 
     async def _validate(
         self, source: sa.Row[Any], selection: Selection, request: ResendInput

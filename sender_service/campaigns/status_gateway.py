@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from sender_service.campaigns.directory import ActiveCampaign
     from service_runtime.database import Store
 
+#: Why the status service knows a campaign no more, where somebody deleted it.
+DELETED = "CAMPAIGN_DELETED"
 #: Deadline of a call, seconds.
 _TIMEOUT_SECONDS = 10.0
 #: A start time that is past for longer is not sent: the status service refuses it after
@@ -112,7 +114,9 @@ async def seal(
     try:
         try:
             response = await start()
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.reason == DELETED:
+                raise await _refused(store, row, _deleted(error)) from error
             await client.create_campaign(
                 campaign_id=row.campaign_id,
                 display_name=row.display_name,
@@ -238,8 +242,11 @@ async def drop_cancelled(store: Store, client: StatusClient, row: sa.Row[Any]) -
         receipt = await client.report(
             (), campaign_id=row.campaign_id, timeout_seconds=_TIMEOUT_SECONDS
         )
-    except NotFoundError:
-        return False
+    except NotFoundError as error:
+        if error.reason != DELETED:
+            return False
+        await _drop(store, row, error.message)
+        return True
     except ClientError as error:
         raise _translated(error) from error
     if receipt.campaign_state.state != status_pb2.Campaign.CANCELLED:
@@ -268,6 +275,11 @@ async def _drop(store: Store, row: sa.Row[Any], detail: str) -> None:
         detail=detail,
     )
     await store.write(partial(campaigns.drop_unstarted, campaign=row.campaign, problem=problem))
+
+
+def _deleted(error: NotFoundError) -> CampaignCancelledError:
+    """Return that a campaign is over, since somebody deleted it at the status service."""
+    return CampaignCancelledError(error.message, metadata=error.metadata)
 
 
 def _schedule_time(campaign: Campaign) -> datetime | None:

@@ -54,7 +54,10 @@ class Acknowledgements:
     def add(self, reported: Mapping[ShardKey, int]) -> None:
         """Note how many entries of shards are acknowledged."""
         if reported:
-            self._reported.update(reported)
+            for key, through in reported.items():
+                # Those of the last frames stand last: campaigns end in this order.
+                self._reported.pop(key, None)
+                self._reported[key] = through
             self._arrived.set()
 
     def add_complete(self, campaign: int) -> None:

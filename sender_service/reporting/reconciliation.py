@@ -8,6 +8,12 @@ again; no message is sent again for that.
 Results of other reporters count at the status service as well and can hide a loss from
 the comparison of counts. A campaign that ended here shows the loss nevertheless: it had
 a result for every message, so it must have ended at the status service.
+
+Of those that ended, a stream requests the last FIRST_BLOCK only, however many there are: a
+database that went back lost what was written last. What ended before a whole block of
+others was acknowledged before the last results of some of them were sent, so it is not lost
+while they are there. Where something is lost, the next block is requested as well, twice as
+large, until one lacks nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +39,13 @@ if TYPE_CHECKING:
     from service_runtime.database import Store
 
 log = structlog.get_logger()
+
+
+#: Campaigns that a new stream requests first, those that ended last; a power of two above
+#: twice the frames of a stream in flight.
+FIRST_BLOCK = 64
+#: How much larger each further block is.
+_GROWTH = 2
 
 
 class Standing(NamedTuple):
@@ -62,6 +75,8 @@ class Standing(NamedTuple):
 _UNKNOWN = Standing(None, 0, 0)
 #: Why a frame is rejected whose campaign, or the seal of it, the status service lost.
 _LOST = frozenset({"CAMPAIGN_NOT_FOUND", "CAMPAIGN_NOT_SEALED"})
+#: Why a frame is rejected whose results nobody wants any more, for good.
+_UNWANTED = frozenset({"CAMPAIGN_DELETED", "RESULTS_REMOVED"})
 
 
 class Reconciliation:
@@ -101,25 +116,48 @@ class Reconciliation:
         #: Ended campaigns whose first answer on this stream is awaited.
         self._awaited: set[int] = set()
         self._reopened = False
+        #: Whether the present block lacks something, how large it is, and what is before it.
+        self._block_lacks = False
+        self._block = FIRST_BLOCK
+        self._before: campaigns.EndedBefore | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """True when no answer about a campaign that has ended is awaited or to be requested."""
+        return not self._awaited and not self._block_lacks
 
     async def begin_stream(self) -> None:
-        """Request the state of campaigns that ended lately, beside those at work.
+        """Request the state of the campaigns that ended last, beside those at work.
 
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        finished = partial(
-            campaigns.finished_lately, days=self._replay_days, organisation=self._organisation
-        )
-        ended = await self._store.read(finished)
         self._standings.clear()
         self._compared.clear()
         self._queue.remove_ended()
+        self._block, self._before = FIRST_BLOCK, None
+        await self._request_block()
+        self._reopen()
+
+    async def _request_block(self) -> None:
+        """Request the states of those that ended before what was requested so far."""
+        ended = await self._store.read(
+            partial(
+                campaigns.finished_lately,
+                organisation=self._organisation,
+                days=self._replay_days,
+                before=self._before,
+                limit=self._block,
+            )
+        )
         rows = [row for row in ended if self._queue.find(row.campaign) is None]
         for row in rows:
             self._queue.add_ended(row.campaign, row.campaign_id, row.total)
         self._awaited = {row.campaign for row in rows}
-        self._reopen()
+        self._block_lacks = False
+        if ended:
+            self._before = campaigns.EndedBefore(ended[-1].finish_time, ended[-1].campaign)
+        self._block *= _GROWTH
 
     def receive(self, received: pb.CampaignState) -> None:
         """Take what a stream brought of a campaign; what is not newer changes nothing."""
@@ -159,7 +197,7 @@ class Reconciliation:
             self._queue.apply(campaign, Event.ANSWERED)
             if not campaign.unreported:
                 await self._rejections.accepted(campaign)
-        self._note_answer(campaign)
+        await self._note_answer(campaign)
 
     async def rejected(self, campaign: RelayedCampaign, rejection: pb.Rejection) -> None:
         """Bring a campaign back if it is rejected as lost, otherwise hold it back.
@@ -167,6 +205,9 @@ class Reconciliation:
         Raises:
             StoreUnavailableError: the store does not answer.
         """
+        if rejection.reason in _UNWANTED:
+            await self._discard(campaign, rejection)
+            return
         explained = False
         if rejection.reason == "CAMPAIGN_NOT_FOUND":
             # One that is registered again begins with revision 1.
@@ -177,9 +218,32 @@ class Reconciliation:
             await self._bring_back(campaign, _UNKNOWN, acknowledged=campaign.acknowledged)
         else:
             self._rejections.hold(campaign, Event.REJECTED)
-        self._note_answer(campaign)
+        await self._note_answer(campaign)
         if not explained:
             await self._rejections.show(campaign, rejection)
+
+    async def _discard(self, campaign: RelayedCampaign, rejection: pb.Rejection) -> None:
+        """Report nothing more of a campaign that was deleted, or whose results are not kept.
+
+        One at work ends as if it was cancelled; what it finds out until then counts as
+        reported.
+        """
+        active = self._directory.find(campaign.number)
+        if active is None or campaign.ended_total is not None:
+            self._leave(campaign)
+            await self._note_answer(campaign)
+            return
+        log.info(
+            "campaign_results_discarded", campaign_id=campaign.campaign_id, reason=rejection.reason
+        )
+        self._directory.forget_revision(self._organisation, campaign.campaign_id)
+        self._directory.receive(
+            self._organisation, campaign.campaign_id, State.CANCELLED, active.revision + 1
+        )
+        self._acknowledgements.add(self._queue.discard(campaign))
+        self._acknowledgements.add_complete(campaign.number)
+        self._rejections.hold(campaign, Event.REJECTED)
+        await self._note_answer(campaign)
 
     def finish(self, campaign: int) -> None:
         """Report a campaign no more, and forget what this stream brought of it."""
@@ -208,6 +272,7 @@ class Reconciliation:
             # The campaign has ended, perhaps just now, and is open again in the store.
             self._leave(campaign)
             self._reopened = True
+            self._block_lacks = self._block_lacks or campaign.ended_total is not None
             return
         self._queue.report_again(campaign)
         if standing.is_sealed:
@@ -217,15 +282,18 @@ class Reconciliation:
             self._rejections.seal_requested(campaign)
             self._directory.decide(Decision.RESEAL, active)
 
-    def _note_answer(self, campaign: RelayedCampaign) -> None:
+    async def _note_answer(self, campaign: RelayedCampaign) -> None:
         """Note that an ended campaign is not waited for any more on this stream.
 
-        Delivery looks once for all that were brought back, when the last answer is in:
-        a look reads every open campaign.
+        Delivery looks once for all of a block that were brought back, when the last answer is
+        in: a look reads every open campaign.
         """
         self._awaited.discard(campaign.number)
-        if not self._awaited:
-            self._reopen()
+        if self._awaited:
+            return
+        if self._block_lacks:
+            await self._request_block()
+        self._reopen()
 
     def reopen_all(self) -> None:
         """Have every campaign worked on that the store has as open."""

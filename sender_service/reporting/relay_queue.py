@@ -269,6 +269,19 @@ class RelayQueue:
                 shard.sent = 0
                 self._offer(campaign, number)
 
+    def discard(self, campaign: RelayedCampaign) -> dict[ShardKey, int]:
+        """Count all entries that a campaign has by now as acknowledged; return how many of each.
+
+        Pages in flight are rejected, and are not sent again.
+        """
+        campaign.unsent.clear()
+        for shard in campaign.shards.values():
+            shard.reported = shard.sent = shard.journaled
+        return {
+            ShardKey(campaign.number, number): shard.reported
+            for number, shard in campaign.shards.items()
+        }
+
     def _offer(self, campaign: RelayedCampaign, shard: int) -> None:
         relayed = campaign.shards[shard]
         if not relayed.broken and relayed.sent < relayed.journaled:

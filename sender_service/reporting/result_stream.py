@@ -116,7 +116,8 @@ class ResultStream:
     @property
     def is_idle(self) -> bool:
         """True when no campaign is at work, and no answer about one is awaited."""
-        return self._begun and self._queue.is_empty and not self._directory.of(self.organisation)
+        reported = self._queue.is_empty and self._reconciliation.is_settled
+        return self._begun and reported and not self._directory.of(self.organisation)
 
     def begin(self) -> None:
         """Note that :meth:`run` is about to be called, perhaps again."""

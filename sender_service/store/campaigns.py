@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -234,41 +234,78 @@ def open_campaigns(connection: sa.Connection, organisation: str = "") -> Sequenc
 
 
 def organisations_finished_lately(connection: sa.Connection, days: int) -> list[str]:
-    """Return the organisations of which a campaign ended within so many days."""
+    """Return the organisations of which a campaign ended within so many days.
+
+    Each is found by itself: ended campaigns are not gone through.
+    """
     since = read_clock(connection) - timedelta(days=days)
-    # Made distinct here: for that SQLite would go through the whole table.
-    return sorted(
-        set(
-            connection.scalars(
-                sa.select(campaigns.c.organisation).where(
-                    campaigns.c.finish_time > since, campaigns.c.start_time.is_not(None)
-                )
-            )
+    found: list[str] = []
+    last = ""
+    while True:
+        name = connection.scalar(_FINISHED_OF.where(campaigns.c.organisation > last))
+        if name is None:
+            return found
+        last = name
+        lately = _FINISHED_OF.where(
+            campaigns.c.organisation == name, campaigns.c.finish_time > since
         )
-    )
+        if connection.scalar(lately) is not None:
+            found.append(name)
+
+
+_HAS_ENDED = sa.and_(campaigns.c.finish_time.is_not(None), campaigns.c.start_time.is_not(None))
+_FINISHED_OF = (
+    sa.select(campaigns.c.organisation).where(_HAS_ENDED).order_by(campaigns.c.organisation)
+).limit(1)
+
+
+class EndedBefore(NamedTuple):
+    """A place in the order in which campaigns ended: those that ended before it."""
+
+    finish_time: datetime
+    campaign: int
 
 
 def finished_lately(
-    connection: sa.Connection, organisation: str, days: int
+    connection: sa.Connection,
+    organisation: str,
+    days: int,
+    *,
+    before: EndedBefore | None = None,
+    limit: int | None = None,
 ) -> Sequence[sa.Row[Any]]:
-    """Return number, id and total of an organisation's campaigns that ended within so many days.
+    """Return number, id, total and end of an organisation's campaigns that ended lately.
 
-    Oldest first; those that were never started are left out.
+    Those that ended within so many days, the last one first; those that were never started
+    are left out.
+
+    Args:
+        connection: on a snapshot, or in a write transaction.
+        organisation: whose.
+        days: how long ago they ended at most.
+        before: only those that ended before; None: all.
+        limit: so many at most; None: all.
     """
+    columns = campaigns.c
     since = read_clock(connection) - timedelta(days=days)
     query: sa.Select[Any] = sa.select(
-        campaigns.c.campaign, campaigns.c.campaign_id, campaigns.c.total
+        columns.campaign, columns.campaign_id, columns.total, columns.finish_time
+    ).where(
+        _HAS_ENDED,
+        columns.organisation == organisation,
+        columns.phase == Phase.FINISHED.value,
+        columns.finish_time > since,
+        # Without its outcomes nothing of it can be reported again.
+        columns.recipients_remove_time.is_(None),
     )
-    rows = connection.execute(
-        query.where(
-            campaigns.c.organisation == organisation,
-            campaigns.c.phase == Phase.FINISHED.value,
-            campaigns.c.start_time.is_not(None),
-            campaigns.c.finish_time > since,
+    if before is not None:
+        # The first condition lets the index begin there.
+        query = query.where(
+            columns.finish_time <= before.finish_time,
+            sa.or_(columns.finish_time < before.finish_time, columns.campaign < before.campaign),
         )
-    )
-    # Sorted here: for an order of its own SQLite would go through the whole table.
-    return sorted(rows, key=lambda row: row.campaign)
+    order = (columns.finish_time.desc(), columns.campaign.desc())
+    return connection.execute(query.order_by(*order).limit(limit)).all()
 
 
 def store_state(connection: sa.Connection, campaign: int, state: State) -> None:
@@ -288,9 +325,12 @@ def store_problems(connection: sa.Connection, campaign: int, problems: Iterable[
 
 
 def clear_problems(connection: sa.Connection) -> None:
-    """Forget what held campaigns up before a restart; what still does shows again."""
+    """Forget what held campaigns up before a restart; what still does shows again.
+
+    Only campaigns at work are held up, and they have an index of their own.
+    """
     connection.execute(
         sa.update(campaigns)
-        .where(campaigns.c.phase != Phase.FINISHED.value)
+        .where(campaigns.c.phase.in_([Phase.FROZEN.value, Phase.STARTED.value]))
         .values(problems=NO_PROBLEMS)
     )

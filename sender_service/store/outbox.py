@@ -142,8 +142,10 @@ def acknowledge(
             )
             .values(reported=through)
         )
-    touched = {*also, *(key.campaign for key in reported)}
-    return [campaign for campaign in sorted(touched) if finish_if_reported(connection, campaign)]
+    # In the order of their last acknowledgements, which is the order in which they end.
+    touched = dict.fromkeys(key.campaign for key in reversed(list(reported)))
+    ordered = [*sorted(set(also) - set(touched)), *reversed(touched)]
+    return [campaign for campaign in ordered if finish_if_reported(connection, campaign)]
 
 
 def finish_if_reported(connection: sa.Connection, campaign: int) -> bool:

@@ -126,7 +126,8 @@ _source = campaigns.alias("source")
 _RESEND_OF = (
     sa.select(_source.c.campaign_id)
     .join(resends, resends.c.source == _source.c.campaign)
-    .where(resends.c.campaign == campaigns.c.campaign)
+    # One that was deleted has no name any more.
+    .where(resends.c.campaign == campaigns.c.campaign, _source.c.organisation != "")
     .scalar_subquery()
 )
 

@@ -16,6 +16,7 @@ from sender_service.domain import Phase
 from sender_service.errors import (
     AudienceFrozenError,
     CampaignNotFoundError,
+    RecipientsRemovedError,
     UploadOutOfOrderError,
 )
 from sender_service.store import bulk, campaigns
@@ -222,6 +223,7 @@ def read_recipients(
 
     Raises:
         CampaignNotFoundError: there is none.
+        RecipientsRemovedError: they are not kept any more.
     """
     # The outer join has one row of nulls for a campaign without these sequences, and no
     # row where there is no campaign.
@@ -235,6 +237,7 @@ def read_recipients(
             recipients.c.address,
             recipients.c.recipient_key,
             recipients.c.fields if include_fields else sa.literal(""),
+            campaigns_table.c.recipients_remove_time,
         )
         .select_from(campaigns_table.outerjoin(recipients, requested))
         .where(
@@ -245,4 +248,7 @@ def read_recipients(
     ).all()
     if not rows:
         raise CampaignNotFoundError(campaign_id)
-    return [Addressee(*row) for row in rows if row.sequence is not None]
+    removed = rows[0].recipients_remove_time
+    if removed is not None:
+        raise RecipientsRemovedError(campaign_id, remove_time=removed)
+    return [Addressee(*row[:-1]) for row in rows if row.sequence is not None]

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from sender_service.domain import Outcome
+from sender_service.errors import RecipientsRemovedError
 from sender_service.store import campaigns
+from sender_service.store.erasure import ERASED_PREFIX
 from sender_service.store.schema import campaigns as campaigns_table
 from sender_service.store.schema import outcomes, recipients, resends
 
@@ -89,6 +91,23 @@ def insert(connection: sa.Connection, new: NewCampaign, source: int, selection: 
     return True
 
 
+def check_kept(connection: sa.Connection, source: int) -> None:
+    """Check that a campaign has its content and recipients still.
+
+    Raises:
+        RecipientsRemovedError: it does not.
+    """
+    columns = campaigns_table.c
+    row = connection.execute(
+        sa.select(
+            columns.campaign_id, columns.content_remove_time, columns.recipients_remove_time
+        ).where(columns.campaign == source)
+    ).one()
+    removed = row.recipients_remove_time or row.content_remove_time
+    if removed is not None:
+        raise RecipientsRemovedError(row.campaign_id, remove_time=removed)
+
+
 def read_counts(connection: sa.Connection, campaign: int) -> Counts:
     """Return who was copied to a campaign by now."""
     row = connection.execute(sa.select(resends).where(resends.c.campaign == campaign)).one()
@@ -128,6 +147,7 @@ def copy_part(connection: sa.Connection, campaign: int) -> bool:
     last = connection.execute(
         sa.select(campaigns_table.c.total).where(campaigns_table.c.campaign == row.source)
     ).scalar_one()
+    check_kept(connection, row.source)
     through = min(row.copied_through + MESSAGES_A_PART, last)
     selection = Selection(
         frozenset(Outcome(number) for number in json.loads(row.outcomes)), row.include_unsent
@@ -195,6 +215,7 @@ def _selected(source: int, selection: Selection, first: int) -> sa.Select[Any]:
         .where(
             recipients.c.campaign == source,
             recipients.c.sequence.between(first, first + MESSAGES_A_PART - 1),
+            ~recipients.c.address.startswith(ERASED_PREFIX, autoescape=True),
             sa.or_(*conditions),
         )
     )

@@ -47,6 +47,10 @@ def _one_of(name: str, words: Iterable[str]) -> sa.CheckConstraint:
     return sa.CheckConstraint(f"{name} IN ({listed})", name=f"{name}_known")
 
 
+_HAS_ENDED = sa.text("finish_time IS NOT NULL AND start_time IS NOT NULL")
+_HAS_CONTENT = sa.text("finish_time IS NOT NULL AND content_remove_time IS NULL")
+_HAS_RECIPIENTS = sa.text("finish_time IS NOT NULL AND recipients_remove_time IS NULL")
+
 #: One row for each campaign. ``campaign`` is its number within the store, which
 #: keeps all other rows short; ``campaign_id`` is what callers know.
 campaigns = sa.Table(
@@ -91,6 +95,9 @@ campaigns = sa.Table(
     # Which list of ``left_out`` counts, and how many messages are on it; null: none.
     sa.Column("left_out_list", sa.BigInteger),
     sa.Column("left_out", sa.BigInteger, nullable=False, server_default="0"),
+    # Since when its content is not kept any more, and its recipients with their outcomes.
+    sa.Column("content_remove_time", UtcTime),
+    sa.Column("recipients_remove_time", UtcTime),
     sa.UniqueConstraint("organisation", "campaign_id"),
     sa.UniqueConstraint("organisation", "request_id"),
     _one_of("phase", Phase),
@@ -111,20 +118,18 @@ campaigns = sa.Table(
         sqlite_where=sa.text("family <> ''"),
         postgresql_where=sa.text("family <> ''"),
     ),
-    # What finished lately is looked up each time a status service was restored: first whose
-    # campaigns those are, then those of one organisation after the other.
-    sa.Index(
-        "campaigns_finished",
-        "finish_time",
-        sqlite_where=sa.text("finish_time IS NOT NULL"),
-        postgresql_where=sa.text("finish_time IS NOT NULL"),
-    ),
+    # What ended last is looked up at each new stream of an organisation.
     sa.Index(
         "campaigns_finished_of",
         "organisation",
         "finish_time",
-        sqlite_where=sa.text("finish_time IS NOT NULL"),
-        postgresql_where=sa.text("finish_time IS NOT NULL"),
+        sqlite_where=_HAS_ENDED,
+        postgresql_where=_HAS_ENDED,
+    ),
+    # What is kept for a time is found by its age.
+    *(
+        sa.Index(f"campaigns_with_{kept}", "finish_time", sqlite_where=has, postgresql_where=has)
+        for kept, has in (("content", _HAS_CONTENT), ("recipients", _HAS_RECIPIENTS))
     ),
 )
 
@@ -279,6 +284,32 @@ deferrals = sa.Table(
     _text("detail"),
     sa.Index("deferrals_due", "campaign", "shard", "attempting", "next_attempt_time"),
     sqlite_with_rowid=False,
+)
+
+#: Campaigns that somebody deleted. Their row in ``campaigns`` belongs to no organisation
+#: from then on, so that nobody finds it, until everything of it is gone.
+deleted_campaigns = sa.Table(
+    "deleted_campaigns",
+    metadata,
+    sa.Column("campaign", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("organisation", sa.Text, nullable=False),
+    sa.Column("campaign_id", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("delete_time", UtcTime, nullable=False),
+    sa.UniqueConstraint("organisation", "campaign_id"),
+)
+
+#: What is to be removed: the ``recipients`` of a campaign with their outcomes, or all of a
+#: ``campaign`` that was deleted. A row goes when that is done; messages up to ``position``
+#: are gone, ``removed`` rows in all.
+removals = sa.Table(
+    "removals",
+    metadata,
+    _part_of_key("campaign"),
+    sa.Column("what", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("removed", sa.BigInteger, nullable=False, server_default="0"),
+    _one_of("what", ("recipients", "campaign")),
 )
 
 #: What the sender knows of other services, by name.

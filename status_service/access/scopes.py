@@ -21,6 +21,8 @@ SCOPES: Final[Mapping[str, Scope | str]] = {
     f"{_STATUS}PauseCampaign": Scope.WRITE,
     f"{_STATUS}ResumeCampaign": Scope.WRITE,
     f"{_STATUS}CancelCampaign": Scope.WRITE,
+    f"{_STATUS}DeleteCampaign": Scope.ADMIN,
+    f"{_STATUS}EraseAddress": Scope.ADMIN,
     f"{_STATUS}ReportResults": Scope.REPORT,
     f"{_STATUS}BatchReportResults": Scope.REPORT,
     f"{_STATUS}GetCampaign": Scope.READ,

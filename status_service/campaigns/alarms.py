@@ -25,10 +25,11 @@ from status_service.recording.types import CampaignKey, counters_of
 from status_service.schema import alarms, campaigns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
 
     from service_runtime.database import Store
+    from status_service.campaigns.open_campaigns import Noticed
     from status_service.campaigns.repair import Finding
 
 #: A campaign needs a person.
@@ -52,22 +53,20 @@ class Alarms:
         self._store = store
         self._stall_threshold = stall_threshold
 
-    async def announce(self, findings: Sequence[Finding]) -> None:
-        """Raise the alarms that ``findings`` call for, and clear those that are over.
+    async def announce(self, noticed: Iterable[Noticed]) -> None:
+        """Raise the alarms that ``noticed`` call for, and clear those that are over.
 
         A campaign that somebody holds locked is left to the next pass.
 
         Args:
-            findings: every open campaign.
+            noticed: every open campaign that may call for one.
 
         Raises:
             StoreUnavailableError: the database does not answer; the next pass goes on.
         """
-        new, over = due(findings, await self._store.read(raised))
-        for found, kind in new:
-            await self._try(
-                partial(announce, found=found, kind=kind, stall_threshold=self._stall_threshold)
-            )
+        new, over = due(noticed, await self._store.read(raised))
+        for alarm in new:
+            await self._try(partial(announce, alarm=alarm, stall_threshold=self._stall_threshold))
         for alarm in over:
             await self._try(partial(clear, alarm=alarm, stall_threshold=self._stall_threshold))
 
@@ -84,23 +83,21 @@ class Alarm(NamedTuple):
     kind: str
 
 
-def due(
-    findings: Iterable[Finding], raised: Iterable[Alarm]
-) -> tuple[list[tuple[Finding, str]], list[Alarm]]:
+def due(noticed: Iterable[Noticed], raised: Iterable[Alarm]) -> tuple[list[Alarm], list[Alarm]]:
     """Return what is to be announced, and which alarms may be over.
 
     Args:
-        findings: every open campaign.
+        noticed: every open campaign that may call for an alarm.
         raised: the alarms that there are.
     """
     known = set(raised)
-    wanted = {
-        Alarm(CampaignKey(found.campaign.organisation, found.campaign.campaign_id), kind): found
-        for found in findings
-        if found.is_open
-        for kind in _kinds(found)
-    }
-    new = [(found, alarm.kind) for alarm, found in wanted.items() if alarm not in known]
+    wanted: dict[Alarm, None] = {}  # in their order
+    for one in noticed:
+        if one.needs_attention:
+            wanted[Alarm(one.key, STALLED)] = None
+        if one.fails_often:
+            wanted[Alarm(one.key, FAILURE_RATE_HIGH)] = None
+    new = [alarm for alarm in wanted if alarm not in known]
     over = [alarm for alarm in known if alarm not in wanted]
     return new[:MOST_CHANGES], over[:MOST_CHANGES]
 
@@ -125,9 +122,7 @@ def raised(connection: sa.Connection) -> list[Alarm]:
     return [Alarm(CampaignKey(row.organisation, row.campaign_id), row.kind) for row in rows]
 
 
-def announce(
-    connection: sa.Connection, found: Finding, kind: str, stall_threshold: timedelta
-) -> bool:
+def announce(connection: sa.Connection, alarm: Alarm, stall_threshold: timedelta) -> bool:
     """Raise an alarm and write its event; False: another instance did, or it is over.
 
     Whether there is reason for it is judged again under the lock: what this instance found
@@ -136,14 +131,13 @@ def announce(
     Raises:
         CampaignNotFoundError: there is no such campaign any more.
     """
-    row = found.campaign
-    campaign = lock_one(connection, CampaignKey(row.organisation, row.campaign_id))
+    campaign = lock_one(connection, alarm.key)
     (found,) = repair.judge(connection, [campaign], stall_threshold, read_clock(connection))
-    if not found.is_open or kind not in _kinds(found):
+    if not found.is_open or alarm.kind not in _kinds(found):
         return False
     written = connection.execute(
         insert(alarms)
-        .values(campaign=campaign.campaign, kind=kind, create_time=found.now)
+        .values(campaign=campaign.campaign, kind=alarm.kind, create_time=found.now)
         .on_conflict_do_nothing()
         .returning(alarms.c.campaign)
     ).scalar_one_or_none()
@@ -152,7 +146,7 @@ def announce(
     details = {"explanation": found.explanation, "action": found.action}
     if found.after is not None:
         details["diagnosis"] = found.after.value
-    write_event(connection, campaign, kind, now=found.now, details=details)
+    write_event(connection, campaign, alarm.kind, now=found.now, details=details)
     return True
 
 

@@ -7,7 +7,7 @@ campaign.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from service_runtime.errors import InvalidRequestError
 from status_service.campaigns.types import Changed
 from status_service.domain import Cause, Start, State, decide_start, sources
 from status_service.errors import CampaignSealedError, TransitionNotAllowedError
-from status_service.recording import result_rows
+from status_service.recording import counting
 from status_service.recording.completion import settle
 from status_service.recording.ledger import lock_one
 from status_service.recording.problems import NO_PROBLEMS
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from status_service.campaigns.types import StartOrder
+    from status_service.recording.counting import Count
 
+#: More messages than this are refused, unless a setting says otherwise.
+DEFAULT_LARGEST_TOTAL: Final = 100_000_000
 _TOO_LATE = "more than a minute past"
 #: What starts a campaign now that has not started yet: a scheduled one keeps its time
 #: where none is given.
@@ -40,16 +43,32 @@ _TO_START_NOW = {
 
 
 def start(
-    connection: sa.Connection, caller: Caller, campaign_id: str, order: StartOrder
+    connection: sa.Connection,
+    caller: Caller,
+    campaign_id: str,
+    order: StartOrder,
+    *,
+    largest_total: int = DEFAULT_LARGEST_TOTAL,
+    count: Count | None = None,
 ) -> Changed:
     """Seal the total and begin to send, now or later: :func:`.domain.decide_start`.
 
     A campaign without messages is complete at once.
 
+    Args:
+        connection: in a write transaction.
+        caller: who asks.
+        campaign_id: the campaign.
+        order: how it is to be started.
+        largest_total: more messages are refused, unless it is sealed with them already.
+        count: its results, if it was ``UncountedError`` that asked for them.
+
     Raises:
         CampaignNotFoundError: there is none.
         RevisionMismatchError: it changed since the caller read it.
-        InvalidRequestError: the time is past, and not the one it was started with.
+        InvalidRequestError: the time is past, and not the one it was started with, or it
+            has too many messages.
+        UncountedError: its results are to be counted first.
         CampaignSealedError: it was sealed with another total.
         TransitionNotAllowedError: it is CANCELLED, or started by another time.
     """
@@ -66,13 +85,18 @@ def start(
         now=read_clock(connection),
     )
     cause = Cause.SEAL if state is State.DRAFT else Cause.USER
+    seals = campaign.total is None and decision in {Start.NOW, Start.LATER}
+    if seals and order.total > largest_total:
+        _refuse_total(order.total, largest_total)
     match decision:
         case Start.NOTHING:
             return Changed(campaign, transitioned=False, before=campaign)
         case Start.NOW:
             # The time is kept, so that a repeat of the call is known by it.
             times = {"schedule_time": order.start_time} if order.start_time else {}
-            after = _begin(connection, campaign, caller, cause=cause, total=order.total, **times)
+            after = _begin(
+                connection, campaign, caller, cause=cause, total=order.total, count=count, **times
+            )
             return Changed(after, transitioned=True, before=campaign, cause=cause)
         case Start.LATER:
             values = {"total": order.total, "schedule_time": order.start_time}
@@ -99,13 +123,28 @@ def start(
             raise TransitionNotAllowedError(campaign_id, state=state, target=State.SCHEDULED)
 
 
+def _refuse_total(total: int, largest: int) -> NoReturn:
+    reason = (
+        f"{total} is more than {largest}, the most messages that this service takes in a"
+        " campaign: divide its audience into several campaigns, or raise largest_total of the"
+        " status service"
+    )
+    raise InvalidRequestError.of({"total": reason})
+
+
 def due(connection: sa.Connection) -> list[int]:
     """Return the numbers of the scheduled campaigns whose time has come."""
     return list(connection.execute(sa.select(campaigns.c.campaign).where(_is_due())).scalars())
 
 
-def start_due(connection: sa.Connection, number: int) -> Changed | None:
-    """Start a scheduled campaign; None if it is not due any more, or locked by others."""
+def start_due(
+    connection: sa.Connection, number: int, *, count: Count | None = None
+) -> Changed | None:
+    """Start a scheduled campaign; None if it is not due any more, or locked by others.
+
+    Raises:
+        UncountedError: its results are to be counted first.
+    """
     campaign = connection.execute(
         sa.select(campaigns)
         .where(campaigns.c.campaign == number, _is_due())
@@ -114,7 +153,9 @@ def start_due(connection: sa.Connection, number: int) -> Changed | None:
     if campaign is None:
         return None
     clock = Caller(campaign.organisation, "schedule")
-    after = _begin(connection, campaign, clock, cause=Cause.SCHEDULE, total=campaign.total)
+    after = _begin(
+        connection, campaign, clock, cause=Cause.SCHEDULE, total=campaign.total, count=count
+    )
     return Changed(after, transitioned=True, before=campaign, cause=Cause.SCHEDULE)
 
 
@@ -131,8 +172,13 @@ def _begin(
     *,
     cause: Cause,
     total: int,
+    count: Count | None,
     **times: datetime,
 ) -> sa.Row[Any]:
+    # No messages, or all were reported before it was due: no later result completes it.
+    known = None
+    if counters_of(campaign).processed >= total:
+        known = counting.of_locked(connection, campaign, total, count)
     now = read_clock(connection)
     values = {"total": total, "start_time": now, **times}
     sending = _guarded_update(connection, campaign, State.SENDING, values)
@@ -146,20 +192,17 @@ def _begin(
         reason="",
         on_behalf_of=caller.on_behalf_of,
     )
-    counters = counters_of(sending)
-    if counters.processed < total:
+    if known is None:
         return sending
-    # No messages, or all were reported before it was due: no later result completes it.
-    counted = result_rows.count(connection, sending.campaign, total)
+    counting.correct_groups(connection, sending.campaign, known)
     return settle(
         connection,
         sending,
-        counted.minus(counters),
+        known.drift,
         now=now,
         cause=cause,
         actor=caller.actor,
         on_behalf_of=caller.on_behalf_of,
-        recounted=counted != counters,
     )
 
 
@@ -221,7 +264,8 @@ def _guarded_update(
 ) -> sa.Row[Any]:
     """Bring a locked campaign to ``target``; the statement names the states it may come from."""
     if target.is_terminal:
-        values = {**values, "problems": NO_PROBLEMS}  # they hold nobody up any more
+        # Problems hold nobody up any more.
+        values = {**values, "problems": NO_PROBLEMS, "end_time": database_now()}
     return connection.execute(
         sa.update(campaigns)
         .where(

@@ -1,4 +1,10 @@
-"""MarkComplete: a person completes a campaign, by force also one with messages missing."""
+"""MarkComplete: a person completes a campaign, by force also one with messages missing.
+
+It is decided on a snapshot, which holds up nobody: a refusal never locks anything. What a
+completion by force lacks is recorded as UNKNOWN in blocks, a transaction each, and each
+leaves the counters equal to the results: a crash in between leaves an open campaign with
+some messages UNKNOWN, and the same call continues with the others.
+"""
 
 from __future__ import annotations
 
@@ -6,50 +12,53 @@ from typing import TYPE_CHECKING, Any
 
 from service_runtime.database import read_clock
 from status_service.campaigns.types import Changed
-from status_service.domain import OPEN, Cause, Outcome, State
+from status_service.domain import OPEN, Cause, Counters, Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, CampaignNotSendingError
-from status_service.recording import lookup, result_rows
+from status_service.recording import counting, failure_groups, gaps, lookup, result_rows
+from status_service.recording.code_groups import MOST_EXAMPLES, Added
 from status_service.recording.completion import settle
 from status_service.recording.ledger import check_revision, lock_one
-from status_service.recording.result_columns import ResultColumns
-from status_service.recording.types import CampaignKey, counters_of
+from status_service.recording.types import CampaignKey
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     import sqlalchemy as sa
 
     from service_runtime.caller import Caller
+    from status_service.recording.counting import Count
 
+#: The code of messages that are recorded as UNKNOWN by force.
+FORCED = "forced"
+#: Missing messages recorded in one transaction, at most.
+BLOCK = 10_000
 #: Missing ranges named by a refusal.
 _RANGES_NAMED = 10
-#: Missing messages recorded as UNKNOWN in one go when completion is forced.
-_FORCED_AT_ONCE = 10_000
 
 
-def mark_complete(
+def decide(
     connection: sa.Connection,
     caller: Caller,
     campaign_id: str,
     *,
-    reason: str,
     force: bool,
-    dry_run: bool,
     revision: int = 0,
-) -> Changed:
-    """Complete a campaign of which every message has a result.
+) -> tuple[sa.Row[Any], Count | None]:
+    """Return a campaign that can be completed, and its results; change nothing.
 
-    The results are counted again, so a wrong counter neither completes a campaign
-    nor stands in its way.
+    The results are counted, so a wrong counter neither completes a campaign nor stands in
+    its way.
 
     Args:
-        connection: in a write transaction; a snapshot will do for ``dry_run``.
+        connection: on a snapshot.
         caller: who asks.
         campaign_id: the campaign.
-        reason: for the audit trail.
-        force: record what is missing as UNKNOWN with code ``forced`` first.
-        dry_run: answer or refuse as without it, and change nothing.
+        force: what is missing is to be recorded as UNKNOWN.
         revision: refuse unless it is the current one; 0: any.
+
+    Returns:
+        Its row, and the count; None: it is COMPLETED already.
 
     Raises:
         CampaignNotFoundError: there is none.
@@ -57,65 +66,103 @@ def mark_complete(
         CampaignNotSendingError: it is neither SENDING nor PAUSED nor COMPLETED.
         CampaignNotFullyProcessedError: messages have no result, and no force.
     """
-    key = CampaignKey(caller.organisation, campaign_id)
-    if dry_run:
-        campaign = lookup.get(connection, *key)
-        check_revision(campaign, revision)
-    else:
-        campaign = lock_one(connection, key, revision=revision)
-    state = State(campaign.state)
-    if state is State.COMPLETED:
-        return Changed(campaign, transitioned=False, before=campaign)
-    if state not in OPEN:
-        raise CampaignNotSendingError(campaign_id, state=state)
-    counted = result_rows.count(connection, campaign.campaign, campaign.total)
-    if counted.processed < campaign.total and not force:
-        missing = result_rows.missing_ranges(
-            connection, campaign.campaign, campaign.total, limit=_RANGES_NAMED
+    campaign = lookup.get(connection, caller.organisation, campaign_id)
+    check_revision(campaign, revision)
+    if _is_completed(campaign):
+        return campaign, None
+    known = counting.count(connection, campaign, campaign.total)
+    if known.counted.processed < campaign.total and not force:
+        missing = gaps.find(
+            connection, campaign.campaign, campaign.total, limit=_RANGES_NAMED, most_windows=None
         )
         raise CampaignNotFullyProcessedError(
-            campaign_id, total=campaign.total, counters=counted, missing=missing
+            campaign_id, total=campaign.total, counters=known.counted, missing=missing.ranges
         )
-    if dry_run:
-        return Changed(campaign, transitioned=True, before=campaign)
+    return campaign, known
+
+
+def complete(
+    connection: sa.Connection,
+    caller: Caller,
+    campaign_id: str,
+    *,
+    reason: str,
+    count: Count | None,
+    missing: Sequence[tuple[int, int]] = (),
+    revision: int = 0,
+) -> Changed:
+    """Record messages as UNKNOWN, and complete the campaign if every message has a result then.
+
+    Args:
+        connection: in a write transaction.
+        caller: who asks.
+        campaign_id: the campaign.
+        reason: for the audit trail.
+        count: its results, as :func:`decide` counted them.
+        missing: ranges of messages without a result, of :data:`BLOCK` messages at most;
+            those that got one since are left out.
+        revision: refuse unless it is the current one; 0: any.
+
+    Returns:
+        ``transitioned`` says whether this completed it.
+
+    Raises:
+        CampaignNotFoundError: there is none.
+        RevisionMismatchError: it changed since the caller read it.
+        CampaignNotSendingError: it was cancelled since it was decided.
+        UncountedError: ``count`` does not hold any more; count again.
+    """
+    key = CampaignKey(caller.organisation, campaign_id)
+    campaign = lock_one(connection, key, revision=revision)
+    if _is_completed(campaign):
+        return Changed(campaign, transitioned=False, before=campaign)
+    known = counting.of_locked(connection, campaign, campaign.total, count)
+    counting.correct_groups(connection, campaign.campaign, known)
     now = read_clock(connection)
-    forced = campaign.total - counted.processed
-    if forced:
-        _record_missing(connection, campaign, now)
-        counted = result_rows.count(connection, campaign.campaign, campaign.total)
-    completed = settle(
+    recorded = _record(connection, campaign.campaign, missing, now=now)
+    deltas = known.drift.plus(Counters(unknown=recorded))
+    if missing and deltas == Counters():
+        return Changed(campaign, transitioned=False, before=campaign)
+    after = settle(
         connection,
         campaign,
-        counted.minus(counters_of(campaign)),
+        deltas,
         now=now,
         cause=Cause.MANUAL,
         actor=caller.actor,
         reason=reason,
         on_behalf_of=caller.on_behalf_of,
-        forced=forced,
-        recounted=forced > 0 or counted != counters_of(campaign),
+        forced=failure_groups.number_of(connection, campaign.campaign, Outcome.UNKNOWN, FORCED),
     )
-    return Changed(completed, transitioned=True, before=campaign, cause=Cause.MANUAL)
+    return Changed(after, after.state != campaign.state, before=campaign, cause=Cause.MANUAL)
 
 
-def _record_missing(connection: sa.Connection, campaign: sa.Row[Any], now: datetime) -> None:
-    ranges = result_rows.missing_ranges(
-        connection, campaign.campaign, campaign.total, limit=campaign.total
+def _is_completed(campaign: sa.Row[Any]) -> bool:
+    """Return whether a campaign is COMPLETED, and false if it can be.
+
+    Raises:
+        CampaignNotSendingError: it can't.
+    """
+    state = State(campaign.state)
+    if state is not State.COMPLETED and state not in OPEN:
+        raise CampaignNotSendingError(campaign.campaign_id, state=state)
+    return state is State.COMPLETED
+
+
+def _record(
+    connection: sa.Connection, campaign: int, missing: Sequence[tuple[int, int]], *, now: datetime
+) -> int:
+    """Record messages as UNKNOWN; return how many had no result yet."""
+    if not missing:
+        return 0
+    recorded = result_rows.fill(
+        connection, campaign, missing, outcome=Outcome.UNKNOWN, code=FORCED, now=now
     )
-    for first, last in ranges:
-        for start in range(first, last + 1, _FORCED_AT_ONCE):
-            end = min(start + _FORCED_AT_ONCE, last + 1)
-            result_rows.upsert(
-                connection,
-                [
-                    (
-                        campaign.campaign,
-                        ResultColumns.of(
-                            (sequence, Outcome.UNKNOWN, 0, "forced", "", "", None)
-                            for sequence in range(start, end)
-                        ),
-                    )
-                ],
-                now,
-                all_new=True,
-            )
+    if recorded:
+        examples: list[int] = []
+        if recorded == gaps.messages_in(missing):  # else some of them may have another outcome
+            for first, last in gaps.first_messages(missing, MOST_EXAMPLES)[0]:
+                examples += range(first, last + 1)
+        added = Added(recorded, "", tuple(examples))
+        failure_groups.add(connection, campaign, Outcome.UNKNOWN, FORCED, added)
+    return recorded

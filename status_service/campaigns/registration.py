@@ -13,7 +13,9 @@ from service_runtime.database import read_clock
 from status_service.campaigns.types import Changed
 from status_service.domain import Cause
 from status_service.errors import CampaignAlreadyExistsError
+from status_service.recording import deleted
 from status_service.recording.transitions import write_transition
+from status_service.recording.types import CampaignKey
 from status_service.schema import campaign_labels, campaigns
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ def create(connection: sa.Connection, caller: Caller, new: NewCampaign) -> Chang
     Works inside a write transaction that its caller holds.
 
     Raises:
-        CampaignAlreadyExistsError: the id is taken by other content.
+        CampaignAlreadyExistsError: the id is taken by other content, or was until somebody
+            deleted the campaign; the transaction must be rolled back.
     """
     columns = campaigns.c
     now = read_clock(connection)
@@ -62,6 +65,10 @@ def create(connection: sa.Connection, caller: Caller, new: NewCampaign) -> Chang
         if any(getattr(existing, name) != value for name, value in content.items()):
             raise CampaignAlreadyExistsError(existing.campaign_id)
         return Changed(existing, transitioned=False, before=existing)
+    # Read after the insert, which waited for whoever deletes a campaign with this id.
+    key = CampaignKey(caller.organisation, created.campaign_id)
+    if deleted.find(connection, key) is not None:
+        raise CampaignAlreadyExistsError(created.campaign_id)
     _write_labels(connection, created, new)
     write_transition(
         connection,

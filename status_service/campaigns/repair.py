@@ -1,13 +1,13 @@
 """Diagnosis and repair of open campaigns.
 
-RepairCampaigns, ExplainCampaign and the reconcile pass share it. A campaign is read
+RepairCampaigns, ExplainCampaign, the reconcile pass and the audit share it. A campaign is read
 on a snapshot first, which holds up nobody. Only where the snapshot shows a defect is
 the campaign locked, counted again, and repaired through the ledger.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +18,7 @@ from service_runtime.database import read_clock
 from status_service.campaigns import explanation
 from status_service.campaigns.standing import Entry, Standing
 from status_service.domain import OPEN, Cause, Counters, Diagnosis, State, diagnose
-from status_service.recording import lookup, problems, result_rows
+from status_service.recording import counting, lookup, problems, result_rows
 from status_service.recording.completion import settle
 from status_service.recording.ledger import lock_one
 from status_service.recording.outbox import write_event
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service_runtime.caller import Caller
+    from status_service.recording.counting import Count
 
 #: The event of a repair.
 REPAIRED: Final = "campaign.repaired"
@@ -49,6 +50,7 @@ class Finding:
         now: the database's time when it was looked at.
         entry: how it came into the state it has; None: the audit trail does not say.
         is_locked: true if somebody else holds it locked, so that it was not repaired.
+        count: its results, if they were counted and show a defect.
     """
 
     campaign: sa.Row[Any]
@@ -58,6 +60,7 @@ class Finding:
     now: datetime
     entry: Entry | None = None
     is_locked: bool = False
+    count: Count | None = None
 
     @property
     def is_open(self) -> bool:
@@ -144,6 +147,9 @@ def look(
             now=now,
             entry=entries.get(row.campaign),
         )
+        if found.repaired:
+            counts = counting.of(connection, row, counted.get(row.campaign, Counters()))
+            found = replace(found, count=counts)
         # Here, beside the event loop: who looks at thousands of campaigns asks all of them.
         _ = found.needs_attention
         findings.append(found)
@@ -179,6 +185,14 @@ def judge(
         _finding(row, counters_of(row), stall_threshold, now=now, entry=entries.get(row.campaign))
         for row in campaigns
     ]
+
+
+def judge_keys(
+    connection: sa.Connection, keys: Sequence[CampaignKey], stall_threshold: timedelta
+) -> list[Finding]:
+    """Do what :func:`judge` does for those of ``keys`` that exist."""
+    rows = lookup.get_many(connection, keys)
+    return judge(connection, rows, stall_threshold, read_clock(connection))
 
 
 def judge_row(campaign: sa.Row[Any], stall_threshold: timedelta, now: datetime) -> Finding:
@@ -232,29 +246,44 @@ def repair(
     stall_threshold: timedelta,
     *,
     actor: Caller,
+    count: Count | None = None,
 ) -> Finding:
     """Lock a campaign, diagnose it, and repair what its results prove.
 
     A campaign with pending messages is never ended.
 
+    Args:
+        connection: in a write transaction.
+        key: the campaign.
+        stall_threshold: how long without a new result is too long.
+        actor: who repairs.
+        count: its results, as they were counted on a snapshot.
+
     Raises:
         CampaignNotFoundError: there is none.
+        UncountedError: ``count`` does not hold any more; count again.
     """
     campaign = lock_one(connection, key)
-    found = examine(connection, campaign, stall_threshold)
+    if State(campaign.state) not in OPEN:
+        return examine(connection, campaign, stall_threshold)
+    known = counting.of_locked(connection, campaign, campaign.total, count)
+    counters = counters_of(campaign)
+    now = read_clock(connection)
+    found = _finding(campaign, counters.plus(known.drift), stall_threshold, now=now, entry=None)
     if not found.repaired:
-        return found
-    counted = result_rows.count(connection, campaign.campaign, campaign.total)
+        entry = _entries(connection, [campaign.campaign]).get(campaign.campaign)
+        return replace(found, entry=entry)
+    counting.correct_groups(connection, campaign.campaign, known)
+    counted = counters.plus(known.drift)
     after = settle(
         connection,
         campaign,
-        counted.minus(counters_of(campaign)),
-        now=found.now,
+        known.drift,
+        now=now,
         cause=Cause.RECONCILE,
         actor=actor.actor,
         reason=f"repair: {found.diagnosis}",
         on_behalf_of=actor.on_behalf_of,
-        recounted=counted != counters_of(campaign),
     )
     remaining = (
         None

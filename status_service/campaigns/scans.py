@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from status_service.campaigns.open_campaigns import Noticed
     from status_service.campaigns.repair import Finding
 
 
@@ -27,26 +28,46 @@ class ScanCounts(NamedTuple):
     scan_time: datetime
 
 
+class Scan(NamedTuple):
+    """What a pass over all open campaigns found.
+
+    Attributes:
+        open: how many there were, by organisation.
+        attention: how many of them need a person, by organisation.
+        mended: what was found of those that looked full.
+        noticed: those that want a look.
+        now: the database's time.
+    """
+
+    open: Mapping[str, int]
+    attention: Mapping[str, int]
+    mended: Sequence[Finding]
+    noticed: Sequence[Noticed]
+    now: datetime
+
+
 class Scans:
     """The last pass over all organisations."""
 
     def __init__(self) -> None:
         self._latest: dict[str, ScanCounts] = {}
 
-    def note(self, findings: Iterable[Finding]) -> None:
+    def note(self, scan: Scan) -> None:
         """Replace what is known by what a pass found in all organisations."""
-        latest: dict[str, ScanCounts] = {}
-        for found in findings:
-            organisation = found.campaign.organisation
-            before = latest.get(organisation, ScanCounts(0, 0, 0, found.now))
-            latest[organisation] = ScanCounts(
-                before.open_campaigns + found.is_open,
-                before.repaired + found.repaired,
-                before.attention + found.needs_attention,
-                max(before.scan_time, found.now),
+        self._latest = {
+            organisation: ScanCounts(
+                number,
+                sum(found.repaired for found in scan.mended if _is_of(found, organisation)),
+                scan.attention.get(organisation, 0),
+                scan.now,
             )
-        self._latest = latest
+            for organisation, number in scan.open.items()
+        }
 
     def latest(self, organisation: str) -> ScanCounts | None:
         """Return what the last pass found in an organisation; None: no open campaign."""
         return self._latest.get(organisation)
+
+
+def _is_of(found: Finding, organisation: str) -> bool:
+    return bool(found.campaign.organisation == organisation)

@@ -8,37 +8,41 @@ who watch the campaign, and logged.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
 from service_runtime.caller import Caller
-from service_runtime.errors import ServiceError, StoreBusyError
-from status_service.campaigns import lifecycle, mark_complete, registration, repair
-from status_service.domain import Cause, State
-from status_service.errors import CampaignBusyError, CampaignNotFoundError
+from service_runtime.errors import StoreBusyError
+from status_service.campaigns import (
+    lifecycle,
+    mark_complete,
+    registration,
+)
+from status_service.campaigns.finishing import Finisher, counted
+from status_service.campaigns.manual_completion import ManualCompletion, Request
+from status_service.campaigns.mending import Mending
+from status_service.campaigns.types import Changed
+from status_service.errors import CampaignBusyError
 from status_service.recording.meter import Meter
 from status_service.recording.transitions import claim_of, log_state_change
-from status_service.recording.types import CampaignKey, change_of, key_of
+from status_service.recording.types import CampaignKey, change_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
+    from collections.abc import Callable
 
     import sqlalchemy as sa
 
     from service_runtime.database import Store
     from status_service.campaigns.repair import Finding
-    from status_service.campaigns.types import Changed, NewCampaign, StartOrder
+    from status_service.campaigns.types import NewCampaign, StartOrder
+    from status_service.domain import State
+    from status_service.recording.counting import Count
     from status_service.recording.notifier import Notifier
 
 log = structlog.get_logger()
-#: Open campaigns that one transaction reads.
-_LOOKED_AT_ONCE = 200
-T = TypeVar("T")
 
 
 class CampaignService:
@@ -50,6 +54,8 @@ class CampaignService:
         stall_threshold: how long without a new result is too long, unless a call
             names another threshold.
         meter: counts changes of state and repairs.
+        largest_total: a campaign with more messages is not started.
+        stopping: set when the service stops.
     """
 
     def __init__(
@@ -59,12 +65,23 @@ class CampaignService:
         *,
         stall_threshold: timedelta,
         meter: Meter | None = None,
+        largest_total: int = lifecycle.DEFAULT_LARGEST_TOTAL,
+        stopping: asyncio.Event | None = None,
     ) -> None:
+        self._largest_total = largest_total
+        self._stopping = stopping or asyncio.Event()
         self._meter = meter or Meter()
         self._store = store
         self._notifier = notifier
-        self._stall_threshold = stall_threshold
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._finisher = Finisher()
+        #: Finds what is wrong with open campaigns.
+        self.mending = Mending(
+            store,
+            notifier,
+            self._finisher,
+            stall_threshold=stall_threshold,
+            meter=self._meter,
+        )
 
     async def create(self, caller: Caller, new: NewCampaign) -> Changed:
         """Register a campaign: :func:`.registration.create`."""
@@ -78,10 +95,18 @@ class CampaignService:
         Raises:
             CampaignBusyError: somebody else holds it locked; so for every change.
         """
-        return await self._change(
-            partial(lifecycle.start, caller=caller, campaign_id=campaign_id, order=order),
-            caller,
-            campaign_id,
+        start = partial(
+            lifecycle.start,
+            caller=caller,
+            campaign_id=campaign_id,
+            order=order,
+            largest_total=self._largest_total,
+        )
+        return await self._finisher.finish(
+            counted(
+                self._store,
+                lambda count: self._changed(partial(start, count=count), caller, campaign_id, ""),
+            )
         )
 
     async def change_state(
@@ -118,19 +143,31 @@ class CampaignService:
         dry_run: bool,
         revision: int,
     ) -> Changed:
-        """Complete a fully processed campaign: :func:`.mark_complete.mark_complete`."""
-        work = partial(
-            mark_complete.mark_complete,
-            caller=caller,
-            campaign_id=campaign_id,
-            reason=reason,
-            force=force,
-            dry_run=dry_run,
-            revision=revision,
-        )
+        """Complete a fully processed campaign: :mod:`.mark_complete`.
+
+        It ends what it began also where the caller goes away.
+
+        Raises:
+            ShuttingDownError: the service stops; the same call continues later.
+        """
         if dry_run:
-            return await self._store.read(work)
-        return await self._change(work, caller, campaign_id, reason=reason)
+            campaign, known = await self._store.read_long(
+                partial(
+                    mark_complete.decide,
+                    caller=caller,
+                    campaign_id=campaign_id,
+                    force=force,
+                    revision=revision,
+                )
+            )
+            return Changed(campaign, transitioned=known is not None, before=campaign)
+
+        async def change(work: Callable[[sa.Connection], Changed]) -> Changed:
+            return await self._changed(work, caller, campaign_id, reason)
+
+        request = Request(caller, campaign_id, reason, force, revision)
+        completion = ManualCompletion(self._store, change, self._stopping, request)
+        return await self._finisher.finish(completion.run())
 
     async def start_due(self) -> None:
         """Start every scheduled campaign whose time has come, each in its own transaction.
@@ -139,97 +176,29 @@ class CampaignService:
         left to the next pass.
         """
         for number in await self._store.read(lifecycle.due):
-            started = await self._store.write(partial(lifecycle.start_due, number=number))
+            try:
+                started = await counted(self._store, partial(self._start_due, number))
+            except StoreBusyError as error:
+                log.warning("schedule_postponed", campaign=number, error=error.message)
+                continue
             if started is not None:
                 self._publish(started, Caller(started.campaign.organisation, "schedule"))
 
+    async def _start_due(self, number: int, count: Count | None) -> Changed | None:
+        return await self._store.write(partial(lifecycle.start_due, number=number, count=count))
+
     async def repair(
         self,
-        caller: Caller | None,
+        caller: Caller,
         *,
         dry_run: bool = False,
         stall_threshold: timedelta | None = None,
         campaign_id: str = "",
     ) -> list[Finding]:
-        """Diagnose open campaigns and repair what is safe, each in its own transaction.
-
-        Args:
-            caller: who asks for those of its organisation; None: the reconcile pass, for
-                everyone's.
-            dry_run: diagnose only.
-            stall_threshold: how long without a new result is too long.
-            campaign_id: only this one.
-
-        Returns:
-            A finding for each campaign that was open; for ``campaign_id``, in any state.
-
-        Raises:
-            CampaignNotFoundError: there is no campaign ``campaign_id``.
-        """
-        threshold = stall_threshold or self._stall_threshold
-        organisation = None if caller is None else caller.organisation
-        if campaign_id and organisation is not None:
-            keys = [CampaignKey(organisation, campaign_id)]
-        else:
-            keys = await self._store.read(partial(repair.open_campaigns, organisation=organisation))
-        actor = caller or Caller("", "reconcile")
-        findings = []
-        for start in range(0, len(keys), _LOOKED_AT_ONCE):
-            part = keys[start : start + _LOOKED_AT_ONCE]
-            for found in await self._store.read(
-                partial(repair.look, keys=part, stall_threshold=threshold)
-            ):
-                if found.repaired and not dry_run:
-                    key = key_of(found.campaign)
-                    findings.append(await self._finish(self._repair(key, found, threshold, actor)))
-                else:
-                    findings.append(found)
-        if campaign_id and not findings:
-            raise CampaignNotFoundError(campaign_id)
-        return findings
-
-    async def _repair(
-        self, key: CampaignKey, examined: Finding, threshold: timedelta, actor: Caller
-    ) -> Finding:
-        try:
-            found = await self._store.write(
-                partial(repair.repair, key=key, stall_threshold=threshold, actor=actor)
-            )
-        except StoreBusyError as error:
-            # The other campaigns don't wait for it, and a later pass repairs it.
-            log.warning(
-                "campaign_repair_postponed",
-                campaign_id=key.campaign_id,
-                organisation=key.organisation,
-                diagnosis=examined.diagnosis,
-                error=error.message,
-            )
-            return replace(examined, repaired=False, is_locked=True)
-        if not found.repaired:
-            return found  # its last result came after it was examined
-        if found.diagnosis is not None:
-            self._meter.repaired(found.diagnosis)
-        log.error(
-            "campaign_repaired",
-            campaign_id=found.campaign.campaign_id,
-            organisation=found.campaign.organisation,
-            diagnosis=found.diagnosis,
-            action=found.action,
-            note="this is a defect or a change by hand in the database",
+        """Diagnose open campaigns and repair what is safe: :meth:`.mending.Mending.repair`."""
+        return await self.mending.repair(
+            caller, dry_run=dry_run, stall_threshold=stall_threshold, campaign_id=campaign_id
         )
-        change = change_of(found.campaign)
-        self._notifier.publish([change])
-        if change.state is not State(examined.campaign.state):
-            self._meter.changed(change.state, Cause.RECONCILE)
-            log_state_change(
-                change,
-                before=State(examined.campaign.state),
-                cause=Cause.RECONCILE,
-                actor=actor.actor,
-                reason=f"repair: {found.diagnosis}",
-                on_behalf_of=actor.on_behalf_of,
-            )
-        return found
 
     async def _change(
         self,
@@ -239,7 +208,7 @@ class CampaignService:
         *,
         reason: str = "",
     ) -> Changed:
-        return await self._finish(self._changed(work, caller, campaign_id, reason))
+        return await self._finisher.finish(self._changed(work, caller, campaign_id, reason))
 
     async def _changed(
         self,
@@ -257,19 +226,6 @@ class CampaignService:
             raise CampaignBusyError(campaign_id) from error
         self._publish(changed, caller, reason, known=known)
         return changed
-
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` to its end, also where the caller goes away meanwhile.
-
-        What is written must reach the watchers, the streams and the log.
-        """
-        task = asyncio.create_task(_outcome(work))
-        self._tasks.add(task)  # the loop alone would not hold on to it
-        task.add_done_callback(self._tasks.discard)
-        done = await asyncio.shield(task)
-        if isinstance(done, ServiceError):
-            raise done
-        return done
 
     def _publish(
         self, changed: Changed, caller: Caller, reason: str = "", *, known: int = 0
@@ -299,15 +255,3 @@ class CampaignService:
                 actor=caller.actor,
                 **claim_of(caller.on_behalf_of),
             )
-
-
-async def _outcome(work: Coroutine[Any, Any, T]) -> T | ServiceError:
-    """Return what ``work`` returns, or how it is refused.
-
-    A refusal is for the caller, who may be gone by then. Any other exception is a
-    defect, which the loop logs where nobody is left to see it.
-    """
-    try:
-        return await work
-    except ServiceError as refusal:
-        return refusal

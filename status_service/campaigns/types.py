@@ -68,6 +68,11 @@ class Changed(NamedTuple):
         return None if self.before is None else State(self.before.state)
 
     @property
+    def completed(self) -> bool:
+        """True if it is COMPLETED, by this call or before it."""
+        return State(self.campaign.state) is State.COMPLETED
+
+    @property
     def is_news(self) -> bool:
         """True if anything of the campaign changed."""
         return self.before is None or self.before.revision != self.campaign.revision

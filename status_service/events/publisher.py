@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from service_runtime.errors import StoreUnavailableError
-from status_service.events import backoff, duty, outbox, queue
+from status_service.events import backoff, outbox, queue
 from status_service.events.attempt import TIMEOUT_SECONDS, Answer
 from status_service.events.queue import Bounds, Tried
+from status_service.recording import duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from status_service.reads.pace import Pace, Sample
     from status_service.reads.values import FailureGroup
     from status_service.recording.types import FrameReceipt
+    from status_service.retention.deletion import Deleted
 
 #: Diagnoses in one answer, at most, and their bytes: one with all its labels and problems
 #: takes up to 60,000. The rest of a message, which may have 4 MiB, is room to spare.
@@ -61,6 +62,18 @@ def to_campaign(row: sa.Row[Any], pace: Pace = NO_PACE) -> status_pb2.Campaign:
         problems=map(_to_problem, problems.from_json(row.problems)),
         results_per_minute=pace.results_per_minute,
         time_left=None if pace.time_left is None else _to_duration(pace.time_left),
+        results_remove_time=to_timestamp(row.results_remove_time),
+    )
+
+
+def to_deleted(deleted: Deleted) -> status_pb2.DeleteCampaignResponse:
+    """Return what a call to delete did as a message."""
+    return status_pb2.DeleteCampaignResponse(
+        deleted=deleted.is_news,
+        campaign_id=deleted.campaign.campaign_id,
+        state=to_state(deleted.campaign.state),
+        results=counters_of(deleted.campaign).processed,
+        delete_time=to_timestamp(deleted.delete_time),
     )
 
 

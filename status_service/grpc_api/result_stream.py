@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 #: Frames of one stream that are not settled, or refused and not answered yet; further
 #: ones are left unread. A refused frame waits for no writer, so nothing else bounds it.
 _MOST_FRAMES = 1_000
+#: Campaigns that have ended and are listened to still.
+_ENDED_KEPT = 1
 #: As much of a campaign id is kept, characters; a valid one is no longer.
 LONGEST_ID = 128
 
@@ -84,6 +86,7 @@ class ResultStream:
         self._known: dict[CampaignKey, _Known] = {}  # the highest revision of each campaign
         self._changed: dict[CampaignKey, None] = {}  # those of them to announce, in order
         self._announced: dict[CampaignKey, State] = {}
+        self._ended: dict[CampaignKey, None] = {}  # announced as terminal, in that order
         self._next = status_pb2.ReportResultsResponse()  # the next answer, as it gathers
         self._news = False  # the next answer says something, or a frame came again
         self._went_back: StoreWentBackError | None = None
@@ -204,7 +207,11 @@ class ResultStream:
                 self._announced[key] = known.state
                 response.campaign_states.append(campaign_state(key.campaign_id, *known))
                 self._news = True
+                if known.state.is_terminal:
+                    self._ended.pop(key, None)
+                    self._ended[key] = None
         self._changed.clear()
+        self._let_go()
         failed = bool(self._waiting) and self._waiting[0][2].done()
         if not self._news:
             if failed:
@@ -250,12 +257,26 @@ class ResultStream:
     def _forget(self, key: CampaignKey) -> None:
         """Forget a campaign that does not exist, and stop listening unless a frame follows."""
         # One that is registered again begins with revision 1.
-        for kept in (self._known, self._changed, self._announced):
+        for kept in (self._known, self._changed, self._announced, self._ended):
             kept.pop(key, None)
         followed = any(campaign_id == key.campaign_id for _, campaign_id, _ in self._waiting)
         if key in self._listening and not followed:
             self._listening.remove(key)
             self._notifier.remove(key, self._on_change)
+
+    def _let_go(self) -> None:
+        """Forget campaigns that have ended: nothing of them is to be announced any more.
+
+        The last one stays, since it shows that the database went back: what ended before it
+        is lost only together with it. One with frames that wait stays until they are
+        answered, since a receipt may be older than the end.
+        """
+        if len(self._ended) <= _ENDED_KEPT:
+            return
+        awaited = {campaign_id for _, campaign_id, _ in self._waiting}
+        for key in list(self._ended)[:-_ENDED_KEPT]:
+            if key.campaign_id not in awaited:
+                self._forget(key)
 
     def _on_change(self, change: Change) -> None:
         known = self._known.get(change.key)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from status_service.recording.batch import BatchRecorder
     from status_service.recording.notifier import Notifier
     from status_service.recording.writer_pool import WriterPool
+    from status_service.retention.service import RetentionService
 
 _Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,6 +44,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         batch_recorder: stores the results of unary calls.
         notifier: announces changed campaigns.
         looks: looks at campaigns for those who watch; somebody runs it.
+        retention: deletes campaigns and erases addresses.
         generation: the identity of the store.
         stopping: set when the service stops, to end its streams.
     """
@@ -56,6 +58,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         notifier: Notifier,
         *,
         looks: Looks,
+        retention: RetentionService,
         generation: str,
         stopping: asyncio.Event,
     ) -> None:
@@ -65,6 +68,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self._batch_recorder = batch_recorder
         self._notifier = notifier
         self.looks, self._snapshots = looks, messages.Snapshots()
+        self._retention = retention
         self._rejection_log = RejectionLog()
         self._generation = generation
         self._stopping = stopping
@@ -227,6 +231,32 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             target,
             reason=requested.reason,
             revision=requested.revision,
+        )
+
+    async def DeleteCampaign(  # noqa: D102, N802
+        self, request: status_pb2.DeleteCampaignRequest, context: _Context
+    ) -> status_pb2.DeleteCampaignResponse:
+        requested = validation.change(request)
+        deleted = await self._retention.delete(
+            caller_of(context),
+            requested.campaign_id,
+            reason=requested.reason,
+            revision=requested.revision,
+            dry_run=request.dry_run,
+        )
+        return messages.to_deleted(deleted)
+
+    async def EraseAddress(  # noqa: D102, N802
+        self, request: status_pb2.EraseAddressRequest, context: _Context
+    ) -> status_pb2.EraseAddressResponse:
+        address, page = validation.erasure(request)
+        erased = await self._retention.erase(
+            caller_of(context), address, page, dry_run=request.dry_run
+        )
+        return status_pb2.EraseAddressResponse(
+            results=erased.results,
+            failure_groups=erased.groups,
+            next_page_token=erased.next_page_token,
         )
 
     async def MarkComplete(  # noqa: D102, N802

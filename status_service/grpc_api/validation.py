@@ -10,7 +10,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from closeout.status.v1 import status_pb2
+from service_runtime.pages import PageRequest
 from service_runtime.validation import (
+    ADDRESS,
     CHANNEL,
     DISPLAY_NAME,
     REASON,
@@ -26,7 +28,6 @@ from status_service.recording.result_columns import NO_RESULTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from service_runtime.pages import PageRequest
     from status_service.recording.result_columns import ResultColumns
 
 #: The largest total: sequences stay within a signed 64-bit integer with room to count.
@@ -36,6 +37,8 @@ BATCH_CAMPAIGNS = 100
 REPORTED_RESULTS = 1_000
 #: Codes of one ListResults, at most.
 LISTED_CODES = 50
+#: A shorter address would stand in too many texts.
+_SHORTEST_ADDRESS = 3
 _SHORTEST, _LONGEST = timedelta(microseconds=1), timedelta(days=36_500)
 _STATES = {int(status_pb2.Campaign.State.Value(state)): state for state in State}
 _OUTCOMES = {int(outcome): int(outcome) for outcome in Outcome}
@@ -117,6 +120,15 @@ def campaign_id(request: _OfCampaign) -> str:
     """Return the campaign that a request is about."""
     with Validation() as check:
         return check.campaign_id(request.campaign_id)
+
+
+def erasure(request: status_pb2.EraseAddressRequest) -> tuple[str, PageRequest]:
+    """Return the address to erase, and where to go on."""
+    with Validation() as check:
+        address = check.text("address", request.address.strip(), longest=ADDRESS)
+        if len(address) < _SHORTEST_ADDRESS:
+            check.refuse("address", f"required, with {_SHORTEST_ADDRESS} characters at least")
+        return address, PageRequest(1, request.page_token)
 
 
 def new_campaign(request: status_pb2.CreateCampaignRequest) -> NewCampaign:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from service_runtime.errors import StoreUnavailableError
-from status_service.recording import lookup
+from status_service.errors import CampaignDeletedError
+from status_service.recording import deleted, lookup
 from status_service.recording.types import CampaignKey, change_of, vanished_campaign
 from status_service.schema import CHANGED_CHANNEL
 
@@ -135,9 +136,11 @@ class _Listener:
                 # What was known was committed before this read began.
                 changes = [change_of(row) for row in rows]
                 vanished = set(part).difference(change.key for change in changes)
-                changes += [
-                    vanished_campaign(key) for key in part if key in vanished and known[key]
-                ]
+                lost = [key for key in part if key in vanished and known[key]]
+                if lost:  # deleted on purpose, or the database went back
+                    gone = await self._store.read(partial(deleted.refusals, keys=lost))
+                    lost = [k for k in lost if not isinstance(gone[k], CampaignDeletedError)]
+                changes += [vanished_campaign(key) for key in lost]
                 self._notifier.publish(
                     change.based_on(change.revision, known=known[change.key]) for change in changes
                 )

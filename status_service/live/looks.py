@@ -16,13 +16,12 @@ import structlog
 
 from service_runtime.errors import ServiceError, ShuttingDownError
 from status_service.domain import State
-from status_service.errors import CampaignNotFoundError
 from status_service.live.watchers import Pacer, Watcher
-from status_service.recording import lookup
+from status_service.recording import deleted, lookup
 from status_service.recording.types import CampaignKey, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -181,8 +180,8 @@ class Looks:
                 if key in self._watched
             ]
             try:
-                found = await self._store.read(
-                    partial(lookup.get_many, keys=[look.key for look in looks])
+                rows, refusals = await self._store.read(
+                    partial(_find, keys=[look.key for look in looks])
                 )
             except Exception as error:
                 if not isinstance(error, ServiceError):
@@ -190,15 +189,14 @@ class Looks:
                 for look in looks:
                     _fail(look.came_before(), error)
                 continue
-            rows = {key_of(row): row for row in found}
             for look in looks:
-                self._show(look, rows.get(look.key), for_all=for_all, at_once=at_once)
+                if look.key in rows:
+                    self._show(look, rows[look.key], for_all=for_all, at_once=at_once)
+                else:
+                    _fail(look.came_before(), refusals[look.key])
 
-    def _show(self, look: _Look, row: sa.Row[Any] | None, *, for_all: bool, at_once: bool) -> None:
+    def _show(self, look: _Look, row: sa.Row[Any], *, for_all: bool, at_once: bool) -> None:
         watched = look.watched
-        if row is None:
-            _fail(look.came_before(), CampaignNotFoundError(look.key.campaign_id))
-            return
         self._notifier.note(look.key, row.revision)
         watched.state = State(row.state)
         self._pacer.show(look.new & watched.watchers, row, at_once=True)
@@ -225,6 +223,15 @@ class _Look:
     def came_before(self) -> set[Watcher]:
         """Return those who watched when the look began, and still do."""
         return self.watched.watchers - self.watched.new
+
+
+def _find(
+    connection: sa.Connection, keys: Sequence[CampaignKey]
+) -> tuple[dict[CampaignKey, sa.Row[Any]], Mapping[CampaignKey, ServiceError]]:
+    """Return the campaigns that there are, and why the others are not."""
+    rows = {key_of(row): row for row in lookup.get_many(connection, keys)}
+    missing = [key for key in keys if key not in rows]
+    return rows, deleted.refusals(connection, missing) if missing else {}
 
 
 def _fail(watchers: Collection[Watcher], error: Exception) -> None:

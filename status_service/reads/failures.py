@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from status_service.domain import Outcome
 from status_service.reads.values import FailureGroup
-from status_service.recording import lookup
+from status_service.recording import deleted, lookup
 from status_service.schema import failure_groups
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ def groups(
 
     Raises:
         CampaignNotFoundError: there is none.
+        ResultsRemovedError: its results are not kept any more.
     """
     campaign = lookup.get(connection, organisation, campaign_id)
+    deleted.check_results_kept(campaign)
     return groups_of(connection, campaign.campaign, outcomes=outcomes)
 
 

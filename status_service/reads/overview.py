@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
+from status_service.campaigns.open_campaigns import IDLE_SINCE, NEEDS_A_PERSON, PROCESSED
 from status_service.domain import OPEN
 from status_service.schema import campaigns
 
@@ -14,15 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 _COLUMNS = campaigns.c
-_PROCESSED = _COLUMNS.sent + _COLUMNS.failed + _COLUMNS.skipped + _COLUMNS.unknown
 _OPEN = sorted(state.value for state in OPEN)
-_STARTED = sa.func.coalesce(_COLUMNS.start_time, _COLUMNS.create_time)
-#: Since when no new result came, or since the start.
-_IDLE_SINCE = sa.case(
-    (_COLUMNS.progress_time > _STARTED, _COLUMNS.progress_time), else_=_STARTED
-).label("idle_since")
-#: As ``recording.problems`` writes it; within a text, its quotation marks are escaped.
-_NEEDS_A_PERSON = '%"needs_attention": true%'
 
 
 class Needy(NamedTuple):
@@ -53,16 +46,16 @@ def needy_campaigns(
     with a problem that needs one. It costs what is open, not what has ended.
     """
     of_organisation = _COLUMNS.organisation == organisation
-    stalled = sa.select(_COLUMNS.campaign, _COLUMNS.state, _IDLE_SINCE).where(
+    stalled = sa.select(_COLUMNS.campaign, _COLUMNS.state, IDLE_SINCE).where(
         of_organisation,
         _COLUMNS.state == sa.literal_column("'SENDING'"),
-        _COLUMNS.total > _PROCESSED,
-        now - stall_threshold > _IDLE_SINCE,
+        _COLUMNS.total > PROCESSED,
+        now - stall_threshold > IDLE_SINCE,
     )
-    troubled = sa.select(_COLUMNS.campaign, _COLUMNS.state, _IDLE_SINCE).where(
+    troubled = sa.select(_COLUMNS.campaign, _COLUMNS.state, IDLE_SINCE).where(
         of_organisation,
         _COLUMNS.problems != sa.literal_column("'[]'"),  # as the index has it
-        _COLUMNS.problems.like(_NEEDS_A_PERSON),
+        _COLUMNS.problems.like(NEEDS_A_PERSON),
     )
     needy = sa.union(stalled, troubled).subquery()
     first = (

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from service_runtime.pages import Page
 from status_service.domain import OPEN, State
-from status_service.reads import gaps, some_results
-from status_service.recording import lookup
+from status_service.reads import some_results
+from status_service.recording import deleted, gaps, lookup
 from status_service.schema import campaign_labels, campaigns, transitions
 
 if TYPE_CHECKING:
@@ -101,8 +101,10 @@ def list_results(
 
     Raises:
         CampaignNotFoundError: there is no such campaign.
+        ResultsRemovedError: its results are not kept any more.
     """
     campaign = lookup.get(connection, organisation, campaign_id)
+    deleted.check_results_kept(campaign)
     question = ["results", organisation, campaign_id, sorted(outcomes)]
     if codes:
         question.append(sorted(codes))
@@ -134,8 +136,10 @@ def list_missing_ranges(
 
     Raises:
         CampaignNotFoundError: there is no such campaign.
+        ResultsRemovedError: its results are not kept any more.
     """
     campaign = lookup.get(connection, organisation, campaign_id)
+    deleted.check_results_kept(campaign)
     question = ["missing", organisation, campaign_id]
     after = page.after(question) or [0]
     found = gaps.find(

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from service_runtime.database import read_clock
 from status_service.campaigns import repair
 from status_service.domain import Outcome
-from status_service.reads import failures, gaps, queries, sampled
+from status_service.reads import failures, queries, sampled
 from status_service.reads.overview import needy_campaigns
 from status_service.reads.pace import pace, series
 from status_service.reads.values import CampaignPage, Overview
-from status_service.recording import lookup
+from status_service.recording import gaps, lookup
 from status_service.schema import results, transitions
 
 if TYPE_CHECKING:
@@ -92,7 +92,11 @@ def campaign_page(
     course = sampled.course_of(campaign, now, stall_threshold)
     noted = sampled.samples_of(connection, number)
     pending = (campaign.total or 0) - course.counters.processed
-    missing = gaps.find(connection, number, campaign.total, limit=_RANGES).ranges if pending else []
+    # Results that are not kept any more are not missing.
+    may_lack = pending and campaign.results_remove_time is None
+    missing = (
+        gaps.find(connection, number, campaign.total, limit=_RANGES).ranges if may_lack else []
+    )
     groups = failures.groups_of(connection, number)
     trail = connection.execute(
         sa.select(transitions)
@@ -106,7 +110,8 @@ def campaign_page(
         samples=series(noted, course),
         failures=groups,
         missing_ranges=missing,
-        more_missing_ranges=sum(last - first + 1 for first, last in missing) < pending,
+        more_missing_ranges=bool(may_lack)
+        and sum(last - first + 1 for first, last in missing) < pending,
         in_doubt=_in_doubt(connection, number, groups),
         transitions=trail[:_TRANSITIONS],
         more_transitions=len(trail) > _TRANSITIONS,

@@ -1,6 +1,7 @@
 """What can be seen of campaigns: the layer under gRPC, one method for each call that reads.
 
 Each runs one function of :mod:`.queries`, :mod:`.lookup` or :mod:`.repair` on one snapshot.
+What looks at many results uses the lane of long reads, so that nothing else waits for it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from service_runtime.database import read_clock
 from status_service.campaigns import repair
-from status_service.reads import failures, followed, gaps, queries, sampled, screens
-from status_service.recording import lookup
+from status_service.domain import Diagnosis
+from status_service.reads import failures, followed, queries, sampled, screens
+from status_service.recording import gaps, lookup
 from status_service.recording.types import counters_of
 
 if TYPE_CHECKING:
@@ -125,7 +127,7 @@ class CampaignViews:
         self, caller: Caller, campaign_id: str, page: PageRequest
     ) -> Page:
         """Return a page of missing ranges: :func:`.queries.list_missing_ranges`."""
-        return await self._store.read(
+        return await self._store.read_long(
             partial(
                 queries.list_missing_ranges,
                 organisation=caller.organisation,
@@ -250,13 +252,17 @@ class CampaignViews:
             else:
                 now = read_clock(connection)
                 [found] = repair.judge(connection, [campaign], self._stall_threshold, now)
+            if campaign.results_remove_time is not None:
+                return found, [], False  # what is not kept any more is not missing
+            pending = total - counters_of(campaign).processed
+            # Of a drifted one, the counters don't say whether anything is missing.
+            if not pending and found.diagnosis is not Diagnosis.COUNTER_DRIFT:
+                return found, [], False
             missing = gaps.find(connection, campaign.campaign, total, limit=_RANGES_EXPLAINED + 1)
             shown = list(missing.ranges[:_RANGES_EXPLAINED])
-            pending = total - counters_of(campaign).processed
             more = len(missing.ranges) > len(shown) or (
-                missing.stopped_at is not None
-                and sum(last - first + 1 for first, last in shown) < pending
+                missing.stopped_at is not None and gaps.messages_in(shown) < pending
             )
             return found, shown, more
 
-        return await self._store.read(explained)
+        return await self._store.read_long(explained)

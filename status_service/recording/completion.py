@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from status_service.domain import State, sources
-from status_service.recording import failure_groups
 from status_service.recording.problems import NO_PROBLEMS
 from status_service.recording.transitions import write_transition
 from status_service.schema import campaigns
@@ -47,6 +46,9 @@ def _settling() -> sa.Executable:
             complete_time=sa.case(
                 (full, sa.func.coalesce(columns.complete_time, now)), else_=columns.complete_time
             ),
+            end_time=sa.case(
+                (full, sa.func.coalesce(columns.end_time, now)), else_=columns.end_time
+            ),
             progress_time=sa.func.coalesce(
                 sa.bindparam("progressed", type_=columns.progress_time.type),
                 columns.progress_time,
@@ -80,7 +82,6 @@ def settle(
     reporter: str = "",
     forced: int = 0,
     progressed: bool = False,
-    recounted: bool = False,
     problems: str | None = None,
 ) -> sa.Row[Any]:
     """Move the counters and, if that makes the campaign full, complete it.
@@ -100,15 +101,11 @@ def settle(
         reporter: who reported, by its own words, if new results came in.
         forced: how many messages were recorded as UNKNOWN to complete it.
         progressed: true if new results came in.
-        recounted: true if counting the results showed that a counter was wrong, or that
-            results were stored otherwise: the groups of results are counted as well.
         problems: what holds the sender up from now on; None: what did so before.
 
     Returns:
         The row as it is now; its state says whether it was completed.
     """
-    if recounted:
-        failure_groups.recount(connection, campaign.campaign)
     after = connection.execute(
         _SETTLE,
         {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from itertools import compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -153,15 +153,55 @@ def _store(connection: sa.Connection, changed: Mapping[int, Mapping[GroupKey, Gr
 def recount(connection: sa.Connection, campaign: int) -> None:
     """Count the results of a campaign by code again, in one pass over them.
 
-    The largest groups of an outcome keep their code; the others are the rest. Each names
-    the first and the last of its results.
-
     Args:
         connection: in a transaction that holds the campaign locked.
         campaign: its number.
     """
+    replace(connection, campaign, counted(connection, campaign))
+
+
+def counted(connection: sa.Connection, campaign: int) -> list[dict[str, Any]]:
+    """Return the groups of a campaign by counting its results, in one pass over them.
+
+    The largest groups of an outcome keep their code; the others are the rest. Each names
+    the first and the last of its results.
+    """
+    return [dict(row) for row in connection.execute(_COUNT, {"counted": campaign}).mappings()]
+
+
+def replace(connection: sa.Connection, campaign: int, groups: Sequence[dict[str, Any]]) -> None:
+    """Store these groups in place of those of a campaign.
+
+    Args:
+        connection: in a transaction that holds the campaign locked.
+        campaign: its number.
+        groups: as :func:`counted` returned them.
+    """
     connection.execute(_DELETE, {"number_of_campaign": campaign})
-    connection.execute(_COUNT, {"counted": campaign})
+    if groups:
+        connection.execute(_INSERT, groups)
+
+
+def add(
+    connection: sa.Connection, campaign: int, outcome: Outcome, code: str, added: Added
+) -> None:
+    """Count results that were just stored, all of one outcome and code and none of them before.
+
+    Args:
+        connection: in a transaction that holds the campaign locked.
+        campaign: its number.
+        outcome: which one, not SENT.
+        code: their code.
+        added: how many there are, and some of them.
+    """
+    changed = moved(_groups(connection, [campaign])[campaign], {(outcome, code): added}, [])
+    _store(connection, {campaign: changed or {}})
+
+
+def number_of(connection: sa.Connection, campaign: int, outcome: Outcome, code: str) -> int:
+    """Return how many results have an outcome and a code; 0: none, or the code has no group."""
+    group = _groups(connection, [campaign])[campaign].get(GroupKey(outcome, 0, code))
+    return 0 if group is None else group.number
 
 
 def _counting() -> sa.Executable:
@@ -206,14 +246,14 @@ def _counting() -> sa.Executable:
     first, last = (sa.cast(summed.c[name], sa.Text) for name in ("first", "last"))
     both = sa.literal("[").concat(first).concat(", ").concat(last).concat("]")
     one = sa.literal("[").concat(first).concat("]")
-    counted = sa.select(
+    return sa.select(
         rows.campaign,
         summed.c.outcome,
         summed.c.is_rest,
         summed.c.code,
         summed.c.number,
         rows.detail,
-        sa.case((summed.c.first == summed.c.last, one), else_=both),
+        sa.case((summed.c.first == summed.c.last, one), else_=both).label("examples"),
     ).join_from(
         summed,
         results,
@@ -222,7 +262,6 @@ def _counting() -> sa.Executable:
             rows.sequence == summed.c.first,
         ),
     )
-    return sa.insert(failure_groups).from_select([*_KEY, *_VALUES], counted)
 
 
 _COUNT = _counting()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,32 +18,28 @@ from service_runtime import tracing
 from service_runtime.errors import ShuttingDownError, StoreBusyError, StoreUnavailableError
 from status_service.domain import Cause
 from status_service.recording import ledger
+from status_service.recording.count_waits import CountWaits
 from status_service.recording.frame_queue import FrameQueue
 from status_service.recording.meter import Meter
 from status_service.recording.transitions import log_state_change
+from status_service.recording.types import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import sqlalchemy as sa
     from opentelemetry.trace import SpanContext
 
     from service_runtime.database import Store
+    from status_service.recording.counting import Count
     from status_service.recording.notifier import Notifier
-    from status_service.recording.types import Frame, FrameReceipt, Recorded
+    from status_service.recording.types import CampaignKey, Frame, FrameReceipt, Recorded
 
 log = structlog.get_logger()
 
 #: The first wait after a failed write, doubled up to the longest, seconds.
 _FIRST_BACKOFF = 0.1
 _LONGEST_BACKOFF = 5.0
-
-
-class _Entry(NamedTuple):
-    frame: Frame
-    receipt: asyncio.Future[FrameReceipt]
-    submit_time: float  # on the loop's clock
-    span: SpanContext | None  # of the call that brought it
 
 
 class GroupCommitter:
@@ -70,10 +66,18 @@ class GroupCommitter:
         self._meter = meter or Meter()
         self._store = store
         self._notifier = notifier
-        self._queue: FrameQueue[_Entry] = FrameQueue(
+        self._queue: FrameQueue[Entry] = FrameQueue(
             batch_results=commit_results, places=queue_frames
         )
+        self._queue_frames = queue_frames
         self._stopping = asyncio.Event()
+        self._count_waits = CountWaits(
+            store,
+            write=self._write,
+            fail=lambda entry, error: _fail(entry.receipt, error),
+            done=self._queue.done,
+            stopping=self._stopping,
+        )
 
     @property
     def waiting(self) -> int:
@@ -88,16 +92,19 @@ class GroupCommitter:
         """
         loop = asyncio.get_running_loop()
         receipt: asyncio.Future[FrameReceipt] = loop.create_future()
-        entry = _Entry(frame, receipt, loop.time(), tracing.origin())
+        entry = Entry(frame, receipt, loop.time(), tracing.origin())
         await self._queue.put(frame.origin, entry, frame.results.size)
         return receipt
 
     async def run(self) -> None:
         """Write batch after batch, for ever. Ended by cancelling it after :meth:`flush`."""
-        while True:
-            batch = await self._queue.take()
-            await self._write(batch)
-            self._queue.done(len(batch))
+        try:
+            while True:
+                batch = await self._queue.take()
+                self._queue.done(await self._write(batch))
+                await self._count_waits.fewer_than(self._queue_frames)
+        finally:
+            await self._count_waits.close()
 
     async def flush(self, timeout_seconds: float) -> None:
         """Write what waits; what can't be written in time fails with ShuttingDownError."""
@@ -108,12 +115,21 @@ class GroupCommitter:
             self._stopping.set()
             await self._queue.join()
 
-    async def _write(self, batch: Sequence[_Entry]) -> None:
+    async def _write(
+        self, batch: Sequence[Entry], counts: Mapping[CampaignKey, Count] | None = None
+    ) -> int:
+        """Write a batch; return how many of its frames do not wait for a count.
+
+        Args:
+            batch: the frames.
+            counts: the results of their campaigns, as far as they were counted for this.
+        """
         clock = asyncio.get_running_loop().time
         begin = clock()
         frames = [entry.frame for entry in batch]
         try:
-            recorded = await self._record(frames, [entry.span for entry in batch])
+            spans = [entry.span for entry in batch]
+            recorded = await self._record(frames, spans, counts=counts or {})
         except ShuttingDownError as error:
             for entry in batch:
                 _fail(entry.receipt, error)
@@ -122,13 +138,16 @@ class GroupCommitter:
             log.exception("record_failed", frames=len(batch))
             if len(batch) == 1:
                 _fail(batch[0].receipt, error)
-                return
-            for entry in batch:
-                await self._write([entry])
+                return 1
+            return sum([await self._write([entry], counts) for entry in batch])
         else:
+            uncounted = []
             for entry, result in zip(batch, recorded.receipts, strict=True):
-                if not entry.receipt.done():
+                if result.error is None and entry.frame.key in recorded.uncounted:
+                    uncounted.append(entry)
+                elif not entry.receipt.done():
                     entry.receipt.set_result(result)
+            self._count_waits.add(uncounted, recorded.uncounted)
             self._announce(recorded)
             self._meter.committed(frames, recorded, clock() - begin)
             log.debug(
@@ -139,6 +158,8 @@ class GroupCommitter:
                 write_seconds=clock() - begin,
                 queued_frames=self._queue.waiting,
             )
+            return len(batch) - len(uncounted)
+        return len(batch)
 
     def _announce(self, recorded: Recorded) -> None:
         """Publish and log what a batch changed, now that it is durable."""
@@ -160,7 +181,10 @@ class GroupCommitter:
             )
 
     async def _record(
-        self, frames: Sequence[Frame], origins: Sequence[SpanContext | None]
+        self,
+        frames: Sequence[Frame],
+        origins: Sequence[SpanContext | None],
+        counts: Mapping[CampaignKey, Count],
     ) -> Recorded:
         """Record a batch, the same batch again and again until the database takes it.
 
@@ -174,7 +198,9 @@ class GroupCommitter:
             self._refuse_when_stopping()
             known = {frame.key: self._notifier.revision(frame.key) for frame in frames}
             try:
-                recorded = await self._store.write(_work(frames, origins, skip_busy=busy))
+                recorded = await self._store.write(
+                    _work(frames, origins, skip_busy=busy, counts=counts)
+                )
             except StoreBusyError as error:
                 # One campaign must not hold up all others: its frames are refused.
                 log.warning("campaign_locked_by_others", frames=len(frames), error=error.message)
@@ -215,7 +241,11 @@ class GroupCommitter:
 
 
 def _work(
-    frames: Sequence[Frame], origins: Sequence[SpanContext | None], *, skip_busy: bool
+    frames: Sequence[Frame],
+    origins: Sequence[SpanContext | None],
+    *,
+    skip_busy: bool,
+    counts: Mapping[CampaignKey, Count],
 ) -> Callable[[sa.Connection], Recorded]:
     """Return what records a batch; its span has a link to each call that brought frames."""
 
@@ -223,7 +253,7 @@ def _work(
         results = sum(frame.results.size for frame in frames)
         return {"frames": len(frames), "results": results}
 
-    work = partial(ledger.record, frames=frames, skip_busy=skip_busy)
+    work = partial(ledger.record, frames=frames, skip_busy=skip_busy, counts=counts)
     return tracing.traced(work, origins, measure)
 
 

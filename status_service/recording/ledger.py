@@ -7,23 +7,24 @@ rows. The clock is read after that: a later writer has a later time.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from service_runtime.database import database_now
-from status_service.domain import OPEN, Cause, Counters, State
+from status_service.domain import Cause, State
 from status_service.errors import (
     CampaignBusyError,
-    CampaignNotFoundError,
     CampaignNotSealedError,
+    ResultsRemovedError,
     RevisionMismatchError,
     SequenceOutOfRangeError,
 )
-from status_service.recording import failure_groups, lookup, problems
+from status_service.recording import counting, deleted, failure_groups, lookup, problems
 from status_service.recording.completion import settle
 from status_service.recording.merge import merge
-from status_service.recording.result_rows import count, upsert
+from status_service.recording.result_rows import upsert
 from status_service.recording.stored_outcomes import stored_outcomes
 from status_service.recording.types import (
     CampaignKey,
@@ -41,7 +42,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from service_runtime.errors import ServiceError
+    from status_service.domain import Counters
+    from status_service.recording.counting import Count
     from status_service.recording.merge import Accepted, Merged
+
+_NO_COUNTS: Mapping[CampaignKey, Count] = MappingProxyType({})
 
 
 def lock(
@@ -83,12 +88,12 @@ def lock_one(connection: sa.Connection, key: CampaignKey, *, revision: int = 0) 
         revision: the revision it must have, as :func:`check_revision` does; 0: any.
 
     Raises:
-        CampaignNotFoundError: there is none in this organisation.
+        CampaignNotFoundError: there is none in this organisation, or somebody deleted it.
         RevisionMismatchError: it changed since the caller read it.
     """
     found = lock(connection, [key])
     if key not in found:
-        raise CampaignNotFoundError(key.campaign_id)
+        raise deleted.refusals(connection, [key])[key]
     check_revision(found[key], revision)
     return found[key]
 
@@ -110,13 +115,24 @@ def check_revision(campaign: sa.Row[Any], revision: int) -> None:
 
 
 def record(
-    connection: sa.Connection, frames: Sequence[Frame], *, skip_busy: bool = False
+    connection: sa.Connection,
+    frames: Sequence[Frame],
+    *,
+    skip_busy: bool = False,
+    counts: Mapping[CampaignKey, Count] = _NO_COUNTS,
 ) -> Recorded:
     """Store the results and problems of ``frames``, and complete the campaigns they complete.
 
     A frame that can't be applied gets an ``error`` in its receipt and leaves the
     others alone. With ``skip_busy`` so do frames of campaigns that somebody else holds
     locked; without it they are waited for.
+
+    Args:
+        connection: in a write transaction.
+        frames: the frames, in the order in which they came.
+        skip_busy: whether locked campaigns are left out.
+        counts: the results of large campaigns that these frames may fill, as they were
+            counted; a campaign that needs one is ``uncounted`` in what is returned.
     """
     receipts = [FrameReceipt() for _ in frames]
     recorded = Recorded(receipts)
@@ -139,6 +155,7 @@ def record(
         },
     )
     merges = {key: merge(part, stored[locked[key].campaign]) for key, part in accepted.items()}
+    drifts = _counted(connection, locked, accepted, merges, counts=counts, recorded=recorded)
     replaced = failure_groups.replaced_results(
         connection,
         {locked[key].campaign: merged.replaced for key, merged in merges.items()},
@@ -159,7 +176,8 @@ def record(
         campaign = locked[key]
         reported = problems.news(campaign, accepted[key])
         if merged.changed:
-            campaign = _settle(connection, campaign, accepted[key], merged, reported, now=now)
+            deltas = merged.deltas.plus(drifts[key]) if key in drifts else merged.deltas
+            campaign = _settle(connection, campaign, accepted[key], deltas, reported, now=now)
             last = _last_frame(accepted[key])
             recorded.note(campaign, state_before=locked[key].state, last=last)
             recorded.stored.append(merged.recorded)
@@ -183,6 +201,7 @@ def _refuse(
     """Write into the receipts of frames that can't be applied why."""
     missing = by_campaign.keys() - locked
     busy = _existing(connection, missing) if look_for_busy else set()
+    unknown = deleted.refusals(connection, missing - busy)
     for key, reported in by_campaign.items():
         for frame, receipt in reported:
             if key in locked:
@@ -190,7 +209,7 @@ def _refuse(
             elif key in busy:
                 receipt.error = CampaignBusyError(key.campaign_id)
             else:
-                receipt.error = CampaignNotFoundError(key.campaign_id)
+                receipt.error = unknown[key]
 
 
 def _existing(connection: sa.Connection, keys: Collection[CampaignKey]) -> set[CampaignKey]:
@@ -203,6 +222,8 @@ def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:
         return None  # a subscription, or problems alone
     if campaign.total is None:
         return CampaignNotSealedError(campaign.campaign_id)
+    if campaign.results_remove_time is not None:
+        return ResultsRemovedError(campaign.campaign_id, remove_time=campaign.results_remove_time)
     for sequence in (min(frame.results.sequence), max(frame.results.sequence)):
         if not 1 <= sequence <= campaign.total:
             return SequenceOutOfRangeError(
@@ -220,19 +241,17 @@ def _settle(
     connection: sa.Connection,
     campaign: sa.Row[Any],
     accepted: Accepted,
-    merged: Merged,
+    deltas: Counters,
     reported: str | None,
     *,
     now: datetime,
 ) -> sa.Row[Any]:
-    deltas = _believed(connection, campaign, merged.deltas)
     last = _last_frame(accepted)
     return settle(
         connection,
         campaign,
         deltas,
         now=now,
-        recounted=deltas != merged.deltas,
         cause=Cause.RESULT,
         actor=last.actor,
         on_behalf_of=last.on_behalf_of,
@@ -242,14 +261,34 @@ def _settle(
     )
 
 
-def _believed(connection: sa.Connection, campaign: sa.Row[Any], deltas: Counters) -> Counters:
-    """Return what to add to the counters for results that were just stored.
+def _counted(
+    connection: sa.Connection,
+    locked: Mapping[CampaignKey, sa.Row[Any]],
+    accepted: Mapping[CampaignKey, Accepted],
+    merges: dict[CampaignKey, Merged],
+    *,
+    counts: Mapping[CampaignKey, Count],
+    recorded: Recorded,
+) -> dict[CampaignKey, Counters]:
+    """Return what the counters of the campaigns lack that these results fill.
 
-    Those deltas, unless they fill the campaign: then its results are counted, once,
-    so that a counter somebody changed by hand completes nothing with people missing.
+    Their results are counted, once, so that a counter somebody changed by hand completes
+    nothing with people missing. A campaign that can't be counted here is taken out of
+    ``merges``, and is ``uncounted``.
     """
-    counters = counters_of(campaign)
-    fills = counters.processed + deltas.processed >= campaign.total
-    if State(campaign.state) not in OPEN or not fills:
-        return deltas
-    return count(connection, campaign.campaign, campaign.total).minus(counters)
+    drifts = {}
+    for key, merged in list(merges.items()):
+        if not merged.changed or not counting.is_filled(locked[key], merged.deltas):
+            continue
+        try:
+            campaign = locked[key]
+            known = counting.of_locked(connection, campaign, campaign.total, counts.get(key))
+        except counting.UncountedError as uncounted:
+            recorded.uncounted[key] = uncounted.campaign
+            del merges[key]
+            for _, receipt in accepted[key]:
+                receipt.new = receipt.raised = receipt.duplicate = 0
+        else:
+            drifts[key] = known.drift
+            counting.correct_groups(connection, campaign.campaign, known)
+    return drifts

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from status_service.errors import CampaignNotFoundError
+from status_service.recording import deleted
+from status_service.recording.types import CampaignKey
 from status_service.schema import campaigns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from status_service.recording.types import CampaignKey
 
 
 def get(connection: sa.Connection, organisation: str, campaign_id: str) -> sa.Row[Any]:
     """Return a campaign's row.
 
     Raises:
-        CampaignNotFoundError: there is none.
+        CampaignNotFoundError: there is none, or somebody deleted it.
     """
     row = connection.execute(
         sa.select(campaigns).where(
@@ -27,7 +26,8 @@ def get(connection: sa.Connection, organisation: str, campaign_id: str) -> sa.Ro
         )
     ).one_or_none()
     if row is None:
-        raise CampaignNotFoundError(campaign_id)
+        key = CampaignKey(organisation, campaign_id)
+        raise deleted.refusals(connection, [key])[key]
     return row
 
 

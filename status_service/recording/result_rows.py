@@ -1,4 +1,4 @@
-"""The rows of results: insert or raise, count, find gaps.
+"""The rows of results: insert or raise, fill, count.
 
 All of it works inside a transaction its caller holds. Inserting is the one place
 whose speed decides the speed of the service: few large statements, each one call
@@ -8,6 +8,7 @@ each time.
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING
@@ -112,6 +113,74 @@ _INSERT_ARRAYS = (
 )
 
 
+def fill(
+    connection: sa.Connection,
+    campaign: int,
+    ranges: Sequence[tuple[int, int]],
+    *,
+    outcome: Outcome,
+    code: str,
+    now: datetime,
+) -> int:
+    """Give the messages of ranges an outcome that have none, by one statement.
+
+    Args:
+        connection: in a transaction that holds the campaign locked.
+        campaign: its number.
+        ranges: of messages, both ends included.
+        outcome: for all of them.
+        code: for all of them.
+        now: the database's time.
+
+    Returns:
+        How many had no result.
+    """
+    values = {
+        "campaign": campaign,
+        "outcome": int(outcome),
+        "code": code,
+        "record_time": _TIME.process_bind_param(now, connection.dialect),
+        "ranges": json.dumps(ranges),
+    }
+    return connection.execute(_FILL[connection.dialect.name], values).rowcount
+
+
+def _filling(numbers: str) -> sa.Executable:
+    """Return the statement for messages that the database takes from ``numbers``."""
+    types = {
+        "campaign": sa.BigInteger,
+        "outcome": sa.SmallInteger,
+        "code": sa.Text,
+        "record_time": sa.BigInteger,
+        "ranges": sa.Text,
+    }
+    statement = (
+        "INSERT INTO results (campaign, sequence, outcome, attempt, code, detail,"  # noqa: S608 - no input
+        " provider_message_id, record_time) SELECT CAST(:campaign AS BIGINT), number,"
+        " CAST(:outcome AS SMALLINT), 0, CAST(:code AS TEXT), '', '',"
+        f" CAST(:record_time AS BIGINT) FROM {numbers} WHERE true"
+        " ON CONFLICT (campaign, sequence) DO NOTHING"
+    )
+    return sa.text(statement).bindparams(
+        *(sa.bindparam(name, type_=type_) for name, type_ in types.items())
+    )
+
+
+_FILL = {
+    "sqlite": _filling(
+        "(WITH RECURSIVE filled (number, last) AS ("
+        "SELECT value ->> 0, value ->> 1 FROM json_each(:ranges)"
+        " UNION ALL SELECT number + 1, last FROM filled WHERE number < last)"
+        " SELECT number FROM filled)"
+    ),
+    "postgresql": _filling(
+        "json_array_elements(CAST(:ranges AS JSON)) AS pairs (pair),"
+        " generate_series(CAST(pair ->> 0 AS BIGINT), CAST(pair ->> 1 AS BIGINT))"
+        " AS filled (number)"
+    ),
+}
+
+
 def count(connection: sa.Connection, campaign: int, total: int) -> Counters:
     """Return how many of the messages 1..``total`` have each outcome.
 
@@ -168,53 +237,3 @@ def count_many(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, C
 _COUNT_MANY = sa.select(
     campaigns.c.campaign, *_counts(campaigns.c.campaign, campaigns.c.total)
 ).where(campaigns.c.campaign.in_(sa.bindparam("numbers", expanding=True)))
-
-
-def missing_ranges(
-    connection: sa.Connection, campaign: int, total: int, *, after: int = 0, limit: int
-) -> list[tuple[int, int]]:
-    """Return the first ranges of sequences above ``after`` that have no result.
-
-    Both ends are included. At most ``limit`` ranges.
-    """
-    # Between two neighbours of (after, stored sequences, total + 1) lies a gap
-    # wherever they are more than one apart.
-    bounds = {"campaign": campaign, "after": after, "until": total}
-    gaps = [
-        (first, last) for first, last in connection.execute(_GAPS, bounds | {"most": limit}).all()
-    ]
-    if len(gaps) < limit:
-        end = connection.execute(_LAST, bounds).scalar_one()
-        last = after if end is None else end
-        if last < total:
-            gaps.append((last + 1, total))
-    return gaps
-
-
-def _gaps() -> tuple[sa.Executable, sa.Executable]:
-    """Return the query of gaps before a stored result, and that of the last result.
-
-    The rows come in the order of the key, so the first gaps are found without the others.
-    """
-    sequence = results.c.sequence
-    after, until = (sa.bindparam(name, type_=sa.BigInteger) for name in ("after", "until"))
-    stored = (
-        results.c.campaign == sa.bindparam("campaign", type_=sa.BigInteger),
-        sequence > after,
-        sequence <= until,
-    )
-    neighbours = (
-        sa.select(sequence, sa.func.lag(sequence, 1, after).over(order_by=sequence).label("before"))
-        .where(*stored)
-        .subquery()
-    )
-    gaps = (
-        sa.select(neighbours.c.before + 1, neighbours.c.sequence - 1)
-        .where(neighbours.c.sequence > neighbours.c.before + 1)
-        .order_by(neighbours.c.sequence)
-        .limit(sa.bindparam("most", type_=sa.BigInteger))
-    )
-    return gaps, sa.select(sa.func.max(sequence)).where(*stored)
-
-
-_GAPS, _LAST = _gaps()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import asyncio
 
     import sqlalchemy as sa
+    from opentelemetry.trace import SpanContext
 
     from service_runtime.caller import Caller
     from service_runtime.errors import ServiceError
@@ -88,6 +89,22 @@ class FrameReceipt:
     processed: int = 0
 
 
+class Entry(NamedTuple):
+    """A frame that a writer has.
+
+    Attributes:
+        frame: the frame.
+        receipt: done when the frame is durable, or refused.
+        submit_time: when it came, on the loop's clock.
+        span: the call that brought it, if it is traced.
+    """
+
+    frame: Frame
+    receipt: asyncio.Future[FrameReceipt]
+    submit_time: float
+    span: SpanContext | None
+
+
 class Change(NamedTuple):
     """A campaign at one revision, for those who watch it.
 
@@ -141,7 +158,9 @@ class Recorded:
     Each change is one revision later than what the batch found of its campaign.
     Of them, ``completed`` were completed by this batch, and ``late`` had been completed
     before it: a better result corrected their counters. ``stored`` has for each campaign
-    how many results of each outcome were stored.
+    how many results of each outcome were stored. ``uncounted`` has the numbers of large
+    campaigns that the batch would fill, by key: none of their frames was applied, since
+    their results are to be counted first.
     """
 
     receipts: list[FrameReceipt]
@@ -149,6 +168,7 @@ class Recorded:
     completed: list[Completion] = field(default_factory=list)
     late: list[Change] = field(default_factory=list)
     stored: list[Counters] = field(default_factory=list)
+    uncounted: dict[CampaignKey, int] = field(default_factory=dict)
 
     def note(self, campaign: sa.Row[Any], *, state_before: str, last: Frame) -> None:
         """Add a campaign whose results were stored."""

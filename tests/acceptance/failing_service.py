@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -99,18 +100,22 @@ def _lose(connection: Any) -> NoReturn:
 
 
 def _watch_transactions(faults: Faults) -> None:
-    record, complete = ledger.record, mark_complete.mark_complete
+    record, complete = ledger.record, mark_complete.complete
+    blocks = count(1)
 
     def recorded(connection: sa.Connection, frames: Sequence[Frame], **options: Any) -> Recorded:
         faults.begin(code for frame in frames for code in frame.results.code)
         return record(connection, frames, **options)
 
     def marked(*arguments: Any, reason: str, **options: Any) -> Changed:
-        faults.begin([reason])
+        number, _, code = reason.rpartition(": ")
+        block = f"block {next(blocks)}"
+        if number in {"", block}:
+            faults.begin([code])
         return complete(*arguments, reason=reason, **options)
 
     ledger.record = recorded
-    mark_complete.mark_complete = marked
+    mark_complete.complete = marked
 
     def executing(name: str) -> None:
         def execute(cursor: Any, statement: str, *rest: Any) -> bool:
@@ -183,8 +188,13 @@ def _watch_streams(faults: Faults) -> None:
     servicer.StatusServicer.ReportResults = report_results
 
 
-def main() -> int:
-    """Run the service in this folder, with faults; return the exit code of the process."""
+def main(block: int = mark_complete.BLOCK) -> int:
+    """Run the service in this folder, with faults; return the exit code of the process.
+
+    Args:
+        block: messages that a completion by force records in one transaction.
+    """
+    mark_complete.BLOCK = block
     faults = Faults(Path.cwd())
     _watch_transactions(faults)
     _watch_streams(faults)

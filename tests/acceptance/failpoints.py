@@ -1,7 +1,8 @@
 """The steps of the write path at which a client can request a fault, by name.
 
 A client requests a fault by the ``code`` of a result, or the ``reason`` of MarkComplete:
-the transaction of a frame with ``kill before commit`` dies there. So a test chooses the
+the transaction of a frame with ``kill before commit`` dies there. Of a completion by force
+with the reason ``block 2: kill before commit``, the second block does. So a test chooses the
 moment exactly, whatever other transactions run, and each fault happens once, also when
 its frame is sent again.
 """
@@ -28,10 +29,10 @@ WRITING = (
 COMPLETING = (
     "lock campaigns",
     "look up results",
+    "count results",
     "insert results",
     "lock failure_groups",
     "insert failure_groups",
-    "count results",
     "update campaigns",
     "insert transitions",
     "insert events",
@@ -42,11 +43,10 @@ COMPLETING = (
 #: The same for MarkComplete with force, while messages have no result.
 FORCING = (
     "lock campaigns",
-    "count results",
     "read clock",
-    "look up results",
     "insert results",
-    "delete failure_groups",
+    "lock failure_groups",
+    "insert failure_groups",
     "update campaigns",
     "insert transitions",
     "insert events",

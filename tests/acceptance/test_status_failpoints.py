@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,23 @@ from closeout.aio import StatusClient
 from closeout.errors import UnavailableError
 from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database, Hand, PostgresqlDatabase, SqliteDatabase
+from integration.migrated import MigratedDatabases
 from integration.status_support import UNKNOWN, check_invariants
 from providers.held_port import HeldPort
-from providers.postgresql_server import PostgresqlServer
 from status_service import __main__ as status_main
 
 #: A frame in mid-campaign and the completing frame, each with its steps.
 FRAMES = {"middle": (MIDDLE, WRITING), "last": (LAST, COMPLETING)}
 #: Every fault on either side of a step.
 FAULTS = [(fault, when) for fault in Fault for when in When]
+#: Those that tell most, by what is attacked. The last frame gets all but one: a hang before
+#: a step is one after the step before. A frame in the middle takes the same steps as the
+#: last one, and a completion by hand has no acknowledgement that could get lost.
+TELLING = {
+    "middle": [(Fault.KILL, When.AFTER), (Fault.ERROR, When.BEFORE)],
+    "last": [pair for pair in FAULTS if pair != (Fault.HANG, When.BEFORE)],
+    "by hand": [(Fault.KILL, When.AFTER), (Fault.ERROR, When.BEFORE), (Fault.ERROR, When.AFTER)],
+}
 
 
 class Target:
@@ -93,6 +102,16 @@ class Target:
             assert logged == {"call_failed"}, "S15"
 
 
+#: The faults of each step, by what is attacked.
+Faults = dict[str, list[tuple[Fault, When]]]
+
+
+@pytest.fixture
+def faults(request: pytest.FixtureRequest) -> Faults:
+    """The telling ones, or with an option all."""
+    return dict.fromkeys(TELLING, FAULTS) if request.config.getoption("--all-faults") else TELLING
+
+
 #: Creates a target for the campaign with this id.
 Aim = Callable[..., Target]
 
@@ -123,15 +142,15 @@ def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
 
     shared = None
     if request.param == "postgresql":
-        server: PostgresqlServer = request.getfixturevalue("postgresql_server")
-        shared = PostgresqlDatabase(server.create_database())
+        databases: MigratedDatabases = request.getfixturevalue("status_databases")
+        shared = PostgresqlDatabase(databases.take())
     yield target_for
     for service in services:
         if service.is_running:
             service.kill()
     ports.close()
     if shared is not None:
-        server.drop_database(shared.url)
+        databases.give_back(shared.url)
 
 
 async def at_once(attacks: dict[str, Coroutine[Any, Any, None]]) -> None:
@@ -152,7 +171,9 @@ async def at_once(attacks: dict[str, Coroutine[Any, Any, None]]) -> None:
 @pytest.mark.parametrize(
     ("place", "step"), [(place, step) for place, (_, steps) in FRAMES.items() for step in steps]
 )
-async def test_s1_to_s8_a_fault_at_any_step_of_a_frame(aim: Aim, place: str, step: str) -> None:
+async def test_s1_to_s8_a_fault_at_any_step_of_a_frame(
+    aim: Aim, place: str, step: str, faults: Faults
+) -> None:
     """After a fault, acknowledged results are stored and the campaign completes once."""
     frame, _ = FRAMES[place]
 
@@ -174,14 +195,14 @@ async def test_s1_to_s8_a_fault_at_any_step_of_a_frame(aim: Aim, place: str, ste
             await campaign.report_all(service)
         await target.check_end(campaign.outcomes, point)
 
-    points = [Failpoint(fault, when, step) for fault, when in FAULTS]
-    if place == "middle":  # one frame is enough for hangs, which end in a kill
-        points = [point for point in points if point.fault is not Fault.HANG]
+    points = [Failpoint(fault, when, step) for fault, when in faults[place]]
     await at_once({str(point): attack(point) for point in points})
 
 
 @pytest.mark.parametrize("step", FORCING)
-async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(aim: Aim, step: str) -> None:
+async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(
+    aim: Aim, step: str, faults: Faults
+) -> None:
     """MarkComplete with force does everything or nothing, and a repetition completes once."""
 
     async def attack(point: Failpoint) -> None:
@@ -209,8 +230,53 @@ async def test_s14_a_fault_at_any_step_of_a_completion_by_hand(aim: Aim, step: s
             await client.mark_complete(**request)
         await target.check_end(expected, point)
 
-    points = [Failpoint(fault, when, step) for fault, when in FAULTS]
+    points = [Failpoint(fault, when, step) for fault, when in faults["by hand"]]
     await at_once({str(point): attack(point) for point in points})
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+async def test_s1_a_kill_at_any_block_of_a_completion_by_force(aim: Aim, block: int) -> None:
+    """Counters equal results after each block, and the same call completes it once."""
+    at_once_recorded = 5
+
+    async def attack(when: When) -> None:
+        main = partial(failing_service.main, block=at_once_recorded)
+        target = await asyncio.to_thread(aim, f"block-{when}", main)
+        service = target.service
+        campaign = Reported.with_code(target.campaign_id, "", 0)
+        async with StatusClient(service.address) as client:
+            await campaign.start(client)
+        del campaign.frames[LAST]
+        await campaign.report_all(service)
+        missing = range(max(campaign.outcomes) + 1, TOTAL + 1)
+        point = Failpoint(Fault.KILL, when, "commit")
+        request = {
+            "campaign_id": target.campaign_id,
+            "force": True,
+            "reason": f"block {block}: {point}",
+        }
+        async with grpc.aio.insecure_channel(service.address) as channel:
+            call = asyncio.create_task(StatusClient(channel).mark_complete(**request))
+            await target.happened(point)
+            with pytest.raises(UnavailableError):
+                await call
+        kept = await target.left_behind()
+        recorded = list(missing)[: at_once_recorded * (block if when is When.AFTER else block - 1)]
+        assert kept == campaign.outcomes | dict.fromkeys(recorded, UNKNOWN)
+        async with StatusClient(service.address) as client:
+            found = await client.get_campaign(campaign_id=target.campaign_id)
+            assert found.processed == len(kept), "S1"
+            await client.mark_complete(**request)
+        await target.check_end(campaign.outcomes | dict.fromkeys(missing, UNKNOWN), point)
+        with target.snapshot() as hand:
+            (forced,) = hand.execute(
+                "SELECT forced FROM transitions JOIN campaigns USING (campaign)"
+                " WHERE campaign_id = ? AND to_state = 'COMPLETED'",
+                (target.campaign_id,),
+            ).fetchone()
+        assert forced == len(missing)
+
+    await at_once({when: attack(when) for when in When})
 
 
 @pytest.mark.parametrize("aim", ["postgresql"], indirect=True)

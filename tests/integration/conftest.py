@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
+from closeout.connection import CHANNEL_OPTIONS
 from integration.databases import Database, PostgresqlDatabase, SqliteDatabase
+from integration.migrated import MigratedDatabases
 from integration.status_support import Status, eventually, serving
-from providers.postgresql_server import PostgresqlServer
+from sender_service.delivery import delivery_metrics
+from service_runtime import postgresql
+from status_service.events import backoff
+from status_service.live import campaign_gauges
 
 #: What asks for a database runs on each of these.
 _KINDS = ("sqlite", "postgresql")
-
-
-@pytest.fixture(scope="session")
-def _used_databases() -> list[str]:
-    """The URLs of databases of the shared server that are empty again."""
-    return []
 
 
 @contextmanager
@@ -29,32 +30,30 @@ def _making(
     if request.param == "sqlite":
         yield lambda: SqliteDatabase(folders.mktemp("database") / "status.db")
         return
-    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
-    used: list[str] = request.getfixturevalue("_used_databases")
+    databases: MigratedDatabases = request.getfixturevalue("status_databases")
     taken: list[str] = []
 
     def take() -> Database:
-        taken.append(used.pop() if used else server.create_database())
+        taken.append(databases.take())
         return PostgresqlDatabase(taken[-1])
 
     yield take
     for url in taken:
-        server.empty_database(url)
-    used.extend(taken)
+        databases.give_back(url)
 
 
 @pytest.fixture(params=_KINDS)
 def new_database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], Database]]:
-    """Make empty databases, all of the kind that is tested."""
+    """Make databases without rows, all of the kind that is tested."""
     with _making(request, tmp_path_factory) as make:
         yield make
 
 
 @pytest.fixture
 def database(new_database: Callable[[], Database]) -> Database:
-    """An empty database, of each kind."""
+    """A database without rows, of each kind."""
     return new_database()
 
 
@@ -65,6 +64,44 @@ def lasting_database(
     """A database, of each kind, that all tests and examples of a module share."""
     with _making(request, tmp_path_factory) as make:
         yield make()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let services that start in the test wait a fraction of a second for a lock of another."""
+    options = postgresql._OPTIONS.replace("lock_timeout=2s", "lock_timeout=300ms")
+    monkeypatch.setattr(postgresql, "_OPTIONS", options)
+
+
+@pytest.fixture
+def seldom_repeated() -> Iterator[None]:
+    """Let clients give an UNAVAILABLE call up within a tenth of a second.
+
+    A caller repeats a call to the sender, which repeats its call to a status service that
+    is away: sixteen tries.
+    """
+    usual = dict(CHANNEL_OPTIONS)
+    config = json.loads(usual["grpc.service_config"])
+    for each in config["methodConfig"]:
+        if "retryPolicy" in each:
+            each["retryPolicy"] |= {"maxAttempts": 2, "initialBackoff": "0.01s"}
+    hasty = usual | {"grpc.service_config": json.dumps(config)}
+    CHANNEL_OPTIONS[:] = hasty.items()
+    yield
+    CHANNEL_OPTIONS[:] = usual.items()
+
+
+@pytest.fixture
+def newest_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each scrape read what services otherwise keep for three seconds."""
+    monkeypatch.setattr(delivery_metrics, "_KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(campaign_gauges, "_KEEP_SECONDS", 0.0)
+
+
+@pytest.fixture
+def soon_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an event that was refused be delivered again after a fraction of a second."""
+    monkeypatch.setattr(backoff, "_WAITS", (timedelta(seconds=0.3),))
 
 
 @pytest.fixture

@@ -16,12 +16,14 @@ from closeout.connection import CHANNEL_OPTIONS
 from closeout.status.v1.status_pb2_grpc import StatusServiceStub
 from integration.databases import PATIENCE_SECONDS, Database, SqliteDatabase
 from integration.key_support import credentials, make_key
+from integration.migrated import make_file
 from integration.page_reader import Document, Form
 from integration.status_support import Status, status_settings
 from service_runtime.caller import Scope
 from status_service.access.key_access import AccessLimits
 from status_service.access.keys import NewKey
 from status_service.dashboard.security import form_token
+from status_service.migrations import MIGRATIONS
 from status_service.server import running
 
 OPERATOR = (Scope.READ, Scope.WRITE, Scope.REPAIR)
@@ -164,6 +166,8 @@ def _with_key(details: Any, key: NewKey) -> Any:
 async def serving_pages(place: Database | Path, **changed: Any) -> AsyncIterator[Pages]:
     """Serve pages from a database. What the test itself calls has a key with every scope."""
     database = SqliteDatabase(place / "status.db") if isinstance(place, Path) else place
+    if isinstance(database, SqliteDatabase):
+        make_file(database.path, MIGRATIONS)
     limits = AccessLimits(kept_seconds=0.0)
     async with running(status_settings(database, **changed), limits=limits) as service:
         key = make_key(database, name="test")

@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from closeout.aio import SenderClient
+from integration.migrated import make_file
 from providers.held_port import HeldPort
 from sender_service import server
 from sender_service.channels.email.settings import SmtpSettings
 from sender_service.channels.email.smtp import SmtpChannel
 from sender_service.channels.webhook.channel import WebhookChannel
 from sender_service.channels.webhook.settings import WebhookSettings
+from sender_service.migrations import MIGRATIONS
 from sender_service.settings import SenderSettings, settings_model
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ async def lone_sender(folder: Path, *, url: str = "", **smtp: Any) -> AsyncItera
         url: the setting of ``[webhook]``; empty: the channel is not configured.
         smtp: the settings of ``[smtp]``; none: the channel is not configured.
     """
+    make_file(folder / "sender.db", MIGRATIONS)
     channels: dict[str, type[Channel]] = {"smtp": SmtpChannel, "webhook": WebhookChannel}
     with HeldPort() as nobody:
         settings = settings_model(channels)(

@@ -11,14 +11,17 @@ from closeout.errors import UnavailableError
 from closeout.sender.v1 import sender_pb2
 from closeout.status.v1 import status_pb2
 from integration import sender_support as support
+from integration.migrated import make_file
 from providers.held_port import HeldPort
 from sender_service import server as sender_server
 from sender_service.access.asking import CallerLimits
 from sender_service.delivery.clock import Clock
+from sender_service.migrations import MIGRATIONS as SENDER_MIGRATIONS
 from sender_service.settings import SenderSettings
 from sender_service.settings import Settings as SenderServiceSettings
 from status_service import server as status_server
 from status_service.access.key_access import AccessLimits
+from status_service.migrations import MIGRATIONS as STATUS_MIGRATIONS
 from status_service.settings import Settings as StatusServiceSettings
 from status_service.settings import StatusSettings
 
@@ -69,6 +72,7 @@ class Pair:
 
     async def start_status(self, database: str = "status.db") -> None:
         """Start the status service."""
+        make_file(self.folder / database, STATUS_MIGRATIONS)
         settings = StatusSettings(
             http_listen="127.0.0.1:0",
             listen=self.status_address,
@@ -88,6 +92,7 @@ class Pair:
 
     async def start_sender(self, *, with_channel: bool = True) -> None:
         """Start the sender service."""
+        make_file(self.folder / "sender.db", SENDER_MIGRATIONS)
         settings = SenderSettings(
             http_listen="127.0.0.1:0",
             listen=self.sender_address,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
+from integration.migrated import make_file
 from sender_service.channels.contract import Answer, Content, EmailContent, Fault, Reply
 from sender_service.channels.errors import InvalidAddressError
 from sender_service.domain import Guarantee, ProblemKind, RetryPolicy
@@ -160,6 +161,7 @@ def channel_class(instance: ScriptedChannel) -> type[Channel]:
 @asynccontextmanager
 async def open_store(folder: Path) -> AsyncIterator[Store]:
     """Open a sender's store in ``folder``."""
+    make_file(folder / "sender.db", MIGRATIONS)
     store = Store(f"sqlite:///{folder}/sender.db", MIGRATIONS, holder="test")
     try:
         yield store

@@ -19,8 +19,10 @@ from closeout.aio.channel import open_channel
 from closeout.status.v1 import status_pb2 as pb
 from closeout.status.v1.status_pb2_grpc import StatusServiceStub
 from integration.databases import PATIENCE_SECONDS, Database, Hand, SqliteDatabase
+from integration.migrated import make_file
 from status_service.access.key_access import AccessLimits
 from status_service.domain import ALLOWED, State
+from status_service.migrations import MIGRATIONS
 from status_service.server import running
 from status_service.settings import Settings, StatusSettings
 
@@ -119,6 +121,8 @@ async def serving(
 ) -> AsyncIterator[Status]:
     """Serve from a database, or from a file in a folder, in this process."""
     database = _database_of(place)
+    if isinstance(database, SqliteDatabase):
+        make_file(database.path, MIGRATIONS)
     async with (
         running(status_settings(database, **changed), limits=limits) as service,
         open_channel(service.address) as channel,

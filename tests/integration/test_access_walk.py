@@ -135,6 +135,8 @@ def requests_of(method: str, campaign_id: str, key_id: str = "abcdefghijkl") -> 
     changing: dict[str, Mapping[str, Any]] = {
         "CreateCampaign": {"campaign_id": campaign_id},
         "MarkComplete": {"campaign_id": campaign_id, "dry_run": True},
+        "DeleteCampaign": {"campaign_id": campaign_id, "dry_run": True},
+        "EraseAddress": {"address": "ann@example.com", "dry_run": True},
         "BatchReportResults": {
             "campaigns": [status_pb2.CampaignResults(campaign_id=campaign_id, results=results([1]))]
         },

@@ -173,17 +173,25 @@ async def test_a_plain_client_at_a_tls_port(security: str) -> None:
 async def test_silence_while_tls_is_agreed() -> None:
     """With TLS from the start, the stage is that of TLS until there is TLS."""
     tls = server_tls()
-    async with SteppedProvider({"tls": "hang"}, tls=tls, tls_from_start=True) as provider:
-        reply = await check(provider.port, security="tls", timeout_seconds=2.0)
-    assert fault_of(reply).summary == "localhost did not answer within 2 s, before TLS was agreed"
-    async with SteppedProvider({"greeting": "hang"}, tls=tls, tls_from_start=True) as provider:
-        reply = await check(
-            provider.port, security="tls", timeout_seconds=3.0, verify_certificates=False
+    async with (
+        SteppedProvider({"tls": "hang"}, tls=tls, tls_from_start=True) as before_tls,
+        SteppedProvider({"greeting": "hang"}, tls=tls, tls_from_start=True) as before_greeting,
+        SteppedProvider({"starttls": "hang"}, tls=tls) as before_starttls,
+    ):
+        silences = await asyncio.gather(
+            check(before_tls.port, security="tls", timeout_seconds=3.0),
+            check(
+                before_greeting.port,
+                security="tls",
+                timeout_seconds=3.0,
+                verify_certificates=False,
+            ),
+            check(before_starttls.port, security="starttls", timeout_seconds=3.0),
         )
-    assert fault_of(reply).summary == "localhost did not greet within 3 s"
-    async with SteppedProvider({"starttls": "hang"}, tls=tls) as provider:
-        reply = await check(provider.port, security="starttls", timeout_seconds=2.0)
-    assert reply.detail == "no answer within 2 s, before TLS was agreed"
+    said = "localhost did not answer within 3 s, before TLS was agreed"
+    assert fault_of(silences[0]).summary == said
+    assert fault_of(silences[1]).summary == "localhost did not greet within 3 s"
+    assert silences[2].detail == "no answer within 3 s, before TLS was agreed"
 
 
 async def test_silence_while_logging_in() -> None:

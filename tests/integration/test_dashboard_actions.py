@@ -81,6 +81,7 @@ async def test_a_refused_change_shows_the_campaign_and_why(pages: Pages, browser
     assert document.focused == document.alerts[0]
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_busy_campaign_shows_itself_and_why(pages: Pages, browser: Browser) -> None:
     """Who finds the campaign locked learns it on its page, and that he may try again."""
     await pages.status.start("a", 1)

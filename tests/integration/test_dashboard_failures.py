@@ -30,6 +30,8 @@ def _name(page: Page) -> str:
 
 
 _each_form = pytest.mark.parametrize("page", FORMS, ids=_name)
+#: What pages decide by themselves is the same on each kind of database.
+_on_one_database = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -55,6 +57,7 @@ def _unchanged(pages: Pages) -> None:
     assert [state for state, _, _ in pages.trail("a")] == ["DRAFT", "SENDING"]
 
 
+@_on_one_database
 @_each_form
 async def test_a_form_without_the_token_of_its_session_does_nothing(
     pages: Pages, browser: Browser, page: Page
@@ -74,6 +77,7 @@ async def test_a_form_without_the_token_of_its_session_does_nothing(
     _unchanged(pages)
 
 
+@_on_one_database
 async def test_the_form_that_is_shown_again_has_a_token_that_holds(
     pages: Pages, browser: Browser
 ) -> None:
@@ -99,6 +103,7 @@ _ELSEWHERE: list[dict[str, str]] = [
 ]
 
 
+@_on_one_database
 @_each_form
 async def test_a_form_of_another_site_does_nothing(
     pages: Pages, browser: Browser, page: Page
@@ -112,6 +117,7 @@ async def test_a_form_of_another_site_does_nothing(
     _unchanged(pages)
 
 
+@_on_one_database
 @_each_form
 async def test_no_form_is_taken_by_get(pages: Pages, browser: Browser, page: Page) -> None:
     """What a form sends, as a link: nothing is done."""
@@ -122,6 +128,7 @@ async def test_no_form_is_taken_by_get(pages: Pages, browser: Browser, page: Pag
     _unchanged(pages)
 
 
+@_on_one_database
 @_each_form
 async def test_a_form_after_the_session_leads_to_sign_in_and_back(
     pages: Pages, browser: Browser, page: Page
@@ -139,6 +146,7 @@ async def test_a_form_after_the_session_leads_to_sign_in_and_back(
     _unchanged(pages)
 
 
+@_on_one_database
 async def test_a_page_after_the_session_leads_to_sign_in_and_back(
     pages: Pages, browser: Browser
 ) -> None:
@@ -151,6 +159,7 @@ async def test_a_page_after_the_session_leads_to_sign_in_and_back(
     assert document.forms[0].fields["next"] == "/campaigns/a/results?outcome=failed&code=550"
 
 
+@_on_one_database
 @pytest.mark.parametrize("page", [page for page in PAGES if page.scope != OPEN], ids=_name)
 async def test_a_key_without_the_scope_reads_which_it_needs(pages: Pages, page: Page) -> None:
     """403, with the scope that is missing and those that the key has; nothing is done."""

@@ -130,8 +130,8 @@ async def test_missing_messages_far_behind_are_looked_for_further(
     pages: Pages, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page looks at a bounded number of results, and says that there may be more."""
-    monkeypatch.setattr("status_service.reads.gaps._WINDOW", 3)
-    monkeypatch.setattr("status_service.reads.gaps.PAGE_WINDOWS", 1)
+    monkeypatch.setattr("status_service.recording.gaps._WINDOW", 3)
+    monkeypatch.setattr("status_service.recording.gaps.PAGE_WINDOWS", 1)
     monkeypatch.setattr("status_service.dashboard.result_pages._MOST_READS", 2)
     await pages.status.start("a", 20)
     await pages.status.report("a", *results(range(1, 20)))

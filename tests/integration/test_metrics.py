@@ -14,6 +14,7 @@ import pytest
 from closeout.errors import NotFoundError
 from closeout.status.v1 import status_pb2 as pb
 from integration import sender_support as support
+from integration.databases import Database
 from integration.http_support import reason_of
 from integration.key_support import Metadata, credentials, make_key, other_secret
 from integration.scrapes import Scrape, get, parsed, scrape
@@ -27,7 +28,10 @@ from service_runtime.http_app import application
 from service_runtime.http_server import serving_http
 from service_runtime.metrics import ServiceMetrics
 from service_runtime.operations_routes import metrics_route
+from status_service.access.key_access import AccessLimits
 from status_service.settings import StatusSettings
+
+pytestmark = pytest.mark.usefixtures("newest_numbers")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -282,8 +286,13 @@ async def test_elsewhere_a_scrape_needs_a_key_that_may_read() -> None:
         assert reason_of(refused) == "SCOPE_MISSING"
 
 
-async def test_refused_keys_count_by_their_reason(status: Status) -> None:
+async def test_refused_keys_count_by_their_reason(database: Database) -> None:
     """Once there are keys: a call without one, and one with a wrong one."""
+    async with serving(database, limits=AccessLimits(kept_seconds=0.0)) as status:
+        await _check_refused_keys(status)
+
+
+async def _check_refused_keys(status: Status) -> None:
     key = make_key(status.database)
 
     async def refused(metadata: Metadata) -> bool:

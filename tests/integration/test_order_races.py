@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from integration.databases import SqliteDatabase
+from integration.migrated import MigratedDatabases
 from integration.order_races import racing
-from providers.postgresql_server import PostgresqlServer
 
 
 @pytest.mark.parametrize("instances", [0, 1, 2], ids=["sqlite", "postgresql", "postgresql-2"])
@@ -16,7 +16,7 @@ async def test_s16_s17_l6_calls_that_meet_leave_one_truth(
     instances: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    postgresql_server: PostgresqlServer,
+    status_databases: MigratedDatabases,
     order_rounds: int,
 ) -> None:
     """StartCampaign again, pause, resume and cancel meet within 10 ms, half the rounds slowly.
@@ -25,7 +25,7 @@ async def test_s16_s17_l6_calls_that_meet_leave_one_truth(
     over later than a second after a confirmed pause or cancel, and what was resumed
     goes on.
     """
-    url = postgresql_server.create_database() if instances else SqliteDatabase(tmp_path / "s").url
+    url = status_databases.take() if instances else SqliteDatabase(tmp_path / "s").url
     async with racing(
         tmp_path, url, monkeypatch, instances=max(instances, 1), seed=order_rounds
     ) as races:
@@ -33,4 +33,4 @@ async def test_s16_s17_l6_calls_that_meet_leave_one_truth(
     assert races.violations == []
     assert set(races.seen) >= {"SENDING", "PAUSED", "CANCELLED"}
     if instances:
-        postgresql_server.drop_database(url)
+        status_databases.give_back(url)

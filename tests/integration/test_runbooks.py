@@ -35,6 +35,8 @@ from sender_service.channels.contract import Answer, Fault, Reply
 from sender_service.domain import ProblemKind
 from status_service.reads.service import CampaignViews
 
+pytestmark = pytest.mark.usefixtures("newest_numbers")
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 NAMES = [rule["alert"] for rule in rules(ALERTS)]
 REFUSED = Reply(

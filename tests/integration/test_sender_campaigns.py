@@ -319,6 +319,7 @@ async def test_deferred_messages_do_not_hold_up_the_next_shard(tmp_path: Path) -
         assert order == sorted(order)
 
 
+@pytest.mark.usefixtures("seldom_repeated")
 async def test_a_start_without_the_status_service_is_made_up_for(tmp_path: Path) -> None:
     """The audience is frozen, the caller gets an error, and the sender starts it by itself."""
     async with pair(tmp_path) as both:

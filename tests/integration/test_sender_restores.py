@@ -251,7 +251,8 @@ async def test_what_is_asked_for_again_is_read_without_content(tmp_path: Path) -
         (row,) = await store.read(
             partial(campaigns.finished_lately, organisation="default", days=7)
         )
-        assert row == (finished.campaign, "c2", 0)
+        assert row[:3] == (finished.campaign, "c2", 0)
+        assert "content" not in row._fields
         (row,) = await store.read(campaigns.open_campaigns)
         assert "content" not in row._fields
 

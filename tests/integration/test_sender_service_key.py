@@ -168,6 +168,7 @@ async def test_an_upload_ends_when_its_key_is_revoked(both: KeyedPair) -> None:
         assert 0 < stored <= sent + 1
 
 
+@pytest.mark.usefixtures("seldom_repeated")
 async def test_callers_are_known_through_an_outage_of_the_status_service(tmp_path: Path) -> None:
     """For as long as the grace; then UNAVAILABLE, and known again when it is back."""
     both = KeyedPair(tmp_path)

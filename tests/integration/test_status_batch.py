@@ -262,6 +262,7 @@ async def test_a_stop_ends_a_call_that_waits(
 
 
 @pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+@pytest.mark.usefixtures("impatient")
 async def test_a_locked_campaign_is_refused_and_holds_up_no_other(
     database: Database, status: Status
 ) -> None:

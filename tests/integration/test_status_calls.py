@@ -396,7 +396,7 @@ async def test_an_explanation_of_a_large_campaign_looks_at_its_first_results(
 ) -> None:
     """Its counters are believed, and only repair finds them wrong; far ranges are only counted."""
     monkeypatch.setattr("status_service.reads.service._MOST_COUNTED", 99)
-    monkeypatch.setattr("status_service.reads.gaps._WINDOW", 2)
+    monkeypatch.setattr("status_service.recording.gaps._WINDOW", 2)
     await status.start("a", 100)
     await status.report("a", *results([1, *range(3, 99)]))
     explained = await status.client.explain_campaign(campaign_id="a")
@@ -434,14 +434,32 @@ async def test_an_explanation_of_what_is_not_open_has_no_diagnosis(status: Statu
     await status.client.repair_campaigns()
 
 
-async def test_the_largest_total_can_be_started_listed_and_explained(status: Status) -> None:
+async def test_the_largest_total_can_be_started_listed_and_explained(database: Database) -> None:
     """Numbers near the largest total neither overflow nor take long."""
-    await status.start("a", 2**53)
-    await status.report("a", *results([2**53, 1]))
-    missing = [gap async for gap in status.client.list_missing_ranges(campaign_id="a")]
-    assert [(gap.first, gap.last) for gap in missing] == [(2, 2**53 - 1)]
-    campaign = await status.client.get_campaign(campaign_id="a")
-    assert campaign.pending == 2**53 - 2
+    async with serving(database, largest_total=2**53) as status:
+        await status.start("a", 2**53)
+        await status.report("a", *results([2**53, 1]))
+        missing = [gap async for gap in status.client.list_missing_ranges(campaign_id="a")]
+        assert [(gap.first, gap.last) for gap in missing] == [(2, 2**53 - 1)]
+        campaign = await status.client.get_campaign(campaign_id="a")
+        assert campaign.pending == 2**53 - 2
+        with pytest.raises(FailedPreconditionError) as caught:
+            await status.client.mark_complete(campaign_id="a")
+        assert caught.value.metadata["missing_ranges"] == f"2-{2**53 - 1}"
+
+
+async def test_b1_more_messages_than_the_largest_total_are_refused(database: Database) -> None:
+    """Start says what to do; a campaign that is sealed with more already keeps working."""
+    async with serving(database) as status:
+        await status.client.create_campaign(campaign_id="a")
+        with pytest.raises(InvalidArgumentError) as caught:
+            await status.client.start_campaign(campaign_id="a", total=100_000_001)
+        assert "raise largest_total" in caught.value.message
+        await status.client.start_campaign(campaign_id="a", total=100_000_000)
+    async with serving(database, largest_total=5) as status:
+        again = await status.client.start_campaign(campaign_id="a", total=100_000_000)
+        assert not again.transitioned
+        await status.report("a", *results([100_000_000]))
 
 
 async def test_the_generation_belongs_to_the_database(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -85,11 +86,18 @@ async def test_a_completed_campaign_is_announced_with_a_signature(events: _Event
     assert data["explanation"].startswith("Completed")
 
 
+@pytest.mark.usefixtures("soon_tried_again")
 async def test_a_failed_delivery_is_tried_again_with_the_same_id_and_in_order(
     events: _Events,
 ) -> None:
     """What comes later of the same campaign waits; another campaign does not."""
-    events.receiver.behaviour = lambda number, _: web.Response(status=500 if number == 0 else 200)
+    let_through = asyncio.Event()
+
+    def behaviour(_number: int, event: dict[str, object]) -> web.Response:
+        refused = event["subject"] == "slow" and not let_through.is_set()
+        return web.Response(status=500 if refused else 200)
+
+    events.receiver.behaviour = behaviour
     await events.subscribe(kinds=["campaign.sending", "campaign.completed"])
     await events.status.start("slow", 1)
 
@@ -99,6 +107,8 @@ async def test_a_failed_delivery_is_tried_again_with_the_same_id_and_in_order(
     await eventually(refused, what="the refused delivery")
     await events.status.report("slow", *results((1,)))
     await events.status.start("quick", 0)
+    await events.received(2)
+    let_through.set()
     received = await events.received(4)
     first = events.receiver.deliveries[0].event
     of_slow = [event for event in received if event["subject"] == "slow"]

@@ -15,6 +15,7 @@ from closeout.aio import EventClient, StatusClient
 from closeout.errors import NotFoundError, ResourceExhaustedError
 from closeout.status.v1 import events_pb2 as pb
 from integration.databases import Database
+from integration.migrated import MigratedDatabases
 from integration.status_support import (
     FAILED,
     Status,
@@ -24,8 +25,7 @@ from integration.status_support import (
     status_settings,
 )
 from providers.event_receiver import Receiver, receiving
-from providers.postgresql_server import PostgresqlServer
-from status_service.campaigns import alarms, repair
+from status_service.campaigns import alarms
 from status_service.events.kinds import KINDS
 from status_service.recording.types import CampaignKey
 from status_service.server import running
@@ -95,6 +95,7 @@ async def test_the_client_does_all_there_is(
         await events.delete_subscription(subscription_id=subscription_id)
 
 
+@pytest.mark.usefixtures("soon_tried_again")
 async def test_an_answer_with_any_bytes_is_stored(
     status: Status, events: EventClient, receiver: Receiver
 ) -> None:
@@ -191,18 +192,17 @@ async def test_what_one_instance_found_is_judged_again_before_it_is_announced(
     await status.report("a", *results(range(11, 101)))
     patience = timedelta(hours=1)
     kind = alarms.FAILURE_RATE_HIGH
-    key = CampaignKey("default", "a")
+    alarm = alarms.Alarm(CampaignKey("default", "a"), kind)
     with _writing(status.database) as connection:
-        (found,) = repair.look(connection, [key], patience)
-        assert alarms.announce(connection, found, kind, patience)
-        assert not alarms.announce(connection, found, kind, patience), "announced once"
+        assert alarms.announce(connection, alarm, patience)
+        assert not alarms.announce(connection, alarm, patience), "announced once"
     await status.report("a", *results(range(101, 111)))  # 10 of 110: near to a tenth
     with _writing(status.database) as connection:
-        assert not alarms.clear(connection, alarms.Alarm(key, kind), patience)
+        assert not alarms.clear(connection, alarm, patience)
     await status.report("a", *results(range(111, 300)))
     with _writing(status.database) as connection:
-        alarms.clear(connection, alarms.Alarm(key, kind), patience)
-        assert not alarms.announce(connection, found, kind, patience), "it is over"
+        alarms.clear(connection, alarm, patience)
+        assert not alarms.announce(connection, alarm, patience), "it is over"
     kinds = status.execute("SELECT kind FROM events ORDER BY event")
     assert [row[0] for row in kinds].count(kind) == 1
     assert status.execute("SELECT count(*) FROM alarms")[0][0] == 0
@@ -217,12 +217,12 @@ def _writing(database: Database) -> Iterator[sa.Connection]:
 
 
 async def test_another_instance_goes_on_when_one_stops(
-    postgresql_server: PostgresqlServer,
+    status_databases: MigratedDatabases,
     tmp_path_factory: pytest.TempPathFactory,
     receiver: Receiver,
 ) -> None:
     """Two on one database: the duty is left at once, and each event is delivered once."""
-    url = postgresql_server.create_database()
+    url = status_databases.take()
     async with AsyncExitStack() as second:
         async with AsyncExitStack() as first:
             addresses = []
@@ -243,4 +243,4 @@ async def test_another_instance_goes_on_when_one_stops(
         await client.start_campaign(campaign_id="b", total=0)
         await _accepted(receiver, 2)
         assert [event["subject"] for event in receiver.events()] == ["a", "b"]
-    postgresql_server.drop_database(url)
+    status_databases.give_back(url)

@@ -41,7 +41,7 @@ async def test_s15_a_refusal_that_nobody_waits_for_is_no_error(tmp_path: Path) -
         go_on.set()
         assert await busy
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while service._tasks:  # noqa: ASYNC110 - what is waited for sets no event
+            while service._finisher.running:  # noqa: ASYNC110 - what is waited for sets no event
                 await asyncio.sleep(0.001)
         gc.collect()
         assert not reported

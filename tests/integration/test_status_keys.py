@@ -24,6 +24,7 @@ from integration.status_support import Status, eventually, reporting, serving
 from integration.status_support import results as pb_results
 from service_runtime.caller import ALL_SCOPES, Scope
 from service_runtime.errors import StartupError
+from status_service.access import found_keys
 from status_service.access.key_access import AccessLimits
 from status_service.access.keys import generate
 
@@ -302,11 +303,14 @@ def unreadable_keys(database: Database) -> Iterator[None]:
         connection.execute("ALTER TABLE hidden RENAME TO keys")
 
 
-async def test_nobody_is_known_while_the_database_does_not_answer(keyed: Status) -> None:
+async def test_nobody_is_known_while_the_database_does_not_answer(
+    keyed: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """UNAVAILABLE, before the first key and after it; never allowed."""
     key = make_key(keyed.database)
     await _list(keyed, credentials(key))
-    with unreadable_keys(keyed.database):
+    with unreadable_keys(keyed.database), monkeypatch.context() as hurried:
+        hurried.setattr(found_keys, "READ_SECONDS", 0.5)
         for metadata in (credentials(key), credentials(other_secret(key))):
             error = await refusal(_list(keyed, metadata))
             assert error.code == grpc.StatusCode.UNAVAILABLE

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from closeout.errors import InvalidArgumentError, from_rpc_error
 from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import FAILED, SENT, Status, results
 from service_runtime.pages import _digest
+from status_service.recording import gaps
 
 
 @pytest.fixture
@@ -294,8 +297,8 @@ async def test_missing_ranges_come_in_pages_that_look_at_a_bounded_number_of_res
     status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every range comes once and whole, however they lie in the parts that are looked at."""
-    monkeypatch.setattr("status_service.reads.gaps._WINDOW", 4)
-    monkeypatch.setattr("status_service.reads.gaps.PAGE_WINDOWS", 1)
+    monkeypatch.setattr("status_service.recording.gaps._WINDOW", 4)
+    monkeypatch.setattr("status_service.recording.gaps.PAGE_WINDOWS", 1)
     await status.start("a", 40)
     await status.report("a", *results([*range(1, 14), 15, 16, 20, *range(24, 39)]))
     found = [gap async for gap in status.client.list_missing_ranges(campaign_id="a")]
@@ -305,7 +308,7 @@ async def test_missing_ranges_come_in_pages_that_look_at_a_bounded_number_of_res
     page = await status.stub.ListMissingRanges(request)
     assert not page.ranges
     assert page.next_page_token
-    monkeypatch.setattr("status_service.reads.gaps.PAGE_WINDOWS", 100)
+    monkeypatch.setattr("status_service.recording.gaps.PAGE_WINDOWS", 100)
     for size in (1, 2, 3):
         found = [
             gap async for gap in status.client.list_missing_ranges(campaign_id="a", page_size=size)
@@ -318,3 +321,45 @@ async def test_a_campaign_without_a_total_has_no_missing_ranges(status: Status) 
     await status.client.create_campaign(campaign_id="a")
     assert [gap async for gap in status.client.list_missing_ranges(campaign_id="a")] == []
     assert [row async for row in status.client.list_results(campaign_id="a")] == []
+
+
+async def test_b1_two_explanations_at_once_hold_up_nobody(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GetCampaign is answered while two calls look for missing ranges, which may take long."""
+    await status.start("a", 5)
+    over, looking = threading.Event(), threading.Semaphore(0)
+    find = gaps.find
+
+    def slow(*arguments: Any, **options: Any) -> gaps.Gaps:
+        looking.release()
+        assert over.wait(20)
+        return find(*arguments, **options)
+
+    monkeypatch.setattr(gaps, "find", slow)
+    calls = [asyncio.create_task(status.client.explain_campaign(campaign_id="a")) for _ in range(2)]
+    try:
+        for _ in calls:
+            assert await asyncio.to_thread(looking.acquire, timeout=20)
+        campaign = await status.client.get_campaign(campaign_id="a")
+        assert campaign.pending == 5
+        assert not any(call.done() for call in calls)
+    finally:
+        over.set()
+    for call in calls:
+        assert [gap.last for gap in (await call).missing_ranges] == [5]
+
+
+async def test_b1_nothing_is_looked_for_where_nothing_is_missing(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The explanation of a full campaign does not look for missing ranges."""
+    await status.start("a", 2)
+    await status.report("a", *results([1, 2]))
+
+    def unexpected(*_: Any, **__: Any) -> gaps.Gaps:
+        raise AssertionError("nothing is missing")
+
+    monkeypatch.setattr(gaps, "find", unexpected)
+    explained = await status.client.explain_campaign(campaign_id="a")
+    assert (list(explained.missing_ranges), explained.more_missing_ranges) == ([], False)

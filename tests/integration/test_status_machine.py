@@ -326,7 +326,9 @@ class StatusMachine(RuleBasedStateMachine):
             self.late |= {(name, sequence) for sequence in model.raised_late}
 
 
-async def test_s1_to_s6_whatever_is_called_in_whatever_order(database: Database) -> None:
+async def test_s1_to_s6_whatever_is_called_in_whatever_order(
+    database: Database, machine_examples: int
+) -> None:
     """Sequences of calls, reports and restarts: answers are the model's, and S1 to S6 hold."""
     late: set[tuple[str, int]] = set()
     examples = itertools.count()
@@ -337,7 +339,7 @@ async def test_s1_to_s6_whatever_is_called_in_whatever_order(database: Database)
             # Nothing is made smaller: what fails is short, and a try takes long.
             settings=settings(
                 stateful_step_count=_STEPS,
-                max_examples=settings.default.max_examples // 2,
+                max_examples=machine_examples,
                 phases=[Phase.generate],
             ),
         )

@@ -30,6 +30,7 @@ _CALLS: list[tuple[str, Callable[[str], Any]]] = [
             campaigns=[pb.CampaignResults(campaign_id=name, results=results([1]))]
         ),
     ),
+    ("DeleteCampaign", lambda name: pb.DeleteCampaignRequest(campaign_id=name)),
     ("RepairCampaigns", lambda name: pb.RepairCampaignsRequest(campaign_id=name)),
     ("ExplainCampaign", lambda name: pb.ExplainCampaignRequest(campaign_id=name)),
     ("ListTransitions", lambda name: pb.ListTransitionsRequest(campaign_id=name)),

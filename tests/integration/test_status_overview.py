@@ -104,11 +104,11 @@ async def test_what_needs_a_person_comes_from_the_rows_alone(database: Database)
         assert [row.campaign_id for row in begun.page.rows] == ["silent", "stalled"]
         assert begun.needy_campaigns == 3
 
-        # A scan, which counts every result, comes to the same.
+        # A scan comes to the same.
         assert views.latest_scan("default") is None
-        scanned = await service.repair(None, dry_run=True)
+        scanned = await service.mending.scan(dry_run=True)
         scans.note(scanned)
-        needy = {one.campaign.campaign_id for one in scanned if one.needs_attention}
+        needy = {one.key.campaign_id for one in scanned.noticed if one.needs_attention}
         assert needy == set(named)
         latest = views.latest_scan("default")
         assert latest is not None

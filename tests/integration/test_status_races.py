@@ -184,15 +184,11 @@ def _works(name: str) -> list[Callable[[sa.Connection], object]]:
         receipts = ledger.record(connection, frames).receipts
         assert [receipt.error for receipt in receipts] == [None] * len(frames)
 
-    mark = partial(
-        mark_complete.mark_complete,
-        caller=_CALLER,
-        campaign_id=name,
-        reason="",
-        force=False,
-        dry_run=False,
-        revision=0,
-    )
+    def mark(connection: sa.Connection) -> None:
+        _, known = mark_complete.decide(connection, _CALLER, name, force=False)
+        if known is not None:
+            mark_complete.complete(connection, _CALLER, name, reason="", count=known)
+
     mend = partial(repair.repair, key=key, stall_threshold=timedelta(minutes=5), actor="racer")
     pause, resume = (
         partial(lifecycle.change_state, caller=_CALLER, campaign_id=name, target=target, reason="")

@@ -16,6 +16,7 @@ from closeout.aio.channel import open_channel
 from closeout.errors import UnavailableError
 from closeout.status.v1 import status_pb2 as pb
 from integration.databases import PostgresqlDatabase
+from integration.migrated import MigratedDatabases
 from integration.status_support import (
     PATIENCE_SECONDS,
     eventually,
@@ -48,10 +49,10 @@ class Replicas:
 
 @pytest.fixture
 async def replicas(
-    postgresql_server: PostgresqlServer, tmp_path_factory: pytest.TempPathFactory
+    status_databases: MigratedDatabases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Replicas]:
     """Two services that share a database."""
-    url = postgresql_server.create_database()
+    url = status_databases.take()
     async with AsyncExitStack() as stack:
         addresses = []
         for _ in range(2):
@@ -61,7 +62,7 @@ async def replicas(
             await stack.enter_async_context(StatusClient(address)) for address in addresses
         ]
         yield Replicas(url, here, there, addresses)
-    postgresql_server.drop_database(url)
+    status_databases.give_back(url)
 
 
 @pytest.fixture
@@ -205,6 +206,7 @@ async def test_of_services_that_create_one_campaign_at_once_one_does(replicas: R
     assert len(listed) == 30
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_l5_a_campaign_that_is_locked_by_hand_holds_up_no_other(
     replicas: Replicas, postgresql_server: PostgresqlServer
 ) -> None:
@@ -232,6 +234,7 @@ async def test_l5_a_campaign_that_is_locked_by_hand_holds_up_no_other(
         await stream.announced("a", COMPLETED)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_change_of_a_locked_campaign_says_that_it_is_busy(replicas: Replicas) -> None:
     """CAMPAIGN_BUSY, UNAVAILABLE with a time to try again; afterwards it is as it was."""
     await replicas.here.create_campaign(campaign_id="a")
@@ -293,13 +296,13 @@ async def test_s5_the_time_of_a_transaction_is_read_when_it_has_its_locks(
 
 
 async def test_a_connection_that_has_come_of_age_is_closed(
-    postgresql_server: PostgresqlServer,
+    status_databases: MigratedDatabases,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A stream that goes on for ever is ended as one that broke, and may begin elsewhere."""
     monkeypatch.setattr(grpc_server, "_LAST_CALLS_SECONDS", 1)
-    url = postgresql_server.create_database()
+    url = status_databases.take()
     settings = status_settings(
         tmp_path_factory.mktemp("status"), database_url=url, connection_age_seconds=0.5
     )
@@ -315,4 +318,4 @@ async def test_a_connection_that_has_come_of_age_is_closed(
         async with reporting(client) as stream:
             await stream.send("a", *results([1, 2]))
             await stream.announced("a", COMPLETED)
-    postgresql_server.drop_database(url)
+    status_databases.give_back(url)

@@ -161,6 +161,7 @@ async def test_the_context_goes_from_a_caller_over_the_sender_to_the_status_serv
         assert [one for one in traces.below(shard) if one.name == "shards.advance"]
 
 
+@pytest.mark.usefixtures("seldom_repeated")
 async def test_a_failed_call_of_the_sender_is_a_failed_span(traces: Traces, tmp_path: Path) -> None:
     """The span of kind client has the code that the status service did not answer with."""
     async with pair(tmp_path) as both:
@@ -319,6 +320,7 @@ async def test_what_supervisors_ask_and_a_service_looks_up_by_itself_is_no_span(
     assert not {name for name in alone if name.startswith(("repair.look", "outbox.look"))}
 
 
+@pytest.mark.usefixtures("soon_tried_again")
 async def test_a_delivery_of_an_event_is_a_span_without_its_url(
     traces: Traces, database: Database
 ) -> None:

@@ -62,15 +62,17 @@ COMPLETION_BUGS = (
             ),
             Edit(
                 _WRITER,
-                "                recorded = await self._store.write("
-                "_work(frames, origins, skip_busy=busy))\n",
-                "                recorded = await self._store.write("
-                "_work(frames, origins, skip_busy=busy))\n"
+                "                recorded = await self._store.write(\n"
+                "                    _work(frames, origins, skip_busy=busy, counts=counts)\n"
+                "                )\n",
+                "                recorded = await self._store.write(\n"
+                "                    _work(frames, origins, skip_busy=busy, counts=counts)\n"
+                "                )\n"
                 "                for change in recorded.changes:\n"
                 "                    await self._store.write(\n"
                 "                        lambda c, key=change.key: ledger.settle(\n"
                 "                            c, (row := ledger.lock_one(c, key)),\n"
-                "                            ledger.Counters(), now=row.now,\n"
+                "                            type(change.counters)(), now=row.now,\n"
                 "                            cause=Cause.USER, actor=''\n"
                 "                        )\n"
                 "                    )\n",
@@ -85,9 +87,9 @@ COMPLETION_BUGS = (
         seen="laravel/framework #38139, useplunk/plunk #348",
         edits=(
             Edit(
-                _LEDGER,
-                "counters.processed + deltas.processed >= campaign.total",
-                "counters.processed + deltas.processed == campaign.total",
+                "status_service/recording/counting.py",
+                "in OPEN and processed >= campaign.total",
+                "in OPEN and processed == campaign.total",
             ),
         ),
         test=f"{_REPAIR}::test_s3_a_counter_that_is_too_high_completes_nothing",
@@ -227,10 +229,9 @@ REPAIR_BUGS = (
         edits=(
             Edit(
                 _BY_HAND,
-                "    counted = result_rows.count(connection, campaign.campaign, campaign.total)\n"
-                "    if counted.processed < campaign.total and not force:\n",
-                "    counted = counters_of(campaign)\n"
-                "    if counted.processed < campaign.total and not force:\n",
+                "    if known.counted.processed < campaign.total and not force:\n",
+                "    known = known._replace(counted=known.counters)\n"
+                "    if known.counted.processed < campaign.total and not force:\n",
             ),
         ),
         test=f"{_REPAIR}::test_s3_mark_complete_is_not_deceived_by_counters",
@@ -243,8 +244,8 @@ REPAIR_BUGS = (
         edits=(
             Edit(
                 _BY_HAND,
-                "(sequence, Outcome.UNKNOWN, ",
-                "(sequence, Outcome.SENT, ",
+                "missing, outcome=Outcome.UNKNOWN, code",
+                "missing, outcome=Outcome.SENT, code",
             ),
         ),
         test=f"{_CALLS}::test_s1_force_makes_what_is_missing_unknown_and_nothing_sent",

@@ -118,16 +118,19 @@ class PostgresqlServer:
 
         This is much less work than dropping it and creating another.
         """
-        name = url.rpartition("/")[2]
-        with self.connect("postgres", user="postgres") as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s",
-                [name],
-            )
-        with self.connect(name, user="postgres") as connection:
+        self.close_connections(url)
+        with self.connect(url.rpartition("/")[2], user="postgres") as connection:
             connection.execute("DROP SCHEMA public CASCADE")
             connection.execute(
                 sql.SQL("CREATE SCHEMA public AUTHORIZATION {}").format(sql.Identifier(OWNER))
+            )
+
+    def close_connections(self, url: str) -> None:
+        """Close the connections to a database, and wait until they are gone."""
+        with self.connect("postgres", user="postgres") as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s",
+                [url.rpartition("/")[2]],
             )
 
     def drop_database(self, url: str) -> None:

@@ -45,9 +45,11 @@ PROGRAMS = (
         (
             "acceptance/test_dashboard_browser.py",
             "acceptance/test_mending_browser.py",
+            "acceptance/test_resend_browser.py",
             "acceptance/test_screenshots.py",
         ),
     ),
+    Program(("spin", "gcc"), "spin gcc libc6-dev", ("unit/test_model.py",)),
 )
 
 

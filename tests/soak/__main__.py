@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from soak.events import EVENTS_EACH, events_under_faults
@@ -27,6 +27,18 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10, help="for each number of replicas")
     parser.add_argument("--replicas", type=int, nargs="*", default=[2, 4], help="default: 2 4")
     parser.add_argument("--rounds", type=int, default=10_000, help="races on each database, or 0")
+    parser.add_argument(
+        "--all-faults",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="at every step of the write path, on each database",
+    )
+    parser.add_argument(
+        "--machine-examples",
+        type=int,
+        default=250,
+        help="sequences of calls beside a model, on each database, or 0",
+    )
     parser.add_argument(
         "--order-rounds", type=int, default=2_000, help="of calls that meet, on each database, or 0"
     )
@@ -60,17 +72,9 @@ def main(arguments: Sequence[str]) -> int:
             )
         print(report, flush=True)
         holds &= report.holds
-    if options.rounds:
-        print(f"{options.rounds:,} races on each database", flush=True)
-        holds &= _passes("test_status_races.py", f"--race-rounds={options.rounds}")
-    if options.order_rounds:
-        print(f"{options.order_rounds:,} rounds of calls that meet, on each database", flush=True)
-        holds &= _passes("test_order_races.py", f"--order-rounds={options.order_rounds}")
-    if options.http_examples:
-        print(f"{options.http_examples:,} requests made up for each path of HTTP", flush=True)
-        holds &= _passes(
-            "../acceptance/test_http_fuzz.py", f"--http-examples={options.http_examples}"
-        )
+    for said, test, argument in _longer_tests(options):
+        print(said, flush=True)
+        holds &= _passes(test, argument)
     if options.provider_minutes:
         print("senders beside mail servers that fail", flush=True)
         wrong = asyncio.run(_beside_bad_providers(options.provider_minutes / 10))
@@ -85,6 +89,25 @@ def main(arguments: Sequence[str]) -> int:
             print(f"  {line}", flush=True)
     print("All invariants hold." if holds else f"VIOLATIONS FOUND. Repeat with: --seed {seed}")
     return 0 if holds else 1
+
+
+def _longer_tests(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    """Return what tests do longer here than in `make test`: words, file, and its option."""
+    if options.rounds:
+        said = f"{options.rounds:,} races on each database"
+        yield said, "test_status_races.py", f"--race-rounds={options.rounds}"
+    if options.all_faults:
+        said = "every fault at every step of the write path, on each database"
+        yield said, "../acceptance/test_status_failpoints.py", "--all-faults"
+    if options.machine_examples:
+        said = f"{options.machine_examples:,} sequences of calls, on each database"
+        yield said, "test_status_machine.py", f"--machine-examples={options.machine_examples}"
+    if options.order_rounds:
+        said = f"{options.order_rounds:,} rounds of calls that meet, on each database"
+        yield said, "test_order_races.py", f"--order-rounds={options.order_rounds}"
+    if options.http_examples:
+        said = f"{options.http_examples:,} requests made up for each path of HTTP"
+        yield said, "../acceptance/test_http_fuzz.py", f"--http-examples={options.http_examples}"
 
 
 async def _beside_bad_providers(scale: float) -> list[str]:
@@ -112,9 +135,9 @@ async def _events_by(replicas: int, kills: int, seed: int) -> bool:
     return report.holds
 
 
-def _passes(test: str, rounds: str) -> bool:
-    """Run an integration test with so many rounds; return whether it passes."""
-    command = [sys.executable, "-m", "pytest", "-q", f"tests/integration/{test}", rounds]
+def _passes(test: str, option: str) -> bool:
+    """Run a test file, beside those of integration, with an option; return whether it passes."""
+    command = [sys.executable, "-m", "pytest", "-q", f"tests/integration/{test}", option]
     return subprocess.run(command, cwd=_ROOT, check=False).returncode == 0  # noqa: S603 - our own tests
 
 

@@ -27,8 +27,8 @@ from providers.postgresql_server import PostgresqlServer
 from soak.cluster import within
 from soak.run import Report
 from status_service.events import signature
-from status_service.events.duty import LEASE
 from status_service.events.kinds import TRANSITIONS
+from status_service.recording.duty import LEASE
 
 #: Events of each campaign: draft, sending, paused, sending, completed.
 EVENTS_EACH = 5

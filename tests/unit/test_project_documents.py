@@ -62,8 +62,10 @@ def written(value: Any) -> str:
         return f"`{value.value}`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if isinstance(value, int | float):
+    if isinstance(value, float):
         return f"`{value:g}`"
+    if isinstance(value, int):
+        return f"`{value}`"
     return f"`{value}`" if value else "empty"
 
 

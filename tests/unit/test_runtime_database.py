@@ -267,3 +267,21 @@ async def test_the_clock_is_the_databases_and_goes_forward(store: Store) -> None
     times = await store.read(clocks)
     assert times == sorted(times)
     assert abs(times[0] - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+async def test_b1_long_reads_hold_up_no_short_one(store: Store) -> None:
+    """However many long reads run, the threads of other reads are free."""
+    over = threading.Event()
+
+    def long(connection: sa.Connection) -> int:
+        assert over.wait(20)
+        return _count(connection)
+
+    long_reads = [asyncio.create_task(store.read_long(long)) for _ in range(5)]
+    try:
+        async with asyncio.timeout(20):
+            assert await asyncio.gather(*(store.read(_count) for _ in range(5))) == [0] * 5
+        assert not any(read.done() for read in long_reads)
+    finally:
+        over.set()
+    assert await asyncio.gather(*long_reads) == [0] * 5

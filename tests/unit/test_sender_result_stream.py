@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
@@ -28,6 +29,7 @@ class Row(NamedTuple):
     campaign_id: str
     total: int = 10
     organisation: str = "default"
+    finish_time: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Store:

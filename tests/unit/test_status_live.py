@@ -12,12 +12,13 @@ import pytest
 
 from service_runtime.caller import Caller
 from status_service.domain import State
-from status_service.errors import StoreWentBackError
+from status_service.errors import CampaignNotFoundError, StoreWentBackError
 from status_service.live.database_listener import _Listener
 from status_service.live.looks import Looks
 from status_service.live.watch import watch
+from status_service.recording import deleted, lookup
 from status_service.recording.notifier import Notifier
-from status_service.recording.types import CampaignKey, Change, change_of
+from status_service.recording.types import CampaignKey, Change, change_of, key_of
 
 _CALLER = Caller("default", "tester")
 _PATIENCE_SECONDS = 20.0
@@ -44,10 +45,14 @@ class _Store:
         self.rows = rows
         self.reads: list[int] = []
 
-    async def read(self, work: Any) -> list[Any]:
+    async def read(self, work: Any) -> Any:
         keys = work.keywords["keys"]
+        missing = {key: CampaignNotFoundError(key.campaign_id) for key in keys}
+        if work.func is deleted.refusals:
+            return missing
         self.reads.append(len(keys))
-        return [self.rows[key.campaign_id] for key in keys if key.campaign_id in self.rows]
+        rows = [self.rows[key.campaign_id] for key in keys if key.campaign_id in self.rows]
+        return rows if work.func is lookup.get_many else ({key_of(r): r for r in rows}, missing)
 
 
 @asynccontextmanager
@@ -131,7 +136,7 @@ async def test_s16_a_read_that_finds_an_older_revision_says_that_the_store_went_
     assert [(change.revision, change.went_back_to) for change in heard[1:]] == [(3, 3)]
 
     class Late(_Store):
-        async def read(self, work: Any) -> list[Any]:
+        async def read(self, work: Any) -> Any:
             rows = await super().read(work)
             notifier.publish([change_of(row(revision=9))])  # committed since
             return rows

@@ -45,16 +45,17 @@ class Played:
         store: Any = self
         self.looks = Looks(store, self.notifier, self.stopping)
 
-    async def read(self, work: Any) -> list[Any]:
-        """Return the rows that are there when the read begins."""
+    async def read(self, work: Any) -> Any:
+        """Return the rows that are there when the read begins, and why others are not."""
         names = [key.campaign_id for key in work.keywords["keys"]]
         self.reads.append(names)
-        found = [self.rows[name] for name in names if name in self.rows]
+        keys = work.keywords["keys"]
+        found = {key: self.rows[key.campaign_id] for key in keys if key.campaign_id in self.rows}
         await self.reading.wait()
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
-        return found
+        return found, {key: CampaignNotFoundError(key.campaign_id) for key in keys}
 
     def set(
         self, revision: int, *, name: str = "a", state: State = State.SENDING, silent: bool = False

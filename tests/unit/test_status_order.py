@@ -94,11 +94,11 @@ class PlayedStream:
                 pb.ReportResultsRequest(frame=number, campaign_id="-" * 10_000)
             )
 
-    async def send(self, frames: int) -> None:
+    async def send(self, frames: int, campaign_id: str = "a") -> None:
         """Send frames of the campaign, and wait until the writers have them."""
         for _ in range(frames):
             number = len(self.receipts) + 1
-            await self._requests.put(pb.ReportResultsRequest(frame=number, campaign_id="a"))
+            await self._requests.put(pb.ReportResultsRequest(frame=number, campaign_id=campaign_id))
             await until(lambda: len(self.receipts) == number)  # noqa: B023
 
     async def stored(self, frame: int, result: FrameReceipt) -> None:
@@ -213,6 +213,33 @@ async def test_a_campaign_that_is_not_found_is_still_listened_to_for_frames_that
         await until(lambda: stream.announced)
         await stream.stored(2, receipt(2, State.SENDING))
     assert stream.announced == [("PAUSED", 3)]
+
+
+async def test_b3_a_stream_lets_go_of_campaigns_that_have_ended() -> None:
+    """It listens to the last one of a hundred, which shows that the store went back."""
+    names = [f"c{number}" for number in range(100)]
+    async with played() as stream:
+        for frame, name in enumerate(names, start=1):
+            await stream.send(1, name)
+            await stream.stored(frame, receipt(50, State.COMPLETED))
+        assert stream.notifier.keys() == [CampaignKey("default", names[-1])]
+        for kept in (stream._stream._known, stream._stream._announced, stream._stream._ended):
+            assert len(kept) == 1
+    assert stream.announced == [("COMPLETED", 50)] * len(names)
+
+
+async def test_s16_an_ended_campaign_is_held_while_an_older_receipt_may_come() -> None:
+    """A frame that waits behind the end of its campaign brings no older state back."""
+    async with played() as stream:
+        for name in ("a", "b", "c", "a"):
+            await stream.send(1, name)
+        stream.notifier.publish([change(50, State.COMPLETED)])
+        await until(lambda: stream.announced)
+        for frame in (1, 2, 3):
+            await stream.stored(frame, receipt(20 if frame == 1 else 7, State.COMPLETED))
+        await stream.stored(4, receipt(30, State.SENDING))
+        assert stream.announced == [("COMPLETED", revision) for revision in (50, 7, 7)]
+        assert len(stream.notifier.keys()) <= 2
 
 
 async def test_b2_refused_frames_of_a_client_that_does_not_read_fill_no_memory() -> None:

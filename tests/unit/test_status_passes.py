@@ -10,13 +10,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from service_runtime.errors import StoreUnavailableError
+from status_service.campaigns import schedules
 from status_service.campaigns.scans import Scans
-from status_service.campaigns.schedules import reconcile, start_scheduled
+from status_service.campaigns.schedules import audit, reconcile, start_scheduled
+from status_service.recording.types import CampaignKey
 
 _PASSES: list[tuple[Callable[[Any], Coroutine[Any, Any, None]], str]] = [
     (
         lambda service: reconcile(service, Scans(), service, interval_seconds=3_600.0),
         "reconcile_postponed",
+    ),
+    (
+        lambda service: audit(service, service.repair, interval_seconds=3_600.0),
+        "audit_postponed",
     ),
     (start_scheduled, "schedule_postponed"),
 ]
@@ -31,11 +37,13 @@ class _Unavailable:
         self.calls += 1
         raise StoreUnavailableError("away")
 
+    scan = open_campaigns = repair
+
     async def start_due(self) -> None:
         await self.repair()
 
 
-@pytest.mark.parametrize(("run", "event"), _PASSES, ids=["reconcile", "start-scheduled"])
+@pytest.mark.parametrize(("run", "event"), _PASSES, ids=["reconcile", "audit", "start-scheduled"])
 async def test_s15_a_pass_that_fails_is_logged_and_waits_for_its_turn(
     run: Callable[[Any], Coroutine[Any, Any, None]], event: str
 ) -> None:
@@ -49,3 +57,36 @@ async def test_s15_a_pass_that_fails_is_logged_and_waits_for_its_turn(
         await asyncio.gather(task, return_exceptions=True)
     assert service.calls == 1
     assert [line["event"] for line in logs] == [event]
+
+
+class _Audited:
+    """Notes what is audited; of three campaigns."""
+
+    def __init__(self, turns: int) -> None:
+        self.audited: list[str] = []
+        self._turns = turns
+
+    async def open_campaigns(self) -> list[CampaignKey]:
+        return [CampaignKey("default", name) for name in "abc"]
+
+    async def audit(self, key: CampaignKey) -> None:
+        self.audited.append(key.campaign_id)
+
+    async def take(self) -> bool:
+        self._turns -= 1
+        return self._turns >= 0
+
+
+async def test_an_audit_ends_where_another_instance_has_the_duty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes one campaign after the other, and asks for the duty before each."""
+    monkeypatch.setattr(schedules, "_AUDIT_INTERVAL", 0)
+    monkeypatch.setattr(schedules, "_AUDIT_REST", 0)
+    service = _Audited(turns=2)
+    task = asyncio.create_task(audit(service, service.take, interval_seconds=3_600.0))  # type: ignore[arg-type]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert service.audited == ["a", "b"]

@@ -23,6 +23,7 @@ from closeout_cli import (
     man_pages,
     migrate,
     output_mode,
+    removing,
     resend,
     results,
     screen,
@@ -120,6 +121,8 @@ for name, command, panel in (
     ("cancel", control.cancel, _CHANGE),
     ("mark-complete", control.mark_complete, _CHANGE),
     ("fix", fix.fix, _CHANGE),
+    ("delete", removing.delete, _CHANGE),
+    ("erase", removing.erase, _CHANGE),
     ("migrate", migrate.migrate, _CHANGE),
     ("man", man_pages.man, _HELP),
 ):

@@ -48,7 +48,7 @@ MEANINGS: Final = {
     OK: "done",
     FAILED: "failed or refused; watch: cancelled; migrate --check: there is work",
     USAGE: "wrong command line, campaign file or recipients file",
-    NEEDS_A_PERSON: "explain, fix, doctor: something needs attention",
+    NEEDS_A_PERSON: "explain, fix, doctor, erase: something needs attention",
     NOT_FOUND: "no such campaign, key, event or subscription",
     UNREACHABLE: "a service, or its database, does not answer",
     SOME_FAILED: "watch: completed, but some messages failed or are in doubt",

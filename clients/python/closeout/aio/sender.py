@@ -269,6 +269,47 @@ class SenderClient(ChannelOwner):
         )
         return await self._call(self._stub.ResendCampaign, request, timeout_seconds)
 
+    async def delete_campaign(
+        self, *, campaign_id: str, dry_run: bool = False, timeout_seconds: float | None = None
+    ) -> pb.DeleteCampaignResponse:
+        """Delete what the sender has of a campaign: content, recipients, outcomes.
+
+        Call :meth:`.StatusClient.delete_campaign` first. ``deleted`` is false if it was
+        deleted before. With ``dry_run`` the call answers or refuses as it would.
+
+        Raises:
+            FailedPreconditionError: the sender has not finished it.
+            NotFoundError: the sender has no such campaign, and had none.
+            UnavailableError: the status service does not answer the sender.
+        """
+        request = pb.DeleteCampaignRequest(campaign_id=campaign_id, dry_run=dry_run)
+        return await self._call(self._stub.DeleteCampaign, request, timeout_seconds)
+
+    async def erase_address(
+        self, *, address: str, dry_run: bool = False, timeout_seconds: float | None = None
+    ) -> pb.EraseAddressResponse:
+        """Erase an address from all campaigns of the organisation that have ended.
+
+        It takes as many calls as it needs; the deadline is that of each. Repeating it is
+        safe. ``open_campaign_ids`` names campaigns that have the address and have not
+        ended: erase it again once they have. With ``dry_run`` it only counts.
+
+        Raises:
+            InvalidArgumentError: the address is empty or too long.
+        """
+        erased = pb.EraseAddressResponse()
+        while True:
+            request = pb.EraseAddressRequest(
+                address=address, dry_run=dry_run, page_token=erased.next_page_token
+            )
+            page = await self._call(self._stub.EraseAddress, request, timeout_seconds)
+            erased.recipients += page.recipients
+            erased.outcomes += page.outcomes
+            erased.open_campaign_ids.extend(page.open_campaign_ids)
+            erased.next_page_token = page.next_page_token
+            if not page.next_page_token:
+                return erased
+
     async def get_delivery(
         self, *, campaign_id: str, timeout_seconds: float | None = None
     ) -> pb.GetDeliveryResponse:

@@ -163,6 +163,54 @@ class StatusClient(CampaignReader):
         )
         return await self._call(self._stub.CancelCampaign, request, timeout_seconds)
 
+    async def delete_campaign(
+        self,
+        *,
+        campaign_id: str,
+        reason: str = "",
+        dry_run: bool = False,
+        revision: int = 0,
+        timeout_seconds: float | None = None,
+    ) -> pb.DeleteCampaignResponse:
+        """Delete a campaign that has ended; its id is never given again.
+
+        ``deleted`` is false if it was deleted before. With ``dry_run`` the call answers or
+        refuses as it would, and changes nothing. Its sender keeps recipients and content
+        until :meth:`.SenderClient.delete_campaign`.
+
+        Raises:
+            AbortedError: ``revision`` is not 0 and not the current one.
+            FailedPreconditionError: it has not ended.
+            NotFoundError: there is no such campaign, and there was none.
+        """
+        request = pb.DeleteCampaignRequest(
+            campaign_id=campaign_id, reason=reason, dry_run=dry_run, revision=revision
+        )
+        return await self._call(self._stub.DeleteCampaign, request, timeout_seconds)
+
+    async def erase_address(
+        self, *, address: str, dry_run: bool = False, timeout_seconds: float | None = None
+    ) -> pb.EraseAddressResponse:
+        """Erase an address from all results of the organisation; return how many had it.
+
+        It takes as many calls as it needs; the deadline is that of each. Repeating it is
+        safe. With ``dry_run`` it only counts.
+
+        Raises:
+            InvalidArgumentError: the address is empty or too long.
+        """
+        erased = pb.EraseAddressResponse()
+        while True:
+            request = pb.EraseAddressRequest(
+                address=address, dry_run=dry_run, page_token=erased.next_page_token
+            )
+            page = await self._call(self._stub.EraseAddress, request, timeout_seconds)
+            erased.results += page.results
+            erased.failure_groups += page.failure_groups
+            erased.next_page_token = page.next_page_token
+            if not page.next_page_token:
+                return erased
+
     async def mark_complete(
         self,
         *,

@@ -1327,3 +1327,127 @@ class RecipientEntry(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecipientEntry: _TypeAlias = RecipientEntry  # noqa: Y015
+
+@_typing.final
+class DeleteCampaignRequest(_message.Message):
+    """Request of DeleteCampaign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """Required."""
+    dry_run: _builtins.bool
+    """Answers or refuses as the call would, and changes nothing."""
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "dry_run", b"dry_run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCampaignRequest: _TypeAlias = DeleteCampaignRequest  # noqa: Y015
+
+@_typing.final
+class DeleteCampaignResponse(_message.Message):
+    """Response of DeleteCampaign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    deleted: _builtins.bool
+    """True if this call deleted it (with dry_run: would delete it); false: it was
+    deleted before.
+    """
+    recipients: _builtins.int
+    """How many recipients it had."""
+    def __init__(
+        self,
+        *,
+        deleted: _builtins.bool = ...,
+        recipients: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "recipients", b"recipients"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCampaignResponse: _TypeAlias = DeleteCampaignResponse  # noqa: Y015
+
+@_typing.final
+class EraseAddressRequest(_message.Message):
+    """Request of EraseAddress."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """Required. The address; at most 320 characters. The channel of each campaign
+    says which form of it was stored.
+    """
+    dry_run: _builtins.bool
+    """Counts what the call would erase, and changes nothing."""
+    page_token: _builtins.str
+    """Where the call before stopped; empty: from the start."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "dry_run", b"dry_run", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseAddressRequest: _TypeAlias = EraseAddressRequest  # noqa: Y015
+
+@_typing.final
+class EraseAddressResponse(_message.Message):
+    """Response of EraseAddress."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    OPEN_CAMPAIGN_IDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    recipients: _builtins.int
+    """How many recipients this call erased (with dry_run: found)."""
+    outcomes: _builtins.int
+    """How many outcomes of theirs."""
+    next_page_token: _builtins.str
+    """For the next call; empty: all was looked at."""
+    @_builtins.property
+    def open_campaign_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Campaigns that have the address and have not ended, at most 100: nothing of
+        them was erased.
+        """
+
+    def __init__(
+        self,
+        *,
+        recipients: _builtins.int = ...,
+        outcomes: _builtins.int = ...,
+        open_campaign_ids: _abc.Iterable[_builtins.str] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "open_campaign_ids", b"open_campaign_ids", "outcomes", b"outcomes", "recipients", b"recipients"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseAddressResponse: _TypeAlias = EraseAddressResponse  # noqa: Y015

@@ -87,6 +87,16 @@ class SenderServiceStub:
                 request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.BatchGetRecipientsRequest.SerializeToString,
                 response_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.BatchGetRecipientsResponse.FromString,
                 _registered_method=True)
+        self.DeleteCampaign = channel.unary_unary(
+                '/closeout.sender.v1.SenderService/DeleteCampaign',
+                request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.DeleteCampaignRequest.SerializeToString,
+                response_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.DeleteCampaignResponse.FromString,
+                _registered_method=True)
+        self.EraseAddress = channel.unary_unary(
+                '/closeout.sender.v1.SenderService/EraseAddress',
+                request_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.EraseAddressRequest.SerializeToString,
+                response_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.EraseAddressResponse.FromString,
+                _registered_method=True)
 
 
 class SenderServiceServicer:
@@ -207,6 +217,31 @@ class SenderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteCampaign(self, request, context):
+        """Deletes what the sender has of a campaign: content, recipients, outcomes.
+
+        Call DeleteCampaign of the status service first: that decides whether the
+        campaign may go. Allowed once the sender has FINISHED it, and before it was
+        started if the status service has it CANCELLED or deleted. Idempotent.
+        Errors: NOT_FOUND; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED); UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseAddress(self, request, context):
+        """Erases an address from all campaigns of the caller's organisation that have
+        ended: the recipient with its fields, and what its outcome says.
+
+        One call looks at a bounded number of campaigns: repeat it with
+        next_page_token until that is empty. Campaigns that have not ended are named
+        and left alone, since the message would go nowhere.
+        Errors: INVALID_ARGUMENT (INVALID_REQUEST).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SenderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -254,6 +289,16 @@ def add_SenderServiceServicer_to_server(servicer, server):
                     servicer.BatchGetRecipients,
                     request_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.BatchGetRecipientsRequest.FromString,
                     response_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.BatchGetRecipientsResponse.SerializeToString,
+            ),
+            'DeleteCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCampaign,
+                    request_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.DeleteCampaignRequest.FromString,
+                    response_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.DeleteCampaignResponse.SerializeToString,
+            ),
+            'EraseAddress': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseAddress,
+                    request_deserializer=closeout_dot_sender_dot_v1_dot_sender__pb2.EraseAddressRequest.FromString,
+                    response_serializer=closeout_dot_sender_dot_v1_dot_sender__pb2.EraseAddressResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -507,6 +552,60 @@ class SenderService:
             '/closeout.sender.v1.SenderService/BatchGetRecipients',
             closeout_dot_sender_dot_v1_dot_sender__pb2.BatchGetRecipientsRequest.SerializeToString,
             closeout_dot_sender_dot_v1_dot_sender__pb2.BatchGetRecipientsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.sender.v1.SenderService/DeleteCampaign',
+            closeout_dot_sender_dot_v1_dot_sender__pb2.DeleteCampaignRequest.SerializeToString,
+            closeout_dot_sender_dot_v1_dot_sender__pb2.DeleteCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseAddress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.sender.v1.SenderService/EraseAddress',
+            closeout_dot_sender_dot_v1_dot_sender__pb2.EraseAddressRequest.SerializeToString,
+            closeout_dot_sender_dot_v1_dot_sender__pb2.EraseAddressResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -111,6 +111,23 @@ class SenderServiceStub:
     or a missing range of the status service with a person.
     Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_REQUEST).
     """
+    DeleteCampaign: _grpc.UnaryUnaryMultiCallable[_sender_pb2.DeleteCampaignRequest, _sender_pb2.DeleteCampaignResponse]
+    """Deletes what the sender has of a campaign: content, recipients, outcomes.
+
+    Call DeleteCampaign of the status service first: that decides whether the
+    campaign may go. Allowed once the sender has FINISHED it, and before it was
+    started if the status service has it CANCELLED or deleted. Idempotent.
+    Errors: NOT_FOUND; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED); UNAVAILABLE.
+    """
+    EraseAddress: _grpc.UnaryUnaryMultiCallable[_sender_pb2.EraseAddressRequest, _sender_pb2.EraseAddressResponse]
+    """Erases an address from all campaigns of the caller's organisation that have
+    ended: the recipient with its fields, and what its outcome says.
+
+    One call looks at a bounded number of campaigns: repeat it with
+    next_page_token until that is empty. Campaigns that have not ended are named
+    and left alone, since the message would go nowhere.
+    Errors: INVALID_ARGUMENT (INVALID_REQUEST).
+    """
 
 @_typing.type_check_only
 class SenderServiceAsyncStub(SenderServiceStub):
@@ -194,6 +211,23 @@ class SenderServiceAsyncStub(SenderServiceStub):
     """Who the messages with some sequences go to, or went to: what joins a result
     or a missing range of the status service with a person.
     Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_REQUEST).
+    """
+    DeleteCampaign: _aio.UnaryUnaryMultiCallable[_sender_pb2.DeleteCampaignRequest, _sender_pb2.DeleteCampaignResponse]  # type: ignore[assignment]
+    """Deletes what the sender has of a campaign: content, recipients, outcomes.
+
+    Call DeleteCampaign of the status service first: that decides whether the
+    campaign may go. Allowed once the sender has FINISHED it, and before it was
+    started if the status service has it CANCELLED or deleted. Idempotent.
+    Errors: NOT_FOUND; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED); UNAVAILABLE.
+    """
+    EraseAddress: _aio.UnaryUnaryMultiCallable[_sender_pb2.EraseAddressRequest, _sender_pb2.EraseAddressResponse]  # type: ignore[assignment]
+    """Erases an address from all campaigns of the caller's organisation that have
+    ended: the recipient with its fields, and what its outcome says.
+
+    One call looks at a bounded number of campaigns: repeat it with
+    next_page_token until that is empty. Campaigns that have not ended are named
+    and left alone, since the message would go nowhere.
+    Errors: INVALID_ARGUMENT (INVALID_REQUEST).
     """
 
 class SenderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -329,6 +363,35 @@ class SenderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Who the messages with some sequences go to, or went to: what joins a result
         or a missing range of the status service with a person.
         Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_REQUEST).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteCampaign(
+        self,
+        request: _sender_pb2.DeleteCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sender_pb2.DeleteCampaignResponse, _abc.Awaitable[_sender_pb2.DeleteCampaignResponse]]:
+        """Deletes what the sender has of a campaign: content, recipients, outcomes.
+
+        Call DeleteCampaign of the status service first: that decides whether the
+        campaign may go. Allowed once the sender has FINISHED it, and before it was
+        started if the status service has it CANCELLED or deleted. Idempotent.
+        Errors: NOT_FOUND; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED); UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseAddress(
+        self,
+        request: _sender_pb2.EraseAddressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sender_pb2.EraseAddressResponse, _abc.Awaitable[_sender_pb2.EraseAddressResponse]]:
+        """Erases an address from all campaigns of the caller's organisation that have
+        ended: the recipient with its fields, and what its outcome says.
+
+        One call looks at a bounded number of campaigns: repeat it with
+        next_page_token until that is empty. Campaigns that have not ended are named
+        and left alone, since the message would go nowhere.
+        Errors: INVALID_ARGUMENT (INVALID_REQUEST).
         """
 
 def add_SenderServiceServicer_to_server(servicer: SenderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

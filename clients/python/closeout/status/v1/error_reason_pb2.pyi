@@ -73,7 +73,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     campaign of the same family; metadata has the numbers.
     """
     CAMPAIGN_NOT_ENDED: _ErrorReason.ValueType  # 23
-    """FAILED_PRECONDITION: only a campaign that has ended can be sent again."""
+    """FAILED_PRECONDITION: only a campaign that has ended can be sent again, or deleted."""
     KEY_MISSING: _ErrorReason.ValueType  # 24
     """UNAUTHENTICATED: the call has no key, and nobody is served without one."""
     KEY_MALFORMED: _ErrorReason.ValueType  # 25
@@ -100,6 +100,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
     PATH_NOT_FOUND: _ErrorReason.ValueType  # 36
     """NOT_FOUND: only over HTTP; no call has this path."""
+    CAMPAIGN_DELETED: _ErrorReason.ValueType  # 40
+    """NOT_FOUND: somebody deleted the campaign; metadata says when and who."""
+    RESULTS_REMOVED: _ErrorReason.ValueType  # 41
+    """FAILED_PRECONDITION: the results of the campaign are not kept any more."""
+    RECIPIENTS_REMOVED: _ErrorReason.ValueType  # 42
+    """FAILED_PRECONDITION: the recipients or the content are not kept any more."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -159,7 +165,7 @@ AUDIENCE_REPEATED: ErrorReason.ValueType  # 22
 campaign of the same family; metadata has the numbers.
 """
 CAMPAIGN_NOT_ENDED: ErrorReason.ValueType  # 23
-"""FAILED_PRECONDITION: only a campaign that has ended can be sent again."""
+"""FAILED_PRECONDITION: only a campaign that has ended can be sent again, or deleted."""
 KEY_MISSING: ErrorReason.ValueType  # 24
 """UNAUTHENTICATED: the call has no key, and nobody is served without one."""
 KEY_MALFORMED: ErrorReason.ValueType  # 25
@@ -186,4 +192,10 @@ TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 35
 """RESOURCE_EXHAUSTED: an organisation has 20 subscriptions at most."""
 PATH_NOT_FOUND: ErrorReason.ValueType  # 36
 """NOT_FOUND: only over HTTP; no call has this path."""
+CAMPAIGN_DELETED: ErrorReason.ValueType  # 40
+"""NOT_FOUND: somebody deleted the campaign; metadata says when and who."""
+RESULTS_REMOVED: ErrorReason.ValueType  # 41
+"""FAILED_PRECONDITION: the results of the campaign are not kept any more."""
+RECIPIENTS_REMOVED: ErrorReason.ValueType  # 42
+"""FAILED_PRECONDITION: the recipients or the content are not kept any more."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -108,6 +108,7 @@ class Campaign(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     RESULTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     TIME_LEFT_FIELD_NUMBER: _builtins.int
+    RESULTS_REMOVE_TIME_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The id, unique within an organisation."""
     display_name: _builtins.str
@@ -178,6 +179,13 @@ class Campaign(_message.Message):
         unless results came lately.
         """
 
+    @_builtins.property
+    def results_remove_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. Since when its results are not kept any more, as the settings
+        of the service say; absent while they are. The counters and the audit trail
+        stay. ListResults, ListMissingRanges and ListFailures answer RESULTS_REMOVED.
+        """
+
     def __init__(
         self,
         *,
@@ -203,10 +211,11 @@ class Campaign(_message.Message):
         problems: _abc.Iterable[Global___Problem] | None = ...,
         results_per_minute: _builtins.float | None = ...,
         time_left: _duration_pb2.Duration | None = ...,
+        results_remove_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_results_per_minute", b"_results_per_minute", "_total", b"_total", "complete_time", b"complete_time", "create_time", b"create_time", "pending", b"pending", "progress_time", b"progress_time", "results_per_minute", b"results_per_minute", "schedule_time", b"schedule_time", "start_time", b"start_time", "time_left", b"time_left", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_results_per_minute", b"_results_per_minute", "_total", b"_total", "complete_time", b"complete_time", "create_time", b"create_time", "pending", b"pending", "progress_time", b"progress_time", "results_per_minute", b"results_per_minute", "results_remove_time", b"results_remove_time", "schedule_time", b"schedule_time", "start_time", b"start_time", "time_left", b"time_left", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_results_per_minute", b"_results_per_minute", "_total", b"_total", "campaign_id", b"campaign_id", "channel", b"channel", "complete_time", b"complete_time", "create_time", b"create_time", "display_name", b"display_name", "failed", b"failed", "labels", b"labels", "pending", b"pending", "problems", b"problems", "processed", b"processed", "progress_time", b"progress_time", "results_per_minute", b"results_per_minute", "revision", b"revision", "schedule_time", b"schedule_time", "sealed", b"sealed", "sent", b"sent", "skipped", b"skipped", "start_time", b"start_time", "state", b"state", "time_left", b"time_left", "total", b"total", "unknown", b"unknown"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending", b"_pending", "_results_per_minute", b"_results_per_minute", "_total", b"_total", "campaign_id", b"campaign_id", "channel", b"channel", "complete_time", b"complete_time", "create_time", b"create_time", "display_name", b"display_name", "failed", b"failed", "labels", b"labels", "pending", b"pending", "problems", b"problems", "processed", b"processed", "progress_time", b"progress_time", "results_per_minute", b"results_per_minute", "results_remove_time", b"results_remove_time", "revision", b"revision", "schedule_time", b"schedule_time", "sealed", b"sealed", "sent", b"sent", "skipped", b"skipped", "start_time", b"start_time", "state", b"state", "time_left", b"time_left", "total", b"total", "unknown", b"unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pending: _TypeAlias = _typing.Literal["pending"]  # noqa: Y015
     _WhichOneofArgType__pending: _TypeAlias = _typing.Literal["_pending", b"_pending"]  # noqa: Y015
@@ -1613,7 +1622,9 @@ class MarkCompleteRequest(_message.Message):
     """Why, for the audit trail; at most 500 characters. Required with force."""
     force: _builtins.bool
     """Records every missing message as UNKNOWN with code "forced", then completes.
-    Nothing missing becomes sent.
+    Nothing missing becomes sent. At most 10,000 messages are recorded at once, each time
+    with the counters: where the call is interrupted, the campaign stays open, and the same
+    call continues (without revision, which what is recorded has raised).
     """
     dry_run: _builtins.bool
     """Answers or refuses as the call would, and changes nothing."""
@@ -2146,3 +2157,141 @@ class ListFailuresResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListFailuresResponse: _TypeAlias = ListFailuresResponse  # noqa: Y015
+
+@_typing.final
+class DeleteCampaignRequest(_message.Message):
+    """Request of DeleteCampaign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """Required."""
+    reason: _builtins.str
+    """Why, for the record; at most 500 characters."""
+    dry_run: _builtins.bool
+    """Answers or refuses as the call would, and changes nothing."""
+    revision: _builtins.int
+    """The revision the campaign must have; 0: any."""
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "dry_run", b"dry_run", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCampaignRequest: _TypeAlias = DeleteCampaignRequest  # noqa: Y015
+
+@_typing.final
+class DeleteCampaignResponse(_message.Message):
+    """Response of DeleteCampaign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    deleted: _builtins.bool
+    """True if this call deleted it (with dry_run: would delete it); false: it was
+    deleted before.
+    """
+    campaign_id: _builtins.str
+    """The campaign that was deleted."""
+    state: Global___Campaign.State.ValueType
+    """The state that it had."""
+    results: _builtins.int
+    """How many results it had, by its counters."""
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was deleted; absent with dry_run, unless it is deleted already."""
+
+    def __init__(
+        self,
+        *,
+        deleted: _builtins.bool = ...,
+        campaign_id: _builtins.str = ...,
+        state: Global___Campaign.State.ValueType = ...,
+        results: _builtins.int = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delete_time", b"delete_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "delete_time", b"delete_time", "deleted", b"deleted", "results", b"results", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCampaignResponse: _TypeAlias = DeleteCampaignResponse  # noqa: Y015
+
+@_typing.final
+class EraseAddressRequest(_message.Message):
+    """Request of EraseAddress."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """Required. The address, as an e-mail address or a phone number; compared
+    without regard to capitals; at most 320 characters.
+    """
+    dry_run: _builtins.bool
+    """Counts what the call would erase, and changes nothing."""
+    page_token: _builtins.str
+    """Where the call before stopped; empty: from the start."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "dry_run", b"dry_run", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseAddressRequest: _TypeAlias = EraseAddressRequest  # noqa: Y015
+
+@_typing.final
+class EraseAddressResponse(_message.Message):
+    """Response of EraseAddress."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    FAILURE_GROUPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    results: _builtins.int
+    """In how many results this call erased it (with dry_run: found it)."""
+    failure_groups: _builtins.int
+    """In how many groups of failures."""
+    next_page_token: _builtins.str
+    """For the next call; empty: all was looked at."""
+    def __init__(
+        self,
+        *,
+        results: _builtins.int = ...,
+        failure_groups: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_groups", b"failure_groups", "next_page_token", b"next_page_token", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseAddressResponse: _TypeAlias = EraseAddressResponse  # noqa: Y015

@@ -114,6 +114,16 @@ class StatusServiceStub:
                 request_serializer=closeout_dot_status_dot_v1_dot_status__pb2.CancelCampaignRequest.SerializeToString,
                 response_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.CancelCampaignResponse.FromString,
                 _registered_method=True)
+        self.DeleteCampaign = channel.unary_unary(
+                '/closeout.status.v1.StatusService/DeleteCampaign',
+                request_serializer=closeout_dot_status_dot_v1_dot_status__pb2.DeleteCampaignRequest.SerializeToString,
+                response_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.DeleteCampaignResponse.FromString,
+                _registered_method=True)
+        self.EraseAddress = channel.unary_unary(
+                '/closeout.status.v1.StatusService/EraseAddress',
+                request_serializer=closeout_dot_status_dot_v1_dot_status__pb2.EraseAddressRequest.SerializeToString,
+                response_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.EraseAddressResponse.FromString,
+                _registered_method=True)
         self.MarkComplete = channel.unary_unary(
                 '/closeout.status.v1.StatusService/MarkComplete',
                 request_serializer=closeout_dot_status_dot_v1_dot_status__pb2.MarkCompleteRequest.SerializeToString,
@@ -303,6 +313,31 @@ class StatusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteCampaign(self, request, context):
+        """Deletes a campaign that has ended, with its results, events and audit trail.
+
+        Allowed from COMPLETED and CANCELLED. Nobody finds it once the call has
+        answered, and its rows go in the background. That it was deleted, by whom,
+        when and why, and its counters, are kept: its id is never given again, and
+        results that come late are rejected with CAMPAIGN_DELETED. Idempotent. Its
+        sender keeps recipients and content until SenderService.DeleteCampaign.
+        Errors: NOT_FOUND; ABORTED; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseAddress(self, request, context):
+        """Erases an address from all that results say in the caller's organisation.
+
+        One call looks at a bounded number of results: repeat it with
+        next_page_token until that is empty. Repeating it all is safe.
+        Errors: INVALID_ARGUMENT (INVALID_REQUEST).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def MarkComplete(self, request, context):
         """Manual repair: completes a campaign of which every message has a result.
 
@@ -425,6 +460,16 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     servicer.CancelCampaign,
                     request_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.CancelCampaignRequest.FromString,
                     response_serializer=closeout_dot_status_dot_v1_dot_status__pb2.CancelCampaignResponse.SerializeToString,
+            ),
+            'DeleteCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCampaign,
+                    request_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.DeleteCampaignRequest.FromString,
+                    response_serializer=closeout_dot_status_dot_v1_dot_status__pb2.DeleteCampaignResponse.SerializeToString,
+            ),
+            'EraseAddress': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseAddress,
+                    request_deserializer=closeout_dot_status_dot_v1_dot_status__pb2.EraseAddressRequest.FromString,
+                    response_serializer=closeout_dot_status_dot_v1_dot_status__pb2.EraseAddressResponse.SerializeToString,
             ),
             'MarkComplete': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkComplete,
@@ -801,6 +846,60 @@ class StatusService:
             '/closeout.status.v1.StatusService/CancelCampaign',
             closeout_dot_status_dot_v1_dot_status__pb2.CancelCampaignRequest.SerializeToString,
             closeout_dot_status_dot_v1_dot_status__pb2.CancelCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.status.v1.StatusService/DeleteCampaign',
+            closeout_dot_status_dot_v1_dot_status__pb2.DeleteCampaignRequest.SerializeToString,
+            closeout_dot_status_dot_v1_dot_status__pb2.DeleteCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseAddress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/closeout.status.v1.StatusService/EraseAddress',
+            closeout_dot_status_dot_v1_dot_status__pb2.EraseAddressRequest.SerializeToString,
+            closeout_dot_status_dot_v1_dot_status__pb2.EraseAddressResponse.FromString,
             options,
             channel_credentials,
             insecure,

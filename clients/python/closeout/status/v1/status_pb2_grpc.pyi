@@ -137,6 +137,23 @@ class StatusServiceStub:
     Its sender reports what was never attempted as SKIPPED. Idempotent.
     Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
     """
+    DeleteCampaign: _grpc.UnaryUnaryMultiCallable[_status_pb2.DeleteCampaignRequest, _status_pb2.DeleteCampaignResponse]
+    """Deletes a campaign that has ended, with its results, events and audit trail.
+
+    Allowed from COMPLETED and CANCELLED. Nobody finds it once the call has
+    answered, and its rows go in the background. That it was deleted, by whom,
+    when and why, and its counters, are kept: its id is never given again, and
+    results that come late are rejected with CAMPAIGN_DELETED. Idempotent. Its
+    sender keeps recipients and content until SenderService.DeleteCampaign.
+    Errors: NOT_FOUND; ABORTED; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED).
+    """
+    EraseAddress: _grpc.UnaryUnaryMultiCallable[_status_pb2.EraseAddressRequest, _status_pb2.EraseAddressResponse]
+    """Erases an address from all that results say in the caller's organisation.
+
+    One call looks at a bounded number of results: repeat it with
+    next_page_token until that is empty. Repeating it all is safe.
+    Errors: INVALID_ARGUMENT (INVALID_REQUEST).
+    """
     MarkComplete: _grpc.UnaryUnaryMultiCallable[_status_pb2.MarkCompleteRequest, _status_pb2.MarkCompleteResponse]
     """Manual repair: completes a campaign of which every message has a result.
 
@@ -282,6 +299,23 @@ class StatusServiceAsyncStub(StatusServiceStub):
     """Ends a campaign early; allowed from every state that is not terminal.
     Its sender reports what was never attempted as SKIPPED. Idempotent.
     Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+    """
+    DeleteCampaign: _aio.UnaryUnaryMultiCallable[_status_pb2.DeleteCampaignRequest, _status_pb2.DeleteCampaignResponse]  # type: ignore[assignment]
+    """Deletes a campaign that has ended, with its results, events and audit trail.
+
+    Allowed from COMPLETED and CANCELLED. Nobody finds it once the call has
+    answered, and its rows go in the background. That it was deleted, by whom,
+    when and why, and its counters, are kept: its id is never given again, and
+    results that come late are rejected with CAMPAIGN_DELETED. Idempotent. Its
+    sender keeps recipients and content until SenderService.DeleteCampaign.
+    Errors: NOT_FOUND; ABORTED; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED).
+    """
+    EraseAddress: _aio.UnaryUnaryMultiCallable[_status_pb2.EraseAddressRequest, _status_pb2.EraseAddressResponse]  # type: ignore[assignment]
+    """Erases an address from all that results say in the caller's organisation.
+
+    One call looks at a bounded number of results: repeat it with
+    next_page_token until that is empty. Repeating it all is safe.
+    Errors: INVALID_ARGUMENT (INVALID_REQUEST).
     """
     MarkComplete: _aio.UnaryUnaryMultiCallable[_status_pb2.MarkCompleteRequest, _status_pb2.MarkCompleteResponse]  # type: ignore[assignment]
     """Manual repair: completes a campaign of which every message has a result.
@@ -497,6 +531,35 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ends a campaign early; allowed from every state that is not terminal.
         Its sender reports what was never attempted as SKIPPED. Idempotent.
         Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (TRANSITION_NOT_ALLOWED).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteCampaign(
+        self,
+        request: _status_pb2.DeleteCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_status_pb2.DeleteCampaignResponse, _abc.Awaitable[_status_pb2.DeleteCampaignResponse]]:
+        """Deletes a campaign that has ended, with its results, events and audit trail.
+
+        Allowed from COMPLETED and CANCELLED. Nobody finds it once the call has
+        answered, and its rows go in the background. That it was deleted, by whom,
+        when and why, and its counters, are kept: its id is never given again, and
+        results that come late are rejected with CAMPAIGN_DELETED. Idempotent. Its
+        sender keeps recipients and content until SenderService.DeleteCampaign.
+        Errors: NOT_FOUND; ABORTED; FAILED_PRECONDITION (CAMPAIGN_NOT_ENDED).
+        """
+
+    @_abc_1.abstractmethod
+    def EraseAddress(
+        self,
+        request: _status_pb2.EraseAddressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_status_pb2.EraseAddressResponse, _abc.Awaitable[_status_pb2.EraseAddressResponse]]:
+        """Erases an address from all that results say in the caller's organisation.
+
+        One call looks at a bounded number of results: repeat it with
+        next_page_token until that is empty. Repeating it all is safe.
+        Errors: INVALID_ARGUMENT (INVALID_REQUEST).
         """
 
     @_abc_1.abstractmethod

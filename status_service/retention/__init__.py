@@ -1,0 +1,1 @@
+"""What is kept of campaigns that have ended, and for how long."""

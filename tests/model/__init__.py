@@ -1,0 +1,1 @@
+"""A model of the protocol, checked exhaustively for small numbers by Spin."""
