@@ -15,28 +15,35 @@ RESULTS_A_FRAME = 500
 _FINISH_TIME = Timestamp(seconds=1_700_000_000)
 
 
-def serialised(campaign_id: str, *, first: int, results: int) -> list[bytes]:
-    """Return the frames of a stream that reports the messages from ``first`` on as SENT."""
+def serialised(
+    campaign_id: str, *, first: int, results: int, size: int = RESULTS_A_FRAME
+) -> list[bytes]:
+    """Return the frames of a stream that reports the messages from ``first`` on as SENT.
+
+    Each has ``size`` results.
+    """
     return [
         status_pb2.ReportResultsRequest(
             frame=number, campaign_id=campaign_id, results=page
         ).SerializeToString()
-        for number, page in enumerate(_pages(first, first + results), start=1)
+        for number, page in enumerate(_pages(first, first + results, size), start=1)
     ]
 
 
-def serialised_calls(campaign_id: str, *, first: int, results: int) -> list[bytes]:
+def serialised_calls(
+    campaign_id: str, *, first: int, results: int, size: int = RESULTS_A_FRAME
+) -> list[bytes]:
     """Return the same results as requests of BatchReportResults, as many in each."""
     return [
         status_pb2.BatchReportResultsRequest(
             campaigns=[status_pb2.CampaignResults(campaign_id=campaign_id, results=page)]
         ).SerializeToString()
-        for page in _pages(first, first + results)
+        for page in _pages(first, first + results, size)
     ]
 
 
-def _pages(first: int, end: int) -> Iterator[list[status_pb2.Result]]:
-    for start in range(first, end, RESULTS_A_FRAME):
+def _pages(first: int, end: int, size: int) -> Iterator[list[status_pb2.Result]]:
+    for start in range(first, end, size):
         yield [
             status_pb2.Result(
                 sequence=sequence,
@@ -46,5 +53,5 @@ def _pages(first: int, end: int) -> Iterator[list[status_pb2.Result]]:
                 provider_message_id=f"queued-as-{sequence:012}",
                 finish_time=_FINISH_TIME,
             )
-            for sequence in range(start, min(start + RESULTS_A_FRAME, end))
+            for sequence in range(start, min(start + size, end))
         ]

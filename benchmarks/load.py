@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.frames import RESULTS_A_FRAME
 from closeout.aio import StatusClient
 from closeout.status.v1 import status_pb2
 
@@ -27,10 +28,13 @@ class LoadSpec:
         address: HOST:PORT of the status service.
         campaigns: their ids; each gets a stream, or a caller.
         first: the first sequence.
-        results: the number of results of each campaign.
+        results: the number of results of each stream, or caller.
         frames_a_second: the frames due in a second, over all streams; 0: no limit.
         unary: report by BatchReportResults, one call after the other, instead of by
             streams.
+        shared: all of ``campaigns`` are the same one: each stream reports the results
+            behind those of the stream before it.
+        results_a_frame: the results of each frame, or call.
     """
 
     address: str
@@ -39,6 +43,8 @@ class LoadSpec:
     results: int
     frames_a_second: float = 0.0
     unary: bool = False
+    shared: bool = False
+    results_a_frame: int = RESULTS_A_FRAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,13 @@ _Open: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, status_pb2.ReportR
 async def _run(spec: LoadSpec) -> None:
     serialised = frames.serialised_calls if spec.unary else frames.serialised
     prepared = [
-        serialised(campaign_id, first=spec.first, results=spec.results)
-        for campaign_id in spec.campaigns
+        serialised(
+            campaign_id,
+            first=spec.first + (turn * spec.results if spec.shared else 0),
+            results=spec.results,
+            size=spec.results_a_frame,
+        )
+        for turn, campaign_id in enumerate(spec.campaigns)
     ]
     channels = [
         # Without this option all streams of a process share one connection.

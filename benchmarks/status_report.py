@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from benchmarks import beside_large, completion, growth, latency, result_stream
+from benchmarks import (
+    beside_full,
+    beside_large,
+    completion,
+    growth,
+    latency,
+    result_stream,
+    shared_campaign,
+    watchers,
+)
 from benchmarks.frames import RESULTS_A_FRAME
 from benchmarks.table import aligned, milliseconds, percentile
 
@@ -18,10 +27,16 @@ _STREAMS = (1, 4, 16)
 #: Callers of BatchReportResults, each with one call after the other.
 _CALLERS = (4, 16)
 _FLOOR_ROWS = 200_000
+#: Results of each run, and runs of each kind.
+_SHARED_RESULTS, _SHARED_TURNS = 200_000, 3
 #: Results of one measurement of streams, so that it takes seconds.
 _RESULTS = 500_000
 _LATENCY_SECONDS = 5.0
+#: Results of the full stream, and seconds of the small one.
+_FULL_RESULTS, _BESIDE_SECONDS = 1_000_000, 4.0
 _CAMPAIGNS = 200
+#: Watchers of one campaign, and for how long, seconds.
+_WATCHERS, _WATCH_SECONDS = (0, 500), 5.0
 
 
 async def measured(database: Database, sizes: Sequence[int], large: int) -> AsyncIterator[str]:
@@ -75,12 +90,48 @@ async def measured(database: Database, sizes: Sequence[int], large: int) -> Asyn
         ),
         rows,
     )
+    yield (
+        f"\n{database.title}: one campaign over several streams beside as many campaigns,"
+        f" {_SHARED_RESULTS:,} results;\nmedians of {_SHARED_TURNS} runs by turns, and what"
+        " a result costs the service"
+    )
+    yield await _shared(database)
     paced = await latency.measure(database, rate=peak / 2, seconds=_LATENCY_SECONDS)
     yield (
         f"\n{database.title}: acknowledgement of a frame, {latency.STREAMS} streams,"
         f" {peak / 2:,.0f} results/s, half of the rate above"
     )
     yield _delays("frames", paced.latencies, paced.memory_mib)
+    fast = await beside_full.measure(database, results=_FULL_RESULTS, seconds=_BESIDE_SECONDS)
+    yield (
+        f"\n{database.title}: {beside_full.FRAMES_A_SECOND} frames of"
+        f" {beside_full.RESULTS_A_FRAME} results a second, alone and beside a stream that"
+        f" stores {fast.full_rate:,.0f} results/s"
+    )
+    yield aligned(
+        ("frames", "p50 ms", "p99 ms", "most ms"),
+        [
+            (name, *(milliseconds(percentile(delays, percent)) for percent in (50, 99, 100)))
+            for name, delays in (("alone", fast.alone), ("beside", fast.beside))
+        ],
+    )
+    watched = await watchers.measure(database, watchers=_WATCHERS, seconds=_WATCH_SECONDS)
+    yield (
+        f"\n{database.title}: watchers of one campaign that gets"
+        f" {watchers.FRAMES_A_SECOND} frames a second, and how long these wait"
+    )
+    yield aligned(
+        ("watchers", "service CPUs", "snapshots/s", "p50 ms", "p99 ms", "most ms"),
+        [
+            (
+                f"{found.watchers}",
+                f"{found.cpu:.2f}",
+                f"{found.snapshots:,.0f}",
+                *(milliseconds(percentile(found.latencies, percent)) for percent in (50, 99, 100)),
+            )
+            for found in watched
+        ],
+    )
     ends = await completion.measure(database, campaigns=_CAMPAIGNS)
     yield f"\n{database.title}: from the last result sent to COMPLETED at a watcher"
     yield _delays("campaigns", ends.delays, ends.memory_mib)
@@ -128,6 +179,32 @@ def _spread(delays: Sequence[float]) -> Sequence[str]:
     if not delays:
         return ("", "", "")
     return [milliseconds(percentile(delays, percent)) for percent in (50, 99, 100)]
+
+
+async def _shared(database: Database) -> str:
+    figures = [
+        (
+            streams,
+            await shared_campaign.measure(
+                database, streams=streams, results=_SHARED_RESULTS, turns=_SHARED_TURNS
+            ),
+        )
+        for streams in _STREAMS
+    ]
+    return aligned(
+        ("streams", "campaigns/s", "one/s", "/campaigns", "campaigns us", "one us"),
+        [
+            (
+                f"{streams}",
+                f"{found.apart:,.0f}",
+                f"{found.shared:,.0f}",
+                f"{found.shared / found.apart:.2f}",
+                f"{found.apart_cpu:.2f}",
+                f"{found.shared_cpu:.2f}",
+            )
+            for streams, found in figures
+        ],
+    )
 
 
 async def _floor(database: Database) -> float:

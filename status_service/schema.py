@@ -154,7 +154,8 @@ campaign_labels = sa.Table(
 
 #: PostgreSQL announces every change of a campaign, whoever makes it, on this channel as
 #: a JSON array of organisation, campaign id and revision, by a trigger that the first
-#: version of :mod:`status_service.migrations` made.
+#: version of :mod:`status_service.migrations` made. For a change of state that the service
+#: makes, another array has the state as well.
 CHANGED_CHANNEL = "closeout_campaigns"
 
 #: A query that has this condition, word for word, can use the index of results.

@@ -61,6 +61,7 @@ from status_service.http_api.rules import packaged_rules
 from status_service.http_api.transcoder import transcoded
 from status_service.live.campaign_gauges import CampaignGauges
 from status_service.live.database_listener import follow
+from status_service.live.looks import Looks
 from status_service.migrations import MIGRATIONS
 from status_service.reads.service import CampaignViews
 from status_service.recording import duty
@@ -171,6 +172,7 @@ async def running(
             writer_pool,
             BatchRecorder(store, writer_pool, stopping),
             notifier,
+            looks=Looks(store, notifier, stopping),
             retention=RetentionService(store, retention_meter),
             generation=generation,
             stopping=stopping,
@@ -243,6 +245,7 @@ async def running(
             background(writer_pool.run()),
             background(follow_store(store, server)),
             background(follow(store, notifier)),
+            background(servicer.looks.run()),
             background(
                 reconcile(
                     service.mending,

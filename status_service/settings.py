@@ -81,7 +81,7 @@ class StatusSettings(TlsSettings):
     #: At most so many results are written in one transaction.
     commit_results: int = Field(default=10_000, ge=1)
     #: At most so many frames wait for each connection that writes; then senders wait.
-    queue_frames: int = Field(default=64, ge=1)
+    queue_frames: int = Field(default=40, ge=1)
 
     @pydantic.model_validator(mode="after")
     def _ports_differ(self) -> Self:

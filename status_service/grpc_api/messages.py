@@ -77,6 +77,21 @@ def to_deleted(deleted: Deleted) -> status_pb2.DeleteCampaignResponse:
     )
 
 
+class Snapshots:
+    """Messages of snapshots: those who are shown the same row get the same message."""
+
+    def __init__(self) -> None:
+        self._row: sa.Row[Any] | None = None
+        self._message = status_pb2.WatchCampaignResponse()
+
+    def of(self, row: sa.Row[Any]) -> status_pb2.WatchCampaignResponse:
+        """Return a row as a message, which nobody may change."""
+        if row is not self._row:
+            self._row = row
+            self._message = status_pb2.WatchCampaignResponse(campaign=to_campaign(row))
+        return self._message
+
+
 def _to_problem(problem: Problem) -> status_pb2.Problem:
     message = status_pb2.Problem(
         kind=cast("status_pb2.Problem.Kind.ValueType", problem.kind),

@@ -290,7 +290,9 @@ class ResultStream:
             self._learn(
                 change.key, _Known(change.state, change.revision, change.counters.processed)
             )
-        self._wake.set()
+        # Counters alone are no news for a stream, and they may change with each commit.
+        if self._went_back is not None or self._announced.get(change.key) is not change.state:
+            self._wake.set()
 
     def _learn(self, key: CampaignKey, known: _Known) -> None:
         """Take a state from a receipt or a change, unless a later revision is known.

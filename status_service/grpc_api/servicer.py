@@ -17,13 +17,14 @@ from status_service.grpc_api import messages, validation
 from status_service.grpc_api.rejection_log import RejectionLog
 from status_service.grpc_api.result_stream import LONGEST_ID, ResultStream
 from status_service.live.watch import watch
-from status_service.recording.types import CampaignKey, Frame
+from status_service.recording.types import CampaignKey, Frame, Origin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from status_service.campaigns.service import CampaignService
     from status_service.campaigns.types import Changed
+    from status_service.live.looks import Looks
     from status_service.reads.service import CampaignViews
     from status_service.recording.batch import BatchRecorder
     from status_service.recording.notifier import Notifier
@@ -42,6 +43,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         writer_pool: takes the frames of result streams.
         batch_recorder: stores the results of unary calls.
         notifier: announces changed campaigns.
+        looks: looks at campaigns for those who watch; somebody runs it.
         retention: deletes campaigns and erases addresses.
         generation: the identity of the store.
         stopping: set when the service stops, to end its streams.
@@ -55,6 +57,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         batch_recorder: BatchRecorder,
         notifier: Notifier,
         *,
+        looks: Looks,
         retention: RetentionService,
         generation: str,
         stopping: asyncio.Event,
@@ -64,6 +67,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self._writer_pool = writer_pool
         self._batch_recorder = batch_recorder
         self._notifier = notifier
+        self.looks, self._snapshots = looks, messages.Snapshots()
         self._retention = retention
         self._rejection_log = RejectionLog()
         self._generation = generation
@@ -113,13 +117,15 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             named = [campaign.campaign_id for campaign in request.campaigns[:1]]
             self._rejection_log.add(caller.organisation, "".join(named)[:LONGEST_ID], error)
             raise
+        origin = Origin()
         frames = [
             Frame(
                 CampaignKey(caller.organisation, campaign.campaign_id),
                 reporter or caller.actor,
                 campaign.results,
                 campaign.problems,
-                caller=caller if caller.key_id else None,
+                origin,
+                caller if caller.key_id else None,
             )
             for campaign in reported
         ]
@@ -165,10 +171,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.WatchCampaignRequest, context: _Context
     ) -> AsyncIterator[status_pb2.WatchCampaignResponse]:
         campaign_id = validation.campaign_id(request)
-        async for campaign in watch(
-            self._views, self._notifier, caller_of(context), campaign_id, self._stopping
-        ):
-            yield status_pb2.WatchCampaignResponse(campaign=messages.to_campaign(campaign))
+        async for campaign in watch(self.looks, caller_of(context), campaign_id):
+            yield self._snapshots.of(campaign)
 
     async def ListResults(  # noqa: D102, N802
         self, request: status_pb2.ListResultsRequest, context: _Context

@@ -1,6 +1,7 @@
 """Publishes what other instances changed in a database that several share.
 
-The database announces every change of a campaign by a notification, whoever made it.
+The database announces every change of a campaign by a notification, whoever made it. A
+change of state is read at once, all else ten times a second at most, by one statement.
 All watched campaigns are polled as well, so a notification that was lost with its
 connection costs a second and no more.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,8 @@ log = structlog.get_logger()
 
 #: How often all watched campaigns are read, notified or not, seconds.
 _POLL = 1.0
+#: At least so long between two reads of what changed but for its state, seconds.
+_BETWEEN_READS = 0.1
 #: Between two tries to listen, seconds.
 _RECONNECT = 0.5
 _CAMPAIGNS_A_READ = 500
@@ -51,7 +55,9 @@ class _Listener:
         self._store = store
         self._notifier = notifier
         self._changed: set[CampaignKey] = set()
+        self._at_once: set[CampaignKey] = set()
         self._wake = asyncio.Event()
+        self._next_read = self._next_poll = float("-inf")  # on the loop's clock
 
     async def listen(self, listen: Listen) -> None:
         """Note which campaigns change."""
@@ -72,29 +78,54 @@ class _Listener:
             await asyncio.sleep(_RECONNECT)
 
     def _note_change(self, notification: str) -> None:
-        organisation, campaign_id, revision = json.loads(notification)
+        organisation, campaign_id, revision, *state = json.loads(notification)
         key = CampaignKey(organisation, campaign_id)
         # The changes of this instance were published already. A revision that is lower
         # because the store went back is left to the poll.
         if self._notifier.is_watched(key) and revision > self._notifier.revision(key):
-            self._note([key])
+            if state:
+                self._at_once.add(key)
+                self._wake.set()
+            else:
+                self._note([key])
 
     def _note(self, keys: Iterable[CampaignKey]) -> None:
+        if not self._changed:
+            self._wake.set()
         self._changed.update(keys)
-        self._wake.set()
 
     async def read(self) -> None:
         """Read and publish the campaigns that changed, or all that are watched."""
         while True:
-            try:
-                async with asyncio.timeout(_POLL):
-                    await self._wake.wait()
-            except TimeoutError:
-                self._changed.update(self._notifier.keys())
-            self._wake.clear()
-            keys, self._changed = list(self._changed), set()
+            await self._due()
+            keys = self._take()
             if self._store.answering:
                 await self._publish(keys)
+
+    async def _due(self) -> None:
+        """Return when a read may be due."""
+        self._wake.clear()
+        if not self._at_once:
+            due = self._next_read if self._changed else max(self._next_read, self._next_poll)
+            seconds = max(0.0, due - asyncio.get_running_loop().time())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
+
+    def _take(self) -> list[CampaignKey]:
+        """Return which campaigns are to be read now."""
+        now = asyncio.get_running_loop().time()
+        keys, self._at_once = self._at_once, set()
+        if now >= self._next_read:
+            if now >= self._next_poll:
+                self._changed.update(self._notifier.keys())
+                self._next_poll = now + _POLL
+            if self._changed:
+                keys |= self._changed
+                self._changed = set()
+                self._next_read = now + _BETWEEN_READS
+        self._changed -= keys
+        return list(keys)
 
     async def _publish(self, keys: Sequence[CampaignKey]) -> None:
         try:

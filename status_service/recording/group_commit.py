@@ -1,9 +1,9 @@
 """Group commit: the frames of all streams, written by one task, many at a time.
 
 Frames wait in a bounded queue, so a slow disk slows the senders and never fills
-the memory. The writer takes what is there, writes it in one transaction, and only
-then is any frame of it acknowledged. While one batch is being written the next one
-gathers by itself, so there is no delay to tune.
+the memory. The writer takes what is there, by turns of the streams, writes it in one
+transaction, and only then is any frame of it acknowledged. While one batch is being
+written the next one gathers by itself, so there is no delay to tune.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from service_runtime.errors import ShuttingDownError, StoreBusyError, StoreUnava
 from status_service.domain import Cause
 from status_service.recording import ledger
 from status_service.recording.count_waits import CountWaits
+from status_service.recording.frame_queue import FrameQueue
 from status_service.recording.meter import Meter
 from status_service.recording.transitions import log_state_change
 from status_service.recording.types import Entry
@@ -51,7 +52,7 @@ class GroupCommitter:
         notifier: announces every campaign that changed.
         commit_results: at most so many results in one transaction, though always
             one frame.
-        queue_frames: at most so many frames wait.
+        queue_frames: at most so many frames wait, and the first one of each stream.
         meter: counts what is committed.
     """
 
@@ -67,22 +68,23 @@ class GroupCommitter:
         self._meter = meter or Meter()
         self._store = store
         self._notifier = notifier
-        self._commit_results = commit_results
-        self._queue: asyncio.Queue[Entry] = asyncio.Queue(queue_frames)
+        self._queue: FrameQueue[Entry] = FrameQueue(
+            batch_results=commit_results, places=queue_frames
+        )
         self._queue_frames = queue_frames
         self._stopping = asyncio.Event()
         self._count_waits = CountWaits(
             store,
             write=self._write,
             fail=lambda entry, error: _fail(entry.receipt, error),
-            done=self._done,
+            done=self._queue.done,
             stopping=self._stopping,
         )
 
     @property
     def waiting(self) -> int:
-        """How many frames wait."""
-        return self._queue.qsize()
+        """How many frames wait; one of more than 500 results counts as several."""
+        return self._queue.waiting
 
     async def submit(self, frame: Frame) -> asyncio.Future[FrameReceipt]:
         """Queue a frame, waiting for a place; return the future of its receipt.
@@ -93,23 +95,18 @@ class GroupCommitter:
         loop = asyncio.get_running_loop()
         receipt: asyncio.Future[FrameReceipt] = loop.create_future()
         entry = Entry(frame, receipt, loop.time(), tracing.origin())
-        await self._queue.put(entry)
+        await self._queue.put(frame.origin, entry, frame.results.size)
         return receipt
 
     async def run(self) -> None:
         """Write batch after batch, for ever. Ended by cancelling it after :meth:`flush`."""
         try:
             while True:
-                batch = await self._take()
-                self._done(await self._write(batch))
+                batch = await self._queue.take()
+                self._queue.done(await self._write(batch))
                 await self._count_waits.fewer_than(self._queue_frames)
         finally:
             await self._count_waits.close()
-
-    def _done(self, entries: int) -> None:
-        """Note that so many frames are recorded, refused or failed."""
-        for _ in range(entries):
-            self._queue.task_done()
 
     async def flush(self, timeout_seconds: float) -> None:
         """Write what waits; what can't be written in time fails with ShuttingDownError.
@@ -130,14 +127,6 @@ class GroupCommitter:
         except TimeoutError:
             return False
         return True
-
-    async def _take(self) -> list[Entry]:
-        batch = [await self._queue.get()]
-        results = batch[0].frame.results.size
-        while results < self._commit_results and not self._queue.empty():
-            batch.append(self._queue.get_nowait())
-            results += batch[-1].frame.results.size
-        return batch
 
     async def _write(
         self, batch: Sequence[Entry], counts: Mapping[CampaignKey, Count] | None = None
@@ -180,7 +169,7 @@ class GroupCommitter:
                 results=sum(entry.frame.results.size for entry in batch),
                 queue_seconds=begin - batch[0].submit_time,
                 write_seconds=clock() - begin,
-                queued_frames=self._queue.qsize(),
+                queued_frames=self._queue.waiting,
             )
             return len(batch) - len(uncounted)
         return len(batch)

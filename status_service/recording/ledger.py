@@ -23,8 +23,9 @@ from status_service.errors import (
 )
 from status_service.recording import counting, deleted, failure_groups, lookup, problems
 from status_service.recording.completion import settle
-from status_service.recording.merge import merge, sequences_of
-from status_service.recording.result_rows import stored_outcomes, upsert
+from status_service.recording.merge import merge
+from status_service.recording.result_rows import upsert
+from status_service.recording.stored_outcomes import stored_outcomes
 from status_service.recording.types import (
     CampaignKey,
     Frame,
@@ -147,7 +148,11 @@ def record(
         for key in locked
     }
     stored = stored_outcomes(
-        connection, {locked[key].campaign: sequences_of(part) for key, part in accepted.items()}
+        connection,
+        {
+            locked[key].campaign: [frame.results.sequence for frame, _ in part]
+            for key, part in accepted.items()
+        },
     )
     merges = {key: merge(part, stored[locked[key].campaign]) for key, part in accepted.items()}
     drifts = _counted(connection, locked, accepted, merges, counts=counts, recorded=recorded)

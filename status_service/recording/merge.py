@@ -58,10 +58,9 @@ def merge(accepted: Accepted, stored: dict[int, int]) -> Merged:
         stored: outcomes by sequence, of those of the results that are stored; others may
             be among them.
     """
-    if not stored:
-        sequences = sequences_of(accepted)
-        if len(set(sequences)) == len(sequences):
-            return _all_new(accepted)
+    sequences = sequences_of(accepted)
+    if stored.keys().isdisjoint(sequences) and len(set(sequences)) == len(sequences):
+        return _all_new(accepted)
     return _one_by_one(accepted, stored)
 
 

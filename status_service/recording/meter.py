@@ -111,12 +111,12 @@ class Meter:
         """Show how many frames wait to be written, and how many may."""
         Gauge(
             "closeout_queue_frames",
-            "Frames that wait to be written.",
+            "Frames that wait to be written; one of more than 500 results counts as several.",
             registry=self._registry,
         ).set_function(lambda: float(waiting()))
         Gauge(
             "closeout_queue_frames_limit",
-            "As many frames may wait; then senders wait.",
+            "As many frames may wait, and one of each stream beyond that; then senders wait.",
             registry=self._registry,
         ).set(limit)
 

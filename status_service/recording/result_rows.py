@@ -1,4 +1,4 @@
-"""The rows of results: look up, insert or raise, fill, count.
+"""The rows of results: insert or raise, fill, count.
 
 All of it works inside a transaction its caller holds. Inserting is the one place
 whose speed decides the speed of the service: few large statements, each one call
@@ -21,79 +21,14 @@ from status_service.recording.result_columns import ResultColumns, array, intege
 from status_service.schema import NOT_SENT, campaigns, results
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
 #: ``campaign`` and ``record_time`` are the same for all.
 _GIVEN = ResultColumns._fields
 #: Rows of one INSERT; SQLite takes 32,766 values in a statement.
 _ROWS_A_STATEMENT = 1_000
-#: Where the sequences asked for are this much sparser than a range, look each up.
-_SPARSE = 8
-_LOOKUPS_A_STATEMENT = 1_000
-#: SQLite takes 500 parts of a UNION.
-_RANGES_A_STATEMENT = 100
 _TIME = UtcTime()
-
-_STORED = sa.select(results.c.campaign, results.c.sequence, results.c.outcome)
-
-
-@cache
-def _stored_between(ranges: int) -> sa.Executable:
-    """Return the statement for so many ranges: building it takes longer than running it."""
-    return sa.union_all(
-        *(
-            _STORED.where(
-                results.c.campaign == sa.bindparam(f"campaign_{number}"),
-                results.c.sequence.between(
-                    sa.bindparam(f"first_{number}"), sa.bindparam(f"last_{number}")
-                ),
-            )
-            for number in range(ranges)
-        )
-    )
-
-
-_STORED_AMONG = _STORED.where(
-    results.c.campaign == sa.bindparam("campaign"),
-    results.c.sequence.in_(sa.bindparam("sequences", expanding=True)),
-)
-
-
-def stored_outcomes(
-    connection: sa.Connection, requested: Mapping[int, Sequence[int]]
-) -> dict[int, dict[int, int]]:
-    """Return the stored outcomes of messages, by campaign and sequence.
-
-    Args:
-        connection: in a transaction that holds the campaigns locked.
-        requested: sequences by campaign. There may be outcomes of others between them.
-    """
-    found: dict[int, dict[int, int]] = {campaign: {} for campaign in requested}
-    ranges = []
-    for campaign, sequences in requested.items():
-        if not sequences:
-            continue
-        first, last = min(sequences), max(sequences)
-        if last - first < _SPARSE * len(sequences):
-            ranges.append((campaign, first, last))
-            continue
-        for start in range(0, len(sequences), _LOOKUPS_A_STATEMENT):
-            part = list(sequences[start : start + _LOOKUPS_A_STATEMENT])
-            for _, sequence, outcome in connection.execute(
-                _STORED_AMONG, {"campaign": campaign, "sequences": part}
-            ):
-                found[campaign][sequence] = outcome
-    for start in range(0, len(ranges), _RANGES_A_STATEMENT):
-        group = ranges[start : start + _RANGES_A_STATEMENT]
-        values = {
-            f"{name}_{number}": value
-            for number, bounds in enumerate(group)
-            for name, value in zip(("campaign", "first", "last"), bounds, strict=True)
-        }
-        for campaign, sequence, outcome in connection.execute(_stored_between(len(group)), values):
-            found[campaign][sequence] = outcome
-    return found
 
 
 def upsert(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -13,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from status_service.domain import State
 from status_service.recording.outbox import write_transition_events
 from status_service.recording.samples import note_end
-from status_service.schema import transitions
+from status_service.schema import CHANGED_CHANNEL, transitions
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,6 +47,8 @@ def write_transition(
     audit trail has one already, as after a change by hand in the database, neither
     is written again.
     """
+    if connection.dialect.name == "postgresql":
+        _announce(connection, campaign)
     written = connection.execute(
         _ONCE,
         {
@@ -64,6 +67,14 @@ def write_transition(
         write_transition_events(connection, campaign, written, now=now)
         if State(campaign.state).is_terminal:
             note_end(connection, campaign.campaign)
+
+
+def _announce(connection: sa.Connection, campaign: sa.Row[Any]) -> None:
+    """Say on commit that this change is one of state: other instances look at it at once."""
+    payload = [campaign.organisation, campaign.campaign_id, campaign.revision, campaign.state]
+    connection.exec_driver_sql(
+        "SELECT pg_notify(%s, %s)", (CHANGED_CHANNEL, json.dumps(payload))
+    ).one()
 
 
 def log_state_change(

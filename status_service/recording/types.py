@@ -25,9 +25,9 @@ class CampaignKey(NamedTuple):
     campaign_id: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Origin:
-    """The stream that a frame came on.
+    """The stream that a frame came on, or the call: frames of each take turns with others.
 
     Attributes:
         is_over: its sender may have reported newer problems elsewhere since.
@@ -47,7 +47,7 @@ class Frame:
         reporter: who reports, by its own words.
         results: the results.
         problems: what holds the sender up, as :mod:`.problems` writes it; None: no change.
-        origin: the stream it came on; None: a call that waits for its receipt.
+        origin: what it came on; None: it takes turns with others like it.
         caller: who reports, by its key; None: there is no key.
     """
 

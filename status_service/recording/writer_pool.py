@@ -43,7 +43,8 @@ class WriterPool:
         notifier: announces every campaign that changed.
         commit_results: at most so many results in one transaction, though always
             one frame.
-        queue_frames: at most so many frames wait for each writer.
+        queue_frames: at most so many frames wait for each writer, and the first one of
+            each stream.
         meter: counts what is committed.
     """
 

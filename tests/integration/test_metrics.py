@@ -104,7 +104,7 @@ async def test_the_status_service_counts_calls_results_and_completions(both: Pai
     assert found.value("grpc_server_msg_sent_total", **calls) == 1
     assert found.value("closeout_open_calls", grpc_method="ReportResults") == 1
     assert found.value("closeout_open_calls", grpc_method="WatchCampaign") == 0
-    assert found.value("closeout_queue_frames_limit") == 64
+    assert found.value("closeout_queue_frames_limit") == 40
     assert found.value("closeout_ready") == found.value("closeout_store_up") == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -69,7 +69,7 @@ async def replicas(
 def notified_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let changes be seen by notifications alone, never by a poll."""
     monkeypatch.setattr(database_listener, "_POLL", _NEVER)
-    monkeypatch.setattr("status_service.live.watch._POLL", _NEVER)
+    monkeypatch.setattr("status_service.live.looks._POLL", _NEVER)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def polled_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         database_listener._Listener, "_note_change", lambda _self, _notification: None
     )
-    monkeypatch.setattr("status_service.live.watch._POLL", _NEVER)
+    monkeypatch.setattr("status_service.live.looks._POLL", _NEVER)
 
 
 async def _watched_to_its_end(replicas: Replicas) -> None:
@@ -117,6 +117,30 @@ async def _watched_to_its_end(replicas: Replicas) -> None:
 async def test_changes_through_another_service_are_announced_at_once(replicas: Replicas) -> None:
     """The database announces them: nothing is polled in this test."""
     await _watched_to_its_end(replicas)
+
+
+@pytest.mark.usefixtures("notified_only")
+async def test_a_state_through_another_service_does_not_wait_for_counters(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long counters wait to be read, a pause and the end come at once."""
+    await replicas.here.create_campaign(campaign_id="a")
+    await replicas.here.start_campaign(campaign_id="a", total=2)
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        reporting(replicas.here) as here,
+        aclosing(replicas.there.watch_campaign(campaign_id="a")) as watching,
+    ):
+        assert (await anext(watching)).processed == 0
+        monkeypatch.setattr(database_listener, "_BETWEEN_READS", _NEVER)
+        await here.send("a", *results([1]))
+        await here.acked(1)  # its notification is the last one that is read for its counters
+        await replicas.here.pause_campaign(campaign_id="a")
+        while (campaign := await anext(watching)).state != PAUSED:
+            assert campaign.state == SENDING
+        assert campaign.processed == 1
+        await here.send("a", *results([2]))
+        assert [one.state async for one in watching][-1] == COMPLETED
 
 
 @pytest.mark.usefixtures("polled_only")

@@ -104,7 +104,7 @@ async def test_another_time_moves_a_scheduled_campaign(
     status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stays SCHEDULED, says no transition, and its revision grows: watchers see it."""
-    monkeypatch.setattr("status_service.live.watch._POLL", 3_600.0)
+    monkeypatch.setattr("status_service.live.looks._POLL", 3_600.0)
     first, second = (datetime.now(UTC) + timedelta(days=days) for days in (1, 2))
     await status.client.create_campaign(campaign_id="a")
     before = await status.client.start_campaign(campaign_id="a", total=2, start_time=first)

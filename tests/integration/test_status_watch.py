@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from closeout.errors import NotFoundError
 from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import PATIENCE_SECONDS, Status, results
-from status_service.live import watch as watch_module
+from status_service.live import looks as looks_module
 
 SENDING, PAUSED, COMPLETED, CANCELLED = range(3, 7)
 
@@ -47,7 +47,7 @@ async def test_l1_the_end_does_not_wait_for_the_pace_of_snapshots(
     status: Status, monkeypatch: pytest.MonkeyPatch, state: int
 ) -> None:
     """The end is sent at once, however long the time between two snapshots is."""
-    monkeypatch.setattr(watch_module, "_BETWEEN_SNAPSHOTS", 3600.0)
+    monkeypatch.setattr(looks_module, "_BETWEEN_SNAPSHOTS", 3600.0)
     await status.start("a", 2)
     async with (
         aclosing(status.client.watch_campaign(campaign_id="a")) as watch,

@@ -112,6 +112,49 @@ async def test_l5_a_huge_campaign_holds_up_no_small_one(database: Database) -> N
         assert await asyncio.gather(*huge) == [True] * 4
 
 
+async def test_l5_a_full_stream_stands_before_no_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame of another stream is in the next transaction, however many others wait."""
+    go_on = threading.Event()
+    record, submit = ledger.record, GroupCommitter.submit
+    commits: list[list[str]] = []
+    came: list[str] = []
+
+    def held(connection: Any, frames: Sequence[Frame], **options: Any) -> Recorded:
+        commits.append([frame.reporter for frame in frames])
+        assert go_on.wait(PATIENCE_SECONDS)
+        return record(connection, frames, **options)
+
+    async def noted(self: GroupCommitter, frame: Frame) -> asyncio.Future[FrameReceipt]:
+        receipt = await submit(self, frame)
+        came.append(frame.reporter)
+        return receipt
+
+    monkeypatch.setattr(ledger, "record", held)
+    monkeypatch.setattr(GroupCommitter, "submit", noted)
+    frames = 5 * _FRAMES
+    async with serving(database, **_SETTINGS) as status:
+        await status.start("a", frames * _A_FRAME + 1)  # one campaign: both have one writer
+        async with reporting(status.client) as full, reporting(status.client) as other:
+            await _send(full, "a", frames)
+
+            async def is_full() -> bool:
+                return len(commits) == 1 and len(came) == len(commits[0]) + _FRAMES
+
+            await eventually(is_full, what="the queue is full")
+            await other.send("a", *results([frames * _A_FRAME + 1]), reporter="other")
+
+            async def has_come() -> bool:
+                return "other" in came
+
+            await eventually(has_come, what="the other frame waits, too")
+            go_on.set()
+            await full.announced("a", COMPLETED)
+            await other.acked(1)
+    assert "other" in commits[1]
+
+
 @pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
 async def test_a_slow_transaction_holds_up_no_other_campaign(
     database: Database, monkeypatch: pytest.MonkeyPatch

@@ -66,8 +66,8 @@ RESULT_BUGS = (
         edits=(
             Edit(
                 _WRITER,
-                "        await self._queue.put(entry)\n",
-                "        await self._queue.put(entry)\n"
+                "        await self._queue.put(frame.origin, entry, frame.results.size)\n",
+                "        await self._queue.put(frame.origin, entry, frame.results.size)\n"
                 "        receipt.set_result(ledger.FrameReceipt(new=frame.results.size))\n",
             ),
         ),

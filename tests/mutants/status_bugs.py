@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mutants.load_bugs import LOAD_BUGS
 from mutants.mutant import Edit, Mutant
 from mutants.problem_bugs import PROBLEM_BUGS
 
@@ -104,7 +105,8 @@ COMPLETION_BUGS = (
                 "    _refuse(connection, by_campaign, locked, look_for_busy=skip_busy)\n",
                 "    for key, campaign in locked.items():\n"
                 "        if campaign.state == 'DRAFT':\n"
-                "            seen = sequences_of(by_campaign[key])\n"
+                "            seen = [n for frame, _ in by_campaign[key]"
+                " for n in frame.results.sequence]\n"
                 "            locked[key] = connection.execute(\n"
                 "                sa.update(campaigns)\n"
                 "                .where(campaigns.c.campaign == campaign.campaign)\n"
@@ -295,4 +297,4 @@ CONNECTION_BUGS = (
     ),
 )
 
-STATUS_BUGS = COMPLETION_BUGS + REPAIR_BUGS + CONNECTION_BUGS + PROBLEM_BUGS
+STATUS_BUGS = COMPLETION_BUGS + REPAIR_BUGS + CONNECTION_BUGS + PROBLEM_BUGS + LOAD_BUGS

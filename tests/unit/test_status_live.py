@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,13 +12,16 @@ import pytest
 
 from service_runtime.caller import Caller
 from status_service.domain import State
-from status_service.errors import StoreWentBackError
+from status_service.errors import CampaignNotFoundError, StoreWentBackError
 from status_service.live.database_listener import _Listener
+from status_service.live.looks import Looks
 from status_service.live.watch import watch
+from status_service.recording import deleted, lookup
 from status_service.recording.notifier import Notifier
-from status_service.recording.types import CampaignKey, Change, change_of
+from status_service.recording.types import CampaignKey, Change, change_of, key_of
 
 _CALLER = Caller("default", "tester")
+_PATIENCE_SECONDS = 20.0
 
 
 def row(campaign_id: str = "a", revision: int = 1, state: State = State.SENDING) -> Any:
@@ -32,48 +36,6 @@ def row(campaign_id: str = "a", revision: int = 1, state: State = State.SENDING)
     )
 
 
-class _Views:
-    """Reads of a database that has one campaign."""
-
-    def __init__(self) -> None:
-        self.row = row(revision=5)
-
-    async def get(self, _: Caller, __: str) -> Any:
-        return self.row
-
-
-async def test_b2_a_watch_that_is_left_leaves_no_task_and_no_listener() -> None:
-    """However many come and go, memory does not grow until the service stops."""
-    views: Any = _Views()
-    notifier = Notifier()
-    before = asyncio.all_tasks()
-    for _ in range(3):
-        watching: Any = watch(views, notifier, _CALLER, "a", asyncio.Event())
-        assert (await anext(watching)).revision == 5
-        assert notifier.keys()
-        await watching.aclose()
-    await asyncio.sleep(0)
-    assert asyncio.all_tasks() <= before
-    assert not notifier.keys()
-
-
-async def test_s16_a_watch_ends_at_a_lower_revision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says which revision it has shown and which one there is; a new one shows that."""
-    monkeypatch.setattr("status_service.live.watch._BETWEEN_SNAPSHOTS", 0.0)
-    views: Any = _Views()
-    notifier = Notifier()
-    watching = watch(views, notifier, _CALLER, "a", asyncio.Event())
-    assert (await anext(watching)).revision == 5
-    views.row = row(revision=4)
-    notifier.publish([change_of(views.row)])
-    with pytest.raises(StoreWentBackError) as caught:
-        await anext(watching)
-    assert caught.value.metadata["announced"] == "5"
-    again: Any = watch(views, notifier, _CALLER, "a", asyncio.Event())
-    assert (await anext(again)).revision == 4
-    await again.aclose()
-
-
 class _Store:
     """A database whose campaigns the test changes."""
 
@@ -83,10 +45,64 @@ class _Store:
         self.rows = rows
         self.reads: list[int] = []
 
-    async def read(self, work: Any) -> list[Any]:
+    async def read(self, work: Any) -> Any:
         keys = work.keywords["keys"]
+        missing = {key: CampaignNotFoundError(key.campaign_id) for key in keys}
+        if work.func is deleted.refusals:
+            return missing
         self.reads.append(len(keys))
-        return [self.rows[key.campaign_id] for key in keys if key.campaign_id in self.rows]
+        rows = [self.rows[key.campaign_id] for key in keys if key.campaign_id in self.rows]
+        return rows if work.func is lookup.get_many else ({key_of(r): r for r in rows}, missing)
+
+
+@asynccontextmanager
+async def looking(
+    store: Any, notifier: Notifier, stopping: asyncio.Event | None = None
+) -> AsyncIterator[Looks]:
+    """Run looks at campaigns."""
+    looks = Looks(store, notifier, stopping or asyncio.Event())
+    task = asyncio.create_task(looks.run())
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            yield looks
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_b2_a_watch_that_is_left_leaves_no_task_and_no_listener() -> None:
+    """However many come and go, memory does not grow until the service stops."""
+    notifier = Notifier()
+    async with looking(_Store({"a": row(revision=5)}), notifier) as looks:
+        await asyncio.sleep(0)
+        before = asyncio.all_tasks()
+        for _ in range(3):
+            watching: Any = watch(looks, _CALLER, "a")
+            assert (await anext(watching)).revision == 5
+            assert notifier.keys()
+            await watching.aclose()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() <= before
+        assert not notifier.keys()
+        assert not looks._watched
+
+
+async def test_s16_a_watch_ends_at_a_lower_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which revision it has shown and which one there is; a new one shows that."""
+    monkeypatch.setattr("status_service.live.looks._BETWEEN_SNAPSHOTS", 0.0)
+    store = _Store({"a": row(revision=5)})
+    notifier = Notifier()
+    async with looking(store, notifier) as looks:
+        watching = watch(looks, _CALLER, "a")
+        assert (await anext(watching)).revision == 5
+        store.rows["a"] = row(revision=4)
+        notifier.publish([change_of(store.rows["a"])])
+        with pytest.raises(StoreWentBackError) as caught:
+            await anext(watching)
+        assert caught.value.metadata["announced"] == "5"
+        again: Any = watch(looks, _CALLER, "a")
+        assert (await anext(again)).revision == 4
+        await again.aclose()
 
 
 def listened(names: list[str]) -> tuple[Notifier, list[Change]]:
@@ -120,7 +136,7 @@ async def test_s16_a_read_that_finds_an_older_revision_says_that_the_store_went_
     assert [(change.revision, change.went_back_to) for change in heard[1:]] == [(3, 3)]
 
     class Late(_Store):
-        async def read(self, work: Any) -> list[Any]:
+        async def read(self, work: Any) -> Any:
             rows = await super().read(work)
             notifier.publish([change_of(row(revision=9))])  # committed since
             return rows
@@ -135,15 +151,16 @@ async def test_s16_a_read_that_finds_an_older_revision_says_that_the_store_went_
 
 async def test_s16_a_watch_ends_where_the_store_went_back_and_came_further_since() -> None:
     """Its next snapshot has a later revision; what the writer found before does not."""
-    views: Any = _Views()
+    store = _Store({"a": row(revision=5)})
     notifier = Notifier()
-    watching = watch(views, notifier, _CALLER, "a", asyncio.Event())
-    assert (await anext(watching)).revision == 5
-    assert notifier.revision(CampaignKey("default", "a")) == 5
-    views.row = row(revision=6)
-    notifier.publish([change_of(row(revision=5)).based_on(4, known=5)])
-    with pytest.raises(StoreWentBackError) as caught:
-        await anext(watching)
+    async with looking(store, notifier) as looks:
+        watching = watch(looks, _CALLER, "a")
+        assert (await anext(watching)).revision == 5
+        assert notifier.revision(CampaignKey("default", "a")) == 5
+        store.rows["a"] = row(revision=6)
+        notifier.publish([change_of(row(revision=5)).based_on(4, known=5)])
+        with pytest.raises(StoreWentBackError) as caught:
+            await anext(watching)
     assert (caught.value.metadata["revision"], caught.value.metadata["announced"]) == ("4", "5")
 
 
@@ -186,3 +203,33 @@ async def test_what_this_instance_has_published_is_not_read_again() -> None:
     assert not listener._changed
     listener._note_change('["default", "a", 3]')
     assert listener._changed == {CampaignKey("default", "a")}
+
+
+async def test_counters_are_read_now_and_then_and_states_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came meanwhile is read together, and nothing of it is forgotten."""
+    notifier, heard = listened(["a", "b"])
+    store: Any = _Store({name: row(name, 9) for name in "ab"})
+    listener = _Listener(store, notifier)
+    listener._take()  # the first poll
+    monkeypatch.setattr("status_service.live.database_listener._BETWEEN_READS", 3_600.0)
+    key, other = (CampaignKey("default", name) for name in "ab")
+    listener._note_change('["default", "a", 2]')
+    listener._next_read = 0.0
+    assert listener._take() == [key]
+    for notification in ('["default", "a", 3]', '["default", "b", 2]', '["default", "a", 4]'):
+        listener._note_change(notification)
+        assert listener._take() == []
+    for notification in ('["default", "a", 5]', '["default", "a", 5, "PAUSED"]'):
+        listener._note_change(notification)
+    assert listener._take() == [key]
+    assert listener._changed == {other}
+    listener._next_read = 0.0
+    reading = asyncio.create_task(listener.read())
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while not heard:  # noqa: ASYNC110 - nothing else says it
+            await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert [(change.key, change.revision) for change in heard] == [(other, 9)]

@@ -1,0 +1,143 @@
+"""Which frames go into the next transaction: streams take turns. Pure code.
+
+Frames of a stream stay in their order. Streams get about as many results each into a
+transaction, so a full stream stands before nobody. What reports little does not even wait
+for a transaction of the others: what such streams have goes first, in a short one, and the
+next one is for all, half as long as it would be without them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+Entry = TypeVar("Entry")
+
+#: The queue counts a frame of more results as several.
+RESULTS_A_PLACE = 500
+#: What a frame costs besides its results, in results.
+_FRAME_COST = 50
+#: A stream reports little if it has an eighth of what the busiest one has, or less, and of
+#: what a transaction may have.
+_LITTLE = 8
+#: Others are waited for where they have less than a quarter of such a transaction.
+_SHORT = 4
+
+
+class _Lane(Generic[Entry]):
+    """The frames of one stream that wait.
+
+    Attributes:
+        entries: they and how many results each has.
+        waiting: how many results that are.
+        recent: how many results were taken lately: those of the last transaction, half of
+            those of the one before, and so on.
+        turns: how many transactions it had a part in.
+    """
+
+    __slots__ = ("entries", "recent", "turns", "waiting")
+
+    def __init__(self) -> None:
+        self.entries: deque[tuple[Entry, int]] = deque()
+        self.waiting = 0
+        self.recent = 0.0
+        self.turns = 0
+
+    @property
+    def load(self) -> float:
+        return self.waiting + self.recent
+
+
+class Turns(Generic[Entry]):
+    """Frames that wait, by the stream that brought them.
+
+    Args:
+        batch_results: at most so many results are taken at once, though always one frame.
+    """
+
+    def __init__(self, *, batch_results: int) -> None:
+        self._batch_results = batch_results
+        self._lanes: dict[Hashable, _Lane[Entry]] = {}  # the next to have its turn first
+        self._short_before = False
+        #: How many places the frames take.
+        self.places = 0
+
+    def has_any(self, stream: Hashable) -> bool:
+        """Return whether a frame of a stream waits."""
+        lane = self._lanes.get(stream)
+        return lane is not None and bool(lane.entries)
+
+    def put(self, stream: Hashable, entry: Entry, results: int) -> None:
+        """Add a frame behind the others of its stream."""
+        lane = self._lanes.setdefault(stream, _Lane())
+        lane.entries.append((entry, results))
+        lane.waiting += results
+        self.places += _places(results)
+
+    def take(self) -> Sequence[Entry]:
+        """Return the frames of the next transaction; none if nothing waits."""
+        little = self._reporting_little()
+        first = [stream for stream in little if self._lanes[stream].entries]
+        others = sum(lane.waiting for stream, lane in self._lanes.items() if stream not in little)
+        short = bool(first) and not self._short_before and others * _SHORT >= self._batch_results
+        self._short_before = short
+        batch, taken = self._shared_out(
+            first if short else [stream for stream, lane in self._lanes.items() if lane.entries],
+            # Who reports little comes again soon.
+            self._batch_results // 2 if little and not short else self._batch_results,
+        )
+        for stream, lane in tuple(self._lanes.items()):
+            lane.recent = lane.recent / 2 + taken.get(stream, 0)
+            if stream in taken:  # behind those that had no turn
+                lane.turns += 1
+                self._lanes[stream] = self._lanes.pop(stream)
+            elif not lane.entries and lane.recent < 1:
+                del self._lanes[stream]
+        return batch
+
+    def _reporting_little(self) -> set[Hashable]:
+        """Return the streams that report little beside others that report much."""
+        busiest = max((lane.load for lane in self._lanes.values()), default=0.0)
+        most = min(busiest, self._batch_results) / _LITTLE
+        return {
+            stream
+            for stream, lane in self._lanes.items()
+            # A call has one turn and does not come again.
+            if lane.load <= most and (lane.entries or lane.turns > 1)
+        }
+
+    def _shared_out(
+        self, streams: Sequence[Hashable], most: int
+    ) -> tuple[Sequence[Entry], dict[Hashable, int]]:
+        """Take frame by frame from the stream that has the fewest results in the batch.
+
+        Returns:
+            The frames, and how many results of each stream they have.
+        """
+        batch: list[Entry] = []
+        taken: dict[Hashable, int] = {}
+        results_taken = 0
+        waiting = [(0, turn, stream) for turn, stream in enumerate(streams)]  # a heap already
+        while waiting and (not batch or results_taken < most):
+            cost, turn, stream = waiting[0]
+            lane = self._lanes[stream]
+            entry, results = lane.entries.popleft()
+            batch.append(entry)
+            lane.waiting -= results
+            results_taken += results
+            taken[stream] = taken.get(stream, 0) + results
+            self.places -= _places(results)
+            if lane.entries:
+                heapq.heapreplace(waiting, (cost + results + _FRAME_COST, turn, stream))
+            else:
+                heapq.heappop(waiting)
+        return batch, taken
+
+
+def _places(results: int) -> int:
+    """Return how many places a frame takes, however few results it has."""
+    return max(1, -(-results // RESULTS_A_PLACE))

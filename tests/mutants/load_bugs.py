@@ -1,0 +1,161 @@
+"""Bugs of the status service under load: many streams, many watchers."""
+
+from __future__ import annotations
+
+from mutants.mutant import Edit, Mutant
+
+_STORED = "status_service/recording/stored_outcomes.py"
+_TURNS = "status_service/recording/turns.py"
+_LISTENER = "status_service/live/database_listener.py"
+_LOOKS = "status_service/live/looks.py"
+_WATCH = "status_service/live/watch.py"
+_WRITER = "status_service/recording/group_commit.py"
+
+_LAYOUT = "tests/unit/test_status_stored_outcomes.py"
+_LOOKING = "tests/unit/test_status_looks.py"
+_WATCHES = "tests/unit/test_status_live.py"
+_REPLICAS = "tests/integration/test_status_replicas.py"
+_FAIR = "tests/unit/test_status_turns.py"
+_WRITERS = "tests/integration/test_status_writer.py"
+
+LOAD_BUGS = (
+    Mutant(
+        name="stretch-ends-early",
+        invariant="S2",
+        bug="Of frames that overlap, the end of the longer one is not looked up: what is stored"
+        " there counts as new.",
+        seen="own: results of several streams are looked up in stretches",
+        edits=(
+            Edit(
+                _STORED,
+                "        self.last = max(self.last, last)\n",
+                "        self.last = last\n",
+            ),
+        ),
+        test=f"{_LAYOUT}::test_s2_every_sequence_is_looked_up_once",
+    ),
+    Mutant(
+        name="first-come-first-served",
+        invariant="L5",
+        bug="Frames are written in the order in which they come: a full stream stands before"
+        " all others.",
+        seen="Closeout itself, before streams took turns",
+        edits=(
+            Edit(
+                _WRITER,
+                "        await self._queue.put(frame.origin, entry, frame.results.size)\n",
+                "        await self._queue.put(None, entry, frame.results.size)\n",
+            ),
+        ),
+        test=f"{_WRITERS}::test_l5_a_full_stream_stands_before_no_other",
+    ),
+    Mutant(
+        name="served-again-first",
+        invariant="L5",
+        bug="Of more full streams than a transaction has room for, the same ones have every turn.",
+        seen="own: streams take turns",
+        edits=(
+            Edit(
+                _TURNS,
+                "                self._lanes[stream] = self._lanes.pop(stream)\n",
+                "",
+            ),
+        ),
+        test=f"{_FAIR}::test_more_full_streams_than_a_transaction_has_room_for_take_turns",
+    ),
+    Mutant(
+        name="short-transactions-alone",
+        invariant="L5",
+        bug="Streams that report little have every transaction, and a full one has none.",
+        seen="own: what reports little goes first",
+        edits=(Edit(_TURNS, "bool(first) and not self._short_before and", "bool(first) and"),),
+        test=f"{_FAIR}::test_l5_what_reports_little_goes_before_a_full_stream",
+    ),
+    Mutant(
+        name="watcher-goes-back",
+        invariant="S16",
+        bug="A watcher is shown what the database has, also where that is an older revision.",
+        seen="own: a restored database, a failover that lost commits",
+        edits=(Edit(_WATCH, "            if lowest < before:\n", "            if not lowest:\n"),),
+        test=f"{_WATCHES}::test_s16_a_watch_ends_at_a_lower_revision",
+    ),
+    Mutant(
+        name="first-snapshot-is-shared",
+        invariant="S16",
+        bug="Who begins to watch is shown what others were shown, which may be older than what it"
+        " knows.",
+        seen="own: one look at a campaign serves all who watch it",
+        edits=(
+            Edit(
+                _LOOKS,
+                "        watched.new.add(watcher)\n",
+                "        if watched.shown is not None:\n"
+                "            watcher.offer(watched.shown)\n"
+                "        watched.new.add(watcher)\n",
+            ),
+        ),
+        test=f"{_LOOKING}::test_s16_the_first_snapshot_was_read_after_the_watch_began",
+    ),
+    Mutant(
+        name="last-counters-are-lost",
+        invariant="API",
+        bug="A change that comes while counters are spaced out is forgotten, and not only late.",
+        seen="own: counters of a campaign are looked at ten times a second at most",
+        edits=(
+            Edit(
+                _LOOKS,
+                "        counters = set[CampaignKey]()\n",
+                "        counters, changed = set[CampaignKey](), self._changed\n"
+                "        self._changed = set()\n",
+            ),
+            Edit(
+                _LOOKS,
+                "            counters, self._changed = self._changed, set()\n",
+                "            counters = changed\n",
+            ),
+        ),
+        test=f"{_LOOKING}::test_counters_are_spaced_out_and_the_last_ones_come",
+    ),
+    Mutant(
+        name="others-miss-what-a-newcomer-saw",
+        invariant="API",
+        bug="What a look for a new watcher finds counts as shown to all: the others lack it until"
+        " the next change.",
+        seen="own: one look at a campaign serves all who watch it",
+        edits=(
+            Edit(
+                _LOOKS,
+                "        if for_all or not others:\n",
+                "        if not for_all:\n"
+                "            watched.shown = row\n"
+                "        elif for_all or not others:\n",
+            ),
+        ),
+        test=f"{_LOOKING}::test_s16_the_first_snapshot_was_read_after_the_watch_began",
+    ),
+    Mutant(
+        name="notified-counters-are-lost",
+        invariant="API",
+        bug="A notification that comes while reads are spaced out is forgotten: other instances"
+        " show the last counters a second late.",
+        seen="own: notifications of a busy campaign are read ten times a second at most",
+        edits=(
+            Edit(
+                _LISTENER,
+                "        if now >= self._next_read:\n",
+                "        if now < self._next_read:\n"
+                "            self._changed = set()\n"
+                "        else:\n",
+            ),
+        ),
+        test=f"{_WATCHES}::test_counters_are_read_now_and_then_and_states_at_once",
+    ),
+    Mutant(
+        name="state-waits-for-counters",
+        invariant="API",
+        bug="A pause through another instance is read with the next counters, and not at once.",
+        seen="own: notifications of a busy campaign are read ten times a second at most",
+        edits=(Edit(_LISTENER, "            if state:\n", "            if state == revision:\n"),),
+        test=f"{_REPLICAS}::test_a_state_through_another_service_does_not_wait_for_counters",
+    ),
+)

@@ -1,0 +1,172 @@
+"""Streams take turns for the writer: a full one stands before nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from status_service.recording.frame_queue import FrameQueue
+from status_service.recording.turns import RESULTS_A_PLACE, Turns
+
+_BATCH = 100
+_frames = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 120)), max_size=40)
+
+
+@given(steps=st.lists(st.one_of(_frames, st.none()), max_size=10))
+def test_s8_each_stream_keeps_its_order_and_nothing_is_lost(
+    steps: list[list[tuple[str, int]] | None],
+) -> None:
+    """Whatever is put and taken when, each frame comes once, behind those before it."""
+    turns: Turns[tuple[str, int, int]] = Turns(batch_results=_BATCH)
+    put: dict[str, list[int]] = defaultdict(list)
+    taken: dict[str, list[int]] = defaultdict(list)
+
+    def take() -> int:
+        batch = turns.take()
+        for stream, number, _ in batch:
+            taken[stream].append(number)
+        # The last one may be larger than what was left of the room.
+        assert sum(size for _, _, size in batch[:-1]) < _BATCH
+        return len(batch)
+
+    for step in steps:
+        if step is None:
+            take()
+            continue
+        for stream, size in step:
+            number = len(put[stream])
+            put[stream].append(number)
+            turns.put(stream, (stream, number, size), size)
+    while turns.places:
+        assert take()
+    assert not turns.take()
+    assert {stream: numbers for stream, numbers in taken.items() if numbers} == put
+
+
+def _filled(**frames: tuple[int, int]) -> Turns[str]:
+    """Return turns in which each stream has so many frames of so many results."""
+    turns: Turns[str] = Turns(batch_results=_BATCH)
+    for stream, (number, size) in frames.items():
+        for _ in range(number):
+            turns.put(stream, stream, size)
+    return turns
+
+
+def test_l5_what_reports_little_goes_before_a_full_stream() -> None:
+    """It waits for no full transaction; the next transaction is the full stream's."""
+    turns = _filled(full=(1_000, 10), little=(1, 1))
+    assert turns.take() == ["little"]
+    assert turns.take() == ["full"] * 10
+    turns.put("little", "little", 1)
+    turns.put("more", "more", 1)
+    assert sorted(turns.take()) == ["little", "more"]
+    turns.put("little", "little", 1)
+    # Half as many: that one comes again and again.
+    assert sorted(turns.take()) == [*["full"] * 5, "little"]
+    for _ in range(3):
+        turns.take()
+    assert turns.take() == ["full"] * 10
+
+
+def test_full_streams_share_a_transaction_by_results() -> None:
+    """Not by frames: a stream with large ones gets no more than the others."""
+    turns: Turns[int] = Turns(batch_results=10_000)
+    for _ in range(100):
+        turns.put("large", 1_000, 1_000)
+        turns.put("small", 100, 100)
+    batch = turns.take()
+    large, small = 1_000 * batch.count(1_000), 100 * batch.count(100)
+    # A frame has its price as well: of many small ones it is somewhat less.
+    assert large / 2 < small < large
+
+
+def test_more_full_streams_than_a_transaction_has_room_for_take_turns() -> None:
+    """Those that were left out are the first of the next one."""
+    turns = _filled(**{f"s{number}": (4, 50) for number in range(6)})
+    batches = [sorted(turns.take()) for _ in range(12)]
+    assert batches == [["s0", "s1"], ["s2", "s3"], ["s4", "s5"]] * 4
+
+
+def test_a_full_transaction_is_not_cut_for_streams_that_are_all_full() -> None:
+    """One that happens to have one frame here just now has stored as much as the others."""
+    turns = _filled(a=(10, 10), b=(10, 10))
+    assert [sorted(turns.take()) for _ in range(2)] == [["a"] * 5 + ["b"] * 5] * 2
+    for _ in range(9):
+        turns.put("a", "a", 10)
+    turns.put("b", "b", 10)
+    assert sorted(turns.take()) == ["a"] * 9 + ["b"]
+
+
+async def test_a_full_stream_leaves_a_place_to_each_other_one() -> None:
+    """The first frame of a stream waits for nobody, so what waits is bounded all the same."""
+    queue: FrameQueue[str] = FrameQueue(batch_results=_BATCH, places=2)
+    for frame in ("a1", "a2"):
+        await queue.put("a", frame, 1)
+    more = [asyncio.create_task(queue.put("a", f"a{number}", 1)) for number in (3, 4)]
+    await queue.put("b", "b1", 1)
+    more.append(asyncio.create_task(queue.put("b", "b2", 1)))
+    await asyncio.sleep(0)
+    assert queue.waiting == 3
+    assert [task.done() for task in more] == [False] * 3
+    assert sorted(await queue.take()) == ["a1", "a2", "b1"]
+    await asyncio.gather(*more[:2])
+    assert queue.waiting >= 2
+    assert set(await queue.take()) >= {"a3", "a4"}
+    await more[2]
+    queue.done(3)
+    queue.done(3)
+    async with asyncio.timeout(20.0):
+        while queue.waiting:
+            await queue.take()
+    await queue.join()
+
+
+async def test_many_frames_of_one_call_do_not_come_through_the_place_of_its_first() -> None:
+    """As many wait as there are places, however many of its frames wait for one."""
+    queue: FrameQueue[int] = FrameQueue(batch_results=1, places=3)
+    putting = [asyncio.create_task(queue.put("call", number, 1)) for number in range(20)]
+    taken = []
+    while len(taken) < 20:
+        await asyncio.sleep(0)
+        assert queue.waiting <= 3
+        taken += await queue.take()
+    assert taken == list(range(20))
+    await asyncio.gather(*putting)
+
+
+async def test_b2_a_place_that_was_promised_to_who_is_gone_is_for_the_next() -> None:
+    """Whoever gives up, before or just when its turn comes, leaves nothing behind."""
+    queue: FrameQueue[str] = FrameQueue(batch_results=_BATCH, places=1)
+    await queue.put("a", "a1", 1)
+    first, second, third = (
+        asyncio.create_task(queue.put("a", f"a{number}", 1)) for number in (2, 3, 4)
+    )
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await queue.take() == ["a1"]  # promises the place to the second, or to the first
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    async with asyncio.timeout(20.0):
+        await third
+        assert await queue.take() == ["a4"]
+    assert first.cancelled()
+    assert second.cancelled()
+    assert not queue.waiting
+    assert not queue._promised
+    assert not queue._waiting
+
+
+@pytest.mark.parametrize(
+    ("results", "places"), [(0, 1), (1, 1), (500, 1), (501, 2), (1_000, 2), (1_001, 3)]
+)
+def test_a_large_frame_takes_the_places_of_several(results: int, places: int) -> None:
+    """So as many results wait, however many a frame has."""
+    turns: Turns[str] = Turns(batch_results=_BATCH)
+    turns.put("a", "frame", results)
+    assert (turns.places, RESULTS_A_PLACE) == (places, 500)
+    turns.take()
+    assert not turns.places
