@@ -111,7 +111,7 @@ async def running(
             others than this machine could reach it without a key.
     """
     sender = settings.sender
-    peers = CallLimits(sender.max_streams, sender.max_calls)
+    peers = CallLimits(sender.max_streams, sender.max_calls, sender.max_sending_streams)
     grace = Grace(sender.grace_seconds)
     classes = installed_channels() if channels is None else channels
     tls = await ServerTls.load("sender", sender)

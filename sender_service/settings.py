@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import pydantic
 from pydantic import Field
 
-from service_runtime.call_limits import MOST_CALLS, MOST_STREAMS
+from service_runtime.call_limits import MOST_CALLS, MOST_SENDING, MOST_STREAMS
 from service_runtime.errors import StartupError
 from service_runtime.places import (
     DatabaseUrl,
@@ -39,6 +39,9 @@ class SenderSettings(TlsSettings):
     max_streams: int = Field(default=MOST_STREAMS, ge=4)
     #: Other calls that are answered at once, shared in the same way.
     max_calls: int = Field(default=MOST_CALLS, ge=4)
+    #: Streams of UploadRecipients of one organisation; a connection gets half of them. Each
+    #: may have a message of 4 MiB on its way.
+    max_sending_streams: int = Field(default=MOST_SENDING, ge=2)
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, printed on standard output.
     listen: ListenAddress = "127.0.0.1:20052"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_STREAMS: Final = 4_000
 MOST_CALLS: Final = 1_000
 #: Streams on which one organisation may send; each may be about to send 4 MiB.
-_MOST_SENDING: Final = 32
+MOST_SENDING: Final = 32
 #: Of calls that need no key, such as health checks, so many streams and calls.
 _MOST_OPEN: Final = 500
 #: Requests that are large, or slow to arrive, at once. A message has 4 MiB at most.
@@ -53,20 +53,26 @@ class CallLimits:
     Args:
         most_streams: of everybody.
         most_calls: of everybody, without streams.
+        most_sending: streams on which one organisation sends.
     """
 
-    def __init__(self, most_streams: int = MOST_STREAMS, most_calls: int = MOST_CALLS) -> None:
+    def __init__(
+        self,
+        most_streams: int = MOST_STREAMS,
+        most_calls: int = MOST_CALLS,
+        most_sending: int = MOST_SENDING,
+    ) -> None:
         self._streams = Places("streams", most_streams)
         self._sending = Places(
             "streams that send",
             most_streams,
-            of_organisation=min(_MOST_SENDING, most_streams // 2),
+            of_organisation=min(most_sending, most_streams // 2),
             takes_silent=True,
         )
         self._calls = Places("calls", most_calls)
         self._open_streams = Places("streams without a key", _MOST_OPEN)
         self._open_sending = Places(
-            "streams that send without a key", _MOST_SENDING, takes_silent=True
+            "streams that send without a key", MOST_SENDING, takes_silent=True
         )
         self._open_calls = Places("calls without a key", _MOST_OPEN)
         self._requests = Places("large requests", _MOST_REQUESTS)

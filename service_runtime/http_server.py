@@ -28,6 +28,8 @@ _BACKLOG = 256
 MAX_CONNECTIONS = 1_000
 #: How long an idle connection is kept, seconds.
 _KEEP_ALIVE_SECONDS = 75
+#: How long the handshake of TLS may take, seconds.
+HANDSHAKE_SECONDS = 10.0
 #: How long after the start a socket may take until it serves, seconds.
 _START_SECONDS = 30.0
 #: How often the header Date is brought up to date, seconds.
@@ -43,8 +45,11 @@ class _Server(uvicorn.Server):
     this server ends at once.
     """
 
-    def __init__(self, config: uvicorn.Config, grace: Grace) -> None:
+    def __init__(
+        self, config: uvicorn.Config, grace: Grace, *, tls: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__(config)
+        self._tls = tls
         self._grace = grace
         self.listening = asyncio.Event()
         self._ending = asyncio.Event()
@@ -55,9 +60,25 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
-        await super().startup(sockets)
+        """Listen. uvicorn itself gives the handshake of TLS a minute."""
+        await super().startup([])
+        loop = asyncio.get_running_loop()
+        for listener in sockets or ():
+            self.servers.append(
+                await loop.create_server(
+                    self._connection,
+                    sock=listener,
+                    ssl=self._tls,
+                    backlog=_BACKLOG,
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
+                )
+            )
         self.listening.set()
+
+    def _connection(self) -> asyncio.Protocol:
+        return Connection(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     def end(self) -> None:
         """Take no new request, and end when the running ones have."""
@@ -121,8 +142,7 @@ async def serving_http(
         proxy_headers=False,
     )
     config.load()
-    config.ssl = tls
-    server = _Server(config, grace)
+    server = _Server(config, grace, tls=tls)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     try:
         async with asyncio.timeout(_START_SECONDS):

@@ -130,7 +130,7 @@ async def running(
             this machine could reach it without a key.
     """
     status = settings.status
-    peers = CallLimits(status.max_streams, status.max_calls)
+    peers = CallLimits(status.max_streams, status.max_calls, status.max_sending_streams)
     grace = Grace(status.grace_seconds)
     tls = await ServerTls.load("status", status)
     # In a thread: a migration may take minutes, and signals are heard meanwhile.

@@ -8,7 +8,7 @@ from typing import Literal, Self
 import pydantic
 from pydantic import Field
 
-from service_runtime.call_limits import MOST_CALLS, MOST_STREAMS
+from service_runtime.call_limits import MOST_CALLS, MOST_SENDING, MOST_STREAMS
 from service_runtime.places import (
     DatabaseUrl,
     ListenAddress,
@@ -32,6 +32,9 @@ class StatusSettings(TlsSettings):
     max_streams: int = Field(default=MOST_STREAMS, ge=4)
     #: Other calls that are answered at once, shared in the same way.
     max_calls: int = Field(default=MOST_CALLS, ge=4)
+    #: Streams of ReportResults of one organisation; a connection gets half of them. Each may have
+    #: a message of 4 MiB on its way.
+    max_sending_streams: int = Field(default=MOST_SENDING, ge=2)
 
     #: Where gRPC listens, HOST:PORT. Port 0: any free one, named on standard output.
     listen: ListenAddress = "127.0.0.1:20051"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from closeout.connection import CHANNEL_OPTIONS
 from closeout.errors import InvalidArgumentError, ResourceExhaustedError, from_rpc_error
 from integration.http_support import calling
 from integration.status_support import PATIENCE_SECONDS, serving
-from service_runtime import call_limits, grpc_requests
+from integration.tls_support import Authority
+from service_runtime import call_limits, grpc_requests, grpc_server, http_server
 
 _GET = "/closeout.status.v1.StatusService/GetCampaign"
 
@@ -137,3 +139,22 @@ async def test_b2_a_request_that_does_not_arrive_is_given_up(
         error = from_rpc_error(caught.value)
         assert isinstance(error, InvalidArgumentError)
         assert "did not arrive" in str(error)
+
+
+async def test_b2_a_handshake_of_tls_that_does_not_go_on_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over HTTP and gRPC: a connection has ten seconds to become one."""
+    assert http_server.HANDSHAKE_SECONDS == 10.0
+    assert dict(grpc_server.server_options())["grpc.server_handshake_timeout_ms"] == 10_000
+    monkeypatch.setattr(http_server, "HANDSHAKE_SECONDS", 0.1)
+    monkeypatch.setattr(grpc_server, "_HANDSHAKE_SECONDS", 1)
+    files = Authority(tmp_path).issue("server").settings()
+    async with serving(tmp_path, **files) as status:
+        for place in (status.http_address, status.address):
+            host, _, port = place.rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+            writer.close()

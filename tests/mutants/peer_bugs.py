@@ -150,6 +150,23 @@ LIMIT_BUGS = (
         ),
     ),
     Mutant(
+        name="handshakes-without-end",
+        invariant="B2",
+        bug="Over HTTP, a connection that says nothing has a minute for its handshake.",
+        seen="slow-loris, CVE-2007-6750",
+        edits=(
+            Edit(
+                "service_runtime/http_server.py",
+                "ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,",
+                "",
+            ),
+        ),
+        test=(
+            "tests/integration/test_runtime_call_limits.py"
+            "::test_b2_a_handshake_of_tls_that_does_not_go_on_is_ended"
+        ),
+    ),
+    Mutant(
         name="large-bodies-without-number",
         invariant="B2",
         bug="Any number of large bodies is held at once over HTTP.",
