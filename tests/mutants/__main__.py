@@ -17,11 +17,20 @@ from mutants.family_bugs import FAMILY_BUGS
 from mutants.mutant import Mutant
 from mutants.outage_bugs import OUTAGE_BUGS
 from mutants.result_bugs import RESULT_BUGS
+from mutants.retention_bugs import RETENTION_BUGS
 from mutants.runner import Outcome, Verdict, run, run_unchanged
 from mutants.sender_bugs import SENDER_BUGS
 from mutants.status_bugs import STATUS_BUGS
 
-_BUGS = STATUS_BUGS + RESULT_BUGS + SENDER_BUGS + FAMILY_BUGS + OUTAGE_BUGS + DASHBOARD_BUGS
+_BUGS = (
+    STATUS_BUGS
+    + RESULT_BUGS
+    + SENDER_BUGS
+    + FAMILY_BUGS
+    + OUTAGE_BUGS
+    + DASHBOARD_BUGS
+    + RETENTION_BUGS
+)
 MUTANTS = {mutant.name: mutant for mutant in _BUGS}
 _AT_ONCE = 2
 
