@@ -117,7 +117,7 @@ class GroupCommitter:
             return
         self._stopping.set()
         if not await self._written(_LAST_WRITE_SECONDS):
-            log.warning("write_left_behind", frames=self._queue.qsize(), acknowledged=0)
+            log.warning("write_left_behind", frames=self._queue.waiting, acknowledged=0)
 
     async def _written(self, seconds: float) -> bool:
         """Wait until nothing is left to write; return whether that was so in time."""

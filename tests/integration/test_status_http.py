@@ -23,6 +23,7 @@ RULES = packaged_rules()
 #: For each path that is about one campaign: method, the rest of the path, and a body.
 OF_A_CAMPAIGN: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "", None),
+    ("DELETE", "", None),
     ("GET", ":explain", None),
     ("GET", ":watch", None),
     ("GET", "/results", None),

@@ -18,12 +18,13 @@ from mutants.mutant import Mutant
 from mutants.outage_bugs import OUTAGE_BUGS
 from mutants.peer_bugs import PEER_BUGS
 from mutants.result_bugs import RESULT_BUGS
+from mutants.retention_bugs import RETENTION_BUGS
 from mutants.runner import Outcome, Verdict, run, run_unchanged
 from mutants.sender_bugs import SENDER_BUGS
 from mutants.status_bugs import STATUS_BUGS
 from mutants.template_bugs import TEMPLATE_BUGS
 
-_BUGS = (
+BUGS = (
     STATUS_BUGS
     + RESULT_BUGS
     + SENDER_BUGS
@@ -32,8 +33,9 @@ _BUGS = (
     + DASHBOARD_BUGS
     + PEER_BUGS
     + TEMPLATE_BUGS
+    + RETENTION_BUGS
 )
-MUTANTS = {mutant.name: mutant for mutant in _BUGS}
+MUTANTS = {mutant.name: mutant for mutant in BUGS}
 _AT_ONCE = 2
 
 

@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mutants.__main__ import MUTANTS
-from mutants.dashboard_bugs import DASHBOARD_BUGS
-from mutants.family_bugs import FAMILY_BUGS
+from mutants.__main__ import BUGS, MUTANTS
 from mutants.mutant import Edit, Mutant, StaleMutantError
-from mutants.outage_bugs import OUTAGE_BUGS
-from mutants.peer_bugs import PEER_BUGS
-from mutants.result_bugs import RESULT_BUGS
 from mutants.runner import ROOT, Verdict, run
-from mutants.sender_bugs import SENDER_BUGS
-from mutants.status_bugs import STATUS_BUGS
-from mutants.template_bugs import TEMPLATE_BUGS
 
 
 def a_mutant(*edits: Edit, test: str = "t.py::test_it") -> Mutant:
@@ -35,17 +27,7 @@ def test_a_mutant_fits_the_source(mutant: Mutant) -> None:
 
 def test_the_names_of_mutants_are_unique() -> None:
     """No mutant hides another."""
-    bugs = (
-        STATUS_BUGS,
-        RESULT_BUGS,
-        SENDER_BUGS,
-        FAMILY_BUGS,
-        OUTAGE_BUGS,
-        DASHBOARD_BUGS,
-        PEER_BUGS,
-        TEMPLATE_BUGS,
-    )
-    assert len(MUTANTS) == sum(map(len, bugs))
+    assert len(MUTANTS) == len(BUGS)
 
 
 def test_the_table_of_seeded_bugs_is_theirs() -> None:
