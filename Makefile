@@ -54,8 +54,9 @@ $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 demo: $(INSTALLED) ## Send a real campaign until it is COMPLETED, then repair a stuck one; KEEP=1 leaves the dashboard running
 	@$(BIN)/closeout demo $(if $(KEEP),--keep)
 
-# How many processes share the tests; 0 is for a debugger. Each starts a PostgreSQL.
-WORKERS ?= 2
+# How many processes share the tests; 0 is for a debugger. Each starts a PostgreSQL. Four suit
+# two cores: a test waits longer than it computes, for a provider, a poll or a deadline.
+WORKERS ?= 4
 
 .PHONY: test
 test: $(INSTALLED) ## Run all tests: unit, integration, acceptance
