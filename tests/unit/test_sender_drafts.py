@@ -16,6 +16,7 @@ from sender_service.channels.email.settings import SmtpSettings
 from sender_service.channels.email.smtp import SmtpChannel
 from sender_service.channels.errors import InvalidContentError
 from sender_service.channels.null import NullChannel
+from sender_service.channels.rendering.workers import TemplateWorkers
 from sender_service.channels.webhook.channel import WebhookChannel
 from sender_service.channels.webhook.settings import WebhookSettings
 from sender_service.domain import Guarantee
@@ -144,17 +145,17 @@ def test_content_of_an_unknown_kind_is_refused() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"text": {"text": "t"}}, {"json": {"json": "1"}}])
-def test_smtp_takes_email_only(body: dict[str, Any]) -> None:
+async def test_smtp_takes_email_only(body: dict[str, Any]) -> None:
     """Content of another kind is refused with the field body and what would do."""
     draft = requests.create(request(channel="smtp", **body))
     with pytest.raises(InvalidRequestError, match="takes email") as caught:
-        compiled(SmtpChannel(SmtpSettings(host="x.example")), draft)
+        await compiled(TemplateWorkers(1), SmtpChannel(SmtpSettings(host="x.example")), draft)
     assert list(caught.value.fields) == ["body"]
 
 
-def test_a_broken_template_is_named_by_its_path() -> None:
+async def test_a_broken_template_is_named_by_its_path() -> None:
     """Field, line and column are those of the request."""
     draft = requests.create(request(channel="console", text={"text": "a\n{{ b"}))
     with pytest.raises(TemplateInvalidError) as caught:
-        compiled(ConsoleChannel(), draft)
+        await compiled(TemplateWorkers(1), ConsoleChannel(), draft)
     assert caught.value.metadata == {"field": "text.text", "line": "2", "column": "1"}

@@ -31,7 +31,7 @@ ANSWER_SECONDS = 30.0
 #: How many processes a job may take with it before it is given up.
 _MOST_DEATHS = 3
 #: By these a process ends for what it does itself.
-_FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+_FAULTS = frozenset({"SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE"})
 _MODULE = "sender_service.channels.rendering.worker"
 
 
@@ -86,7 +86,7 @@ class WorkerProcess:
                     ) from error
                 if death < _MOST_DEATHS:
                     continue
-                if error.status is not None and -error.status in _FAULTS:
+                if _signal_name(error.status) in _FAULTS:
                     raise TemplateLimitError("", f"the rendering process {error}") from error
                 raise WorkerUnavailableError(f"the rendering process {error}") from error
             if answer["last"]:
@@ -190,11 +190,15 @@ def _started(limits: WorkerLimits) -> subprocess.Popen[bytes]:
     return process
 
 
+def _signal_name(status: int | None) -> str:
+    return signal.Signals(-status).name if status is not None and status < 0 else ""
+
+
 def _words(status: int | None) -> str:
     if status is None:
         return f"gave no answer for {ANSWER_SECONDS:g} s"
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
+    if name := _signal_name(status):
+        return f"was ended by {name}"
     return f"ended with status {status}"
 
 
