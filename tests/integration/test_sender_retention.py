@@ -9,13 +9,13 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from closeout.errors import FailedPreconditionError, NotFoundError
+from closeout.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from closeout.sender.v1 import sender_pb2
 from integration import sender_support as support
 from integration.databases import SqliteDatabase
 from integration.sender_pair import Pair, State, pair
 from integration.status_support import SENT, by_hand, results
-from integration.test_sender_restores import back_up, restore
+from integration.test_sender_restores import back_up, ended, restore
 from sender_service.campaigns import retention
 from sender_service.settings import SenderSettings
 from sender_service.store import campaigns, removal, schema
@@ -40,6 +40,15 @@ def sender_rows(both: Pair, table: str) -> int:
     with SqliteDatabase(both.folder / "sender.db").by_hand() as connection:
         ((number,),) = connection.execute(f"SELECT count(*) FROM {table}")  # noqa: S608
     return int(number)
+
+
+async def answers(both: Pair) -> bool:
+    """Return whether the sender answers, as some time after it was started again."""
+    try:
+        await both.sender.get_delivery(campaign_id="c1")
+    except UnavailableError:
+        return False
+    return True
 
 
 async def removed(both: Pair) -> None:
@@ -121,6 +130,7 @@ async def test_a_campaign_deleted_under_its_sender_ends_and_never_comes_back(
         # A frozen campaign does not come back either, nor does an ended one by a new stream.
         await both.stop_sender()
         await both.start_sender()
+        await support.eventually(partial(answers, both))
         await both.begin("c2", 1)
         await both.finished("c2")
         with by_hand(tmp_path) as connection:
@@ -140,7 +150,7 @@ async def test_a_campaign_deleted_after_the_backup_is_deleted_again_by_hand(
         await both.sender.delete_campaign(campaign_id="c1")
         await removed(both)
         await restore(both)
-        campaign = await both.status.get_campaign(campaign_id="c1")
+        campaign = await ended(both, "c1")  # it answers again
         assert (campaign.state, campaign.sent) == (State.COMPLETED, 3)
         assert (await both.status.delete_campaign(campaign_id="c1")).deleted
 
