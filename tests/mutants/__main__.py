@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mutants.dashboard_bugs import DASHBOARD_BUGS
+from mutants.event_bugs import EVENT_BUGS
 from mutants.family_bugs import FAMILY_BUGS
 from mutants.mutant import Mutant
 from mutants.outage_bugs import OUTAGE_BUGS
@@ -21,7 +22,10 @@ from mutants.runner import Outcome, Verdict, run, run_unchanged
 from mutants.sender_bugs import SENDER_BUGS
 from mutants.status_bugs import STATUS_BUGS
 
-_BUGS = STATUS_BUGS + RESULT_BUGS + SENDER_BUGS + FAMILY_BUGS + OUTAGE_BUGS + DASHBOARD_BUGS
+_BUGS = (
+    *(STATUS_BUGS + RESULT_BUGS + SENDER_BUGS + FAMILY_BUGS + OUTAGE_BUGS),
+    *(DASHBOARD_BUGS + EVENT_BUGS),
+)
 MUTANTS = {mutant.name: mutant for mutant in _BUGS}
 _AT_ONCE = 2
 

@@ -9,6 +9,7 @@ import pytest
 
 from mutants.__main__ import MUTANTS
 from mutants.dashboard_bugs import DASHBOARD_BUGS
+from mutants.event_bugs import EVENT_BUGS
 from mutants.family_bugs import FAMILY_BUGS
 from mutants.mutant import Edit, Mutant, StaleMutantError
 from mutants.outage_bugs import OUTAGE_BUGS
@@ -33,7 +34,10 @@ def test_a_mutant_fits_the_source(mutant: Mutant) -> None:
 
 def test_the_names_of_mutants_are_unique() -> None:
     """No mutant hides another."""
-    bugs = (STATUS_BUGS, RESULT_BUGS, SENDER_BUGS, FAMILY_BUGS, OUTAGE_BUGS, DASHBOARD_BUGS)
+    bugs = (
+        *(STATUS_BUGS, RESULT_BUGS, SENDER_BUGS, FAMILY_BUGS),
+        *(OUTAGE_BUGS, DASHBOARD_BUGS, EVENT_BUGS),
+    )
     assert len(MUTANTS) == sum(map(len, bugs))
 
 
