@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mutants.dashboard_bugs import DASHBOARD_BUGS
+from mutants.event_bugs import EVENT_BUGS
 from mutants.family_bugs import FAMILY_BUGS
 from mutants.mutant import Mutant
 from mutants.outage_bugs import OUTAGE_BUGS
@@ -34,6 +35,7 @@ BUGS = (
     + PEER_BUGS
     + TEMPLATE_BUGS
     + RETENTION_BUGS
+    + EVENT_BUGS
 )
 MUTANTS = {mutant.name: mutant for mutant in BUGS}
 _AT_ONCE = 2
