@@ -275,3 +275,33 @@ def test_a_version_imports_nothing_of_ours(service: str) -> None:
         for package in ("status_service", "sender_service", "service_runtime", "closeout"):
             assert f"import {package}" not in text
             assert f"from {package}" not in text
+
+
+def test_campaigns_that_ended_before_retention_know_when(urls: tuple[str, str]) -> None:
+    """COMPLETED ones by their completion, CANCELLED ones by their audit trail; open ones never."""
+    migrations = status_service.migrations.MIGRATIONS
+    make_first_version(urls[0], migrations)
+    engines = open_engines(urls[0], holder="test")
+    try:
+        with engines.writer.begin() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO campaigns (campaign, organisation, campaign_id, state, total, sent,"
+                " failed, skipped, unknown, revision, display_name, channel, last_reporter,"
+                " create_time, complete_time)"
+                " VALUES (7, 'o', 'a', 'COMPLETED', 0, 0, 0, 0, 0, 5, '', '', '', 1, 2),"
+                " (8, 'o', 'b', 'CANCELLED', 0, 0, 0, 0, 0, 5, '', '', '', 1, NULL),"
+                " (9, 'o', 'c', 'DRAFT', NULL, 0, 0, 0, 0, 1, '', '', '', 1, NULL)"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO transitions (transition, campaign, from_state, to_state, cause,"
+                " actor, reason, create_time)"
+                " VALUES (1, 8, 'DRAFT', 'CANCELLED', 'USER', '', '', 9)"
+            )
+        migrations.migrate(engines)
+        with engines.reader.begin() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT campaign, end_time FROM campaigns ORDER BY campaign"
+            )
+            assert [tuple(row) for row in found] == [(7, 2), (8, 9), (9, None)]
+    finally:
+        engines.close()
