@@ -35,7 +35,7 @@ def test_one_of_three_migrates_and_all_serve(
             wait_until(lambda s=service: s.events("serving"), what="it serves")
         migrated = [event for service in services for event in service.events("database_migrated")]
         assert [(event["version_before"], event["version"]) for event in migrated] == [
-            ("empty", "0009")
+            ("empty", "0010")
         ]
         generations = {service.events("serving")[0]["generation"] for service in services}
         assert len(generations) == 1

@@ -127,7 +127,7 @@ def test_a_status_database_of_the_first_version_keeps_its_campaigns(
                 " unknown, revision, display_name, channel, last_reporter, create_time)"
                 " VALUES ('default', 'a', 'DRAFT', 0, 0, 0, 0, 1, 'x', '', '', 1)"
             )
-        assert migrations.migrate(engines).after == "0009"
+        assert migrations.migrate(engines).after == "0010"
         with engines.writer.begin() as connection:
             caller = Caller("default", "tester")
             again = registration.create(connection, caller, NewCampaign("a", display_name="x"))

@@ -93,7 +93,7 @@ LIMIT_BUGS = (
         test=f"{_LIMITS}::test_b2_a_connection_gets_a_quarter_and_an_organisation_a_half",
     ),
     Mutant(
-        name="first-come-first-served",
+        name="no-place-for-the-next-one",
         invariant="B2",
         bug="Where all places are taken, the next caller is refused, however few it has.",
         seen="Closeout itself, in a draft of the limits",

@@ -88,8 +88,8 @@ COMPLETION_BUGS = (
         edits=(
             Edit(
                 "status_service/recording/counting.py",
-                "in OPEN and processed >= campaign.total",
-                "in OPEN and processed == campaign.total",
+                "is_terminal and processed >= campaign.total",
+                "is_terminal and processed == campaign.total",
             ),
         ),
         test=f"{_REPAIR}::test_s3_a_counter_that_is_too_high_completes_nothing",

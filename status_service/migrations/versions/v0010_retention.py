@@ -9,8 +9,8 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from alembic.operations import Operations
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 _END = """
 UPDATE campaigns SET end_time = coalesce(
