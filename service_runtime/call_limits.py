@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from service_runtime.caller_places import Place
 
 #: Streams and calls at once, of everybody.
-MOST_STREAMS: Final = 4_000
+MOST_STREAMS: Final = 2_000
 MOST_CALLS: Final = 1_000
 #: Streams on which one organisation may send; each may be about to send 4 MiB.
 MOST_SENDING: Final = 32
