@@ -114,6 +114,8 @@ def step_of(statement: str) -> str:
     if changed := _CHANGE.match(statement):
         return f"{changed[1].lower()} {changed[2]}"
     found = _SELECT.match(statement)
+    if "pg_notify" in statement:  # PostgreSQL announces the transition that comes next
+        return "insert transitions"
     if found is None:
         return "read clock" if statement.lstrip().upper().startswith("SELECT") else statement
     if found[1] == "results":

@@ -58,7 +58,7 @@ async def _every_state(pages: Pages) -> None:
     await status.start("left", 3)
     await status.client.cancel_campaign(campaign_id="left")
     await status.client.create_campaign(campaign_id=LONG_ID, display_name=LONG_NAME)
-    await status.client.start_campaign(campaign_id=LONG_ID, total=2**50)
+    await status.client.start_campaign(campaign_id=LONG_ID, total=100_000_000)
     detail = {"code": "c" * 64, "detail": "d" * 500}
     await status.report(LONG_ID, *results(range(1, 30), FAILED, **detail))
     pages.age(LONG_ID)

@@ -44,7 +44,7 @@ def heeding_interrupts() -> Iterator[None]:
 
 
 async def test_two_demos_at_once_end_well_and_leave_nothing(tmp_path: Path) -> None:
-    """The last line is the campaign's; the parts about repair show what they promise."""
+    """The last lines are the campaign's and the dashboard's; repairs show what they promise."""
     folders = [tmp_path / "one", tmp_path / "two"]
     async with demo(folders[0]) as one, demo(folders[1]) as two:
         printed = await asyncio.gather(one.communicate(), two.communicate())
@@ -53,8 +53,9 @@ async def test_two_demos_at_once_end_well_and_leave_nothing(tmp_path: Path) -> N
         assert process.returncode == 0, text
         assert err == b""
         lines = text.splitlines()
-        last = LAST_LINE.fullmatch(lines[-1])
+        last = LAST_LINE.fullmatch(lines[-2])
         assert last is not None
+        assert re.match(r"The dashboard was at http://127\.0\.0\.1:\d+/ ", lines[-1])
         assert int(last[1]) + int(last[2]) == 1935
         assert f"Checked: the provider accepted {last[1]} messages" in text
         assert "FAILED with 550" in text

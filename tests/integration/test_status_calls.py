@@ -151,19 +151,6 @@ async def test_s3_an_empty_campaign_completes_at_the_seal(status: Status) -> Non
     assert not again.transitioned
 
 
-async def test_l1_a_campaign_reported_before_it_was_due_completes_when_it_starts(
-    status: Status,
-) -> None:
-    """Results that come too early are kept; with all of them there, the start is the end."""
-    await status.client.create_campaign(campaign_id="a")
-    due = datetime.now(UTC) + timedelta(hours=1)
-    await status.client.start_campaign(campaign_id="a", total=2, start_time=due)
-    await status.report("a", *results([1, 2]))
-    assert (await status.client.get_campaign(campaign_id="a")).state == SCHEDULED
-    answer = await status.client.start_campaign(campaign_id="a", total=2, start_now=True)
-    assert (answer.transitioned, answer.campaign.state) == (True, COMPLETED)
-
-
 async def test_s6_pause_resume_and_cancel_are_idempotent_and_guarded(status: Status) -> None:
     """Each call brings a campaign to its state, says if it did, and is refused elsewhere."""
     client = status.client

@@ -136,11 +136,11 @@ async def test_s1_force_counts_what_it_records(database: Database) -> None:
         await status.report("a", *results([1]), *results([2], UNKNOWN, code="in_doubt"))
         await status.client.mark_complete(campaign_id="a", reason="gone", force=True)
         assert await _groups(status) == [
-            (UNKNOWN, "forced", False, 8, [3, 10]),
+            (UNKNOWN, "forced", False, 8, [3, 4, 5]),
             (UNKNOWN, "in_doubt", False, 1, [2]),
         ]
         await status.report("a", *results([3]))
-        assert (await _groups(status))[0] == (UNKNOWN, "forced", False, 7, [10])
+        assert (await _groups(status))[0] == (UNKNOWN, "forced", False, 7, [4, 5])
         status.check_invariants(raised_late={("a", 3)})
 
 
