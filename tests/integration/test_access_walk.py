@@ -35,7 +35,7 @@ from service_runtime.reflection import methods_of
 from status_service.access.key_access import AccessLimits
 from status_service.access.keys import generate
 from status_service.access.scopes import SCOPES, repair_scope
-from status_service.calls import SERVICES
+from status_service.server import SERVICES
 
 #: What is read of a key is kept a moment, and no attempt is one too many.
 _LIMITS = AccessLimits(kept_seconds=0.2, recheck_seconds=0.1, attempts_per_second=1_000_000)

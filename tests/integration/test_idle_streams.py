@@ -31,7 +31,7 @@ async def test_idle_streams_live_behind_a_proxy_that_closes_what_is_silent(
     """The pings of client and server keep one connection open, and nobody counts them as many."""
     ratio = KEEPALIVE.client_interval_seconds / KEEPALIVE.ping_seconds
     pings = Keepalive(client_interval_seconds=_PING_SECONDS * ratio, ping_seconds=_PING_SECONDS)
-    monkeypatch.setattr(status_server, "Server", partial(Server, keepalive=pings))
+    monkeypatch.setattr(status_server.calls, "Server", partial(Server, keepalive=pings))
     async with (
         serving(tmp_path) as status,
         SilenceProxy(status.address, _PROXY_SECONDS).open() as proxy,

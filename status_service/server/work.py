@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from service_runtime.database import Store
-    from status_service.parts import Parts
+    from status_service.server.parts import Parts
 
 
 @asynccontextmanager

@@ -15,18 +15,18 @@ from service_runtime.grace import Grace
 from service_runtime.http_server import optional_http
 from service_runtime.readiness import Readiness
 from service_runtime.tls import ServerTls
-from status_service import calls
 from status_service.access.key_access import AccessLimits
 from status_service.migrations import MIGRATIONS
-from status_service.parts import assemble
+from status_service.server import calls
+from status_service.server.parts import assemble
+from status_service.server.work import working
 from status_service.settings import HOLDER
-from status_service.work import working
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from service_runtime.grpc_server import Server
-    from status_service.parts import Parts
+    from status_service.server.parts import Parts
     from status_service.settings import Settings
 
 log = structlog.get_logger()

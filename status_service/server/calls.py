@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from service_runtime.readiness import Readiness
     from status_service.dashboard.visit import Board
-    from status_service.parts import Parts
+    from status_service.server.parts import Parts
 
 #: The full names of the services of its contract.
 SERVICES = (
