@@ -76,7 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--machine-examples",
         type=int,
-        default=15,
+        default=10,
         help="how many sequences of calls are made beside a model, on each kind of database"
         " (default: %(default)s)",
     )

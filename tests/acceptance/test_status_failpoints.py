@@ -30,13 +30,13 @@ from status_service import __main__ as status_main
 FRAMES = {"middle": (MIDDLE, WRITING), "last": (LAST, COMPLETING)}
 #: Every fault on either side of a step.
 FAULTS = [(fault, when) for fault in Fault for when in When]
-#: Those that tell most, by what is attacked. The last frame gets all but one: a hang before
-#: a step is one after the step before. A frame in the middle takes the same steps as the
-#: last one, and a completion by hand has no acknowledgement that could get lost.
+#: Those that tell most, by what is attacked: before a step is after the one before. A frame
+#: in the middle takes the same steps as the last one, and a completion by hand has no
+#: acknowledgement that could get lost.
 TELLING = {
-    "middle": [(Fault.KILL, When.AFTER), (Fault.ERROR, When.BEFORE)],
-    "last": [pair for pair in FAULTS if pair != (Fault.HANG, When.BEFORE)],
-    "by hand": [(Fault.KILL, When.AFTER), (Fault.ERROR, When.BEFORE), (Fault.ERROR, When.AFTER)],
+    "middle": [(Fault.KILL, When.AFTER)],
+    "last": [(fault, When.AFTER) for fault in Fault],
+    "by hand": [(Fault.KILL, When.AFTER), (Fault.ERROR, When.AFTER)],
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from soak.run import soak
 
-_SECONDS = 20.0
+_SECONDS = 10.0
 _SEED = 2
 
 

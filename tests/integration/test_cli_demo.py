@@ -44,27 +44,44 @@ def heeding_interrupts() -> Iterator[None]:
 
 
 async def test_two_demos_at_once_end_well_and_leave_nothing(tmp_path: Path) -> None:
-    """The last lines are the campaign's and the dashboard's; repairs show what they promise."""
+    """Of one that is kept, the pages answer until a signal; the other one ends by itself."""
     folders = [tmp_path / "one", tmp_path / "two"]
-    async with demo(folders[0]) as one, demo(folders[1]) as two:
-        printed = await asyncio.gather(one.communicate(), two.communicate())
-    for process, (out, err) in zip((one, two), printed, strict=True):
-        text = out.decode()
-        assert process.returncode == 0, text
-        assert err == b""
-        lines = text.splitlines()
-        last = LAST_LINE.fullmatch(lines[-2])
-        assert last is not None
-        assert re.match(r"The dashboard was at http://127\.0\.0\.1:\d+/ ", lines[-1])
-        assert int(last[1]) + int(last[2]) == 1935
-        assert f"Checked: the provider accepted {last[1]} messages" in text
-        assert "FAILED with 550" in text
-        assert re.search(r"The first of them is message \d+, C\d+ \S+@\S+; `closeout res", text)
-        assert "no result for 401-420, 981-1000" in text
-        assert "stuck\tFULLY_PROCESSED\tfixed\t" in text
-        assert "\tSENDING\tCOMPLETED\tRECONCILE\t" in text
-        assert "\x1b" not in text
+    async with demo(folders[0]) as one, demo(folders[1], "--keep") as kept:
+        (out, err), address = await asyncio.gather(one.communicate(), _address_of(kept))
+        async with httpx.AsyncClient() as http:
+            page = (await http.get(address)).text
+        kept.send_signal(signal.SIGTERM)
+        await kept.communicate()
+    assert "Stuck by hand" in page
+    assert "1,935 of 1,935" in page
+    assert (one.returncode, kept.returncode, err) == (0, 0, b""), out
+    _check_what_was_printed(out.decode())
     assert [list(folder.iterdir()) for folder in folders] == [[], []]
+
+
+async def _address_of(kept: asyncio.subprocess.Process) -> str:
+    """Return where the dashboard of a demo is, once its campaigns have ended."""
+    assert kept.stdout is not None
+    async for line in kept.stdout:
+        if b"until Ctrl-C: " in line:
+            return line.decode().rpartition(" ")[2].strip()
+    raise AssertionError("the demo ended without an address")
+
+
+def _check_what_was_printed(text: str) -> None:
+    """Check the last lines, which are the campaign's and the dashboard's, and the repairs."""
+    lines = text.splitlines()
+    last = LAST_LINE.fullmatch(lines[-2])
+    assert last is not None
+    assert re.match(r"The dashboard was at http://127\.0\.0\.1:\d+/ ", lines[-1])
+    assert int(last[1]) + int(last[2]) == 1935
+    assert f"Checked: the provider accepted {last[1]} messages" in text
+    assert "FAILED with 550" in text
+    assert re.search(r"The first of them is message \d+, C\d+ \S+@\S+; `closeout res", text)
+    assert "no result for 401-420, 981-1000" in text
+    assert "stuck\tFULLY_PROCESSED\tfixed\t" in text
+    assert "\tSENDING\tCOMPLETED\tRECONCILE\t" in text
+    assert "\x1b" not in text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -82,23 +99,4 @@ async def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal
     assert process.returncode == 130
     assert len(services) >= 3
     assert not [service for service in services if service.is_running()]
-    assert list((tmp_path / "one").iterdir()) == []
-
-
-async def test_a_demo_that_is_kept_shows_its_campaigns(tmp_path: Path) -> None:
-    """Its pages answer until a signal; then nothing is left, and it ends well."""
-    async with demo(tmp_path / "one", "--keep") as process:
-        assert process.stdout is not None
-        address = ""
-        async for line in process.stdout:
-            if b"until Ctrl-C: " in line:
-                address = line.decode().rpartition(" ")[2].strip()
-                break
-        async with httpx.AsyncClient() as http:
-            page = (await http.get(address)).text
-        assert "Stuck by hand" in page
-        assert "1,935 of 1,935" in page
-        process.send_signal(signal.SIGTERM)
-        await process.communicate()
-    assert process.returncode == 0
     assert list((tmp_path / "one").iterdir()) == []

@@ -329,28 +329,19 @@ async def test_it_says_what_is_used_and_how_to_stop_it(tmp_path: Path) -> None:
     ]
 
 
-async def test_it_prints_where_the_dashboard_is(tmp_path: Path) -> None:
-    """After the address of the status service; it answers there."""
-    async with up(tmp_path, *FREE) as process:
-        assert process.stdout is not None
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await process.stdout.readline()
-            line = (await process.stdout.readline()).decode().strip()
-        async with httpx.AsyncClient() as http:
-            answer = await http.get(line.removeprefix("dashboard on "))
-        assert "No campaigns yet." in answer.text
-
-
-async def test_its_dashboard_asks_its_sender(tmp_path: Path) -> None:
+async def test_it_prints_where_the_dashboard_is_and_the_dashboard_asks_its_sender(
+    tmp_path: Path,
+) -> None:
     """Also where both take free ports: the page of a campaign says what the sender said."""
     async with up(tmp_path, *FREE) as process:
         assert process.stdout is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
             lines = [(await process.stdout.readline()).decode().strip() for _ in range(3)]
         address = lines[1].removeprefix("dashboard on ")
-        async with StatusClient(lines[0].rpartition(" ")[2]) as status:
-            await status.create_campaign(campaign_id="a")
         async with httpx.AsyncClient() as http:
+            assert "No campaigns yet." in (await http.get(address)).text
+            async with StatusClient(lines[0].rpartition(" ")[2]) as status:
+                await status.create_campaign(campaign_id="a")
             answer = await http.get(f"{address}campaigns/a")
         assert "The sender does not have this campaign" in answer.text
 
