@@ -25,6 +25,7 @@ from status_service.recording import duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     import sqlalchemy as sa
 
@@ -69,6 +70,7 @@ class Publisher:
         self._holder = secrets.token_hex(16)
         self._kept_until = 0.0  # on the monotonic clock, with room to spare
         self._asked = float("-inf")
+        self._taking: set[asyncio.Task[datetime | None]] = set()
         self._tries: dict[asyncio.Task[None], tuple[int, int]] = {}
         self._tried: list[Tried] = []
         self._finished = asyncio.Event()
@@ -100,7 +102,8 @@ class Publisher:
         """Stop, write what became of the last tries, and leave the duty to another instance."""
         for task in self._tries:
             task.cancel()
-        await asyncio.gather(*self._tries, return_exceptions=True)
+        # A take that is under way would come after what leaves the duty.
+        await asyncio.gather(*self._tries, *self._taking, return_exceptions=True)
         try:
             await self._write_tried()
             await self._store.write(partial(duty.leave, duty=_DUTY, holder=self._holder))
@@ -140,7 +143,11 @@ class Publisher:
         now = time.monotonic()
         if now - self._asked >= _KEEP:
             self._asked = now
-            taken = await self._store.write(partial(duty.take, duty=_DUTY, holder=self._holder))
+            take = partial(duty.take, duty=_DUTY, holder=self._holder)
+            taking = asyncio.create_task(self._store.write(take))
+            self._taking.add(taking)
+            taking.add_done_callback(self._taking.discard)
+            taken = await asyncio.shield(taking)
             if taken and self._kept_until <= now:
                 log.info("event_publishing_begun")
             # Counted from before it was asked for, so never longer than the database has it.

@@ -14,7 +14,7 @@ from aiohttp import web
 from closeout.aio import EventClient, StatusClient
 from closeout.errors import NotFoundError, ResourceExhaustedError
 from closeout.status.v1 import events_pb2 as pb
-from integration.databases import Database
+from integration.databases import Database, PostgresqlDatabase
 from integration.migrated import MigratedDatabases
 from integration.status_support import (
     FAILED,
@@ -25,9 +25,15 @@ from integration.status_support import (
     status_settings,
 )
 from providers.event_receiver import Receiver, receiving
+from providers.postgresql_server import PostgresqlServer
+from service_runtime.database import Store
 from status_service.campaigns import alarms
+from status_service.events.courier import courier
 from status_service.events.kinds import KINDS
+from status_service.events.publisher import Publisher
+from status_service.migrations import MIGRATIONS
 from status_service.recording.types import CampaignKey
+from status_service.schema import duties
 from status_service.server import running
 
 COMPLETED = ["campaign.completed"]
@@ -214,6 +220,42 @@ def _writing(database: Database) -> Iterator[sa.Connection]:
     with engine.begin() as connection:
         yield connection
     engine.dispose()
+
+
+async def test_a_stop_while_the_duty_is_taken_leaves_it(
+    postgresql_server: PostgresqlServer,
+) -> None:
+    """An instance that stops as it begins lets no other one wait for its lease to end."""
+    url = postgresql_server.create_database()
+    store = await asyncio.to_thread(Store, url, MIGRATIONS, holder="test")
+    try:
+        with PostgresqlDatabase(url).by_hand() as hand:
+            hand.execute(
+                "CREATE FUNCTION held() RETURNS trigger LANGUAGE plpgsql"
+                " AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END'"
+            )
+            hand.execute(
+                "CREATE TRIGGER held BEFORE INSERT ON duties FOR EACH ROW EXECUTE FUNCTION held()"
+            )
+        with PostgresqlDatabase(url).by_hand() as hand:
+            hand.execute("SELECT pg_advisory_xact_lock(7)")
+            async with courier(allow_private=True) as delivering:
+                publisher = Publisher(store, delivering, stall_threshold=timedelta(minutes=5))
+                publishing = asyncio.create_task(publisher.run())
+
+                async def waits() -> bool:
+                    query = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
+                    return bool(hand.execute(query).fetchone()["n"])
+
+                await eventually(waits, what="the duty is being taken")
+                publishing.cancel()
+                await asyncio.wait([publishing], timeout=0.5)  # until then a wrong one has ended
+                hand.execute("COMMIT")
+                await asyncio.wait([publishing])
+        kept = await store.read(lambda connection: connection.execute(sa.select(duties)).all())
+        assert kept == []
+    finally:
+        await asyncio.to_thread(store.close)
 
 
 async def test_another_instance_goes_on_when_one_stops(

@@ -152,9 +152,9 @@ async def _stream(kind: str, client: Any, load: Load, ending: asyncio.Event) -> 
 
     def frames() -> Any:
         while not ending.is_set():
-            yield frame(load.frames + 1)
-            written = load.frames
-            while load.frames == written and not ending.is_set():
+            number = load.frames + 1
+            yield frame(number)
+            while load.frames < number and not ending.is_set():
                 time.sleep(0.01)
 
     async for answer in client.report_results(frames=frames()):
