@@ -54,8 +54,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 demo: $(INSTALLED) ## Send a real campaign until it is COMPLETED, then repair a stuck one; KEEP=1 leaves the dashboard running
 	@$(BIN)/closeout demo $(if $(KEEP),--keep)
 
-# How many processes share the tests; 0 is for a debugger. Each starts a PostgreSQL. Four suit
-# two cores: a test waits longer than it computes, for a provider, a poll or a deadline.
+# How many processes share the tests; 0 is for a debugger. Each starts a PostgreSQL. Four keep
+# two cores busy: while one waits for a provider, a poll or a deadline, another computes.
 WORKERS ?= 4
 
 .PHONY: test
