@@ -50,13 +50,17 @@ class FakeStatusService(status_pb2_grpc.StatusServiceServicer):
         """Answer, fall silent or break."""
         self.streams += 1
         frames = 0
+        # An acknowledgement counts for all frames before it: after one that got none, the
+        # stream gives none, whatever the test says by then.
+        silent = False
         async for request in request_iterator:
             assert request.frame == frames + 1
             frames += 1
             self.frames.append([request.frame, len(request.results)])
             if self.break_after is not None and request.results and frames > self.break_after:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken by the test")
-            if self.silent and request.results:
+            silent = silent or (self.silent and bool(request.results))
+            if silent:
                 continue
             for answer in self.answers(request):
                 yield answer
