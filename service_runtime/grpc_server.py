@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 from service_runtime import port_holder, tracing
 from service_runtime.access import OPEN, check_table
 from service_runtime.access_interceptor import RECHECK_SECONDS, AccessCheck
-from service_runtime.call_limits import CallLimits
+from service_runtime.call_limits import MOST_CALLS, MOST_STREAMS, CallLimits
 from service_runtime.errors import ServiceError, StartupError
 from service_runtime.grpc_requests import reading, refusing
 from service_runtime.health import VersionedHealth
@@ -43,8 +43,9 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 #: Streams and calls of one connection that gRPC itself takes; more wait at the client.
 _MOST_OF_CONNECTION = 2_000
 
-#: Calls that nobody has begun to answer; about twice as many are refused by gRPC itself.
-_MOST_PENDING = 100
+#: Calls that nobody has begun to answer. gRPC refuses more by itself, as CANCELLED and with
+#: no reason; so there is one for each place, since after a restart all come back at once.
+_MOST_PENDING = MOST_STREAMS + MOST_CALLS
 #: New calls that are taken of one connection before it is the turn of another.
 _CALLS_OF_A_READ = 4
 #: How long a connection, with or without TLS, may take until it is one.
@@ -91,7 +92,7 @@ def server_options(
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", _MOST_OF_CONNECTION),
-        # Who opens calls faster than they are answered waits, or is refused, before others.
+        # Who opens calls faster than they are answered is refused in the end.
         ("grpc.server.max_pending_requests", _MOST_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", 2 * _MOST_PENDING),
         ("grpc.http2.max_requests_per_read", _CALLS_OF_A_READ),

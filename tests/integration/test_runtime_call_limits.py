@@ -55,6 +55,23 @@ async def test_b2_one_connection_can_not_have_all_streams(tmp_path: Path) -> Non
             await asyncio.gather(*watching, return_exceptions=True)
 
 
+async def test_all_who_watched_come_back_at_once_and_are_let_in(tmp_path: Path) -> None:
+    """As after a restart: gRPC itself refuses none of them, which it would without a reason."""
+    async with AsyncExitStack() as held, serving(tmp_path) as status:
+        await status.start("a", 2)
+        own = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+        clients = [
+            StatusClient(
+                await held.enter_async_context(grpc.aio.insecure_channel(status.address, own))
+            )
+            for _ in range(6)
+        ]
+        watches = [client.watch_campaign(campaign_id="a") for client in clients for _ in range(100)]
+        for watch in watches:
+            held.push_async_callback(watch.aclose)
+        assert len(await asyncio.gather(*map(anext, watches))) == 600
+
+
 async def test_b2_watchers_of_health_do_not_take_the_streams_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
