@@ -26,9 +26,13 @@ import pytest
 
 from acceptance.processes import PATIENCE_SECONDS, Service
 
+_TESTS = Path(__file__).parents[1]
+_HERE = "acceptance.forked"
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
+        # A child imports where its work is, and pytest with it.
+        _HERE,
         "closeout_cli.entry",
         "status_service.__main__",
         "sender_service.__main__",
@@ -41,6 +45,8 @@ _FORKS.set_forkserver_preload(
         "service_runtime.postgresql",
     ]
 )
+#: The process that imported this module.
+_IMPORTED_BY = os.getpid()
 
 
 class ForkedService(Service):
@@ -144,6 +150,8 @@ def _ensure_imported() -> None:
     # As ``closeout`` does before it imports gRPC; a service writes no more of it either.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRPC_VERBOSITY", os.environ.get("GRPC_VERBOSITY", "ERROR"))
+        # What can't be imported is left out without a word.
+        patch.setenv("PYTHONPATH", str(_TESTS), prepend=os.pathsep)
         forkserver.ensure_running()
 
 
@@ -155,6 +163,7 @@ def _run(
     environment: dict[str, str],
 ) -> None:
     """Set the folder, files and settings of the process, then run ``main``."""
+    assert os.getpid() != _IMPORTED_BY, f"{_HERE} was not imported before the fork"
     threading.Thread(target=_end_with_the_tests, daemon=True).start()
     os.chdir(folder)
     os.environ.clear()
