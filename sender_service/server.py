@@ -133,6 +133,7 @@ async def running(
                 directory,
                 instance=instance,
                 replay_days=sender.replay_days,
+                hold_after_seconds=sender.hold_after_seconds,
                 meter=ReportingMeter(metrics.registry),
             )
             supervisor = Supervisor(
@@ -193,6 +194,7 @@ async def running(
                 background(reporting.run()),
                 background(reporting.follow_deliveries()),
                 background(reporting.store_acknowledgements()),
+                background(reporting.hold_unheard()),
                 background(supervisor.run()),
                 background(retention.run()),
                 background(follow_store(store, server)),

@@ -5,7 +5,7 @@ Each installed channel has a table as well, under its name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import pydantic
 from pydantic import Field
@@ -29,6 +29,25 @@ if TYPE_CHECKING:
 HOLDER = "sender service"
 #: A lease must outlive two renewals that fail.
 _LEASE_HEARTBEATS = 3
+
+
+def _seconds_or_off(given: Any) -> Any:
+    """Take ``off``, and ``false`` of a file, for never.
+
+    Raises:
+        ValueError: it is ``0``, which may mean both at once and never, or ``true``.
+    """
+    if given is False or given == "off":
+        return None
+    if given is True or given in (0, "0"):
+        raise ValueError("a number of seconds from 1, or off: nothing is ever held")
+    return given
+
+
+#: Seconds, or None for ``off``.
+SecondsOrOff = Annotated[
+    Annotated[float, Field(ge=1)] | None, pydantic.BeforeValidator(_seconds_or_off)
+]
 
 
 class SenderSettings(TlsSettings):
@@ -73,6 +92,9 @@ class SenderSettings(TlsSettings):
     status_tls_certificate_file: str = ""
     #: The private key of that certificate, PEM, without a passphrase.
     status_tls_key_file: str = ""
+    #: Once the status service was not heard for so long, seconds, nothing more is handed to
+    #: providers until it has said again how each campaign stands; ``off``: sending goes on.
+    hold_after_seconds: SecondsOrOff = 60
     #: How long a shard stays with an instance that gives no sign of life, seconds.
     #: A channel whose calls may take longer makes it longer.
     lease_seconds: float = Field(default=30, gt=0)

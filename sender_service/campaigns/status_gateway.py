@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from closeout.aio import StatusClient
     from closeout.status.v1.status_pb2 import Campaign
-    from sender_service.campaigns.directory import ActiveCampaign
+    from sender_service.campaigns.active_campaign import ActiveCampaign
     from service_runtime.database import Store
 
 #: Why the status service knows a campaign no more, where somebody deleted it.

@@ -17,23 +17,41 @@ class StatusProblems:
 
     Attributes:
         times_regained: how often it answered again; each time it may be a restored one.
+        held: the organisations of which nothing is sent because of that.
     """
 
     def __init__(self) -> None:
         self._problems: dict[str, Problem] = {}
         self.times_regained = 0
+        self.held: set[str] = set()
 
     def of(self, organisation: str) -> Problem | None:
         """Return why nothing of an organisation is reported; None: it is."""
         return self._problems.get(organisation)
 
-    def lost(self, organisation: str, why: str) -> bool:
-        """Note why the status service can't be reached; False if that lasts already."""
+    def lost(
+        self, organisation: str, why: str, *, hold_after_seconds: float | None, held: bool
+    ) -> bool:
+        """Note why the status service can't be reached; False if that lasts already.
+
+        Args:
+            organisation: for whom it does not answer.
+            why: what was found out about it.
+            hold_after_seconds: after so long without an answer nothing is sent; None: never.
+            held: whether nothing is sent already.
+        """
+        summary = "the status service does not answer"
+        if held:
+            summary += ", so nothing is sent until it does"
+            self.held.add(organisation)
+        elif hold_after_seconds is not None:
+            summary += f"; after {hold_after_seconds:g} s without an answer nothing more is sent"
         problem = Problem(
             ProblemKind.STATUS_SERVICE_UNREACHABLE,
-            "the status service does not answer",
+            summary,
             detail=why,
             setting="[sender] status_address",
+            needs_attention=held,
         )
         return self._note(organisation, problem)
 
@@ -46,10 +64,12 @@ class StatusProblems:
             setting=KEY_SETTING,
             needs_attention=True,
         )
+        self.held.add(organisation)
         return self._note(organisation, problem)
 
     def regained(self, organisation: str) -> bool:
         """Note that the status service answers; False if it did before."""
+        self.held.discard(organisation)
         if self._problems.pop(organisation, None) is None:
             return False
         self.times_regained += 1
@@ -57,6 +77,7 @@ class StatusProblems:
 
     def forget(self, organisation: str) -> None:
         """Know nothing of an organisation of which nothing is to be reported."""
+        self.held.discard(organisation)
         self._problems.pop(organisation, None)
 
     def _note(self, organisation: str, problem: Problem) -> bool:

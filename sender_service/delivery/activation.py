@@ -18,7 +18,8 @@ from sender_service.errors import (
 from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.campaigns.active_campaign import ActiveCampaign
+    from sender_service.campaigns.directory import Directory
     from sender_service.campaigns.status_account import StatusAccount
     from service_runtime.database import Store
 

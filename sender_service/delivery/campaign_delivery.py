@@ -31,7 +31,8 @@ from sender_service.store.outbox import ShardKey
 from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.campaigns.active_campaign import ActiveCampaign
+    from sender_service.campaigns.directory import Directory
     from sender_service.channels.registry import ChannelRegistry
     from sender_service.delivery.fair_scheduler import FairScheduler
     from sender_service.delivery.plan import DeliveryPlan

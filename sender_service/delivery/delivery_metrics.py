@@ -81,6 +81,11 @@ class DeliveryMetrics(Collector):
         yield from _of_providers(providers)
         yield _gauge("closeout_campaigns_at_work", "Campaigns at work.", len(list(self._directory)))
         yield _gauge(
+            "closeout_campaigns_held",
+            "Campaigns at work that are not sent, since the status service does not answer.",
+            sum(len(self._directory.of(held)) for held in self._directory.status_problems.held),
+        )
+        yield _gauge(
             "closeout_leases",
             "Shards that are leased: parts of campaigns that are sent now.",
             self._backlog.leased,

@@ -25,7 +25,8 @@ from sender_service.domain import ProblemKind
 from sender_service.verdicts import Answer, Effect, Fault, Requeue
 
 if TYPE_CHECKING:
-    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.campaigns.active_campaign import ActiveCampaign
+    from sender_service.campaigns.directory import Directory
     from sender_service.channels.contract import Handover, Reply
     from sender_service.delivery.shared_provider import SharedProvider
 

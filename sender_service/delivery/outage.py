@@ -15,7 +15,8 @@ from sender_service.store import outages
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.campaigns.active_campaign import ActiveCampaign
+    from sender_service.campaigns.directory import Directory
     from sender_service.delivery.shared_provider import SharedProvider, Silence
 
 #: After this long without an answer of a provider, campaigns say so, seconds.

@@ -24,7 +24,8 @@ from sender_service.errors import LeaseLostError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.campaigns.active_campaign import ActiveCampaign
+    from sender_service.campaigns.directory import Directory
     from sender_service.delivery.gate import Gate
     from sender_service.delivery.plan import DeliveryPlan
     from sender_service.store.leases import Claim

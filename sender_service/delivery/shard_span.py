@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from service_runtime import tracing
 
 if TYPE_CHECKING:
-    from sender_service.campaigns.directory import ActiveCampaign
+    from sender_service.campaigns.active_campaign import ActiveCampaign
     from sender_service.delivery.shard_delivery import ShardDelivery
     from sender_service.delivery.shard_report import ShardReport
     from sender_service.store.leases import Claim

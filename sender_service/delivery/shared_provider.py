@@ -15,7 +15,7 @@ from sender_service.verdicts import Fault
 if TYPE_CHECKING:
     import asyncio
 
-    from sender_service.campaigns.directory import ActiveCampaign
+    from sender_service.campaigns.active_campaign import ActiveCampaign
     from sender_service.channels.contract import Channel, Handover, Reply
     from sender_service.delivery.clock import Clock
 

@@ -22,7 +22,8 @@ from service_runtime.errors import StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.campaigns.active_campaign import ActiveCampaign
+    from sender_service.campaigns.directory import Directory
     from sender_service.campaigns.status_account import StatusAccount
     from sender_service.channels.registry import ChannelRegistry
     from sender_service.delivery.shared_provider import SharedProvider

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from sender_service.reporting.probe import Probe
     from sender_service.reporting.problem_reports import ProblemReports
     from sender_service.reporting.relay_queue import Frame, RelayQueue
     from service_runtime.database import Store
@@ -33,6 +34,7 @@ class FrameWriter:
         store: the sender's.
         queue: what is to be reported.
         problem_reports: the problems that are to be reported.
+        probe: asks for an answer when nothing is to be reported.
         instance: the name of this process, for "who reported last".
         most_in_flight: how many frames may wait for their acknowledgement now.
     """
@@ -42,6 +44,7 @@ class FrameWriter:
         store: Store,
         queue: RelayQueue,
         problem_reports: ProblemReports,
+        probe: Probe,
         *,
         instance: str,
         most_in_flight: Callable[[], int],
@@ -50,10 +53,12 @@ class FrameWriter:
         self._store = store
         self._queue = queue
         self._problem_reports = problem_reports
+        self._probe = probe
         self._instance = instance
         self._more = asyncio.Event()
         self._room = asyncio.Event()
         self._progress_time = 0.0
+        self._connected_at: float | None = None
 
     def wake(self) -> None:
         """Look for something to report."""
@@ -69,6 +74,11 @@ class FrameWriter:
         """How long frames in flight have not been acknowledged; 0 if none is."""
         return time.monotonic() - self._progress_time if self._queue.in_flight else 0.0
 
+    @property
+    def connected_seconds(self) -> float:
+        """How long ago the first frame of the present stream left; 0 if none did."""
+        return 0.0 if self._connected_at is None else time.monotonic() - self._connected_at
+
     async def write(self, call: Call) -> None:
         """Write frames to a new stream, until cancelled.
 
@@ -78,6 +88,8 @@ class FrameWriter:
             grpc.aio.AioRpcError: it has failed.
         """
         number = 0
+        self._connected_at = None
+        self._probe.heard(time.monotonic())
         while True:
             self._room.clear()
             if self._queue.in_flight >= self._most_in_flight():
@@ -87,6 +99,8 @@ class FrameWriter:
             now = time.monotonic()
             # Problems are few, and explain why results do not come.
             frame = self._problem_reports.next_frame(now) or self._queue.next_frame(now)
+            if frame is None and not self._queue.in_flight:
+                frame = self._probe.next_frame(now)
             if frame is None:
                 await self._wait_for_more(now)
                 continue
@@ -96,9 +110,13 @@ class FrameWriter:
                 self._progress_time = time.monotonic()
             self._queue.sent(number, frame)
             await call.write(request)
+            if self._connected_at is None:  # without a connection the call would have failed
+                self._connected_at = time.monotonic()
 
     async def _wait_for_more(self, now: float) -> None:
-        times = (self._queue.next_hold_over(now), self._problem_reports.next_time(now))
+        times = [self._queue.next_hold_over(now), self._problem_reports.next_time(now)]
+        if not self._queue.in_flight:
+            times.append(self._probe.next_time())
         until = min((moment for moment in times if moment is not None), default=None)
         try:
             async with asyncio.timeout(None if until is None else until - now):
@@ -115,7 +133,7 @@ class FrameWriter:
             page = frame.page
             read = partial(outbox.read, key=page.key, after=page.after, limit=page.size)
             request.results.extend(map(wire.result, await self._store.read(read)))
-        elif problems is None:
+        elif problems is None and not frame.is_probe:
             problems = self._problem_reports.beside_request(frame.campaign)
         if problems is not None:
             request.problems.CopyFrom(wire.problems(problems))

@@ -52,6 +52,9 @@ LINGER_SECONDS: Final = 5.0
 #: Frames of all streams together that wait for their acknowledgement, about; each stream
 #: may have one in any case.
 _FRAMES_OF_ALL, _FEWEST_FRAMES = 512, 1
+#: How long a few streams wait for their next try at most, seconds, and how many of many try
+#: in a second.
+_SHORT_WAIT_SECONDS, _TRIES_A_SECOND = 2.0, 100
 #: How often streams are opened and closed that nothing else asks for, seconds.
 _LOOK_SECONDS = 1.0
 _POLL_SECONDS = 0.01
@@ -66,6 +69,8 @@ class Reporting:
         directory: the campaigns at work.
         instance: the name of this process, for "who reported last".
         replay_days: how long after its end a campaign may be reported again.
+        hold_after_seconds: an organisation whose stream was not answered for so long sends
+            nothing until it is; None: it sends on.
         meter: what all streams count with.
         most_streams: how many streams may be open at once.
         turn_seconds: how long one is kept at least while others wait.
@@ -80,6 +85,7 @@ class Reporting:
         *,
         instance: str,
         replay_days: int,
+        hold_after_seconds: float | None = None,
         meter: ReportingMeter | None = None,
         most_streams: int = MOST_STREAMS,
         turn_seconds: float = TURN_SECONDS,
@@ -90,6 +96,7 @@ class Reporting:
         self._directory = directory
         self._instance = instance
         self._replay_days = replay_days
+        self._hold_after_seconds = hold_after_seconds
         self._meter = meter or ReportingMeter()
         self._linger_seconds = linger_seconds
         self._acknowledgements = Acknowledgements(store, replay_days=replay_days)
@@ -143,6 +150,15 @@ class Reporting:
                 if active is not None:
                     self._directory.decide(Decision.FINISHED, active)
 
+    async def hold_unheard(self) -> None:
+        """Send nothing more for whom nothing was heard for too long; runs until cancelled."""
+        if self._hold_after_seconds is None:
+            return
+        while True:
+            await asyncio.sleep(min(_LOOK_SECONDS, self._hold_after_seconds / 4))
+            for stream in tuple(self._streams.values()):
+                stream.hold_if_unheard()
+
     async def drain(self, seconds: float) -> None:
         """Wait until all is acknowledged and stored that can be now, at most ``seconds``."""
         deadline = time.monotonic() + seconds
@@ -185,6 +201,8 @@ class Reporting:
                 instance=self._instance,
                 replay_days=self._replay_days,
                 most_in_flight=self._most_in_flight,
+                longest_wait=self._longest_wait,
+                hold_after_seconds=self._hold_after_seconds,
                 meter=self._meter,
             )
         return self._streams[organisation]
@@ -193,6 +211,13 @@ class Reporting:
         """Return how many frames of one stream may be in flight: fewer, the more there are."""
         part = _FRAMES_OF_ALL // max(len(self._tasks), 1)
         return min(max(part, _FEWEST_FRAMES), FRAMES_IN_FLIGHT)
+
+    def _longest_wait(self) -> float:
+        """Return how long a stream may wait for its next try: longer, the more there are.
+
+        A pause that was made meanwhile is not obeyed before that.
+        """
+        return max(_SHORT_WAIT_SECONDS, len(self._tasks) / _TRIES_A_SECOND)
 
     async def _visit_those_without_work(self) -> None:
         """At the start, and whenever the status service came back, which may be a restored one."""

@@ -21,7 +21,8 @@ from sender_service.reporting.subscription import Subscription
 
 if TYPE_CHECKING:
     from closeout.status.v1 import status_pb2 as pb
-    from sender_service.campaigns.directory import ActiveCampaign, Directory
+    from sender_service.campaigns.active_campaign import ActiveCampaign
+    from sender_service.campaigns.directory import Directory
     from sender_service.domain import Problem
     from sender_service.reporting.relay_queue import RelayQueue
 

@@ -37,12 +37,14 @@ class Page(NamedTuple):
 class Frame(NamedTuple):
     """What a frame carries: a page of a campaign, its problems, or a request of its state.
 
-    ``problems`` is None but in a frame with problems alone.
+    ``problems`` is None but in a frame with problems alone. ``is_probe`` is true of one
+    that only wants an answer, whatever that says.
     """
 
     campaign: RelayedCampaign
     page: Page | None
     problems: tuple[Problem, ...] | None = None
+    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,9 @@ class RelayQueue:
         """Note that every frame up to ``through`` is stored, or in ``rejections``."""
         acknowledged = Acknowledged(sum(number <= through for number, _ in self._in_flight))
         while self._in_flight and self._in_flight[0][0] <= through:
-            number, (campaign, page, problems) = self._in_flight.popleft()
+            number, (campaign, page, problems, is_probe) = self._in_flight.popleft()
+            if is_probe:
+                continue
             if problems is not None:
                 if number in rejections:
                     acknowledged.unheard[campaign] = number

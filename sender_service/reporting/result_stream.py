@@ -8,6 +8,7 @@ again on the next stream; the status service merges repeats.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import grpc
@@ -22,10 +23,12 @@ from sender_service.errors import ServiceKeyError
 from sender_service.reporting.frame_writer import FrameWriter
 from sender_service.reporting.link import Link
 from sender_service.reporting.meter import ReportingMeter
+from sender_service.reporting.probe import Probe
 from sender_service.reporting.problem_reports import ProblemReports
 from sender_service.reporting.reconciliation import Reconciliation
 from sender_service.reporting.rejections import Rejections
 from sender_service.reporting.relay_queue import RelayQueue
+from sender_service.reporting.stream_watch import StreamBrokenError, StreamWatch
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -41,15 +44,9 @@ log = structlog.get_logger()
 
 #: Results of a frame: about where the measured rate stops growing.
 _RESULTS_A_FRAME = 500
-#: A stream without an acknowledgement for so long is abandoned, seconds.
-_ACKNOWLEDGE_SECONDS = 30.0
-_WATCH_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 10.0
 #: How long a broken stream may take to give its reason, seconds.
 _REASON_SECONDS = 1.0
-
-
-class _StreamBrokenError(Exception):
-    """The stream can't be used any more; the text gives the reason."""
 
 
 class ResultStream:
@@ -64,6 +61,9 @@ class ResultStream:
         instance: the name of this process, for "who reported last".
         replay_days: how long after its end a campaign may be reported again.
         most_in_flight: how many frames may wait for their acknowledgement now.
+        longest_wait: how long to wait at most before a new stream is tried, seconds.
+        hold_after_seconds: once nothing was heard for so long, nothing of the organisation is
+            sent; None: sending goes on.
         meter: counts streams and acknowledgements; all streams share one.
 
     Attributes:
@@ -81,23 +81,34 @@ class ResultStream:
         instance: str,
         replay_days: int,
         most_in_flight: Callable[[], int],
+        longest_wait: Callable[[], float],
+        hold_after_seconds: float | None = None,
         meter: ReportingMeter | None = None,
     ) -> None:
         self.organisation = organisation
+        self._longest_wait = longest_wait
         self._meter = meter or ReportingMeter()
         self._store = store
         self._account = account
-        self._link = Link(directory, organisation, lambda: self._queue.unreported)
+        self._link = Link(
+            directory,
+            organisation,
+            lambda: self._queue.unreported,
+            hold_after_seconds=hold_after_seconds,
+        )
         self._directory = directory
         self._queue = RelayQueue(_RESULTS_A_FRAME)
         self._problem_reports = ProblemReports(self._queue, directory, organisation)
+        self._probe = Probe(directory, organisation, hold_after_seconds=hold_after_seconds)
         self._writer = FrameWriter(
             store,
             self._queue,
             self._problem_reports,
+            self._probe,
             instance=instance,
             most_in_flight=most_in_flight,
         )
+        self._watch = StreamWatch(self._writer, directory, organisation)
         self._acknowledgements = acknowledgements
         self._rejections = Rejections(self._queue, directory)
         self._reconciliation = Reconciliation(
@@ -132,7 +143,7 @@ class ResultStream:
         """Keep a stream open until cancelled."""
         # In every line of the log from here on: an id alone does not name a campaign.
         structlog.contextvars.bind_contextvars(organisation=self.organisation)
-        backoff = Backoff(first_seconds=0.2, max_seconds=10)
+        backoff = Backoff(first_seconds=0.2, max_seconds=_LONGEST_WAIT_SECONDS)
         while True:
             self._answered = False
             try:
@@ -141,7 +152,7 @@ class ResultStream:
                 log.warning(
                     "reporting_retrying", organisation=self.organisation, error=error.message
                 )
-            except _StreamBrokenError as error:
+            except StreamBrokenError as error:
                 self._link.disconnected(str(error))
             except ServiceKeyError as error:
                 self._link.refused(error.message)
@@ -153,7 +164,12 @@ class ResultStream:
             self._meter.broken()
             if self._answered:
                 backoff.reset()
-            await asyncio.sleep(backoff.next_seconds())
+            await asyncio.sleep(min(backoff.next_seconds(), self._longest_wait()))
+
+    def hold_if_unheard(self) -> None:
+        """Send nothing more of the organisation if nothing was heard for too long."""
+        if self._link.hold_if_unheard():
+            self._watch.give_up("the status service was not heard for too long")
 
     def finish(self, campaign: int) -> None:
         """Report a campaign no more: every outcome of it is acknowledged and stored."""
@@ -181,7 +197,7 @@ class ResultStream:
         """Report on one stream until it breaks.
 
         Raises:
-            _StreamBrokenError: always, in the end, but for:
+            StreamBrokenError: always, in the end, but for:
             ServiceKeyError: the status service refuses the sender's key.
             StoreUnavailableError: the store does not answer.
         """
@@ -190,11 +206,12 @@ class ResultStream:
         self._queue.begin_stream()
         self._directory.begin_stream(self.organisation)
         self._problem_reports.begin_stream()
+        self._watch.begin_stream()
         self._begun = True
         call: Call = client.report_results()
         reader = asyncio.create_task(self._read(call))
         writer = asyncio.create_task(self._writer.write(call))
-        watchdog = asyncio.create_task(self._watch())
+        watchdog = asyncio.create_task(self._watch.run())
         tasks = (reader, writer, watchdog)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -207,31 +224,33 @@ class ResultStream:
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
-            raise _StreamBrokenError("the call was cancelled") from None
+            raise StreamBrokenError("the call was cancelled") from None
         except grpc.aio.AioRpcError as error:
             refusal = from_rpc_error(error)
             if is_about_a_key(refusal):
                 raise ServiceKeyError(key_refused(refusal)) from error
             reason = error.details() or error.code().name
-            raise _StreamBrokenError(f"{error.code().name}: {reason}") from error
+            raise StreamBrokenError(f"{error.code().name}: {reason}") from error
         except asyncio.InvalidStateError as error:
-            raise _StreamBrokenError("the call had ended") from error
+            raise StreamBrokenError("the call had ended") from error
         finally:
             call.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        raise _StreamBrokenError("the status service ended the stream")
+        raise StreamBrokenError("the status service ended the stream")
 
     async def _read(self, call: Call) -> None:
         while True:
             response = await call.read()
             if not isinstance(response, pb.ReportResultsResponse):
                 return  # the end of the stream
+            self._watch.check()
             if not self._answered:
                 self._meter.connected()
             self._answered = True
-            self._link.connected()
+            self._link.heard()
+            self._probe.heard(time.monotonic())
             await self._check_generation(response.store_generation)
             for state in response.campaign_states:
                 self._reconciliation.receive(state)
@@ -254,23 +273,11 @@ class ResultStream:
         for campaign in acknowledged.answered:
             await self._reconciliation.compare(campaign)
 
-    async def _watch(self) -> None:
-        """End when frames in flight were not acknowledged for too long.
-
-        Raises:
-            _StreamBrokenError: then.
-        """
-        while True:
-            await asyncio.sleep(_WATCH_SECONDS)
-            silent = self._writer.silent_seconds
-            if silent > _ACKNOWLEDGE_SECONDS:
-                raise _StreamBrokenError(f"no acknowledgement for {silent:.0f} s")
-
     async def _check_generation(self, generation: str) -> None:
         """Report everything again if the results are in another store than before.
 
         Raises:
-            _StreamBrokenError: they are; the next stream begins from the start.
+            StreamBrokenError: they are; the next stream begins from the start.
             StoreUnavailableError: the store does not answer.
         """
         if await self._acknowledgements.adopt(self.organisation, generation):
@@ -282,7 +289,7 @@ class ResultStream:
                 generation=generation,
                 unreported_results=self._queue.unreported,
             )
-            raise _StreamBrokenError("the store of the status service was replaced")
+            raise StreamBrokenError("the store of the status service was replaced")
 
 
 def _is_cancelled() -> bool:

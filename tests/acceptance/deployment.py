@@ -109,9 +109,20 @@ class Deployment:
 
 @asynccontextmanager
 async def deployed(
-    folder: Path, provider: SmtpProvider | SteppedProvider, **settings: str
+    folder: Path,
+    provider: SmtpProvider | SteppedProvider,
+    *,
+    status_database: str = "",
+    **settings: str,
 ) -> AsyncIterator[Deployment]:
-    """Run both services and the provider while the block runs."""
+    """Run both services and the provider while the block runs.
+
+    Args:
+        folder: where both have their files.
+        provider: the mail server of the sender.
+        status_database: the URL for the status service; empty: a file.
+        settings: of the sender, as variables.
+    """
     quiet = {"CLOSEOUT_LOG_LEVEL": "info"}
     async with provider:
         with (
@@ -121,7 +132,9 @@ async def deployed(
                 "status_service",
                 "status service listening on ",
                 folder / "status",
-                quiet | {"CLOSEOUT_STATUS_LISTEN": status_port.address},
+                quiet
+                | {"CLOSEOUT_STATUS_LISTEN": status_port.address}
+                | ({"CLOSEOUT_STATUS_DATABASE_URL": status_database} if status_database else {}),
             ) as status,
             ForkedService(
                 "sender_service",

@@ -25,6 +25,12 @@ class FakeStatusService(status_pb2_grpc.StatusServiceServicer):
         self.streams = 0
         self.break_after: int | None = None
         self.silent = False
+        #: Ends every stream, as if nobody was there.
+        self.away = False
+        #: Takes whatever comes, and answers nothing.
+        self.deaf = False
+        #: How each campaign stands; SENDING where nothing is said.
+        self.states: dict[str, State] = {}
         self.reject: set[str] = set()
         #: Campaigns that it calls a DRAFT, whatever was done to them.
         self.drafts: set[str] = set()
@@ -57,9 +63,11 @@ class FakeStatusService(status_pb2_grpc.StatusServiceServicer):
             assert request.frame == frames + 1
             frames += 1
             self.frames.append([request.frame, len(request.results)])
+            if self.away:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "away, says the test")
             if self.break_after is not None and request.results and frames > self.break_after:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken by the test")
-            silent = silent or (self.silent and bool(request.results))
+            silent = silent or self.deaf or (self.silent and bool(request.results))
             if silent:
                 continue
             for answer in self.answers(request):
@@ -99,9 +107,10 @@ class FakeStatusService(status_pb2_grpc.StatusServiceServicer):
             acked_through=request.frame, store_generation=self.generation
         )
         self.revision += 1
+        drafted = request.campaign_id in self.drafts
         response.campaign_states.add(
             campaign_id=request.campaign_id,
-            state=State.DRAFT if request.campaign_id in self.drafts else State.SENDING,
+            state=State.DRAFT if drafted else self.states.get(request.campaign_id, State.SENDING),
             revision=self.revision,
             processed=len(self.stored),
         )
@@ -129,9 +138,10 @@ class Faults(Pair):
 
 
 @asynccontextmanager
-async def beside(fake: FakeStatusService, folder: Path) -> AsyncIterator[Faults]:
-    """Run a sender beside ``fake`` for the block."""
+async def beside(fake: FakeStatusService, folder: Path, **settings: Any) -> AsyncIterator[Faults]:
+    """Run a sender with ``settings`` beside ``fake`` for the block."""
     both = Faults(folder, fake)
+    both.settings |= settings
     await both.start()
     try:
         yield both

@@ -265,6 +265,15 @@ async def reporting_down(services: Services) -> Case:
     return case
 
 
+async def sending_held(services: Services) -> Case:
+    """The sender starts while the status service is away; then that is back."""
+    case = await unreported(services)
+    await services.both.stop_sender()
+    await services.both.start_sender()
+    case.condition = services.sender_says(lambda s: s.value("closeout_campaigns_held") > 0)
+    return case
+
+
 async def failures_high(services: Services) -> Case:
     """The provider refuses every address; then it takes them."""
     services.both.channel.script = lambda m: (
@@ -356,6 +365,7 @@ FAULTS = {
     "CloseoutNotReady": not_ready,
     "CloseoutResultsUnreported": unreported,
     "CloseoutReportingDown": reporting_down,
+    "CloseoutSendingHeld": sending_held,
     "CloseoutBreakerOpen": breaker_open,
     "CloseoutFailuresHigh": failures_high,
     "CloseoutRepairsFound": repairs_found,

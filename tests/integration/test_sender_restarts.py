@@ -16,7 +16,7 @@ from integration.sender_faults import FakeStatusService, Faults, beside
 from integration.sender_pair import Pair, State, pair, problem_text
 from sender_service.domain import Guarantee
 from sender_service.migrations import MIGRATIONS
-from sender_service.reporting import result_stream as reporter_module
+from sender_service.reporting import stream_watch
 from sender_service.store import schema
 from service_runtime.database import Store
 from service_runtime.errors import StartupError
@@ -106,7 +106,8 @@ async def test_after_a_restart_nothing_is_sent_before_the_state_is_known(tmp_pat
         await both.status.cancel_campaign(campaign_id="c1")
         await both.stop_status()
         await both.start_sender()
-        await support.eventually(lambda: both.problem("c1"))
+        problem = await support.eventually(lambda: both.problem("c1"))
+        assert "so nothing is sent until it does" in problem
         await both.start_status()
         campaign = await both.ended("c1")
         assert len(both.channel.calls) == calls
@@ -241,8 +242,8 @@ async def test_rejected_results_are_kept_and_shown(faults: Faults) -> None:
 
 async def test_a_silent_stream_is_given_up(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames that are never acknowledged do not stop the reports for ever."""
-    monkeypatch.setattr(reporter_module, "_ACKNOWLEDGE_SECONDS", 0.2)
-    monkeypatch.setattr(reporter_module, "_WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(stream_watch, "_ACKNOWLEDGE_SECONDS", 0.2)
+    monkeypatch.setattr(stream_watch, "_WATCH_SECONDS", 0.05)
     faults.fake.silent = True
     await faults.begin("c1", 30)
     await support.eventually(lambda: faults.fake.streams >= 2)

@@ -16,6 +16,7 @@ from mutants.dashboard_bugs import DASHBOARD_BUGS
 from mutants.event_bugs import EVENT_BUGS
 from mutants.family_bugs import FAMILY_BUGS
 from mutants.mutant import Mutant
+from mutants.obedience_bugs import OBEDIENCE_BUGS
 from mutants.outage_bugs import OUTAGE_BUGS
 from mutants.peer_bugs import PEER_BUGS
 from mutants.result_bugs import RESULT_BUGS
@@ -30,6 +31,7 @@ BUGS = (
     + RESULT_BUGS
     + SENDER_BUGS
     + FAMILY_BUGS
+    + OBEDIENCE_BUGS
     + OUTAGE_BUGS
     + DASHBOARD_BUGS
     + PEER_BUGS

@@ -13,8 +13,9 @@ ORGANISATION_BUGS = (
         edits=(
             Edit(
                 "sender_service/reporting/link.py",
-                "        self._directory.forget_states(self._organisation)\n",
-                "",
+                "        self._directory.forget_states(self._organisation)\n"
+                "        if self._directory.status_problems.refused(",
+                "        if self._directory.status_problems.refused(",
             ),
         ),
         test=(

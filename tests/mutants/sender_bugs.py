@@ -269,7 +269,7 @@ ORDER_BUGS = (
         seen="Closeout itself, before states had a revision",
         edits=(
             Edit(
-                "sender_service/campaigns/directory.py",
+                "sender_service/campaigns/active_campaign.py",
                 "        if self._on_stream and revision <= self.revision:\n",
                 "        if self._on_stream and revision == self.revision:\n",
             ),

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
+from sender_service.campaigns.active_campaign import ActiveCampaign
 from sender_service.campaigns.directory import (
-    ActiveCampaign,
     Decision,
     Directory,
     ProblemsChanged,
@@ -97,7 +97,7 @@ def test_s13_a_state_concerns_the_campaign_of_its_organisation_alone(
     assert [found.number for found in directory.of("rival")] == [2]
     directory.remove(rival)
     assert list(directory.organisations) == ["default"]
-    directory.status_problems.lost("rival", "gone")
+    directory.status_problems.lost("rival", "gone", hold_after_seconds=60, held=False)
     assert directory.status_problems.of("default") is None
 
 
@@ -243,9 +243,9 @@ async def test_a_problem_may_say_since_when(directory: Directory, active: Active
 def test_a_loss_of_the_status_service_is_noted_once(directory: Directory) -> None:
     """It keeps the time when it began, and takes the newest reason."""
     problems = directory.status_problems
-    assert problems.lost("default", "refused")
+    assert problems.lost("default", "refused", hold_after_seconds=60, held=False)
     first = problems.of("default")
-    assert not problems.lost("default", "timeout")
+    assert not problems.lost("default", "timeout", hold_after_seconds=60, held=False)
     second = problems.of("default")
     assert first is not None
     assert second is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender_service.campaigns.directory import ActiveCampaign
+from sender_service.campaigns.active_campaign import ActiveCampaign
 from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
 from sender_service.delivery.clock import Clock
 from sender_service.delivery.gate import Gate, Held

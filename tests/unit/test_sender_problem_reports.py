@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closeout.status.v1 import status_pb2 as pb
-from sender_service.campaigns.directory import ActiveCampaign, Directory, Source
+from sender_service.campaigns.active_campaign import ActiveCampaign
+from sender_service.campaigns.directory import Directory, Source
 from sender_service.domain import Problem, ProblemKind
 from sender_service.reporting import wire
 from sender_service.reporting.problem_reports import ProblemReports

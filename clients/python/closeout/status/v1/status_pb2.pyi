@@ -408,7 +408,9 @@ class Problem(_message.Message):
         RESULTS_REJECTED: Problem._Kind.ValueType  # 5
         """The status service refuses results of the campaign."""
         STATUS_SERVICE_UNREACHABLE: Problem._Kind.ValueType  # 6
-        """The sender cannot reach the status service."""
+        """The sender cannot reach the status service. It sends on for a set time, and then
+        nothing until it has heard how each campaign stands. Never reported.
+        """
         PROVIDER_REFUSES: Problem._Kind.ValueType  # 7
         """The provider answers, and refuses whatever this sender sends: its login, its
         sender address, a path. Nobody's message fails by it.
@@ -440,7 +442,9 @@ class Problem(_message.Message):
     RESULTS_REJECTED: Problem.Kind.ValueType  # 5
     """The status service refuses results of the campaign."""
     STATUS_SERVICE_UNREACHABLE: Problem.Kind.ValueType  # 6
-    """The sender cannot reach the status service."""
+    """The sender cannot reach the status service. It sends on for a set time, and then
+    nothing until it has heard how each campaign stands. Never reported.
+    """
     PROVIDER_REFUSES: Problem.Kind.ValueType  # 7
     """The provider answers, and refuses whatever this sender sends: its login, its
     sender address, a path. Nobody's message fails by it.

@@ -1,0 +1,33 @@
+"""Settings of the sender whose values are more than a number or a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pydantic
+import pytest
+
+from sender_service.settings import SenderSettings
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("off", None), (False, None), ("90", 90.0), (1, 1.0), (2.5, 2.5)]
+)
+def test_a_hold_is_a_time_or_off(given: Any, expected: float | None) -> None:
+    """From the environment or from a file, where `false` says the same as `off`."""
+    assert SenderSettings(hold_after_seconds=given).hold_after_seconds == expected
+
+
+def test_by_default_a_sender_holds_after_a_minute() -> None:
+    """Nobody has to know the setting to be obeyed in the end."""
+    assert SenderSettings().hold_after_seconds == 60
+
+
+@pytest.mark.parametrize("given", [0, "0", True, 0.5, -1, "never", "nan", ""])
+def test_a_hold_that_can_be_meant_in_two_ways_is_refused(given: Any) -> None:
+    """Zero might be "at once" and might be "never": whoever writes it is asked."""
+    with pytest.raises(pydantic.ValidationError) as caught:
+        SenderSettings(hold_after_seconds=given)
+    (error,) = caught.value.errors()
+    if given in (0, True) or given == "0":
+        assert "or off: nothing is ever held" in error["msg"]
