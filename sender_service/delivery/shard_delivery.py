@@ -78,6 +78,7 @@ class ShardDelivery:
         self._may_send = may_send
         self._turn_is_over = turn_is_over
         self._progress = asyncio.Event()
+        self._failure: BaseException | None = None
         self._keeper = LeaseKeeper(
             store,
             plan.campaign_id,
@@ -107,8 +108,10 @@ class ShardDelivery:
         tasks = self._workers.tasks()
         tasks.append(asyncio.create_task(self._keeper.run()))
         tasks.append(asyncio.create_task(self._follow_campaign()))
+        for task in tasks:
+            task.add_done_callback(self._note_failure)
         try:
-            await self._drive(tasks)
+            await self._drive()
         except LeaseLostError as error:
             self._note_lost(error)
         finally:
@@ -125,7 +128,13 @@ class ShardDelivery:
             await self._active.wait(None)
             self._progress.set()
 
-    async def _drive(self, tasks: list[asyncio.Task[None]]) -> None:
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        """End the run with what a task of it fails with: a lost lease, or a defect."""
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = self._failure or task.exception()
+            self._progress.set()
+
+    async def _drive(self) -> None:
         while True:
             stopping = self._stopping()
             if stopping:
@@ -139,9 +148,8 @@ class ShardDelivery:
             if advance.released:
                 return
             await self._worth_committing(advance.due_seconds)
-            for task in tasks:
-                if task.done() and not task.cancelled():
-                    task.result()  # a lost lease, or a defect: end the run with it
+            if self._failure is not None:
+                raise self._failure
 
     def _stopping(self) -> bool:
         may_send, is_open = self._may_send(), self._gate.may_send
@@ -155,13 +163,13 @@ class ShardDelivery:
         return self.report.ended is not Ended.IDLE
 
     async def _worth_committing(self, due_seconds: float | None) -> None:
-        """Wait until a commit would write enough, or take something."""
+        """Wait until a commit would write enough, or take something, or the run has failed."""
         enough = max(self._workers.window // 2, 1)
         due = None if due_seconds is None else time.monotonic() + due_seconds
         first_finished: float | None = None
         while True:
             finished = self._commits.waiting
-            if finished >= enough or finished == self._commits.in_doubt or self._keeper.lost:
+            if finished >= enough or finished == self._commits.in_doubt or self._failure:
                 return
             if self._stopping() and self._workers.has_messages:
                 return

@@ -260,6 +260,27 @@ async def test_l6_workers_that_were_refused_for_a_moment_go_on(
         assert report.counts["sent"] == 40
 
 
+async def test_l3_a_defect_of_the_run_itself_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last message in flight is lost to its worker: nothing else would wake the run."""
+    async with bench(tmp_path, 1) as b:
+        judge = b.gate.judge
+
+        def broken(*_: Any) -> Any:
+            monkeypatch.setattr(b.gate, "judge", judge)
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(b.gate, "judge", broken)
+        run = await b.begin()
+        async with asyncio.timeout(20):
+            with pytest.raises(ZeroDivisionError):
+                await run.run()
+        assert await b.is_released()
+        await b.until_done()
+        assert await b.outcomes() == {1: (Outcome.UNKNOWN, "in_doubt", 1)}
+
+
 async def test_the_window_holds_at_every_commit_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,6 +194,20 @@ NEVER_BUGS = (
         test=f"{_DELIVERY_TESTS}::test_an_exception_out_of_a_channel_is_in_doubt",
     ),
     Mutant(
+        name="failed-worker-is-waited-for",
+        invariant="L3",
+        bug="A worker that fails with the last message in flight leaves its run waiting for ever.",
+        seen="Closeout itself, before a failure woke its run",
+        edits=(
+            Edit(
+                "sender_service/delivery/shard_delivery.py",
+                "finished == self._commits.in_doubt or self._failure:",
+                "finished == self._commits.in_doubt:",
+            ),
+        ),
+        test=f"{_DELIVERY_TESTS}::test_l3_a_defect_of_the_run_itself_ends_it",
+    ),
+    Mutant(
         name="throttling-is-permanent",
         invariant="API",
         bug="A mail server's 4xx, which asks for another try, fails the message.",
