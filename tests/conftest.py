@@ -68,6 +68,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " (default: %(default)s each)",
     )
     parser.addoption(
+        "--rpc-messages",
+        type=int,
+        default=2_000,
+        help="how many messages are made up for the rpcs of each service (default: %(default)s)",
+    )
+    parser.addoption(
+        "--rpc-seed",
+        type=int,
+        default=0,
+        help="another one makes other messages up (default: %(default)s)",
+    )
+    parser.addoption(
         "--kills",
         type=int,
         default=6,
@@ -106,6 +118,20 @@ def http_examples(request: pytest.FixtureRequest) -> int:
     """How many requests are made up for each path of HTTP."""
     examples: int = request.config.getoption("--http-examples")
     return examples
+
+
+@pytest.fixture(scope="session")
+def rpc_messages(request: pytest.FixtureRequest) -> int:
+    """How many messages are made up for the rpcs of each service."""
+    messages: int = request.config.getoption("--rpc-messages")
+    return messages
+
+
+@pytest.fixture(scope="session")
+def rpc_seed(request: pytest.FixtureRequest) -> int:
+    """The seed of the messages that are made up."""
+    seed: int = request.config.getoption("--rpc-seed")
+    return seed
 
 
 @pytest.fixture(scope="session")

@@ -50,9 +50,9 @@ class ScriptedTemplate:
         self.content = content
 
     def preview(self, message: Message) -> str:
-        """Show subject and address."""
-        assert isinstance(self.content, EmailContent)
-        return f"{self.content.subject} to {message.address}"
+        """Show subject, if there is one, and address."""
+        subject = self.content.subject if isinstance(self.content, EmailContent) else ""
+        return f"{subject} to {message.address}"
 
 
 class ScriptedChannel:

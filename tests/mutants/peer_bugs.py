@@ -179,6 +179,24 @@ LIMIT_BUGS = (
             "::test_b2_large_bodies_of_http_are_bounded"
         ),
     ),
+    Mutant(
+        name="time-beyond-its-years",
+        invariant="B2",
+        bug="A time of a request that is far beyond the year 9999 is an internal error.",
+        seen="python-protobuf, whose ToDatetime raises OverflowError as well as ValueError",
+        edits=(
+            Edit(
+                "service_runtime/validation.py",
+                "            return value.ToDatetime(tzinfo=UTC)\n"
+                "        except (ValueError, OverflowError):",
+                "            return value.ToDatetime(tzinfo=UTC)\n        except OverflowError:",
+            ),
+        ),
+        test=(
+            "tests/integration/test_rpc_fuzz.py"
+            "::test_whatever_is_sent_to_the_status_service_it_answers_with_a_reason"
+        ),
+    ),
 )
 
 PEER_BUGS = STOP_BUGS + EVIDENCE_BUGS + LIMIT_BUGS

@@ -78,6 +78,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--http-examples", type=int, default=500, help="requests made up for each path, or 0"
     )
+    parser.add_argument(
+        "--rpc-messages", type=int, default=100_000, help="made up for each service, or 0"
+    )
     parser.add_argument("--seed", type=int, help="the seed of an earlier run; default: a new one")
     return parser.parse_args(arguments)
 
@@ -95,9 +98,9 @@ def main(arguments: Sequence[str]) -> int:
             )
         print(report, flush=True)
         holds &= report.holds
-    for said, test, argument in _longer_tests(options):
+    for said, test, *extras in _longer_tests(options, seed):
         print(said, flush=True)
-        holds &= _passes(test, argument)
+        holds &= _passes(test, *extras)
     if options.provider_minutes:
         print("senders beside mail servers that fail", flush=True)
         wrong = asyncio.run(_beside_bad_providers(options.provider_minutes / 10))
@@ -118,8 +121,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if holds else 1
 
 
-def _longer_tests(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
-    """Return what tests do longer here than in `make test`: words, file, and its option."""
+def _longer_tests(options: argparse.Namespace, seed: int) -> Iterator[tuple[str, ...]]:
+    """Return what tests do longer here than in `make test`: words, file, and its options."""
     if options.rounds:
         said = f"{options.rounds:,} races on each database"
         yield said, "test_status_races.py", f"--race-rounds={options.rounds}"
@@ -135,6 +138,10 @@ def _longer_tests(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]
     if options.http_examples:
         said = f"{options.http_examples:,} requests made up for each path of HTTP"
         yield said, "../acceptance/test_http_fuzz.py", f"--http-examples={options.http_examples}"
+    if options.rpc_messages:
+        said = f"{options.rpc_messages:,} messages made up for the rpcs of each service"
+        number, begin = f"--rpc-messages={options.rpc_messages}", f"--rpc-seed={seed}"
+        yield said, "test_rpc_fuzz.py", number, begin
     if options.kills:
         said = f"{options.kills:,} kills of each service in one campaign"
         yield said, "../acceptance/test_killed_services.py", f"--kills={options.kills}"
@@ -208,9 +215,9 @@ async def _events_by(replicas: int, kills: int, seed: int) -> bool:
     return report.holds
 
 
-def _passes(test: str, option: str) -> bool:
-    """Run a test file, beside those of integration, with an option; return whether it passes."""
-    command = [sys.executable, "-m", "pytest", "-q", f"tests/integration/{test}", option]
+def _passes(test: str, *options: str) -> bool:
+    """Run a test file, beside those of integration, with options; return whether it passes."""
+    command = [sys.executable, "-m", "pytest", "-q", f"tests/integration/{test}", *options]
     return subprocess.run(command, cwd=_ROOT, check=False).returncode == 0  # noqa: S603 - our own tests
 
 
