@@ -40,6 +40,8 @@ class Bench:
         self.row = row
         self.guarantee = guarantee
         self.channel = support.ScriptedChannel()
+        #: Bounds the calls of all campaigns of the channel.
+        self.limit = asyncio.Semaphore(self.channel.concurrency)
         self.allowed = True
         self.lease_seconds = 30.0
         self.heartbeat_seconds = 10.0
@@ -61,7 +63,7 @@ class Bench:
         return DeliveryPlan(
             campaign_id="c1",
             channel=self.channel,
-            limit=asyncio.Semaphore(self.channel.concurrency),
+            limit=self.limit,
             template=self.channel.compile(EmailContent()),
             keys=MessageKeys(organisation="o", campaign_id="c1", content_digest="d"),
             policy=Policy(

@@ -206,18 +206,18 @@ async def add_campaign(
         campaigns.insert(connection, new)
         recipients.take_batch(
             connection,
-            ORGANISATION,
+            new.organisation,
             new.campaign_id,
             upload_id="u",
             first_row=0,
             rows=rows_of(f"p{number}@example.com" for number in range(messages)),
         )
         row = campaigns.freeze(
-            connection, ORGANISATION, new.campaign_id, shard_size=shard_size, start_time=None
+            connection, new.organisation, new.campaign_id, shard_size=shard_size, start_time=None
         )
         if started:
             campaigns.mark_started(connection, row.campaign)
-        return campaigns.get(connection, ORGANISATION, new.campaign_id)
+        return campaigns.get(connection, new.organisation, new.campaign_id)
 
     return await store.write(work)
 

@@ -6,7 +6,8 @@ import asyncio
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,6 +61,26 @@ def test_who_listens_on_a_port_is_named_at_once() -> None:
         text = port_holder.obstacle(address, patience_seconds=3600)
     assert text.startswith(f"can't listen on {address}: in use by process {os.getpid()} (")
     assert text.endswith("; stop it or choose another address")
+
+
+def test_a_client_of_a_port_is_not_taken_for_its_holder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system lists connections to the port as well: to stop those would free nothing."""
+
+    def listed(pid: int, *, local: int, remote: int | None, status: str) -> Any:
+        far = SimpleNamespace(port=remote) if remote else ()
+        return SimpleNamespace(pid=pid, laddr=SimpleNamespace(port=local), raddr=far, status=status)
+
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        connections = [
+            listed(1, local=40_000, remote=port, status="ESTABLISHED"),  # its client
+            listed(1, local=port, remote=40_000, status="ESTABLISHED"),  # a worker of it
+            listed(1, local=40_001, remote=None, status="LISTEN"),
+            listed(os.getpid(), local=port, remote=None, status="LISTEN"),
+        ]
+        monkeypatch.setattr("psutil.net_connections", lambda _: connections)
+        text = port_holder.obstacle(f"127.0.0.1:{port}", patience_seconds=3600)
+    assert f"in use by process {os.getpid()} (" in text
 
 
 def outgoing() -> tuple[socket.socket, socket.socket, str]:

@@ -246,6 +246,31 @@ async def test_a_connection_lost_while_idle_is_replaced_unseen(
         store.close()
 
 
+async def test_a_frozen_instance_holds_nobody_up_for_long(
+    postgresql_server: PostgresqlServer,
+) -> None:
+    """The server ends its transaction within a minute, and others do not wait for its locks."""
+    url = postgresql_server.create_database()
+    store = Store(url, MIGRATIONS, holder="test")
+
+    def limits(connection: sa.Connection) -> dict[str, int]:
+        names = ("lock_timeout", "idle_in_transaction_session_timeout")
+        found = connection.execute(
+            sa.text("SELECT name, setting::int FROM pg_settings WHERE name IN :names").bindparams(
+                sa.bindparam("names", names, expanding=True)
+            )
+        )
+        return {name: milliseconds for name, milliseconds in found}  # noqa: C416 - rows
+
+    try:
+        for found in (await store.write(limits), await store.read(limits)):
+            assert 0 < found["lock_timeout"] <= 5_000
+            assert 0 < found["idle_in_transaction_session_timeout"] <= 60_000
+    finally:
+        store.close()
+        postgresql_server.drop_database(url)
+
+
 async def test_a_server_without_room_is_said_to_have_none(
     postgresql_server: PostgresqlServer,
 ) -> None:

@@ -97,6 +97,21 @@ async def test_create_and_start_may_be_repeated(tmp_path: Path) -> None:
         assert len(both.channel.calls) == 2
 
 
+async def test_a_campaign_that_was_started_elsewhere_is_not_taken_over(tmp_path: Path) -> None:
+    """It was sealed for other recipients than those that would be uploaded; a draft is taken."""
+    async with pair(tmp_path) as both:
+        for name in ("sealed", "draft"):
+            await both.status.create_campaign(campaign_id=name, channel="scripted")
+        await both.status.start_campaign(campaign_id="sealed", total=3)
+        with pytest.raises(AlreadyExistsError) as refused:
+            await both.create("sealed", 3)
+        assert refused.value.reason == "CAMPAIGN_ALREADY_EXISTS"
+        await both.begin("draft", 1)
+        assert (await both.ended("draft")).sent == 1
+        assert (await both.status.get_campaign(campaign_id="sealed")).pending == 3
+        assert len(both.channel.calls) == 1
+
+
 async def test_a_request_id_makes_a_chosen_id_repeatable(tmp_path: Path) -> None:
     """Without a campaign_id the service chooses one, the same for the same request."""
     async with pair(tmp_path) as both:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from integration import sender_support as support
 from integration.sender_bench import bench
 from sender_service.channels.contract import Answer, Message, Reply
+from sender_service.delivery import shard_delivery
 from sender_service.delivery.circuit_breaker import Breaker
 from sender_service.delivery.shard_report import Ended
 from sender_service.domain import Guarantee, Outcome
@@ -208,6 +209,24 @@ async def test_a_run_whose_lease_is_lost_writes_nothing_more(tmp_path: Path) -> 
         assert (await running).ended is Ended.LEASE_LOST
         assert await b.outcomes() == before
         assert {outcome[1] for outcome in before.values()} == {"in_doubt"}
+
+
+async def test_s9_a_run_ends_when_a_heartbeat_finds_its_lease_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it has nothing to write: its calls are cancelled, and it hands over no more."""
+    monkeypatch.setattr(shard_delivery, "_IDLE_SECONDS", 0.02)
+    async with bench(tmp_path, 20) as b:
+        b.heartbeat_seconds = 0.02
+        b.channel.hold.clear()
+        running = asyncio.create_task((await b.begin()).run())
+        await support.eventually(lambda: b.channel.flying == 4)
+        await b.store.write(leases.release_all)
+        async with asyncio.timeout(60):
+            assert (await running).ended is Ended.LEASE_LOST
+        assert b.channel.flying == 0
+        assert len(b.channel.calls) == 4
+        assert await b.outcomes() == {}
 
 
 async def test_nothing_is_launched_on_a_lease_that_is_too_short(tmp_path: Path) -> None:

@@ -146,3 +146,26 @@ async def test_an_exception_before_the_handover_is_another_try(tmp_path: Path) -
         b.channel.send = send  # type: ignore[method-assign]
         await b.until_done()
         assert await b.outcomes() == {1: (Outcome.FAILED, "channel_error", 3)}
+
+
+async def test_s17_who_waited_for_a_free_call_looks_again(tmp_path: Path) -> None:
+    """A pause that comes while other campaigns have all calls of the channel is obeyed.
+
+    The calls get free in the same moment, before anybody was told of the pause.
+    """
+    async with bench(tmp_path, 20) as b:
+        for _ in range(b.channel.concurrency):
+            await b.limit.acquire()
+        running = asyncio.create_task((await b.begin()).run())
+        await support.eventually(lambda: len(b.limit._waiters or ()) == b.channel.concurrency)
+        b.allowed = False
+        for _ in range(b.channel.concurrency):
+            b.limit.release()
+        await support.eventually(lambda: not b.limit._waiters)
+        b.forbid()
+        assert (await running).ended is Ended.STOPPED
+        assert b.channel.calls == []
+        assert await b.outcomes() == {}
+        assert await support.in_doubt(b.store, b.campaign) == 0
+        # A call that nobody made gives its place back.
+        assert not b.limit.locked()

@@ -15,10 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from mutants.dashboard_bugs import DASHBOARD_BUGS
 from mutants.event_bugs import EVENT_BUGS
 from mutants.family_bugs import FAMILY_BUGS
+from mutants.handover_bugs import HANDOVER_BUGS
 from mutants.mutant import Mutant
 from mutants.obedience_bugs import OBEDIENCE_BUGS
 from mutants.outage_bugs import OUTAGE_BUGS
 from mutants.peer_bugs import PEER_BUGS
+from mutants.relay_bugs import RELAY_BUGS
 from mutants.result_bugs import RESULT_BUGS
 from mutants.retention_bugs import RETENTION_BUGS
 from mutants.runner import Outcome, Verdict, run, run_unchanged
@@ -30,6 +32,8 @@ BUGS = (
     STATUS_BUGS
     + RESULT_BUGS
     + SENDER_BUGS
+    + HANDOVER_BUGS
+    + RELAY_BUGS
     + FAMILY_BUGS
     + OBEDIENCE_BUGS
     + OUTAGE_BUGS

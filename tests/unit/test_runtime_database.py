@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -73,6 +73,22 @@ async def test_work_that_fails_leaves_nothing(store: Store) -> None:
         await store.write(failing)
     assert await store.read(_count) == 0
     assert store.answering
+
+
+async def test_a_write_counts_as_running_to_its_end_whatever_that_is(store: Store) -> None:
+    """One that failed does not make the service say later that the database hangs."""
+
+    def failing(error: Exception) -> Callable[[sa.Connection], None]:
+        def work(_: sa.Connection) -> None:
+            assert store.longest_write_seconds > 0
+            raise error
+
+        return work
+
+    for error in (KeyError("mine"), StoreUnavailableError("the database's")):
+        with pytest.raises(type(error)):
+            await store.write(failing(error))
+        assert store.longest_write_seconds == 0
 
 
 async def test_a_cancelled_caller_does_not_reach_into_the_transaction(store: Store) -> None:

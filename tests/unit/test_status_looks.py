@@ -156,6 +156,25 @@ async def test_idle_campaigns_are_looked_at_by_one_statement(
         assert [len(read) for read in played.reads][-1] == len(names)
 
 
+async def test_any_number_of_watched_campaigns_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some at a time, and none is left out."""
+    monkeypatch.setattr(looks_module, "_CAMPAIGNS_A_READ", 7)
+    names = [f"c{number}" for number in range(20)]
+    async with playing() as played:
+        for name in names:
+            played.set(1, name=name)
+        watchings = [watch(played.looks, _CALLER, name) for name in names]
+        for first in asyncio.as_completed([shown(watching) for watching in watchings]):
+            assert (await first).revision == 1
+        for name in names:
+            played.set(2, name=name, state=State.PAUSED)
+        for watching in watchings:
+            assert (await shown(watching)).revision == 2
+    assert max(len(read) for read in played.reads) == 7
+
+
 async def test_s16_the_first_snapshot_was_read_after_the_watch_began(played: Played) -> None:
     """It is no older one that others were shown: its reader may know the newer one already."""
     played.set(1)

@@ -152,6 +152,31 @@ async def test_s16_a_late_notification_does_not_bring_an_older_state_back() -> N
     assert stream.announced == [("SENDING", 5), ("PAUSED", 8)]
 
 
+async def test_s8_a_frame_that_is_stored_first_is_acknowledged_in_its_turn() -> None:
+    """Writers may finish frames in any order: nothing is acknowledged before all before it."""
+    async with played() as stream:
+        await stream.send(3)
+        for frame in (3, 2):
+            stream.receipts[frame - 1].set_result(receipt(4 + frame, State.SENDING))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert stream.acked_through == 0
+        await stream.stored(1, receipt(5, State.SENDING))
+        await until(lambda: stream.acked_through == 3)
+
+
+async def test_s8_a_frame_that_fails_acknowledges_none_behind_it() -> None:
+    """The stream ends with it; its sender reports from there on again."""
+    async with played() as stream:
+        await stream.send(3)
+        stream.receipts[2].set_result(receipt(7, State.SENDING))
+        await stream.stored(1, receipt(5, State.SENDING))
+        stream.receipts[1].set_exception(ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(stream.task, _PATIENCE_SECONDS)
+        assert stream.acked_through == 1
+
+
 async def test_s16_a_new_stream_takes_what_the_database_has() -> None:
     """Revisions begin again with each stream, as after a restore; older listeners don't matter."""
     async with played() as old, played() as new:

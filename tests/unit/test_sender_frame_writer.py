@@ -1,0 +1,111 @@
+"""When a stream of results counts as silent."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from closeout.status.v1 import status_pb2 as pb
+from sender_service.reporting import frame_writer
+from sender_service.reporting.frame_writer import FrameWriter
+from sender_service.reporting.relay_queue import RelayQueue
+from sender_service.reporting.subscription import Event
+from sender_service.store.outbox import ShardKey, ShardProgress
+
+_PATIENCE_SECONDS = 20.0
+_SHARD = ShardKey(1, 1)
+
+
+class Played:
+    """A writer whose clock, store and stream the test plays."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.queue = RelayQueue(500)
+        self.frames: asyncio.Queue[pb.ReportResultsRequest] = asyncio.Queue()
+        played: Any = self
+        self.writer = FrameWriter(
+            played, self.queue, played, instance="one", most_in_flight=lambda: 16
+        )
+
+    async def read(self, _: Any) -> list[Any]:
+        """Have pages without rows: what a frame carries is no matter here."""
+        return []
+
+    async def write(self, request: pb.ReportResultsRequest) -> None:
+        """Take a frame as the stream does."""
+        self.frames.put_nowait(request)
+
+    def next_frame(self, _: float) -> None:
+        """Have no problems to report."""
+
+    next_time = beside_request = next_frame
+
+    async def written(self) -> int:
+        """Wait for the next frame; return its number."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return (await self.frames.get()).frame
+
+    def acknowledged(self, frame: int) -> None:
+        """Take an acknowledgement as the reader of the stream does."""
+        acknowledged = self.queue.acknowledge(frame, {})
+        assert acknowledged.frames
+        for campaign in acknowledged.answered:
+            self.queue.apply(campaign, Event.ANSWERED)
+        self.writer.progressed()
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Played:
+    """A writer of one campaign, by a clock that stands still."""
+    played = Played()
+    monkeypatch.setattr(frame_writer, "time", SimpleNamespace(monotonic=lambda: played.now))
+    played.queue.add(1, "c1", [ShardProgress(_SHARD, 0, 0)])
+    return played
+
+
+async def test_only_frames_in_flight_make_a_stream_silent(played: Played) -> None:
+    """However long there was nothing to report: the time counts from the frame after that."""
+    call: Any = played
+    writing = asyncio.create_task(played.writer.write(call))
+    try:
+        assert played.writer.silent_seconds == 0
+        assert await played.written() == 1
+        played.now += 5
+        assert played.writer.silent_seconds == 5
+        played.acknowledged(1)
+        played.now += 1_000
+        assert played.writer.silent_seconds == 0
+        played.queue.journaled(_SHARD, 7)
+        played.writer.wake()
+        assert await played.written() == 2
+        assert played.writer.silent_seconds == 0
+        played.now += 3
+        assert played.writer.silent_seconds == 3
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_an_acknowledgement_ends_the_silence_of_those_behind_it(played: Played) -> None:
+    """A status service that answers slowly, but answers, is not given up."""
+    call: Any = played
+    writing = asyncio.create_task(played.writer.write(call))
+    try:
+        assert await played.written() == 1
+        played.acknowledged(1)
+        for frame, through in ((2, 500), (3, 1_000)):
+            played.queue.journaled(_SHARD, through)
+            played.writer.wake()
+            assert await played.written() == frame
+        played.now += 20
+        assert played.writer.silent_seconds == 20
+        played.acknowledged(2)
+        played.now += 4
+        assert played.writer.silent_seconds == 4
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
