@@ -10,6 +10,7 @@ from itertools import chain, zip_longest
 from typing import NamedTuple
 
 from mutation.mutations import ROOT, Mutation
+from mutation.rebind import constant, uses
 from mutation.recorded import Recorded
 
 _POSTGRESQL = "postgresql"
@@ -39,9 +40,9 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
     by_test = recorded.lines.get(mutation.file, {})
     statement = _statement(mutation.file, mutation.line)
     at_import = bool(recorded.imported.get(mutation.file, 0) & statement)
-    wanted = ~0 if at_import else statement
+    wanted = _users(mutation) if at_import else statement
     running = [test for test, lines in by_test.items() if lines & wanted]
-    speaks = _POSTGRESQL in (ROOT / mutation.file).read_text().lower()
+    speaks = _POSTGRESQL in mutation.original().lower()
 
     def late(test: str) -> bool:
         return _POSTGRESQL in test and not speaks
@@ -75,6 +76,16 @@ def _statement(file: str, line: int) -> int:
         default=(line, line),
     )
     return (1 << last + 1) - (1 << first)
+
+
+def _users(mutation: Mutation) -> int:
+    """Return the lines that use what a statement that runs at import makes; all, if none does."""
+    source = mutation.original()
+    name = constant(source, mutation.line)
+    lines = 0
+    for line in uses(source, name) if name else ():
+        lines |= _statement(mutation.file, line)
+    return lines or ~0
 
 
 @cache

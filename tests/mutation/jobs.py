@@ -13,11 +13,17 @@ _TIMES_AS_LONG, _LONGER_SECONDS = 8.0, 30.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A mutation, or none, and the tests to run with it; seconds are those without a mutation."""
+    """A mutation, or none, and the tests to run with it.
+
+    Attributes:
+        seconds: how long the tests take without a mutation.
+        at_import: the statement runs when its module is imported.
+    """
 
     mutation: Mutation | None
     tests: Sequence[str]
     seconds: float
+    at_import: bool = False
 
 
 def seconds_for(job: Job) -> float:

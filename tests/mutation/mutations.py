@@ -50,6 +50,15 @@ class Mutation:
     def __str__(self) -> str:
         return f"{self.file}:{self.line} {self.operator} {self.occurrence}"
 
+    @property
+    def module(self) -> str:
+        """The name under which the module is imported."""
+        return module_name(self.file)
+
+    def original(self) -> str:
+        """Return the file as it is, also while somebody edits it."""
+        return _source(self.file)
+
     def source(self) -> str:
         """Return the file as it becomes."""
         mutated: str | None = mutate_code(
@@ -75,6 +84,11 @@ def modules(packages: Iterable[str] = PACKAGES) -> list[str]:
         path = ROOT / package
         found += [path] if path.is_file() else sorted(path.rglob("[!_]*.py"))
     return [str(path.relative_to(ROOT)) for path in found]
+
+
+def module_name(file: str) -> str:
+    """Return the name under which a file below the root is imported."""
+    return file.removesuffix(".py").replace("/", ".")
 
 
 def digest(file: str) -> str:

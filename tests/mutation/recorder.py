@@ -17,7 +17,7 @@ from pathlib import Path
 import coverage
 import pytest
 
-from mutation.mutations import ROOT
+from mutation.mutations import ROOT, module_name
 from mutation.recorded import BETWEEN
 
 _folder = Path(os.environ["CLOSEOUT_MUTATION_RECORD"])
@@ -30,7 +30,7 @@ _coverage = coverage.Coverage(
 )
 _coverage.start()
 for _module in _modules:
-    importlib.import_module(_module.removesuffix(".py").replace("/", "."))
+    importlib.import_module(module_name(_module))
 _seconds: dict[str, float] = {}
 _failed: set[str] = set()
 

@@ -54,13 +54,10 @@ class Round:
         """Try each mutation."""
         for mutation in mutations:
             choice = choose(mutation, self._recorded, budget=self._budget)
-            job = Job(mutation, choice.tests, choice.seconds)
-            if not choice.tests:
-                self._report(mutation, Outcome(Verdict.UNCOVERED))
-            elif choice.at_import:
-                self._cold.append(job)
+            if choice.tests:
+                self._warm.append(Job(mutation, *choice))
             else:
-                self._warm.append(job)
+                self._report(mutation, Outcome(Verdict.UNCOVERED))
         if self._warm:
             run_warm(self._warm, self._done, at_once=self._at_once)
         self._run_cold()
@@ -69,7 +66,7 @@ class Round:
         """Take what the warm process has found."""
         if job.mutation is None:
             self._confirm(job.tests[0], passed=outcome == Outcome(Verdict.SURVIVED, tests=1))
-        elif outcome is None:
+        elif outcome is None or (job.at_import and outcome.verdict is Verdict.SURVIVED):
             self._cold.append(job)
         elif outcome.verdict is not Verdict.KILLED or outcome.test in self._trusted:
             self._report(job.mutation, outcome)
@@ -92,7 +89,7 @@ class Round:
 
     def _without_distrusted(self, job: Job) -> Job:
         tests = [test for test in job.tests if test not in self._distrusted]
-        return Job(job.mutation, tests, job.seconds)
+        return Job(job.mutation, tests, job.seconds, job.at_import)
 
     def _run_cold(self) -> None:
         if not self._cold:

@@ -24,7 +24,8 @@ from typing import NoReturn
 import pytest
 
 from mutation.jobs import Job, seconds_for
-from mutation.mutations import ROOT
+from mutation.mutations import ROOT, Mutation, module_name
+from mutation.rebind import constant, rebind
 from mutation.swap import Functions, NotSwappableError, functions, swap
 from mutation.verdicts import Outcome, Verdict
 
@@ -67,7 +68,7 @@ class WarmTests:
         self._items = {item.nodeid: item for item in session.items}
         files = {job.mutation.file for job in self.jobs if job.mutation}
         for file in files:
-            import_module(file.removesuffix(".py").replace("/", "."))
+            import_module(module_name(file))
         self._existing = functions(str(ROOT / file) for file in files)
         children = selectors.DefaultSelector()
         try:
@@ -124,9 +125,8 @@ class WarmTests:
 
     def _tests_of(self, job: Job, folder: Path) -> int:
         if job.mutation:
-            file = ROOT / job.mutation.file
             try:
-                swap(str(file), file.read_text(), job.mutation.source(), self._existing)
+                _put_in(job.mutation, self._existing)
             except NotSwappableError:
                 return _NOT_SWAPPABLE
         items = [self._items[test] for test in job.tests if test in self._items]
@@ -136,6 +136,14 @@ class WarmTests:
                 (folder / "failure").write_text(self._failure)
                 return _FAILED
         return _PASSED
+
+
+def _put_in(mutation: Mutation, existing: Functions) -> None:
+    before, after = mutation.original(), mutation.source()
+    if constant(before, mutation.line):
+        rebind(mutation.module, before, after)
+    else:
+        swap(str(ROOT / mutation.file), before, after, existing)
 
 
 def _end(child: _Child) -> Outcome | None:
