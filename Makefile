@@ -86,6 +86,17 @@ man: $(INSTALLED) ## Write a manual page for each command into build/man/man1
 mutants: $(INSTALLED) ## Put known bugs back one at a time, and check that a test fails for each
 	@cd tests && ../$(BIN)/python -m mutants
 
+# How many mutations are tried, evenly over the modules; empty: all of them, for days.
+SAMPLE ?=
+SEED ?= 1
+# Packages or modules; empty: all that keep the promises.
+ONLY ?=
+
+.PHONY: mutation
+mutation: $(INSTALLED) ## Change the modules that keep the promises, and see that a test fails; SAMPLE=300 SEED=1 ONLY=status_service/live for less
+	@cd tests && ../$(BIN)/python -m mutation --seed $(SEED) \
+		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again)
+
 .PHONY: model
 model: $(INSTALLED) ## Try all orders of small campaigns with the model checker Spin; needs spin and gcc
 	@cd tests && ../$(BIN)/python -m model

@@ -89,7 +89,7 @@ def _verdict(
     copy: Path, tests: Sequence[str], markers: Sequence[Path], *, seconds: float
 ) -> Outcome:
     try:
-        code, output = _pytest(copy, tests, seconds)
+        code, output = run_tests(copy, tests, seconds)
     except subprocess.TimeoutExpired:
         return Outcome(Verdict.ERROR, f"no verdict within {seconds:.0f} s")
     unloaded = [marker.name for marker in markers if not marker.exists()]
@@ -102,7 +102,7 @@ def _verdict(
     return Outcome(Verdict.ERROR, f"pytest ended with {code}", output)
 
 
-def _pytest(copy: Path, tests: Sequence[str], seconds: float) -> tuple[int, str]:
+def run_tests(copy: Path, tests: Sequence[str], seconds: float) -> tuple[int, str]:
     """Run tests of a copy with the packages of that copy; return the exit code and the output.
 
     Raises:

@@ -24,7 +24,10 @@ from sender_service.channels.errors import InvalidAddressError
         ("ann@xn--bcher-kva.example", "ann@bücher.example"),
         ("zoë@shop.example", "zoë@shop.example"),
         ("ann@mail.corp.local", "ann@mail.corp.local"),
+        ("zoë@mail.corp.local", "zoë@mail.corp.local"),
+        ("ann@bücher.local", "ann@bücher.local"),
         ("ann@shop.test", "ann@shop.test"),
+        ("zoë@shop.test", "zoë@shop.test"),
     ],
 )
 def test_email_is_normalised(given: str, kept: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import email.policy
 import email.utils
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from sender_service.channels.contract import EmailContent, Message
 from sender_service.channels.email.addresses import wire_address
-from sender_service.channels.email.headers import UnsafeHeaderError, one_line
+from sender_service.channels.email.headers import UnsafeHeaderError, one_line, unstructured
 from sender_service.channels.email.mime import MimeTemplate
 from sender_service.channels.errors import InvalidContentError, TemplateError
 
@@ -141,6 +142,23 @@ def test_long_words_never_make_long_lines(word: str) -> None:
     data = build(subject="S{{ word }}", fields={"word": word})
     check_wire(data)
     assert parse(data)["Subject"] == f"S{word}"
+
+
+@pytest.mark.parametrize("before", range(46))
+def test_every_encoded_word_has_whole_characters(before: int) -> None:
+    """Each can be read by itself, and has at most 75 characters, as RFC 2047 demands."""
+    text = "x" * before + "aÿß日本語\U0001f600\U0001f6ff" * 20
+    words = unstructured(text).decode("ascii").split()
+    assert all(len(word) <= 75 for word in words)
+    coded = [word.removeprefix("=?utf-8?b?").removesuffix("?=") for word in words]
+    assert "".join(base64.b64decode(word).decode() for word in coded) == text
+
+
+def test_plain_text_is_folded_where_it_must_be() -> None:
+    """A line is as long as it may be and no longer; reading it gives the text back."""
+    words = ["x" * 37, "y" * 38, "z"]
+    assert unstructured(" ".join(words)) == f"{words[0]} {words[1]}\r\n z".encode()
+    assert unstructured(f"{words[0]} {words[1]}y") == f"{words[0]}\r\n {words[1]}y".encode()
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,14 @@ def test_frames_rejected_together_make_one_wait(
 
 @pytest.mark.parametrize(("retryable", "level"), [(True, "warning"), (False, "error")])
 async def test_a_rejection_is_shown_once(queue: RelayQueue, level: str, *, retryable: bool) -> None:
-    """As a warning where it may pass by itself, as an error where it does not."""
+    """As a warning where it may pass by itself, as an error, for a person, where not."""
     directory = ShowingDirectory()
     rejections = Rejections(queue, cast("Any", directory))
     rejection = status_pb2.Rejection(reason="CAMPAIGN_BUSY", message="locked", retryable=retryable)
     with capture_logs() as logged:
         for _ in range(2):
             await rejections.show(campaign_of(queue), rejection)
+        assert directory.problem.needs_attention is not retryable
         await rejections.accepted(campaign_of(queue))
     assert [(line["event"], line["log_level"]) for line in logged] == [
         ("results_rejected", level),

@@ -44,6 +44,14 @@ def test_nobody_leaves_while_nobody_waits(places: StreamPlaces) -> None:
     assert places.move(1_000.0) == Moves([], [])
 
 
+def test_nobody_leaves_for_one_who_finds_room(places: StreamPlaces) -> None:
+    """A stream that has had its turn goes on while there is a place beside it."""
+    places.ask("a")
+    places.move(0.0)
+    places.ask("b")
+    assert places.move(1_000.0) == Moves([], ["b"])
+
+
 def test_every_organisation_gets_as_many_turns() -> None:
     """A thousand of them at 250 places: each has a place for a quarter of the time."""
     places = StreamPlaces(250, most_visits=16, turn_seconds=10.0)
@@ -67,6 +75,15 @@ def test_visits_take_what_is_left(places: StreamPlaces) -> None:
     assert (places.is_visit("a"), places.is_visit("v")) == (False, True)
     places.leave("v")
     assert places.move(1.0) == Moves([], ["w"])
+
+
+def test_no_place_is_left_for_visits_where_all_are_taken(places: StreamPlaces) -> None:
+    """Not even where one who has work takes the last one at the same time."""
+    places.ask("a")
+    places.move(0.0)
+    places.ask("b")
+    places.visit("v")
+    assert places.move(1.0) == Moves([], ["b"])
 
 
 def test_a_visit_becomes_a_stay(places: StreamPlaces) -> None:

@@ -1,0 +1,103 @@
+"""The tests for a mutation: those that run its statement, the telling and fast ones first."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import chain, zip_longest
+from typing import NamedTuple
+
+from mutation.mutations import ROOT, Mutation
+from mutation.rebind import constant, uses
+from mutation.recorded import Recorded
+
+_POSTGRESQL = "postgresql"
+
+
+class Choice(NamedTuple):
+    """The tests for a mutation, in the order to run them in.
+
+    Attributes:
+        tests: their node ids.
+        seconds: how long they take without a mutant.
+        at_import: its statement runs when its module is imported.
+    """
+
+    tests: Sequence[str]
+    seconds: float
+    at_import: bool
+
+
+def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
+    """Choose tests that take up to ``budget`` seconds; one in any case, if any runs it.
+
+    A test comes early if it is fast, and if much of what it runs is in the module. Test files
+    take turns, since the tests of one file see the same. PostgreSQL, where a test has a
+    variant for each database, comes last unless the module speaks of it.
+    """
+    by_test = recorded.lines.get(mutation.file, {})
+    statement = _statement(mutation.file, mutation.line)
+    at_import = bool(recorded.imported.get(mutation.file, 0) & statement)
+    wanted = _users(mutation) if at_import else statement
+    running = [test for test, lines in by_test.items() if lines & wanted]
+    speaks = _POSTGRESQL in mutation.original().lower()
+
+    def late(test: str) -> bool:
+        return _POSTGRESQL in test and not speaks
+
+    def cost(test: str) -> float:
+        return recorded.seconds[test] * recorded.breadth[test] / by_test[test].bit_count()
+
+    turns = sorted(_by_turns(sorted(running, key=cost)), key=late)
+    tests, seconds = [], 0.0
+    for test in turns:
+        if tests and seconds + recorded.seconds[test] > budget:
+            continue
+        tests.append(test)
+        seconds += recorded.seconds[test]
+    return Choice(tests, seconds, at_import)
+
+
+def _by_turns(tests: Iterable[str]) -> Iterable[str]:
+    """Let files take turns, each with its tests as they come."""
+    by_file: dict[str, list[str]] = defaultdict(list)
+    for test in tests:
+        by_file[test.partition("::")[0]].append(test)
+    return filter(None, chain.from_iterable(zip_longest(*by_file.values())))
+
+
+def _statement(file: str, line: int) -> int:
+    """Return the lines of the innermost statement at a line; of a compound one its head."""
+    first, last = min(
+        (span for span in _spans(file) if span[0] <= line <= span[1]),
+        key=lambda span: span[1] - span[0],
+        default=(line, line),
+    )
+    return (1 << last + 1) - (1 << first)
+
+
+def _users(mutation: Mutation) -> int:
+    """Return the lines that use what a statement that runs at import makes; all, if none does."""
+    source = mutation.original()
+    name = constant(source, mutation.line)
+    lines = 0
+    for line in uses(source, name) if name else ():
+        lines |= _statement(mutation.file, line)
+    return lines or ~0
+
+
+@cache
+def _spans(file: str) -> Sequence[tuple[int, int]]:
+    spans = []
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if not isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
+            continue
+        body = getattr(node, "body", None)
+        decorators = getattr(node, "decorator_list", ())
+        start = node.pattern if isinstance(node, ast.match_case) else node
+        first = min(each.lineno for each in (start, *decorators))
+        last = body[0].lineno - 1 if body else start.end_lineno or first
+        spans.append((first, max(first, last)))
+    return spans

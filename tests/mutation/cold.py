@@ -1,0 +1,35 @@
+"""A new process for a mutation of what runs at import, on a copy of the project."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from mutants.runner import run_tests
+from mutation.jobs import Job, seconds_for
+from mutation.verdicts import Outcome, Verdict
+
+_PASSED, _NO_TESTS = 0, 5
+#: What imports take, seconds.
+_START_SECONDS = 10.0
+
+
+def run_cold(job: Job, copy: Path) -> Outcome:
+    """Put the mutation into a copy, run the tests there, and take it out again."""
+    tests = len(job.tests)
+    file = copy / job.mutation.file if job.mutation else None
+    before = file.read_text() if file else ""
+    if file and job.mutation:
+        file.write_text(job.mutation.source())
+    try:
+        code, output = run_tests(copy, job.tests, seconds_for(job) + _START_SECONDS)
+    except subprocess.TimeoutExpired:
+        return Outcome(Verdict.ENDLESS, tests=tests)
+    finally:
+        if file:
+            file.write_text(before)
+    if code in {_PASSED, _NO_TESTS}:
+        return Outcome(Verdict.SURVIVED, tests=tests)
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+    return Outcome(Verdict.KILLED, failed[1] if failed else "", tests)

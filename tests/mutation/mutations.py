@@ -1,0 +1,132 @@
+"""The mutations of our source: one operator of Cosmic Ray at one place each."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+
+from mutation import operators
+
+ROOT = Path(__file__).resolve().parents[2]
+#: The modules that keep the promises.
+PACKAGES = (
+    "status_service/recording",
+    "status_service/campaigns",
+    "status_service/live",
+    "sender_service/store",
+    "sender_service/delivery",
+    "sender_service/reporting",
+    "sender_service/channels/email",
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mutation:
+    """A change of one place.
+
+    Attributes:
+        file: the module, below the root.
+        line: where it begins, counted from 1.
+        operator: the name of Cosmic Ray's operator.
+        occurrence: its number among the places of the file where the operator fits.
+        digest: of the source that it changes, so that a result is not taken for another's.
+    """
+
+    file: str
+    line: int
+    operator: str
+    occurrence: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.operator} {self.occurrence}"
+
+    @property
+    def module(self) -> str:
+        """The name under which the module is imported."""
+        return module_name(self.file)
+
+    def original(self) -> str:
+        """Return the file as it is, also while somebody edits it."""
+        return _source(self.file)
+
+    def source(self) -> str:
+        """Return the file as it becomes."""
+        mutated: str | None = mutate_code(
+            _source(self.file), operators.operator(self.operator), self.occurrence
+        )
+        assert mutated is not None, self
+        return mutated
+
+    def change(self) -> tuple[str, str]:
+        """Return the lines before and after, each as one line."""
+        lines = difflib.ndiff(_source(self.file).splitlines(), self.source().splitlines())
+        changed = [line for line in lines if line[0] in "-+"]
+        before, after = (
+            " ".join(line[2:].strip() for line in changed if line[0] == sign) for sign in "-+"
+        )
+        return before, after
+
+
+def modules(packages: Iterable[str] = PACKAGES) -> list[str]:
+    """Return the modules of packages, below the root; a module stands for itself."""
+    found: list[Path] = []
+    for package in packages:
+        path = ROOT / package
+        found += [path] if path.is_file() else sorted(path.rglob("[!_]*.py"))
+    return [str(path.relative_to(ROOT)) for path in found]
+
+
+def module_name(file: str) -> str:
+    """Return the name under which a file below the root is imported."""
+    return file.removesuffix(".py").replace("/", ".")
+
+
+def digest(file: str) -> str:
+    """Return what the source of a module is recognised by."""
+    return hashlib.sha256(_source(file).encode()).hexdigest()[:12]
+
+
+@cache
+def mutations(file: str) -> Sequence[Mutation]:
+    """Return all mutations of a module, by line."""
+    source = _source(file)
+    nodes = list(ast_nodes(get_ast(source)))
+    quiet = operators.left_out(source)
+    found = []
+    for name in operators.NAMES:
+        operator = operators.operator(name)
+        places = chain.from_iterable(map(operator.mutation_positions, nodes))
+        for occurrence, (place, *_) in enumerate(places):
+            if not any(start <= place < end for start, end in quiet):
+                found.append(Mutation(file, place[0], name, occurrence, digest(file)))
+    return sorted(found)
+
+
+def sample(files: Sequence[str], size: int, seed: int) -> list[Mutation]:
+    """Choose mutations by chance, as many of each module as of the others.
+
+    A larger sample of the same seed begins with the smaller one.
+    """
+    queues = []
+    for file in files:
+        queue = list(mutations(file))
+        random.Random(f"{seed} {file}").shuffle(queue)  # noqa: S311 - no secret
+        queues.append(queue)
+    random.Random(seed).shuffle(queues)  # noqa: S311 - no secret
+    rounds = chain.from_iterable(zip_longest(*queues))
+    return [each for each in rounds if each is not None][:size]
+
+
+@cache
+def _source(file: str) -> str:
+    return (ROOT / file).read_text()

@@ -1,0 +1,174 @@
+"""Mutation testing itself: it makes, chooses, puts in and judges mutations as it should."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mutation import operators, summary
+from mutation.choice import choose
+from mutation.explained import stale
+from mutation.mutations import ROOT, Mutation, modules, mutations, sample
+from mutation.recorded import Recorded
+from mutation.swap import NotSwappableError, functions, swap
+from mutation.verdicts import Outcome, Outcomes, Verdict
+
+_MODULE = "status_service/recording/thinning.py"
+#: It imports little, and its tests take no time.
+_PURE = "status_service/recording/code_groups.py"
+
+
+def test_every_operator_exists() -> None:
+    """A new Cosmic Ray that renames an operator is noticed."""
+    assert all(operators.operator(name) for name in operators.NAMES)
+    assert len(set(operators.NAMES)) == len(operators.NAMES)
+
+
+def test_every_mutation_of_a_module_is_python_and_a_change() -> None:
+    """Each changes some line, and none is a syntax error, which any test would detect."""
+    made = mutations(_MODULE)
+    assert len(made) > 20
+    for mutation in made:
+        before, after = mutation.change()
+        assert before != after
+        compile(mutation.source(), _MODULE, "exec")
+
+
+def test_annotations_and_logs_are_left_alone() -> None:
+    """No mutation changes what is not evaluated, or what is logged alone."""
+    source = "def f(a: int | None) -> int | None:\n    log.info('x', n=1)\n    return a\n"
+    assert operators.left_out(source) == [
+        ((1, 9), (1, 19)),
+        ((1, 24), (1, 34)),
+        ((2, 4), (2, 22)),
+    ]
+
+
+def test_a_sample_is_repeatable_even_and_grows() -> None:
+    """The same seed chooses the same, as many of each module, and a larger sample has it."""
+    files = modules(["status_service/live"])
+    small, large = sample(files, 10, seed=3), sample(files, 25, seed=3)
+    assert small == sample(files, 10, seed=3) == large[:10]
+    assert small != sample(files, 10, seed=4)
+    numbers = [sum(each.file == file for each in small) for file in files]
+    assert max(numbers) - min(numbers) <= 1
+
+
+def a_module(source: str) -> ModuleType:
+    """Return a module of its own with this source."""
+    module = ModuleType("a_module")
+    exec(compile(source, "a_module.py", "exec"), module.__dict__)  # noqa: S102 - ours
+    return module
+
+
+_SOURCE = """
+from functools import cache
+
+class A:
+    @property
+    def two(self): return 1 + 1
+
+@cache
+def three(): return (lambda: 3)()
+
+FOUR = 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expression", "value"),
+    [
+        ("1 + 1", "1 - 1", "A().two", 0),
+        ("lambda: 3", "lambda: 5", "three()", 5),
+    ],
+)
+def test_functions_are_exchanged_wherever_they_are(
+    old: str, new: str, expression: str, value: int
+) -> None:
+    """A property, and what is inside of a decorated function, behave as the mutated source."""
+    module = a_module(_SOURCE)
+    swap("a_module.py", _SOURCE, _SOURCE.replace(old, new), functions(["a_module.py"]))
+    assert eval(expression, module.__dict__) == value  # noqa: S307 - ours
+
+
+@pytest.mark.parametrize(("old", "new"), [("FOUR = 4", "FOUR = 5"), ("@cache\n", "")])
+def test_what_runs_at_import_is_not_exchanged(old: str, new: str) -> None:
+    """A constant or a decorator needs a new import."""
+    module = a_module(_SOURCE)
+    with pytest.raises(NotSwappableError):
+        swap("a_module.py", _SOURCE, _SOURCE.replace(old, new), functions(["a_module.py"]))
+    assert module.FOUR == 4
+
+
+def test_the_tests_for_a_mutation_run_its_statement() -> None:
+    """Telling and fast ones come first, files take turns, PostgreSQL is last, within a budget."""
+    mutation = next(each for each in mutations(_MODULE) if each.operator == "NumberReplacer")
+    line = 1 << mutation.line
+    lines = {
+        "t/a.py::fast": line,
+        "t/a.py::slow": line,
+        "t/b.py::other": line,
+        "t/b.py::broad": line,
+        "t/b.py::on[postgresql]": line,
+        "t/b.py::elsewhere": 1 << 500,
+    }
+    seconds = dict.fromkeys(lines, 1.0) | {"t/a.py::slow": 2.0}
+    breadth = dict.fromkeys(lines, 1) | {"t/b.py::broad": 9}
+    recorded = Recorded(seconds, {_MODULE: lines}, {}, breadth)
+    assert choose(mutation, recorded, budget=9.0).tests == [
+        "t/a.py::fast",
+        "t/b.py::other",
+        "t/a.py::slow",
+        "t/b.py::broad",
+        "t/b.py::on[postgresql]",
+    ]
+    assert choose(mutation, recorded, budget=2.5).tests == ["t/a.py::fast", "t/b.py::other"]
+    at_import = Recorded(seconds, {_MODULE: lines}, {_MODULE: line}, breadth)
+    assert choose(mutation, at_import, budget=9.0).at_import
+
+
+def test_outcomes_are_kept_and_belong_to_their_source(tmp_path: Path) -> None:
+    """A run goes on where it was, and no outcome is taken for that of another source."""
+    mutation, other, *_ = mutations(_MODULE)
+    outcome = Outcome(Verdict.KILLED, "t.py::test", 3)
+    Outcomes(tmp_path / "kept").add(mutation, outcome)
+    again = Outcomes(tmp_path / "kept")
+    assert again.get(mutation) == outcome
+    assert again.get(other) is None
+    changed = Mutation(mutation.file, mutation.line, mutation.operator, mutation.occurrence, "new")
+    assert again.get(changed) is None
+
+
+def test_the_interval_of_a_score() -> None:
+    """It is Wilson's: https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval."""
+    assert summary.interval(180, 200) == pytest.approx((0.8506, 0.9344), abs=0.0005)
+    assert summary.interval(0, 0) == (0.0, 1.0)
+
+
+def test_explained_survivors_are_of_this_source() -> None:
+    """An explanation whose lines are gone explains nothing."""
+    assert stale() == []
+
+
+def tried(folder: Path, *, tests: str) -> list[str]:
+    """Return the verdicts of the first mutations of a pure module with these tests."""
+    options = ["--only", _PURE, "--record", tests, "--processes", "0", "--sample", "6"]
+    subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-m", "mutation", *options, "--folder", str(folder)],
+        cwd=ROOT / "tests",
+        check=False,
+        capture_output=True,
+        timeout=600,
+    )
+    lines = (folder / "outcomes.jsonl").read_text().splitlines()
+    return [json.loads(line)[1] for line in lines]
+
+
+def test_mutations_of_a_pure_module_are_killed(tmp_path: Path) -> None:
+    """Six of one seed, each detected by the tests of the module."""
+    assert tried(tmp_path, tests="tests/unit/test_status_code_groups.py") == ["killed"] * 6
