@@ -18,7 +18,8 @@ class FrameQueue(Generic[Entry]):
 
     Args:
         batch_results: at most so many results are taken at once, though always one frame.
-        places: at most so many frames wait, and the first one of each stream beyond that.
+        places: so many frames wait, beyond that those of each stream that has less than
+            an equal share of them, and at least one of each.
     """
 
     def __init__(self, *, batch_results: int, places: int) -> None:
@@ -56,10 +57,14 @@ class FrameQueue(Generic[Entry]):
         self._finished.clear()
         self._some.set()
 
-    async def take(self) -> Sequence[Entry]:
-        """Return the frames of the next transaction, once there are any."""
+    async def take(self, *, beside_little: int | None = None) -> Sequence[Entry]:
+        """Return the frames of the next transaction, once there are any.
+
+        Args:
+            beside_little: see :meth:`Turns.take`.
+        """
         await self._some.wait()
-        batch = self._turns.take()
+        batch = self._turns.take(beside_little=beside_little)
         if not self._turns.places:
             self._some.clear()
         self._offer()
@@ -78,7 +83,9 @@ class FrameQueue(Generic[Entry]):
     def _has_room(self, stream: Hashable) -> bool:
         if self._turns.places + len(self._promised) < self._places:
             return True
-        return not self._turns.has_any(stream) and stream not in self._promised.values()
+        has = self._turns.places_of(stream) + sum(to == stream for to in self._promised.values())
+        others = self._turns.streams - (self._turns.places_of(stream) > 0)
+        return has < max(1, self._places // (others + 1))
 
     def _offer(self) -> None:
         """Promise places to those who wait, the first ones first."""

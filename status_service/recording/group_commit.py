@@ -21,6 +21,7 @@ from status_service.recording import ledger
 from status_service.recording.count_waits import CountWaits
 from status_service.recording.frame_queue import FrameQueue
 from status_service.recording.meter import Meter
+from status_service.recording.pace import Pace
 from status_service.recording.transitions import log_state_change
 from status_service.recording.types import Entry
 
@@ -40,6 +41,8 @@ log = structlog.get_logger()
 #: The first wait after a failed write, doubled up to the longest, seconds.
 _FIRST_BACKOFF = 0.1
 _LONGEST_BACKOFF = 5.0
+#: How long a transaction lasts about, while streams report little beside others, seconds.
+_BESIDE_LITTLE_SECONDS = 0.01
 #: How long a write that goes on at the end of a stop is waited for, seconds.
 _LAST_WRITE_SECONDS = 0.25
 
@@ -72,6 +75,7 @@ class GroupCommitter:
             batch_results=commit_results, places=queue_frames
         )
         self._queue_frames = queue_frames
+        self._pace = Pace()
         self._stopping = asyncio.Event()
         self._count_waits = CountWaits(
             store,
@@ -102,7 +106,9 @@ class GroupCommitter:
         """Write batch after batch, for ever. Ended by cancelling it after :meth:`flush`."""
         try:
             while True:
-                batch = await self._queue.take()
+                batch = await self._queue.take(
+                    beside_little=self._pace.results_within(_BESIDE_LITTLE_SECONDS)
+                )
                 self._queue.done(await self._write(batch))
                 await self._count_waits.fewer_than(self._queue_frames)
         finally:
@@ -162,13 +168,16 @@ class GroupCommitter:
                     entry.receipt.set_result(result)
             self._count_waits.add(uncounted, recorded.uncounted)
             self._announce(recorded)
-            self._meter.committed(frames, recorded, clock() - begin)
+            seconds = clock() - begin
+            results = sum(frame.results.size for frame in frames)
+            self._pace.note(results, seconds)
+            self._meter.committed(frames, recorded, seconds)
             log.debug(
                 "results_recorded",
                 frames=len(batch),
-                results=sum(entry.frame.results.size for entry in batch),
+                results=results,
                 queue_seconds=begin - batch[0].submit_time,
-                write_seconds=clock() - begin,
+                write_seconds=seconds,
                 queued_frames=self._queue.waiting,
             )
             return len(batch) - len(uncounted)

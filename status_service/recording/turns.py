@@ -3,7 +3,7 @@
 Frames of a stream stay in their order. Streams get about as many results each into a
 transaction, so a full stream stands before nobody. What reports little does not even wait
 for a transaction of the others: what such streams have goes first, in a short one, and the
-next one is for all, half as long as it would be without them.
+next one is for all, and shorter than it would be without them.
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ class _Lane(Generic[Entry]):
     Attributes:
         entries: they and how many results each has.
         waiting: how many results that are.
+        places: how many places they take.
         recent: how many results were taken lately: those of the last transaction, half of
             those of the one before, and so on.
         turns: how many transactions it had a part in.
     """
 
-    __slots__ = ("entries", "recent", "turns", "waiting")
+    __slots__ = ("entries", "places", "recent", "turns", "waiting")
 
     def __init__(self) -> None:
         self.entries: deque[tuple[Entry, int]] = deque()
         self.waiting = 0
+        self.places = 0
         self.recent = 0.0
         self.turns = 0
 
@@ -65,21 +67,32 @@ class Turns(Generic[Entry]):
         self._short_before = False
         #: How many places the frames take.
         self.places = 0
+        #: How many streams have frames that wait.
+        self.streams = 0
 
-    def has_any(self, stream: Hashable) -> bool:
-        """Return whether a frame of a stream waits."""
+    def places_of(self, stream: Hashable) -> int:
+        """Return how many places the frames of one stream take."""
         lane = self._lanes.get(stream)
-        return lane is not None and bool(lane.entries)
+        return 0 if lane is None else lane.places
 
     def put(self, stream: Hashable, entry: Entry, results: int) -> None:
         """Add a frame behind the others of its stream."""
         lane = self._lanes.setdefault(stream, _Lane())
+        self.streams += not lane.entries
         lane.entries.append((entry, results))
         lane.waiting += results
+        lane.places += _places(results)
         self.places += _places(results)
 
-    def take(self) -> Sequence[Entry]:
-        """Return the frames of the next transaction; none if nothing waits."""
+    def take(self, *, beside_little: int | None = None) -> Sequence[Entry]:
+        """Return the frames of the next transaction; none if nothing waits.
+
+        Args:
+            beside_little: at most so many results while streams report little beside others;
+                None: half of what a transaction may have.
+        """
+        half = self._batch_results // 2
+        beside = half if beside_little is None else min(half, beside_little)
         little = self._reporting_little()
         first = [stream for stream in little if self._lanes[stream].entries]
         others = sum(lane.waiting for stream, lane in self._lanes.items() if stream not in little)
@@ -88,7 +101,7 @@ class Turns(Generic[Entry]):
         batch, taken = self._shared_out(
             first if short else [stream for stream, lane in self._lanes.items() if lane.entries],
             # Who reports little comes again soon.
-            self._batch_results // 2 if little and not short else self._batch_results,
+            beside if little and not short else self._batch_results,
         )
         for stream, lane in tuple(self._lanes.items()):
             lane.recent = lane.recent / 2 + taken.get(stream, 0)
@@ -130,7 +143,9 @@ class Turns(Generic[Entry]):
             lane.waiting -= results
             results_taken += results
             taken[stream] = taken.get(stream, 0) + results
+            lane.places -= _places(results)
             self.places -= _places(results)
+            self.streams -= not lane.entries
             if lane.entries:
                 heapq.heapreplace(waiting, (cost + results + _FRAME_COST, turn, stream))
             else:

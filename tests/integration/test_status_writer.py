@@ -86,7 +86,7 @@ async def test_a_store_that_stands_still_fills_no_memory(
 
 async def test_l5_a_huge_campaign_holds_up_no_small_one(database: Database) -> None:
     """A small campaign completes while four streams are busy with a huge one."""
-    frames = 400
+    frames = 150
     async with (
         asyncio.timeout(4 * PATIENCE_SECONDS),
         serving(database, **_SETTINGS) as status,

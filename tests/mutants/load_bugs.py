@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutants.mutant import Edit, Mutant
 
 _STORED = "status_service/recording/stored_outcomes.py"
+_QUEUE = "status_service/recording/frame_queue.py"
 _TURNS = "status_service/recording/turns.py"
 _LISTENER = "status_service/live/database_listener.py"
 _LOOKS = "status_service/live/looks.py"
@@ -70,6 +71,21 @@ LOAD_BUGS = (
         seen="own: what reports little goes first",
         edits=(Edit(_TURNS, "bool(first) and not self._short_before and", "bool(first) and"),),
         test=f"{_FAIR}::test_l5_what_reports_little_goes_before_a_full_stream",
+    ),
+    Mutant(
+        name="full-stream-takes-all-places",
+        invariant="L5",
+        bug="Beside a stream that fills the queue another one has one frame in it, whatever its"
+        " share is, so each of its frames waits for a transaction of its own.",
+        seen="own: transactions that are short beside streams that report little",
+        edits=(
+            Edit(
+                _QUEUE,
+                "        return has < max(1, self._places // (others + 1))\n",
+                "        return has < min(1, others + 1)\n",
+            ),
+        ),
+        test=f"{_FAIR}::test_l5_places_are_shared_between_the_streams",
     ),
     Mutant(
         name="watcher-goes-back",

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from status_service.recording.frame_queue import FrameQueue
+from status_service.recording.pace import Pace
 from status_service.recording.turns import RESULTS_A_PLACE, Turns
 
 _BATCH = 100
@@ -72,6 +73,36 @@ def test_l5_what_reports_little_goes_before_a_full_stream() -> None:
     assert turns.take() == ["full"] * 10
 
 
+def test_a_transaction_beside_streams_that_report_little_lasts_as_long_as_it_may() -> None:
+    """The writer says how many results that are, and it is never more than a half."""
+    for allowed, taken in ((20, 2), (1_000, 5), (1, 1)):
+        turns = _filled(full=(1_000, 10), little=(1, 1))
+        turns.take()
+        turns.put("little", "little", 1)
+        turns.take()
+        for _ in range(2):  # a short one, and the next
+            turns.put("little", "little", 1)
+            batch = turns.take(beside_little=allowed)
+        assert batch.count("full") == taken
+        assert _filled(full=(1_000, 10)).take(beside_little=allowed) == ["full"] * 10
+
+
+def test_pace_follows_what_transactions_take() -> None:
+    """Small ones say nothing of what a result costs."""
+    pace = Pace()
+    assert pace.results_within(0.01) is None
+    pace.note(10, 1.0)
+    assert pace.results_within(0.01) is None
+    pace.note(10_000, 0.05)
+    assert pace.results_within(0.01) == 2_000
+    for _ in range(50):
+        pace.note(10_000, 0.02)
+    assert pace.results_within(0.01) == pytest.approx(5_000, rel=0.01)
+    pace.note(10, 1.0)
+    assert pace.results_within(0.01) == pytest.approx(5_000, rel=0.01)
+    assert pace.results_within(0.000_001) == 1_000
+
+
 def test_full_streams_share_a_transaction_by_results() -> None:
     """Not by frames: a stream with large ones gets no more than the others."""
     turns: Turns[int] = Turns(batch_results=10_000)
@@ -125,11 +156,32 @@ async def test_a_full_stream_leaves_a_place_to_each_other_one() -> None:
     await queue.join()
 
 
+async def test_l5_places_are_shared_between_the_streams() -> None:
+    """Where a full stream has taken all, another one has as many places as its share."""
+    queue: FrameQueue[str] = FrameQueue(batch_results=_BATCH, places=8)
+    full = [asyncio.create_task(queue.put("full", "full", 1)) for _ in range(20)]
+    await asyncio.sleep(0)
+    other = [asyncio.create_task(queue.put("other", "other", 1)) for _ in range(6)]
+    await asyncio.sleep(0)
+    assert [task.done() for task in other] == [True] * 4 + [False] * 2
+    assert queue.waiting == 12
+    assert (await queue.take()).count("other") == 4
+    await asyncio.sleep(0)
+    # The other one has the rest of its frames in; the full one has no more than before.
+    assert all(task.done() for task in other)
+    assert sum(task.done() for task in full) <= 16
+    async with asyncio.timeout(20.0):
+        while queue.waiting:
+            await queue.take()
+            await asyncio.sleep(0)
+    await asyncio.gather(*full)
+
+
 async def test_many_frames_of_one_call_do_not_come_through_the_place_of_its_first() -> None:
     """As many wait as there are places, however many of its frames wait for one."""
     queue: FrameQueue[int] = FrameQueue(batch_results=1, places=3)
     putting = [asyncio.create_task(queue.put("call", number, 1)) for number in range(20)]
-    taken = []
+    taken: list[int] = []
     while len(taken) < 20:
         await asyncio.sleep(0)
         assert queue.waiting <= 3
