@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from integration.compiled import compile_once
 from integration.migrated import MigratedDatabases
 from providers import programs
 from providers.postgresql_server import PostgresqlServer
@@ -32,6 +33,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("repeatable")
+
+compile_once()
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -53,8 +54,9 @@ class Assets:
         )
 
 
+@cache
 def load() -> Assets:
-    """Read the files; the style sheet is all of ``static/css`` in order of name."""
+    """Return the files, read once; the style sheet is all of ``static/css`` in order of name."""
     static = resources.files(__package__ or "") / "static"
     contents = {
         "app.css": "".join(_plain(part.read_text()) for part in _sheets(static / "css")).encode(),

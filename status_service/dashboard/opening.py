@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,12 @@ class NoKeys:
         return False
 
 
+@cache
+def _renderer() -> Renderer:
+    """Return what makes pages: it compiles each template once in a process."""
+    return Renderer(assets.load(), version=metadata.version("closeout-server"))
+
+
 def open_board(settings: StatusSettings, **parts: Any) -> Board:
     """Return what the pages of a service with these settings work with.
 
@@ -46,7 +52,6 @@ def open_board(settings: StatusSettings, **parts: Any) -> Board:
         settings: of the service.
         parts: what :class:`Board` has that the service has made.
     """
-    files = assets.load()
     views = parts["views"]
 
     def badge(organisation: str) -> int:
@@ -56,8 +61,8 @@ def open_board(settings: StatusSettings, **parts: Any) -> Board:
     return Board(
         badge=badge,
         live=Live(views),
-        renderer=Renderer(files, version=metadata.version("closeout-server")),
-        assets=files,
+        renderer=_renderer(),
+        assets=assets.load(),
         sessions=Sessions(parts["store"]),
         stall_threshold=timedelta(seconds=settings.stall_threshold_seconds),
         only_this_machine=names_this_machine(settings.http_listen),
