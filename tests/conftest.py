@@ -89,6 +89,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how often a test kills the service that a campaign needs (default: %(default)s)",
     )
     parser.addoption(
+        "--pause-kills",
+        type=int,
+        default=2,
+        help="how often a test kills the status service once it has confirmed a pause, on each"
+        " kind of database (default: %(default)s)",
+    )
+    parser.addoption(
         "--machine-examples",
         type=int,
         default=10,

@@ -15,8 +15,9 @@ from sender_service.channels.errors import InvalidAddressError
 from sender_service.domain import Phase
 from sender_service.errors import CampaignNotEndedError, CampaignNotFoundError
 from sender_service.store import campaigns, erasure, removal
-from service_runtime.errors import ServiceError, StoreUnavailableError
+from service_runtime.errors import ServiceError
 from service_runtime.pages import Page
+from service_runtime.repetition import repeat
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -32,8 +33,6 @@ log = structlog.get_logger()
 
 #: How often something to remove is looked for, seconds.
 LOOK_SECONDS = 2.0
-#: How long to wait after a failure that nobody expects, seconds.
-_DEFECT_PAUSE = 5.0
 _DONE: Final = {"recipients": "recipients_removed", "campaign": "campaign_removed"}
 _WHAT: Final = ("content", "recipients", "campaign")
 
@@ -181,22 +180,13 @@ class Retention:
 
     async def run(self) -> None:
         """Remove what is to be removed, for ever; a store that does not answer is waited for."""
-        failing = False
-        while True:
-            busy = False
-            try:
-                busy = await self.sweep()
-                failing = False
-            except StoreUnavailableError as error:
-                if not failing:
-                    log.warning("removal_postponed", error=error.message)
-                failing = True
-            except Exception:
-                # Messages are sent and reported whatever is removed.
-                log.exception("removal_failed")
-                await asyncio.sleep(_DEFECT_PAUSE)
-            if not busy:
-                await asyncio.sleep(LOOK_SECONDS)
+        # Messages are sent and reported whatever is removed.
+        await repeat(
+            self.sweep,
+            rest=partial(asyncio.sleep, LOOK_SECONDS),
+            postponed="removal_postponed",
+            failed="removal_failed",
+        )
 
     async def sweep(self) -> bool:
         """Do one transaction of what is to be done; False: there is nothing.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
@@ -19,6 +20,7 @@ from sender_service.delivery.shared_provider import (
 from sender_service.store import outages
 from sender_service.verdicts import Answer, Reply
 from service_runtime.errors import StoreUnavailableError
+from service_runtime.repetition import repeat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,8 +41,8 @@ _CHECK_GRACE_SECONDS = 5.0
 _NOTE_SECONDS = 300.0
 #: How often a loop is cancelled at the end, and how long it may take each time, seconds.
 _CLOSE_TRIES, _CLOSE_SECONDS = 4, 0.25
-#: How long a loop waits after a defect, seconds.
-_DEFECT_SECONDS = 1.0
+#: How long a loop that failed waits until it begins again, seconds.
+_AGAIN_SECONDS = 1.0
 
 
 class Provider:
@@ -115,21 +117,20 @@ class Provider:
         self.remove(gate)
         await gate.leave(self._directory)
 
-    async def _repeat(self, loop: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await loop()
-            except Exception:
-                log.exception(
-                    "provider_loop_crashed",
-                    channel=self._channel.name,
-                    action="it is tried again; report the stack if it comes back",
-                )
-                await asyncio.sleep(_DEFECT_SECONDS)
+    async def _repeat(self, loop: Callable[[], Awaitable[NoReturn]]) -> None:
+        await repeat(
+            loop,
+            rest=partial(asyncio.sleep, _AGAIN_SECONDS),
+            postponed="provider_loop_postponed",
+            failed="provider_loop_crashed",
+            defect_seconds=0,
+            channel=self._channel.name,
+            action="it is tried again; report the stack if it comes back",
+        )
 
     # Probing
 
-    async def _probe(self) -> None:
+    async def _probe(self) -> NoReturn:
         """Check whether the provider lets us in, whenever that is due."""
         breaker, noted = self.shared.breaker, (0, 0.0)
         while True:
@@ -202,7 +203,7 @@ class Provider:
 
     # Showing
 
-    async def _show(self) -> None:
+    async def _show(self) -> NoReturn:
         """Show what holds up the campaigns, and wake those that may go on."""
         while True:
             if self._show_again.is_set():

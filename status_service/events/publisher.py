@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from service_runtime.errors import StoreUnavailableError
+from service_runtime.repetition import repeat
 from status_service.events import backoff, outbox, queue
 from status_service.events.answer import TIMEOUT_SECONDS, Answer
 from status_service.events.queue import Bounds, Tried
@@ -40,8 +41,6 @@ _DUTY: Final = "publish events"
 _POLL = 0.5
 #: How often the duty is kept, and asked for by the others, seconds.
 _KEEP = 5.0
-#: How long to wait after a failure that nobody expects, seconds.
-_DEFECT_PAUSE = 5.0
 _BOUNDS: Final = Bounds()
 
 
@@ -77,24 +76,14 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish, for ever. A database that does not answer is waited for."""
-        failing = False
         try:
-            while True:
-                try:
-                    busy = await self._round()
-                    failing = False
-                except StoreUnavailableError as error:
-                    busy = False
-                    if not failing:
-                        log.warning("event_publishing_postponed", error=error.message)
-                    failing = True
-                except Exception:
-                    # Results are stored and campaigns end whatever becomes of events.
-                    log.exception("event_publishing_failed")
-                    busy = False
-                    await asyncio.sleep(_DEFECT_PAUSE)
-                if not busy:
-                    await self._pause()
+            # Results are stored and campaigns end whatever becomes of events.
+            await repeat(
+                self._round,
+                rest=self._pause,
+                postponed="event_publishing_postponed",
+                failed="event_publishing_failed",
+            )
         finally:
             await self._leave()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 import structlog
 
-from service_runtime.errors import StoreUnavailableError
+from service_runtime.repetition import repeat
 from status_service.recording import duty
 from status_service.retention import removal
 from status_service.schema import campaigns, deleted_campaigns
@@ -30,8 +30,6 @@ log = structlog.get_logger()
 _DUTY: Final = "remove"
 #: How often something to remove is looked for, seconds.
 LOOK_SECONDS = 2.0
-#: How long to wait after a failure that nobody expects, seconds.
-_DEFECT_PAUSE = 5.0
 _DONE = {"results": "results_removed", "events": "events_removed", "campaign": "campaign_removed"}
 
 
@@ -62,22 +60,13 @@ class Sweeper:
 
     async def run(self) -> None:
         """Remove, for ever. A database that does not answer is waited for."""
-        failing = False
-        while True:
-            busy = False
-            try:
-                busy = await self.sweep()
-                failing = False
-            except StoreUnavailableError as error:
-                if not failing:
-                    log.warning("removal_postponed", error=error.message)
-                failing = True
-            except Exception:
-                # Results are stored and campaigns end whatever is removed.
-                log.exception("removal_failed")
-                await asyncio.sleep(_DEFECT_PAUSE)
-            if not busy:
-                await asyncio.sleep(self._look_seconds)
+        # Results are stored and campaigns end whatever is removed.
+        await repeat(
+            self.sweep,
+            rest=partial(asyncio.sleep, self._look_seconds),
+            postponed="removal_postponed",
+            failed="removal_failed",
+        )
 
     async def sweep(self) -> bool:
         """Do one transaction of what is to be done; False: there is nothing, or others do it.

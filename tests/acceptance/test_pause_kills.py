@@ -27,6 +27,13 @@ _MESSAGES_A_KILL = 2_000
 _LATENCY_SECONDS = 0.02
 
 
+@pytest.fixture
+def pause_kills(request: pytest.FixtureRequest) -> int:
+    """How many pauses are confirmed by a service that is killed in that moment."""
+    kills: int = request.config.getoption("--pause-kills")
+    return kills
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def status_database(request: pytest.FixtureRequest) -> Iterator[str]:
     """The database of the status service; empty: a file."""
@@ -71,7 +78,7 @@ async def _pause(status: StatusClient) -> None:
 
 
 async def test_s17_what_a_dying_status_service_confirmed_is_obeyed(
-    tmp_path: Path, status_database: str, kills: int
+    tmp_path: Path, status_database: str, pause_kills: int
 ) -> None:
     """Whether it could announce the pause or not, and whether the sender was there or not.
 
@@ -79,7 +86,7 @@ async def test_s17_what_a_dying_status_service_confirmed_is_obeyed(
     killed before as well, so that the pause meets a sender that has no stream. At last the
     campaign is cancelled in the same way: what the provider has is what was sent.
     """
-    addresses = [f"person{number}@example.com" for number in range(_MESSAGES_A_KILL * kills)]
+    addresses = [f"person{number}@example.com" for number in range(_MESSAGES_A_KILL * pause_kills)]
     async with (
         deployed(
             tmp_path,
@@ -91,7 +98,7 @@ async def test_s17_what_a_dying_status_service_confirmed_is_obeyed(
     ):
         accepted = deployment.provider.ledger.accepted
         await deployment.send(addresses)
-        for number in range(kills):
+        for number in range(pause_kills):
             await deployment.accepted(len(accepted) + 20)
             if number % 2:
                 await _kill(deployment)

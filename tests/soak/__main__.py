@@ -146,7 +146,7 @@ def _longer_tests(options: argparse.Namespace, seed: int) -> Iterator[tuple[str,
         said = f"{options.kills:,} kills of each service in one campaign"
         yield said, "../acceptance/test_killed_services.py", f"--kills={options.kills}"
         said = f"{options.kills:,} kills after an answer to a pause, on each database"
-        yield said, "../acceptance/test_pause_kills.py", f"--kills={options.kills}"
+        yield said, "../acceptance/test_pause_kills.py", f"--pause-kills={options.kills}"
     if options.script_kills:
         said = f"{options.script_kills:,} kills while a script reports"
         yield said, "../acceptance/test_report_with_curl.py", f"--kills={options.script_kills}"
