@@ -14,6 +14,7 @@ from service_runtime.call_limits import MOST_CALLS, MOST_SENDING, MOST_STREAMS
 from service_runtime.errors import StartupError
 from service_runtime.places import (
     DatabaseUrl,
+    FileName,
     ListenAddress,
     OptionalListenAddress,
     PeerAddress,
@@ -81,17 +82,17 @@ class SenderSettings(TlsSettings):
     #: service; empty: none.
     status_api_key: pydantic.SecretStr = pydantic.SecretStr("")
     #: The file that has this key instead; it is read again when it changes.
-    status_api_key_file: str = ""
+    status_api_key_file: FileName = ""
     #: Whether the status service is called by TLS; absent: if a file below is named. ``off``
     #: says that plain calls are meant, and lets the key go in plain text to another machine.
     status_tls: Switch = None
     #: The authorities that sign the certificate of the status service, PEM; empty: those of
     #: the public web.
-    status_tls_ca_file: str = ""
+    status_tls_ca_file: FileName = ""
     #: The certificate that the sender shows, PEM, for a status service that demands one.
-    status_tls_certificate_file: str = ""
+    status_tls_certificate_file: FileName = ""
     #: The private key of that certificate, PEM, without a passphrase.
-    status_tls_key_file: str = ""
+    status_tls_key_file: FileName = ""
     #: Once the status service was not heard for so long, seconds, nothing more is handed to
     #: providers until it has said again how each campaign stands; ``off``: sending goes on.
     hold_after_seconds: SecondsOrOff = 60

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from service_runtime.database import is_missing, open_engines
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 #: Exit code of a check that found something to migrate.
 EXIT_TO_MIGRATE = 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with an argument, and never shows it: it may be a secret."""
+
+    def error(self, message: str) -> NoReturn:
+        known = re.match(r"(?:argument [^:]+: )?[^:']+", message)
+        super().error(f"{known[0].strip() if known else 'wrong arguments'}; --help lists them")
 
 
 def read(
@@ -30,7 +39,7 @@ def read(
         words: the arguments after it.
         extend: adds commands of this service to what ``add_subparsers`` returned.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"python -m {module}", description="Without a command: serve until a signal."
     )
     parser.set_defaults(migrate=False, check=False)

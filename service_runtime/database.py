@@ -6,7 +6,6 @@ What is particular to a kind of database is in :mod:`.sqlite` and :mod:`.postgre
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,8 +44,6 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-#: A password in what should be a URL.
-_PASSWORD = re.compile(r":[^:@/]*@")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Reads that may run at once, and besides them reads that grow with what is read.
 _READERS, _LONG_READERS = 2, 2
@@ -337,7 +334,7 @@ def check_url(url: str) -> sa.URL:
             check_postgresql_url(parsed)
         case _:
             raise StartupError(
-                f"{parsed.render_as_string()}: only sqlite:///PATH and"
+                f"{parsed.get_backend_name()}: only sqlite:///PATH and"
                 " postgresql://USER@HOST/DATABASE are supported"
             )
     return parsed
@@ -358,6 +355,9 @@ def is_missing(url: str) -> bool:
 def _parsed(url: str) -> sa.URL:
     try:
         return sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        shown = _PASSWORD.sub(":***@", url)
-        raise StartupError(f"{shown!r} is not a database URL, as in sqlite:///status.db") from error
+    except (sa.exc.ArgumentError, ValueError) as error:
+        # Not shown: a password may be anywhere in what is no URL.
+        raise StartupError(
+            "this is not a database URL, as in sqlite:///status.db or"
+            " postgresql://USER@HOST/DATABASE"
+        ) from error

@@ -57,5 +57,7 @@ class Engines:
 
 
 def url_of(engine: sa.Engine) -> str:
-    """Return the URL of a database as users write it, without its password."""
-    return engine.url.set(drivername=engine.url.get_backend_name()).render_as_string()
+    """Return the URL of a database as users write it, without its passwords."""
+    url = engine.url
+    query = {name: "***" if "password" in name else value for name, value in url.query.items()}
+    return url.set(drivername=url.get_backend_name(), query=query).render_as_string()

@@ -12,6 +12,8 @@ from service_runtime.errors import StartupError
 
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 _LAST_PORT = 65_535
+#: How a key, or a certificate or private key in PEM, begins.
+_CONTENT = re.compile(r"-----BEGIN|closeout_[a-z2-7]{12}_|.*\n")
 
 
 def is_listen_address(text: str) -> bool:
@@ -22,7 +24,7 @@ def is_listen_address(text: str) -> bool:
 
 def _listen(text: str) -> str:
     if not is_listen_address(text):
-        raise ValueError(f"expected HOST:PORT, as in 127.0.0.1:20051 (got {text!r})")
+        raise ValueError(f"expected HOST:PORT, as in 127.0.0.1:20051{_got(text)}")
     return text
 
 
@@ -33,11 +35,22 @@ def _listen_or_not(text: str) -> str:
 def _peer(text: str) -> str:
     """Check an address only where it can be wrong: gRPC takes many forms of names."""
     for part in text.split(","):
-        if "/" not in part and not is_listen_address(part):
+        if ("/" not in part and not is_listen_address(part)) or "@" in part:
             raise ValueError(
                 "expected HOST:PORT, several of them with commas between,"
-                f" or dns:///HOST:PORT (got {text!r})"
+                f" or dns:///HOST:PORT{_got(text)}"
             )
+    return text
+
+
+def _got(text: str) -> str:
+    """Return what was given for a message; what may have a login in it is not shown."""
+    return "" if "@" in text else f" (got {text!r})"
+
+
+def _file(text: str) -> str:
+    if _CONTENT.match(text):
+        raise ValueError("expected the path of a file, and not what is in it")
     return text
 
 
@@ -61,6 +74,8 @@ OptionalListenAddress = Annotated[str, pydantic.AfterValidator(_listen_or_not)]
 PeerAddress = Annotated[str, pydantic.AfterValidator(_peer)]
 #: Where another service is; empty: it is not called.
 OptionalPeerAddress = Annotated[str, pydantic.AfterValidator(_peer_or_not)]
+#: The path of a file with a key or a certificate; messages about it show the path.
+FileName = Annotated[str, pydantic.AfterValidator(_file)]
 #: The URL of a database of a supported kind.
 DatabaseUrl = Annotated[str, pydantic.AfterValidator(_database)]
 

@@ -18,11 +18,15 @@ def check_postgresql_url(url: URL) -> None:
     """Check the form of a URL; connect nothing.
 
     Raises:
-        StartupError: it names another driver, or no database.
+        StartupError: it names another driver, or no database, or a part of its password
+            stands where its host or its database is; the text has nothing of it.
     """
-    if url.drivername not in {"postgresql", "postgresql+psycopg"} or not url.database:
+    database = url.database or ""
+    torn = "@" in f"{url.host}{database}"
+    if url.drivername not in {"postgresql", "postgresql+psycopg"} or not database or torn:
         raise StartupError(
-            f"{url.render_as_string()}: PostgreSQL is supported as postgresql://USER@HOST/DATABASE"
+            "PostgreSQL is supported as postgresql://USER@HOST/DATABASE; in a password, write @ as"
+            " %40"
         )
 
 

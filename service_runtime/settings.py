@@ -194,12 +194,21 @@ def _line(
         hint = _names(model).suggest_field(section, field, in_variable=in_variable)
         return f"{place}: unknown setting{hint}"
     message = error["msg"].removeprefix(_BY_VALIDATOR)
-    if error["msg"] != message or _is_secret(model, section, field):
+    if error["msg"] != message or _may_hold_secret(model, section, field):
         return f"{place}: {message}"  # a validator quotes what may be shown
-    return f"{place}: {message} (got {error['input']!r})"
+    return f"{place}: {message}{_shown(error['input'])}"
 
 
-def _is_secret(model: type[pydantic.BaseModel], section: str, field: str) -> bool:
+def _may_hold_secret(model: type[pydantic.BaseModel], section: str, field: str) -> bool:
     table: Any = model.model_fields[section].annotation
     info = table.model_fields.get(field)
-    return info is not None and info.annotation is pydantic.SecretStr
+    return info is not None and "Secret" in str(info.annotation)
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message if it is a number; all else may be a secret gone astray."""
+    try:
+        float(str(value))
+    except ValueError:
+        return ""
+    return f" (got {value!r})"

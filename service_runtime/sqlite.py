@@ -86,7 +86,7 @@ def check_sqlite_url(url: URL) -> str:
     # A database in memory would be another one for each connection.
     in_memory = (url.database or "").startswith((":memory:", "file:"))
     if url.drivername != "sqlite" or not url.database or in_memory or url.query:
-        raise StartupError(f"{url.render_as_string()}: SQLite is supported as sqlite:///PATH only")
+        raise StartupError("SQLite is supported as sqlite:///PATH only")
     return url.database
 
 

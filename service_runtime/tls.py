@@ -16,6 +16,7 @@ from service_runtime import settings
 from service_runtime.certificate_files import CertificateFiles
 from service_runtime.certificate_pair import Pair, UnusableFileError
 from service_runtime.errors import StartupError
+from service_runtime.places import FileName
 
 log = structlog.get_logger()
 
@@ -31,12 +32,12 @@ class TlsSettings(settings.Section):
     """What a service needs to serve TLS, on both of its ports."""
 
     #: The certificate, with its intermediate ones, PEM; empty: no TLS.
-    tls_certificate_file: str = ""
+    tls_certificate_file: FileName = ""
     #: The private key of the certificate, PEM, without a passphrase.
-    tls_key_file: str = ""
+    tls_key_file: FileName = ""
     #: The authorities that sign the certificates of clients, PEM; a client without one is
     #: refused (mutual TLS). Empty: clients need none.
-    tls_client_ca_file: str = ""
+    tls_client_ca_file: FileName = ""
 
     @pydantic.model_validator(mode="after")
     def _files_belong_together(self) -> Self:

@@ -11,6 +11,7 @@ from pydantic import Field
 from service_runtime.call_limits import MOST_CALLS, MOST_SENDING, MOST_STREAMS
 from service_runtime.places import (
     DatabaseUrl,
+    FileName,
     ListenAddress,
     OptionalListenAddress,
     OptionalPeerAddress,
@@ -71,11 +72,11 @@ class StatusSettings(TlsSettings):
     sender_tls: Switch = None
     #: The authorities that sign the certificate of the sender, PEM; empty: those of the
     #: public web.
-    sender_tls_ca_file: str = ""
+    sender_tls_ca_file: FileName = ""
     #: The certificate that the status service shows, PEM, for a sender that demands one.
-    sender_tls_certificate_file: str = ""
+    sender_tls_certificate_file: FileName = ""
     #: The private key of that certificate, PEM, without a passphrase.
-    sender_tls_key_file: str = ""
+    sender_tls_key_file: FileName = ""
     #: How long running calls and queued results may go on after a stop signal, seconds.
     grace_seconds: float = Field(default=10, ge=0)
     #: On PostgreSQL, a connection is closed after about so long, and its calls begin

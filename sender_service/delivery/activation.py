@@ -101,7 +101,9 @@ async def show_stuck(
         StoreUnavailableError: the store does not answer.
     """
     if await directory.set_problem(active, source, problem):
-        log.error(
+        # Who may create campaigns can cause the others at will.
+        is_operators = problem.kind is ProblemKind.CHANNEL_UNAVAILABLE
+        (log.error if is_operators else log.warning)(
             "campaign_stuck",
             campaign_id=active.campaign_id,
             reason=f"{problem.summary}: {problem.detail}",

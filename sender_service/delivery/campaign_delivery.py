@@ -162,7 +162,9 @@ class CampaignDelivery:
         if problem is None:
             return False
         words = f"{problem.summary}: {problem.detail}"[:MAX_DETAIL]
-        log.error(
+        # A provider that takes the messages of others refuses what this campaign is.
+        takes_others = gate.shared.breaker.fault is None
+        (log.warning if takes_others else log.error)(
             "provider_given_up",
             campaign_id=self._active.campaign_id,
             channel=self._active.row.channel,

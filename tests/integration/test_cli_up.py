@@ -228,7 +228,7 @@ async def test_every_wrong_setting_is_named_once_before_anything_starts(tmp_path
             "  CLOSEOUT_SMTP_PROT: unknown setting; did you mean CLOSEOUT_SMTP_PORT?",
             "  unknown setting CLOSEOUT_SMPT_HOST; did you mean CLOSEOUT_SMTP_HOST?",
             (
-                "  CLOSEOUT_STATUS_DATABASE_URL: mysql://u:***@h/d: only sqlite:///PATH and"
+                "  CLOSEOUT_STATUS_DATABASE_URL: mysql: only sqlite:///PATH and"
                 " postgresql://USER@HOST/DATABASE are supported"
             ),
             "  CLOSEOUT_SENDER_LISTEN: expected HOST:PORT, as in 127.0.0.1:20051 (got 'here')",

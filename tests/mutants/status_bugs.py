@@ -295,6 +295,20 @@ CONNECTION_BUGS = (
         ),
         test="tests/unit/test_runtime_grpc_options.py::test_grpc_knows_each_option_that_is_set",
     ),
+    Mutant(
+        name="wrong-url-is-shown",
+        invariant="API",
+        bug="A URL of a database that lacks a colon is printed at the start, with its password.",
+        seen="Closeout itself, in a review; CWE-532, secrets in logs",
+        edits=(
+            Edit(
+                "service_runtime/database.py",
+                '            "this is not a database URL, as in',
+                '            f"{url!r} is not a database URL, as in',
+            ),
+        ),
+        test="tests/unit/test_runtime_secrets.py::test_no_mistake_about_a_setting_shows_a_secret",
+    ),
 )
 
 STATUS_BUGS = COMPLETION_BUGS + REPAIR_BUGS + CONNECTION_BUGS + PROBLEM_BUGS + LOAD_BUGS

@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import ssl
 from pathlib import Path
+from typing import Annotated
 
 import pydantic
 
@@ -32,11 +33,20 @@ class Security(enum.Enum):
     TLS = "tls"
 
 
+def _host(text: str) -> str:
+    if not text.isprintable() or set(text) & set("@/ "):
+        raise ValueError(
+            "expected the name of a server, as in mail.example.com; the login goes into username"
+            " and password"
+        )
+    return text
+
+
 class SmtpSettings(Section):
     """The table ``[smtp]``."""
 
     #: The server. Without one, the channel can't be used.
-    host: str = ""
+    host: Annotated[str, pydantic.AfterValidator(_host)] = ""
     #: Its port; 0: 465 with tls, 25 when plain, 587 otherwise.
     port: int = pydantic.Field(default=0, ge=0, le=65535)
     #: How the connection is protected.
