@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -102,12 +101,13 @@ def mutations(file: str) -> Sequence[Mutation]:
     source = _source(file)
     nodes = list(ast_nodes(get_ast(source)))
     quiet = operators.left_out(source)
+    marks = {node.start_pos for node in nodes if operators.is_mark_of_signature(node)}
     found = []
     for name in operators.NAMES:
         operator = operators.operator(name)
         places = chain.from_iterable(map(operator.mutation_positions, nodes))
         for occurrence, (place, *_) in enumerate(places):
-            if not any(start <= place < end for start, end in quiet):
+            if place not in marks and not any(start <= place < end for start, end in quiet):
                 found.append(Mutation(file, place[0], name, occurrence, digest(file)))
     return sorted(found)
 
@@ -115,14 +115,14 @@ def mutations(file: str) -> Sequence[Mutation]:
 def sample(files: Sequence[str], size: int, seed: int) -> list[Mutation]:
     """Choose mutations by chance, as many of each module as of the others.
 
-    A larger sample of the same seed begins with the smaller one.
+    A larger sample of the same seed begins with the smaller one, and a change of one module
+    leaves those of the others.
     """
-    queues = []
-    for file in files:
-        queue = list(mutations(file))
-        random.Random(f"{seed} {file}").shuffle(queue)  # noqa: S311 - no secret
-        queues.append(queue)
-    random.Random(seed).shuffle(queues)  # noqa: S311 - no secret
+
+    def chance(thing: object) -> str:
+        return hashlib.sha256(f"{seed} {thing}".encode()).hexdigest()
+
+    queues = [sorted(mutations(file), key=chance) for file in sorted(files, key=chance)]
     rounds = chain.from_iterable(zip_longest(*queues))
     return [each for each in rounds if each is not None][:size]
 

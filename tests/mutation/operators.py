@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.operators.provider import OperatorProvider
+from parso.tree import NodeOrLeaf
 
 #: Each operator becomes its boundary and its opposite. The other pairs of Cosmic Ray, such as
 #: ``<`` for ``!=``, are detected by whatever detects these, and would only flatter the score;
@@ -52,6 +53,11 @@ def left_out(source: str) -> list[Range]:
     at all is left to the mutations of what leads there.
     """
     return sorted(_range(node) for node in _quiet(ast.parse(source)))
+
+
+def is_mark_of_signature(node: NodeOrLeaf) -> bool:
+    """Return whether a node is the ``*`` or ``/`` between parameters, which is no operator."""
+    return node.type == "operator" and node.parent.type in {"parameters", "lambdef"}
 
 
 def _quiet(tree: ast.Module) -> Iterator[ast.expr]:

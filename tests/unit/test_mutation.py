@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cosmic_ray.ast import ast_nodes, get_ast
 
 from mutation import operators, summary
 from mutation.choice import choose
 from mutation.explained import stale
 from mutation.mutations import ROOT, Mutation, modules, mutations, sample
+from mutation.rebind import rebind
 from mutation.recorded import Recorded
 from mutation.swap import NotSwappableError, functions, swap
 from mutation.verdicts import Outcome, Outcomes, Verdict
 
 _MODULE = "status_service/recording/thinning.py"
-#: It imports little, and its tests take no time.
-_PURE = "status_service/recording/code_groups.py"
 
 
 def test_every_operator_exists() -> None:
@@ -49,6 +48,14 @@ def test_annotations_and_logs_are_left_alone() -> None:
     ]
 
 
+def test_the_marks_of_a_signature_are_no_operators() -> None:
+    """Only the product is one."""
+    tree = get_ast("def f(a, /, b, *, c): return a * b\n")
+    marks = [node.start_pos for node in ast_nodes(tree) if operators.is_mark_of_signature(node)]
+    assert {(1, 9), (1, 15)} <= set(marks)
+    assert (1, 31) not in marks
+
+
 def test_a_sample_is_repeatable_even_and_grows() -> None:
     """The same seed chooses the same, as many of each module, and a larger sample has it."""
     files = modules(["status_service/live"])
@@ -57,6 +64,21 @@ def test_a_sample_is_repeatable_even_and_grows() -> None:
     assert small != sample(files, 10, seed=4)
     numbers = [sum(each.file == file for each in small) for file in files]
     assert max(numbers) - min(numbers) <= 1
+
+
+def test_a_constant_is_bound_wherever_it_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another module has imported it; what is no plain value is left alone."""
+    source = "LIMIT = 1_000 * 2\nROWS = [1]\n"
+    for name in ("one_module", "another_module"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    one, another = sys.modules["one_module"], sys.modules["another_module"]
+    exec(source, one.__dict__)  # noqa: S102 - ours
+    another.LIMIT = one.LIMIT
+    rebind("one_module", source, source.replace("* 2", "* 3"))
+    assert (one.LIMIT, another.LIMIT) == (3_000, 3_000)
+    with pytest.raises(NotSwappableError):
+        rebind("one_module", source, source.replace("[1]", "[2]"))
+    assert one.ROWS == [1]
 
 
 def a_module(source: str) -> ModuleType:
@@ -155,20 +177,30 @@ def test_explained_survivors_are_of_this_source() -> None:
     assert stale() == []
 
 
-def tried(folder: Path, *, tests: str) -> list[str]:
-    """Return the verdicts of the first mutations of a pure module with these tests."""
-    options = ["--only", _PURE, "--record", tests, "--processes", "0", "--sample", "6"]
-    subprocess.run(  # noqa: S603 - ours
-        [sys.executable, "-m", "mutation", *options, "--folder", str(folder)],
+_TRY = """
+from mutation.mutations import mutations
+from mutation.recorded import Recorded
+from mutation.round import Round
+
+module = "status_service/campaigns/wording.py"
+test = "tests/unit/test_status_explanation.py::test_what_is_a_month_ago_has_its_date"
+recorded = Recorded({test: 1.0}, {module: {test: ~0}}, {module: 0}, {test: 1})
+lines = ("if now - moment", 'return f"{utc.day}')
+chosen = [each for each in mutations(module) if each.change()[0].startswith(lines)]
+Round(recorded, lambda _, outcome: print(outcome.verdict), budget=9.0, at_once=2).run(chosen)
+"""
+
+
+def test_mutations_of_a_pure_function_are_killed() -> None:
+    """Each place where a date is chosen and written is tested, and a process per mutation works."""
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-c", _TRY],
         cwd=ROOT / "tests",
         check=False,
         capture_output=True,
+        text=True,
         timeout=600,
     )
-    lines = (folder / "outcomes.jsonl").read_text().splitlines()
-    return [json.loads(line)[1] for line in lines]
-
-
-def test_mutations_of_a_pure_module_are_killed(tmp_path: Path) -> None:
-    """Six of one seed, each detected by the tests of the module."""
-    assert tried(tmp_path, tests="tests/unit/test_status_code_groups.py") == ["killed"] * 6
+    verdicts = done.stdout.split()
+    assert len(verdicts) == 7, done
+    assert set(verdicts) == {Verdict.KILLED}
