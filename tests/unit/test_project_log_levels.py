@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,12 @@ from sender_service.campaigns.directory import Source
 from sender_service.delivery import activation
 from sender_service.delivery.campaign_delivery import CampaignDelivery
 from sender_service.domain import Problem, ProblemKind
+from service_runtime import repetition
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("service_runtime", "sender_service", "status_service")
+#: It logs the event that its callers name with ``failed``.
+REPETITION = Path(inspect.getfile(repetition))
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 #: A person has to act: the database, a key or a provider has failed for good, a write hangs,
 #: or somebody changed the database by hand.
@@ -57,8 +61,12 @@ def logged_errors() -> Iterator[str]:
     for service in SERVICES:
         for file in (ROOT / service).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and _is_error(node.func):
-                    (event, *_) = node.args
+                if not isinstance(node, ast.Call):
+                    continue
+                events = [word.value for word in node.keywords if word.arg == "failed"]
+                if _is_error(node.func) and file != REPETITION:
+                    events = node.args[:1]
+                for event in events:
                     assert isinstance(event, ast.Constant), f"{file}:{node.lineno}"
                     yield str(event.value)
 

@@ -11,6 +11,7 @@ import pytest
 from closeout.status.v1 import status_pb2 as pb
 from sender_service.reporting import frame_writer
 from sender_service.reporting.frame_writer import FrameWriter
+from sender_service.reporting.probe import Probe
 from sender_service.reporting.relay_queue import RelayQueue
 from sender_service.reporting.subscription import Event
 from sender_service.store.outbox import ShardKey, ShardProgress
@@ -28,7 +29,12 @@ class Played:
         self.frames: asyncio.Queue[pb.ReportResultsRequest] = asyncio.Queue()
         played: Any = self
         self.writer = FrameWriter(
-            played, self.queue, played, instance="one", most_in_flight=lambda: 16
+            played,
+            self.queue,
+            played,
+            Probe(played, "default", hold_after_seconds=None),
+            instance="one",
+            most_in_flight=lambda: 16,
         )
 
     async def read(self, _: Any) -> list[Any]:
