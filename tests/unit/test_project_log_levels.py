@@ -63,7 +63,9 @@ def logged_errors() -> Iterator[str]:
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if not isinstance(node, ast.Call):
                     continue
-                events = [word.value for word in node.keywords if word.arg == "failed"]
+                events: list[ast.expr] = []
+                if isinstance(node.func, ast.Name) and node.func.id == "repeat":
+                    events = [word.value for word in node.keywords if word.arg == "failed"]
                 if _is_error(node.func) and file != REPETITION:
                     events = node.args[:1]
                 for event in events:
