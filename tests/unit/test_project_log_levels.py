@@ -31,6 +31,7 @@ TO_MEND = {
     "campaign_stuck",
     "provider_given_up",
     "results_rejected",
+    "sending_held",
     "status_service_refuses",
     "store_write_failed",
     "watchdog_silent",
