@@ -116,11 +116,12 @@ class ResultStream:
             self._origin.is_over = True
             reader.cancel()
             stop.cancel()
-            await asyncio.gather(reader, stop, return_exceptions=True)
+            # Before anything is awaited: the call may be cancelled a second time.
             for key in self._listening:
                 self._notifier.remove(key, self._on_change)
             for _, _, receipt in self._waiting:
                 receipt.add_done_callback(retrieved)
+            await asyncio.gather(reader, stop, return_exceptions=True)
 
     async def _read(self, requests: Any) -> None:
         async for request in requests:

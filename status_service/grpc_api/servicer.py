@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -171,8 +172,9 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.WatchCampaignRequest, context: _Context
     ) -> AsyncIterator[status_pb2.WatchCampaignResponse]:
         campaign_id = validation.campaign_id(request)
-        async for campaign in watch(self.looks, caller_of(context), campaign_id):
-            yield self._snapshots.of(campaign)
+        async with aclosing(watch(self.looks, caller_of(context), campaign_id)) as snapshots:
+            async for campaign in snapshots:
+                yield self._snapshots.of(campaign)
 
     async def ListResults(  # noqa: D102, N802
         self, request: status_pb2.ListResultsRequest, context: _Context

@@ -9,7 +9,7 @@ from status_service.errors import StoreWentBackError
 from status_service.recording.types import CampaignKey
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     import sqlalchemy as sa
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from status_service.live.looks import Looks
 
 
-async def watch(looks: Looks, caller: Caller, campaign_id: str) -> AsyncIterator[sa.Row[Any]]:
+async def watch(
+    looks: Looks, caller: Caller, campaign_id: str
+) -> AsyncGenerator[sa.Row[Any], None]:
     """Yield the campaign's row as it is, then whenever it changed; end with a terminal state.
 
     A slow reader skips some and holds up nobody. Counters are spaced out; a change of

@@ -87,6 +87,21 @@ LEAK_BUGS = (
         test=f"{_ORDER}::test_s16_a_late_receipt_does_not_bring_an_older_state_back",
     ),
     Mutant(
+        name="second-cancellation-leaves-listeners",
+        invariant="B2",
+        bug="A stream that is cancelled while it ends goes on listening to its campaigns.",
+        seen="Closeout itself, found by a look for leaks after every test",
+        edits=(
+            Edit(
+                _STREAM,
+                "            # Before anything is awaited: the call may be cancelled a second time."
+                "\n",
+                "            await asyncio.gather(reader, stop, return_exceptions=True)\n",
+            ),
+        ),
+        test=f"{_ORDER}::test_b2_a_stream_that_is_cancelled_twice_listens_to_nothing",
+    ),
+    Mutant(
         name="watch-leaves-its-listener",
         invariant="B2",
         bug="A campaign that nobody watches any more is listened to, and read, for ever.",

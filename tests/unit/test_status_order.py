@@ -177,6 +177,18 @@ async def test_s8_a_frame_that_fails_acknowledges_none_behind_it() -> None:
         assert stream.acked_through == 1
 
 
+async def test_b2_a_stream_that_is_cancelled_twice_listens_to_nothing() -> None:
+    """Its client hangs up while its place is taken away, or while the service stops."""
+    async with played() as stream:
+        await stream.send(1)
+        for _ in range(2):
+            stream.task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([stream.task], timeout=_PATIENCE_SECONDS)
+        assert stream.task.cancelled()
+        assert not stream.notifier.keys()
+
+
 async def test_s16_a_new_stream_takes_what_the_database_has() -> None:
     """Revisions begin again with each stream, as after a restore; older listeners don't matter."""
     async with played() as old, played() as new:
