@@ -19,6 +19,7 @@ from integration.key_support import credentials, make_key
 from integration.migrated import make_file
 from integration.page_reader import Document, Form
 from integration.status_support import Status, status_settings
+from providers.plain_http import NO_TLS
 from service_runtime.caller import Scope
 from status_service.access.key_access import AccessLimits
 from status_service.access.keys import NewKey
@@ -109,7 +110,7 @@ class Pages:
     async def stranger(self) -> AsyncIterator[Browser]:
         """Open a browser that nobody signed in."""
         async with httpx.AsyncClient(
-            base_url=f"http://{self.address}", timeout=PATIENCE_SECONDS
+            verify=NO_TLS, base_url=f"http://{self.address}", timeout=PATIENCE_SECONDS
         ) as http:
             yield Browser(http, self.address)
 

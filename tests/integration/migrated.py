@@ -9,13 +9,17 @@ from __future__ import annotations
 import functools
 import tempfile
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import psycopg
 from psycopg import sql
 from psycopg.errors import UndefinedTable
 
 from providers.postgresql_server import PostgresqlServer
 from service_runtime.database import Store
 from service_runtime.migrations import Migrations
+
+_Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 #: A database that grew beyond this is made again: deleted rows keep their place, bytes.
 _MOST_BYTES = 4_000_000
@@ -54,6 +58,10 @@ _CLEAR = """
         PERFORM setval(format('%I', sequencename)::regclass, start_value, false)
             FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL;
     END $$
+"""
+_CLOSE_OTHERS = """
+    SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 _SIZE = """
     SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class
@@ -98,33 +106,38 @@ class MigratedDatabases:
         url = self._free.pop() if self._free else self._server.create_database()
         if url not in self._tables:
             Store(url, self._migrations, holder="test").close()
-            self._tables[url] = self._look(url)
+            with self._connect(url) as connection:
+                self._tables[url] = self._look(connection)
         return url
 
     def give_back(self, url: str) -> None:
         """Take one back, whatever a test did with it."""
-        self._server.close_connections(url)
-        if not self._cleared(url):
+        with self._connect(url) as connection:
+            connection.execute(_CLOSE_OTHERS)
+            cleared = self._cleared(url, connection)
+        if not cleared:
             self._server.empty_database(url)
             del self._tables[url]
         self._free.append(url)
 
-    def _cleared(self, url: str) -> bool:
+    def _cleared(self, url: str, connection: _Connection) -> bool:
         """Remove all rows; return false if that does not make it new."""
-        if self._look(url) != self._tables[url]:
+        if self._look(connection) != self._tables[url]:
             return False
-        with self._server.connect(url.rpartition("/")[2], user="postgres") as connection:
-            (size,) = connection.execute(_SIZE).fetchone() or (0,)
-            if size > _MOST_BYTES:
-                return False
-            connection.execute(self._clear)
+        (size,) = connection.execute(_SIZE).fetchone() or (0,)
+        if size > _MOST_BYTES:
+            return False
+        connection.execute(self._clear)
         return True
 
-    def _look(self, url: str) -> str:
+    def _look(self, connection: _Connection) -> str:
         """Return what its tables are; empty: it has no version."""
-        with self._server.connect(url.rpartition("/")[2], user="postgres") as connection:
-            try:
-                (tables,) = connection.execute(self._look_at).fetchone() or ("",)
-            except UndefinedTable:
-                return ""
+        try:
+            (tables,) = connection.execute(self._look_at).fetchone() or ("",)
+        except UndefinedTable:
+            return ""
         return str(tables)
+
+    def _connect(self, url: str) -> _Connection:
+        """Open a connection of the administrator."""
+        return self._server.connect(url.rpartition("/")[2], user="postgres")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from providers.plain_http import NO_TLS
+
 
 @dataclass(slots=True)
 class Scrape:
@@ -57,7 +59,9 @@ def parsed(text: str) -> Scrape:
 
 async def get(http_address: str, path: str, **headers: str) -> httpx.Response:
     """Return the answer of a service to a request."""
-    async with httpx.AsyncClient(base_url=f"http://{http_address}", timeout=30) as client:
+    async with httpx.AsyncClient(
+        verify=NO_TLS, base_url=f"http://{http_address}", timeout=30
+    ) as client:
         return await client.get(path, headers=headers)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import sqlalchemy as sa
 
 from integration.migrated import make_file
+from providers.pauses import pauses
 from sender_service.channels.contract import Answer, Content, EmailContent, Fault, Reply
 from sender_service.channels.errors import InvalidAddressError
 from sender_service.domain import Guarantee, ProblemKind, RetryPolicy
@@ -264,11 +265,12 @@ async def eventually(
 ) -> Any:
     """Return the first true answer of ``check``, asked until a deadline."""
     deadline = time.monotonic() + seconds
-    while True:
+    for pause in pauses():
         answer = check()
         if asyncio.iscoroutine(answer):
             answer = await answer
         if answer:
-            return answer
+            break
         assert time.monotonic() < deadline, f"did not come true within {seconds} s"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(pause)
+    return answer

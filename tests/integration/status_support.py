@@ -20,6 +20,7 @@ from closeout.status.v1 import status_pb2 as pb
 from closeout.status.v1.status_pb2_grpc import StatusServiceStub
 from integration.databases import PATIENCE_SECONDS, Database, Hand, SqliteDatabase
 from integration.migrated import make_file
+from providers.pauses import pauses
 from status_service.access.key_access import AccessLimits
 from status_service.domain import ALLOWED, State
 from status_service.migrations import MIGRATIONS
@@ -273,9 +274,11 @@ def without_pace(campaign: pb.Campaign) -> pb.Campaign:
 async def eventually(true: Callable[[], Awaitable[object]], *, what: str) -> None:
     """Return once ``await true()`` is; fail with ``what`` after PATIENCE_SECONDS."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not await true():
+    for pause in pauses():
+        if await true():
+            return
         assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s: {what}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(pause)
 
 
 def check_invariants(

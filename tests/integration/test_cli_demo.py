@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from integration.cli_support import clean_environment, started
+from providers.plain_http import NO_TLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ async def test_two_demos_at_once_end_well_and_leave_nothing(tmp_path: Path) -> N
     folders = [tmp_path / "one", tmp_path / "two"]
     async with demo(folders[0]) as one, demo(folders[1], "--keep") as kept:
         (out, err), address = await asyncio.gather(one.communicate(), _address_of(kept))
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
             page = (await http.get(address)).text
         kept.send_signal(signal.SIGTERM)
         await kept.communicate()

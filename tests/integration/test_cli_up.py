@@ -20,6 +20,7 @@ from closeout.errors import UnavailableError
 from closeout_cli.run_record import KnownProcess
 from integration.cli_support import PATIENCE_SECONDS, clean_environment, finished, started
 from providers.held_port import HeldPort
+from providers.plain_http import NO_TLS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -338,7 +339,7 @@ async def test_it_prints_where_the_dashboard_is_and_the_dashboard_asks_its_sende
         async with asyncio.timeout(PATIENCE_SECONDS):
             lines = [(await process.stdout.readline()).decode().strip() for _ in range(3)]
         address = lines[1].removeprefix("dashboard on ")
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
             assert "No campaigns yet." in (await http.get(address)).text
             async with StatusClient(lines[0].rpartition(" ")[2]) as status:
                 await status.create_campaign(campaign_id="a")

@@ -17,6 +17,7 @@ from integration.dashboard_support import Pages, serving_pages
 from integration.databases import PATIENCE_SECONDS, SqliteDatabase
 from integration.page_reader import Document
 from integration.status_support import FAILED, UNKNOWN, results, status_settings
+from providers.plain_http import NO_TLS
 from status_service.server import running
 
 NAVIGATED = {"sec-fetch-site": "none"}
@@ -37,7 +38,7 @@ async def still(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         populate(database.url, large=20_000)
         async with (
             running(status_settings(database)) as service,
-            httpx.AsyncClient(base_url=f"http://{service.http_address}") as http,
+            httpx.AsyncClient(verify=NO_TLS, base_url=f"http://{service.http_address}") as http,
         ):
             yield http
 
@@ -173,7 +174,7 @@ async def test_more_than_ten_that_need_a_person_are_counted(tmp_path: Path) -> N
         world.close()
         async with (
             running(status_settings(database)) as service,
-            httpx.AsyncClient(base_url=f"http://{service.http_address}") as http,
+            httpx.AsyncClient(verify=NO_TLS, base_url=f"http://{service.http_address}") as http,
         ):
             page = (await http.get("/")).text
     assert page.count("<article") == 10

@@ -15,6 +15,7 @@ from integration.databases import Database, SqliteDatabase
 from integration.key_support import make_key, other_secret
 from integration.page_reader import Document
 from integration.status_support import eventually, status_settings
+from providers.plain_http import NO_TLS
 from service_runtime.caller import Scope
 from status_service.access.key_access import AccessLimits
 from status_service.dashboard import sessions
@@ -222,7 +223,9 @@ async def test_every_instance_knows_a_session(database: Database) -> None:
         async with (
             running(status_settings(database)) as second,
             httpx.AsyncClient(
-                base_url=f"http://{second.http_address}", cookies={"closeout-session": token}
+                verify=NO_TLS,
+                base_url=f"http://{second.http_address}",
+                cookies={"closeout-session": token},
             ) as http,
         ):
             assert "key ops" in Document((await http.get("/")).text).text
@@ -262,7 +265,7 @@ async def test_before_the_first_key_only_this_machine_is_served(tmp_path: Path) 
     """A name that somebody else owns may lead to this machine; pages don't answer to it."""
     async with (
         running(status_settings(tmp_path)) as service,
-        httpx.AsyncClient(base_url=f"http://{service.http_address}") as http,
+        httpx.AsyncClient(verify=NO_TLS, base_url=f"http://{service.http_address}") as http,
     ):
         page = await http.get("/")
         assert "no key yet: open to this machine" in Document(page.text).text
@@ -278,7 +281,7 @@ async def test_the_first_key_closes_the_door(tmp_path: Path) -> None:
     limits = AccessLimits(kept_seconds=0.0)
     async with (
         running(status_settings(database), limits=limits) as service,
-        httpx.AsyncClient(base_url=f"http://{service.http_address}") as http,
+        httpx.AsyncClient(verify=NO_TLS, base_url=f"http://{service.http_address}") as http,
     ):
         assert (await http.get("/", headers=NAVIGATED)).status_code == 200
         make_key(database, name="first")

@@ -29,6 +29,7 @@ from integration.scrapes import Scrape, parsed, scrape
 from integration.sender_pair import Pair, pair
 from integration.status_support import Status, reporting, results, serving
 from integration.tls_support import Authority
+from providers.plain_http import NO_TLS
 from providers.postgresql_server import PostgresqlServer
 from providers.prometheus_files import ALERTS, rules
 from sender_service.channels.contract import Answer, Fault, Reply
@@ -225,7 +226,7 @@ async def not_ready(services: Services) -> Case:
         await services.both.start_status()
 
     async def is_not_ready() -> bool:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=NO_TLS) as client:
             await client.get(f"http://{services.both.status_http}/readyz")
         return (await scrape(services.both.status_http)).value("closeout_ready") == 0
 

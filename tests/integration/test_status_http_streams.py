@@ -23,6 +23,7 @@ from integration.http_support import (
     watching,
 )
 from integration.status_support import Status, eventually, results, serving
+from providers.plain_http import NO_TLS
 from service_runtime import access_interceptor, http_connection
 
 #: A snapshot is about so large, bytes.
@@ -134,7 +135,7 @@ async def test_a_stream_ends_with_an_error_when_the_service_stops(tmp_path: Path
     """The reader learns that it may come back."""
     async with serving(tmp_path) as status:
         await status.start("a", 1)
-        client = httpx.AsyncClient(base_url=status.url)
+        client = httpx.AsyncClient(verify=NO_TLS, base_url=status.url)
         stream = watching(client, "/v1/campaigns/a:watch")
         events = await stream.__aenter__()
         assert state_of(await events.next()) == "SENDING"

