@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _EMAILS = 5_000
 
 
-async def _measure(messages: int, sizes: Sequence[int], large: int) -> None:
+async def _measure(messages: int, sizes: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory(prefix="closeout-bench-") as name:
         folder = Path(name)
         print(
@@ -30,10 +30,10 @@ async def _measure(messages: int, sizes: Sequence[int], large: int) -> None:
             f" {os.cpu_count()} processors, databases in {folder.parent}"
         )
         files = SqliteFiles(_fresh(folder, "sqlite"))
-        async for line in status_report.measured(files, sizes, large):
+        async for line in status_report.measured(files, sizes):
             print(line, flush=True)
         with PostgresqlDatabases(_fresh(folder, "postgresql")) as databases:
-            async for line in status_report.measured(databases, sizes, large):
+            async for line in status_report.measured(databases, sizes):
                 print(line, flush=True)
 
         raw = await asyncio.to_thread(files.insert_rate, messages)
@@ -73,14 +73,8 @@ def main() -> int:
         default=[100_000, 1_000_000],
         help="how many results a campaign has before more are reported",
     )
-    parser.add_argument(
-        "--large",
-        type=int,
-        default=100_000,
-        help="how many messages the campaign has that others are beside",
-    )
     options = parser.parse_args()
-    uvloop.run(_measure(options.messages, options.sizes, options.large))
+    uvloop.run(_measure(options.messages, options.sizes))
     return 0
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from benchmarks import (
     beside_full,
-    beside_large,
     completion,
     growth,
     latency,
@@ -39,13 +38,12 @@ _CAMPAIGNS = 200
 _WATCHERS, _WATCH_SECONDS = (0, 500), 5.0
 
 
-async def measured(database: Database, sizes: Sequence[int], large: int) -> AsyncIterator[str]:
+async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[str]:
     """Yield the tables, as soon as each is measured.
 
     Args:
         database: creates the databases.
         sizes: the stored results with which growth is measured.
-        large: the messages of the large campaign that others are beside.
     """
     peak = 0.0
     rows = []
@@ -140,45 +138,6 @@ async def measured(database: Database, sizes: Sequence[int], large: int) -> Asyn
         " and the last one, with the count"
     )
     yield await _growth(database, sizes)
-    async for line in beside(database, large):
-        yield line
-
-
-async def beside(database: Database, large: int) -> AsyncIterator[str]:
-    """Yield the table "beside a large campaign"."""
-    yield (
-        f"\n{database.title}: beside a campaign of {large:,} messages, while these calls run;"
-        "\nframes of one result, 200 a second, and GetCampaign, 50 a second, from when each is due"
-    )
-    yield aligned(
-        (
-            "call",
-            "ms",
-            "frames p50 ms",
-            "p99 ms",
-            "most ms",
-            "reads p50 ms",
-            "p99 ms",
-            "most ms",
-            "more MiB",
-        ),
-        [
-            (
-                found.call,
-                milliseconds(found.seconds),
-                *_spread(found.acknowledgements),
-                *_spread(found.reads),
-                f"{found.memory_mib:.0f}",
-            )
-            async for found in beside_large.measure(database, rows=large)
-        ],
-    )
-
-
-def _spread(delays: Sequence[float]) -> Sequence[str]:
-    if not delays:
-        return ("", "", "")
-    return [milliseconds(percentile(delays, percent)) for percent in (50, 99, 100)]
 
 
 async def _shared(database: Database) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ from service_runtime.errors import ShuttingDownError
 from status_service.campaigns import mark_complete
 from status_service.campaigns.types import Changed
 from status_service.recording import counting, gaps
+from status_service.recording.block_size import BlockSize
 from status_service.recording.types import counters_of
 
 if TYPE_CHECKING:
@@ -56,10 +58,14 @@ class ManualCompletion:
     _looked_until: int = 0
     #: How many messages this call recorded as UNKNOWN.
     _forced: int = 0
+    #: How many messages the next transaction records, and when the last one began.
+    _size: BlockSize = field(init=False)
+    _begun: float = 0.0
     _revision: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin with the revision that the caller names."""
+        """Begin with a small block, and with the revision that the caller names."""
+        self._size = BlockSize(mark_complete.BLOCK)
         self._revision = self.request.revision
 
     async def run(self) -> Changed:
@@ -91,6 +97,8 @@ class ManualCompletion:
                 self._missing = [*block, *self._missing]
                 continue
             campaign = changed.campaign
+            # With its commit, for which others wait as well.
+            self._size.took(gaps.messages_in(block), time.monotonic() - self._begun)
             self._forced += min(gaps.messages_in(block), changed.recorded_unknown)
             if changed.completed:
                 return changed
@@ -101,7 +109,7 @@ class ManualCompletion:
     def _work(
         self, known: Count, block: Sequence[tuple[int, int]]
     ) -> Callable[[sa.Connection], Changed]:
-        return partial(
+        complete = partial(
             mark_complete.complete,
             caller=self.request.caller,
             campaign_id=self.request.campaign_id,
@@ -111,6 +119,12 @@ class ManualCompletion:
             forced_before=self._forced,
             revision=self._revision,
         )
+
+        def work(connection: sa.Connection) -> Changed:
+            self._begun = time.monotonic()  # here, as it may have waited for its turn
+            return complete(connection)
+
+        return work
 
     async def _decide(self) -> tuple[sa.Row[Any], Count | None]:
         return await self.store.read_long(
@@ -143,7 +157,7 @@ class ManualCompletion:
                 self._looked_until = found.ranges[-1][1]
             else:
                 self._looked_until = campaign.total
-        block, self._missing = gaps.first_messages(self._missing, mark_complete.BLOCK)
+        block, self._missing = gaps.first_messages(self._missing, self._size.rows)
         if not block:
             self._looked_until = 0
         return block

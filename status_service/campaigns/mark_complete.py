@@ -18,7 +18,7 @@ from status_service.recording import counting, failure_groups, gaps, lookup, res
 from status_service.recording.code_groups import MOST_EXAMPLES, Added
 from status_service.recording.completion import settle
 from status_service.recording.ledger import check_revision, lock_one
-from status_service.recording.types import CampaignKey
+from status_service.recording.types import CampaignKey, counters_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: The code of messages that are recorded as UNKNOWN by force.
 FORCED = "forced"
-#: Missing messages recorded in one transaction, at most.
+#: Missing messages recorded in one transaction, at most; mostly fewer: ``BlockSize``.
 BLOCK = 5_000
 #: Missing ranges named by a refusal.
 _RANGES_NAMED = 10
@@ -48,7 +48,7 @@ def decide(
     """Return a campaign that can be completed, and its results; change nothing.
 
     The results are counted, so a wrong counter neither completes a campaign nor stands in
-    its way.
+    its way. Of a large campaign the first messages that are missing are enough to refuse.
 
     Args:
         connection: on a snapshot.
@@ -70,6 +70,8 @@ def decide(
     check_revision(campaign, revision)
     if _is_completed(campaign):
         return campaign, None
+    if not force and campaign.total > counting.MOST_TO_ANSWER:
+        _refuse_uncounted(connection, campaign)
     known = counting.count(connection, campaign, campaign.total)
     if known.counted.processed < campaign.total and not force:
         missing = gaps.find(
@@ -79,6 +81,33 @@ def decide(
             campaign_id, total=campaign.total, counters=known.counted, missing=missing.ranges
         )
     return campaign, known
+
+
+def _refuse_uncounted(connection: sa.Connection, campaign: sa.Row[Any]) -> None:
+    """Refuse a large campaign by the first messages without a result, if that is enough.
+
+    One missing message is a reason to refuse. Its counters decide how many are looked for,
+    and are what the refusal says; they complete nothing.
+
+    Raises:
+        CampaignNotFullyProcessedError: as many are missing as its counters say, or more.
+    """
+    counters = counters_of(campaign)
+    pending = campaign.total - counters.processed
+    if pending <= 0:
+        return
+    missing = gaps.find(
+        connection,
+        campaign.campaign,
+        campaign.total,
+        limit=_RANGES_NAMED,
+        most_windows=None,
+        enough=pending,
+    )
+    if len(missing.ranges) == _RANGES_NAMED or gaps.messages_in(missing.ranges) >= pending:
+        raise CampaignNotFullyProcessedError(
+            campaign.campaign_id, total=campaign.total, counters=counters, missing=missing.ranges
+        )
 
 
 def complete(

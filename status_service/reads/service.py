@@ -13,7 +13,7 @@ from service_runtime.database import read_clock
 from status_service.campaigns import repair
 from status_service.domain import Diagnosis
 from status_service.reads import failures, followed, queries, sampled, screens
-from status_service.recording import gaps, lookup
+from status_service.recording import counting, gaps, lookup
 from status_service.recording.types import counters_of
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 #: Missing ranges an explanation names at most.
 _RANGES_EXPLAINED = 20
-#: The results of a campaign with more messages are not counted to explain it.
-_MOST_COUNTED = 1_000_000
 
 
 class CampaignViews:
@@ -247,7 +245,7 @@ class CampaignViews:
         ) -> tuple[Finding, list[tuple[int, int]], bool]:
             campaign = lookup.get(connection, caller.organisation, campaign_id)
             total = campaign.total or 0
-            if total <= _MOST_COUNTED:
+            if total <= counting.MOST_TO_ANSWER:
                 found = repair.examine(connection, campaign, self._stall_threshold)
             else:
                 now = read_clock(connection)
@@ -256,9 +254,16 @@ class CampaignViews:
                 return found, [], False  # what is not kept any more is not missing
             pending = total - counters_of(campaign).processed
             # Of a drifted one, the counters don't say whether anything is missing.
-            if not pending and found.diagnosis is not Diagnosis.COUNTER_DRIFT:
+            drifted = found.diagnosis is Diagnosis.COUNTER_DRIFT
+            if not pending and not drifted:
                 return found, [], False
-            missing = gaps.find(connection, campaign.campaign, total, limit=_RANGES_EXPLAINED + 1)
+            missing = gaps.find(
+                connection,
+                campaign.campaign,
+                total,
+                limit=_RANGES_EXPLAINED + 1,
+                enough=None if drifted else pending,
+            )
             shown = list(missing.ranges[:_RANGES_EXPLAINED])
             more = len(missing.ranges) > len(shown) or (
                 missing.stopped_at is not None and gaps.messages_in(shown) < pending

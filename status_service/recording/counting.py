@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The results of a campaign with more messages are never counted under a lock.
 MOST_UNDER_LOCK = 20_000
+#: Nor those of one with more just to say how it stands: its counters are believed there.
+MOST_TO_ANSWER = 1_000_000
 
 
 class UncountedError(Exception):

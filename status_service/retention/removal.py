@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
-#: Rows of ``results`` that one transaction removes, at most: about ten milliseconds.
-RESULTS_AT_ONCE: Final = 2_000
+#: Rows of ``results`` that one transaction removes, at most; mostly fewer: ``BlockSize``.
+RESULTS_AT_ONCE: Final = 5_000
 #: Events that one transaction removes, with their deliveries: up to 20 each.
 EVENTS_AT_ONCE: Final = 100
 #: Entries of the audit trail that one transaction removes.
@@ -134,12 +134,18 @@ def _too_old(connection: sa.Connection, what: str, age: timedelta) -> sa.Select[
     )
 
 
-def step(connection: sa.Connection, removal: Removal) -> Step:
-    """Remove the next rows; the last step of a removal ends it."""
+def step(connection: sa.Connection, removal: Removal, *, results_at_once: int) -> Step:
+    """Remove the next rows; the last step of a removal ends it.
+
+    Args:
+        connection: in a write transaction.
+        removal: what is to be removed.
+        results_at_once: at most so many rows of ``results``.
+    """
     number, what, position, removed = removal
     rows = 0
     if what in {"results", "campaign"}:
-        rows, position = _remove_results(connection, number, position)
+        rows, position = _remove_results(connection, number, position, results_at_once)
     if not rows and what in {"events", "campaign"}:
         rows = _remove_events(connection, number)
     if not rows and what == "campaign":
@@ -163,7 +169,9 @@ def step(connection: sa.Connection, removal: Removal) -> Step:
     return Step(rows, done, removed + rows)
 
 
-def _remove_results(connection: sa.Connection, campaign: int, position: int) -> tuple[int, int]:
+def _remove_results(
+    connection: sa.Connection, campaign: int, position: int, most: int
+) -> tuple[int, int]:
     """Remove the first results behind ``position``; return how many, and up to which."""
     of_it = results.c.campaign == campaign
     begin = connection.execute(
@@ -171,7 +179,7 @@ def _remove_results(connection: sa.Connection, campaign: int, position: int) -> 
     ).scalar_one()
     if begin is None:
         return 0, position
-    end = begin + RESULTS_AT_ONCE - 1
+    end = begin + most - 1
     gone = connection.execute(
         sa.delete(results).where(of_it, results.c.sequence.between(begin, end))
     )

@@ -17,6 +17,7 @@ import structlog
 
 from service_runtime.repetition import repeat
 from status_service.recording import duty
+from status_service.recording.block_size import BlockSize
 from status_service.retention import removal
 from status_service.schema import campaigns, deleted_campaigns
 
@@ -57,6 +58,9 @@ class Sweeper:
         self._look_seconds = LOOK_SECONDS if look_seconds is None else look_seconds
         self._holder = secrets.token_hex(16)
         self._kept_until = 0.0  # on the monotonic clock
+        #: How many results the next transaction removes, and when the last one began.
+        self._size = BlockSize(removal.RESULTS_AT_ONCE)
+        self._begun = 0.0
 
     async def run(self) -> None:
         """Remove, for ever. A database that does not answer is waited for."""
@@ -86,6 +90,8 @@ class Sweeper:
             return False
         if isinstance(worked, tuple):
             self._note(*worked)
+            if worked[1].rows == self._size.rows:  # not where there were fewer
+                self._size.took(self._size.rows, time.monotonic() - self._begun)
         await asyncio.sleep(took)
         return True
 
@@ -101,13 +107,15 @@ class Sweeper:
 
     def _work(self, connection: sa.Connection) -> tuple[Removal, Step, dict[str, Any]] | int | None:
         """Do one step, or note what is too old; None: another instance has the duty."""
+        self._begun = time.monotonic()  # here, as it may have waited for its turn
         if not duty.holds(connection, _DUTY, self._holder):
             return None
         found = removal.first(connection)
         if found is None:
             return removal.expire(connection, self._expiry)
         names = _names(connection, found)
-        return found, removal.step(connection, found), names
+        step = removal.step(connection, found, results_at_once=self._size.rows)
+        return found, step, names
 
     def _note(self, found: Removal, step: Step, names: dict[str, Any]) -> None:
         self._meter.removed(found.what, step.rows)

@@ -382,7 +382,7 @@ async def test_an_explanation_of_a_large_campaign_looks_at_its_first_results(
     status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its counters are believed, and only repair finds them wrong; far ranges are only counted."""
-    monkeypatch.setattr("status_service.reads.service._MOST_COUNTED", 99)
+    monkeypatch.setattr("status_service.recording.counting.MOST_TO_ANSWER", 99)
     monkeypatch.setattr("status_service.recording.gaps._WINDOW", 2)
     await status.start("a", 100)
     await status.report("a", *results([1, *range(3, 99)]))

@@ -326,15 +326,6 @@ async def test_a_call_that_is_cancelled_ends_what_it_began(
     await eventually(is_completed, what="it is completed")
 
 
-async def test_b1_a_refusal_takes_no_lock(status: Status) -> None:
-    """MarkComplete of a campaign with missing results is refused while others hold the lock."""
-    await status.start("a", 5)
-    await status.report("a", *results([1, 2, 4]))
-    with status.database.held(), pytest.raises(FailedPreconditionError) as caught:
-        await status.client.mark_complete(campaign_id="a")
-    assert caught.value.metadata["missing_ranges"] == "3, 5"
-
-
 async def test_s14_repair_counts_outside_the_lock(status: Status) -> None:
     """RepairCampaigns mends what is full and what has drifted, by the count it made."""
     await status.stuck("a")

@@ -11,6 +11,9 @@ _LISTENER = "status_service/live/database_listener.py"
 _LOOKS = "status_service/live/looks.py"
 _WATCH = "status_service/live/watch.py"
 _WRITER = "status_service/recording/group_commit.py"
+_BLOCKS = "status_service/recording/block_size.py"
+_GAPS = "status_service/recording/gaps.py"
+_BY_HAND = "status_service/campaigns/mark_complete.py"
 
 _LAYOUT = "tests/unit/test_status_stored_outcomes.py"
 _LOOKING = "tests/unit/test_status_looks.py"
@@ -18,6 +21,9 @@ _WATCHES = "tests/unit/test_status_live.py"
 _REPLICAS = "tests/integration/test_status_replicas.py"
 _FAIR = "tests/unit/test_status_turns.py"
 _WRITERS = "tests/integration/test_status_writer.py"
+_SIZES = "tests/integration/test_status_block_sizes.py"
+_MISSING = "tests/integration/test_status_missing_ranges.py"
+_REFUSALS = "tests/integration/test_status_refusals.py"
 
 LOAD_BUGS = (
     Mutant(
@@ -173,5 +179,47 @@ LOAD_BUGS = (
         seen="own: notifications of a busy campaign are read ten times a second at most",
         edits=(Edit(_LISTENER, "            if state:\n", "            if state == revision:\n"),),
         test=f"{_REPLICAS}::test_a_state_through_another_service_does_not_wait_for_counters",
+    ),
+    Mutant(
+        name="blocks-as-large-as-allowed",
+        invariant="B1",
+        bug="The transactions of long work are as large on a slow database as on a quick one.",
+        seen="own: blocks of 5,000 held up others for a quarter of a second on a busy machine",
+        edits=(
+            Edit(
+                _BLOCKS,
+                "min(max(fitting, _LEAST), 2 * self.rows, self._most)",
+                "min(2 * self.rows, self._most)",
+            ),
+        ),
+        test=f"{_SIZES}::test_b1_the_blocks_of_a_slow_database_are_smaller",
+    ),
+    Mutant(
+        name="last-chunk-taken-for-full",
+        invariant="API",
+        bug="Messages missing among the last results that are looked at are not listed.",
+        seen="own: results are skipped in chunks on SQLite",
+        edits=(
+            Edit(
+                _GAPS,
+                "    WHERE last IS NULL OR last - first <> :chunk\n",
+                "    WHERE last - first <> :chunk\n",
+            ),
+        ),
+        test=f"{_MISSING}::test_missing_ranges_are_those_of_each_message",
+    ),
+    Mutant(
+        name="refused-by-a-counter",
+        invariant="S3",
+        bug="MarkComplete of a large campaign is refused with counters that are wrong.",
+        seen="own: what is missing is enough to refuse, without a count",
+        edits=(
+            Edit(
+                _BY_HAND,
+                "gaps.messages_in(missing.ranges) >= pending",
+                "gaps.messages_in(missing.ranges) > 0",
+            ),
+        ),
+        test=f"{_REFUSALS}::test_s3_a_wrong_counter_of_a_large_campaign_decides_nothing",
     ),
 )

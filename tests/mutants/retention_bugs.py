@@ -83,8 +83,8 @@ RETENTION_BUGS = (
         edits=(
             Edit(
                 "status_service/retention/removal.py",
-                "end = begin + RESULTS_AT_ONCE - 1",
-                "end = begin + RESULTS_AT_ONCE * 1_000 - 1",
+                "end = begin + most - 1",
+                "end = begin + most * 1_000 - 1",
             ),
         ),
         test=f"{_STATUS}::test_b1_removal_goes_in_small_transactions_and_on_after_a_crash",
