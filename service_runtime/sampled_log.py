@@ -10,6 +10,8 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from service_runtime.errors import ServiceError
+
 log = structlog.get_logger()
 
 #: The shortest time between two lines, seconds.
@@ -38,3 +40,7 @@ class SampledLog:
             return
         log.warning(self._event, **fields, unlogged=self._unlogged)
         self._logged_at, self._unlogged = now, 0
+
+    def add_error(self, error: ServiceError, **fields: object) -> None:
+        """Log it with the reason and the message of an error."""
+        self.add(**fields, reason=error.reason, message=error.message)

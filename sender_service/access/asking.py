@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from closeout.errors import ClientError, InvalidArgumentError
 from sender_service.campaigns.shared_checks import SharedChecks
 from sender_service.campaigns.status_account import is_about_a_key, unreachable
@@ -27,6 +25,7 @@ from service_runtime.errors import (
     ServiceError,
     TooManyAttemptsError,
 )
+from service_runtime.sampled_log import SampledLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +35,8 @@ if TYPE_CHECKING:
     from sender_service.campaigns.status_account import StatusAccount
     from service_runtime.access import Credentials
 
-log = structlog.get_logger()
-
 #: How long nobody asks again after the status service did not answer, seconds.
 _AGAIN_SECONDS = 1.0
-#: Lines about refused callers are that far apart at least, seconds.
-_LOG_SECONDS = 1.0
 #: Answers that are kept, at most; the one that was needed longest ago goes first.
 MOST_ANSWERS: Final = 10_000
 _REFUSALS: Final[dict[str, type[ServiceError]]] = {
@@ -109,7 +104,7 @@ class AskingAccess:
         self._clock = clock
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
         self._asking: SharedChecks[Caller] = SharedChecks()
-        self._logged_at, self._unlogged = -_LOG_SECONDS, 0
+        self._unknown_log = SampledLog("caller_unknown", clock)
 
     async def authenticate(self, credentials: Credentials) -> Caller:
         """Return the caller, with the claim of this call.
@@ -168,19 +163,11 @@ class AskingAccess:
             return kept.caller
         self._answers.pop(name, None)
         if await self._met_keys.ever():
-            self._log_unknown(failure.message)
+            self._unknown_log.add(reason=failure.message)
             raise _nobody_known(failure) from failure
         if credentials.organization not in {"", DEFAULT_ORGANISATION}:
             raise ScopeMissingError(Scope.SERVICE) from failure
         return Caller(DEFAULT_ORGANISATION, actor=credentials.peer)
-
-    def _log_unknown(self, reason: str) -> None:
-        """Log that a caller is refused, at most once a second."""
-        self._unlogged += 1
-        now = self._clock()
-        if now - self._logged_at >= _LOG_SECONDS:
-            log.warning("caller_unknown", reason=reason, unlogged=self._unlogged - 1)
-            self._logged_at, self._unlogged = now, 0
 
 
 def _name_of(credentials: Credentials) -> str:

@@ -33,10 +33,10 @@ from service_runtime.errors import (
     StoreUnavailableError,
     TooManyAttemptsError,
 )
+from service_runtime.sampled_log import SampledLog
 from status_service.access import key_store
 from status_service.access.attempts import Attempts, address_of
 from status_service.access.key_access import check_valid
-from status_service.access.refusal_log import RefusalLog
 from status_service.schema import delegations
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Delegations:
         self._clock = clock
         self._shared: OrderedDict[tuple[str, frozenset[Scope]], _Shared] = OrderedDict()
         self._attempts = Attempts(_WRONG_PER_SECOND, clock)
-        self._log = RefusalLog()
+        self._log = SampledLog("key_refused")
 
     async def authorization(self, caller: Caller, scopes: frozenset[Scope]) -> str:
         """Return what a sender is shown for a caller; empty: there are no keys, nor is one needed.
@@ -141,7 +141,7 @@ class Delegations:
         except StoreUnavailableError:
             raise
         except ServiceError as error:
-            self._log.add(address, "", error)
+            self._log.add_error(error, address=address, key_id="")
             raise
         key = found.key
         return Caller(

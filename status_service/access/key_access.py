@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-import structlog
-
 from service_runtime.caller import ALL_SCOPES, DEFAULT_ORGANISATION, Caller, Scope
 from service_runtime.errors import (
     InvalidRequestError,
@@ -28,11 +26,11 @@ from service_runtime.errors import (
     TooManyAttemptsError,
 )
 from service_runtime.port_holder import is_loopback_host
+from service_runtime.sampled_log import SampledLog
 from status_service.access import key_store, keys
 from status_service.access.attempts import Attempts, address_of
 from status_service.access.found_keys import FoundKeys
 from status_service.access.names import is_organisation
-from status_service.access.refusal_log import RefusalLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
     from service_runtime.database import Store
     from status_service.access.key_store import FoundKey, Key
     from status_service.access.keys import PresentedKey
-
-log = structlog.get_logger()
 
 #: Keys that nobody has shown to be right, of all addresses together, that are read at once.
 MOST_READS = 64
@@ -93,7 +89,7 @@ class KeyAccess:
         self._any_host = any_host
         self._found = FoundKeys(store, kept_seconds=limits.kept_seconds)
         self._attempts = Attempts(limits.attempts_per_second)
-        self._log = RefusalLog()
+        self._log = SampledLog("key_refused")
         self._refusals: Counter[str] = Counter()
         self._uses = _Uses()
 
@@ -217,7 +213,7 @@ class KeyAccess:
         self._raise(address, key_id, error)
 
     def _raise(self, address: str, key_id: str, error: ServiceError) -> NoReturn:
-        self._log.add(address, key_id, error)
+        self._log.add_error(error, address=address, key_id=key_id)
         raise error
 
     def _check_valid(self, found: FoundKey) -> None:

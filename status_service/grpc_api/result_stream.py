@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import grpc
 
     from service_runtime.caller import Caller
+    from service_runtime.sampled_log import SampledLog
     from status_service.domain import State
-    from status_service.grpc_api.rejection_log import RejectionLog
     from status_service.recording.notifier import Notifier
     from status_service.recording.writer_pool import WriterPool
 
@@ -67,7 +67,7 @@ class ResultStream:
         *,
         writer_pool: WriterPool,
         notifier: Notifier,
-        rejection_log: RejectionLog,
+        rejection_log: SampledLog,
         generation: str,
         stopping: asyncio.Event,
     ) -> None:
@@ -239,7 +239,9 @@ class ResultStream:
         response.raised_results += receipt.raised
         response.duplicate_results += receipt.duplicate
         if receipt.error is not None:
-            self._rejection_log.add(self._caller.organisation, campaign_id, receipt.error)
+            self._rejection_log.add_error(
+                receipt.error, campaign_id=campaign_id, organisation=self._caller.organisation
+            )
             response.rejections.add(
                 frame=frame, campaign_id=campaign_id, rejection=rejection(receipt.error)
             )

@@ -12,10 +12,10 @@ from closeout.status.v1 import status_pb2, status_pb2_grpc
 from service_runtime.access import require
 from service_runtime.caller import caller_of
 from service_runtime.errors import InvalidRequestError
+from service_runtime.sampled_log import SampledLog
 from status_service.access.scopes import repair_scope
 from status_service.domain import State
 from status_service.grpc_api import messages, validation
-from status_service.grpc_api.rejection_log import RejectionLog
 from status_service.grpc_api.result_stream import LONGEST_ID, ResultStream
 from status_service.live.watch import watch
 from status_service.recording.types import CampaignKey, Frame, Origin
@@ -70,7 +70,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self._notifier = notifier
         self.looks, self._snapshots = looks, messages.Snapshots()
         self._retention = retention
-        self._rejection_log = RejectionLog()
+        self._rejection_log = SampledLog("results_rejected")
         self._generation = generation
         self._stopping = stopping
 
@@ -116,7 +116,9 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         except InvalidRequestError as error:
             # As of a frame of a stream: nothing else logs what is refused.
             named = [campaign.campaign_id for campaign in request.campaigns[:1]]
-            self._rejection_log.add(caller.organisation, "".join(named)[:LONGEST_ID], error)
+            self._rejection_log.add_error(
+                error, campaign_id="".join(named)[:LONGEST_ID], organisation=caller.organisation
+            )
             raise
         origin = Origin()
         frames = [
@@ -133,7 +135,11 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         receipts = await self._batch_recorder.record(frames)
         for frame, receipt in zip(frames, receipts, strict=True):
             if receipt.error is not None:
-                self._rejection_log.add(*frame.key, receipt.error)
+                self._rejection_log.add_error(
+                    receipt.error,
+                    campaign_id=frame.key.campaign_id,
+                    organisation=frame.key.organisation,
+                )
         if receipts[0].error is not None and all(receipt.error for receipt in receipts):
             raise receipts[0].error
         return status_pb2.BatchReportResultsResponse(

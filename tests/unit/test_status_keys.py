@@ -7,12 +7,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
-from service_runtime.errors import KeyInvalidError, KeyMalformedError, KeyMissingError
+from service_runtime.errors import KeyMalformedError, KeyMissingError
 from status_service.access import attempts, keys
 from status_service.access.attempts import Attempts, address_of
-from status_service.access.refusal_log import RefusalLog
 
 _KEY = keys.generate()
 _SIGNS = st.sampled_from("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-")
@@ -135,18 +133,3 @@ def test_addresses_without_number_take_bounded_memory(monkeypatch: pytest.Monkey
 def test_refused_keys_are_counted_for_an_address(peer: str, address: str) -> None:
     """Whatever its port; who has IPv6 has a network."""
     assert address_of(peer) == address
-
-
-def test_refusals_are_logged_once_a_second_with_the_number_of_the_others() -> None:
-    """Nobody fills the log."""
-    clock = Clock()
-    refusals = RefusalLog(clock)
-    with capture_logs() as logs:
-        for _ in range(5):
-            refusals.add("192.0.2.7", _KEY.key_id, KeyInvalidError("no such key"))
-        clock.now += 1.0
-        refusals.add("192.0.2.7", "", KeyInvalidError("no such key"))
-    assert [(line["event"], line["reason"], line["unlogged"]) for line in logs] == [
-        ("key_refused", "KEY_INVALID", 0),
-        ("key_refused", "KEY_INVALID", 4),
-    ]

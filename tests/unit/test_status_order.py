@@ -15,9 +15,9 @@ import pytest
 
 from closeout.status.v1 import status_pb2 as pb
 from service_runtime.caller import Caller
+from service_runtime.sampled_log import SampledLog
 from status_service.domain import Counters, State
 from status_service.errors import CampaignNotFoundError, StoreWentBackError
-from status_service.grpc_api.rejection_log import RejectionLog
 from status_service.grpc_api.result_stream import ResultStream
 from status_service.recording.notifier import Notifier
 from status_service.recording.types import (
@@ -62,7 +62,7 @@ class PlayedStream:
             context,
             writer_pool=pool,
             notifier=self.notifier,
-            rejection_log=RejectionLog(),
+            rejection_log=SampledLog("results_rejected"),
             generation="g",
             stopping=asyncio.Event(),
         )

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from closeout.status.v1 import status_pb2 as pb
 from service_runtime.caller import Caller
+from service_runtime.sampled_log import SampledLog
 from status_service.domain import State
 from status_service.grpc_api import result_stream
-from status_service.grpc_api.rejection_log import RejectionLog
 from status_service.grpc_api.result_stream import ResultStream
 from status_service.recording.notifier import Notifier
 from status_service.recording.types import Frame, FrameReceipt
@@ -78,7 +78,7 @@ async def test_b2_a_stream_whose_answers_nobody_reads_is_not_read(
         context,
         writer_pool=writers,
         notifier=Notifier(),
-        rejection_log=RejectionLog(),
+        rejection_log=SampledLog("results_rejected"),
         generation="g",
         stopping=stopped,
     )

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from closeout.aio.channel import Channel, ChannelOwner
-from closeout.connection import DEFAULT_TIMEOUT_SECONDS
+from closeout.aio.channel import ChannelOwner
+from closeout.aio.stubs import AccessStub
 from closeout.status.v1 import access_pb2 as pb
-from closeout.status.v1.access_pb2_grpc import AccessServiceStub
 from closeout.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from datetime import datetime, timedelta
 
-    from closeout.credentials import ApiKey
-    from closeout.tls import Tls
 
-
-class AccessClient(ChannelOwner):
+class AccessClient(ChannelOwner[AccessStub]):
     """One method for each rpc of ``closeout.status.v1.AccessService``.
 
     ::
@@ -29,36 +25,10 @@ class AccessClient(ChannelOwner):
         async with AccessClient("127.0.0.1:20051") as access:
             caller = await access.get_caller()
 
-    Args:
-        target: an address as in ``127.0.0.1:20051``, or a ready channel, which
-            stays open when the client closes.
-        timeout_seconds: the deadline of each call that does not name another.
-        on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
-            most 128 printable ASCII characters, without blanks at either end.
-        api_key: the key of the caller, or a function that returns it; empty: none.
-        tls: the files of TLS (:class:`closeout.Tls`); None: no TLS.
-        allow_plaintext: whether the key may go to another machine without TLS.
+    Its arguments are those of :class:`.channel.ChannelOwner`.
     """
 
-    def __init__(
-        self,
-        target: str | Channel,
-        *,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-        on_behalf_of: str = "",
-        api_key: ApiKey = "",
-        tls: Tls | None = None,
-        allow_plaintext: bool = False,
-    ) -> None:
-        super().__init__(
-            target,
-            timeout_seconds=timeout_seconds,
-            on_behalf_of=on_behalf_of,
-            api_key=api_key,
-            tls=tls,
-            allow_plaintext=allow_plaintext,
-        )
-        self._stub = AccessServiceStub(self._channel)
+    _make_stub = AccessStub
 
     async def get_caller(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import grpc
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 R = TypeVar("R")
+S = TypeVar("S")
 
 #: The channel that a caller can lend to a client.
 Channel: TypeAlias = grpc.aio.Channel
@@ -73,7 +74,7 @@ async def each(source: Source[R]) -> AsyncIterator[R]:
             yield item
 
 
-class ChannelOwner:
+class ChannelOwner(Generic[S]):
     """Base of the clients: has a channel, its own or one lent by the caller.
 
     Make it inside the event loop that uses it; close it, or use it as a context manager.
@@ -93,6 +94,9 @@ class ChannelOwner:
             a ready channel is to get a key or TLS, which are its maker's to give.
     """
 
+    #: The generated calls of the service, which are made of a channel.
+    _make_stub: Callable[[Channel], S]
+
     def __init__(
         self,
         target: str | Channel,
@@ -111,6 +115,8 @@ class ChannelOwner:
         elif api_key or tls is not None:
             raise ValueError("a ready channel has its own key and TLS: give them to open_channel")
         self._channel = target
+        # Now: a call made of a channel that is closed would end the process.
+        self._stub = self._make_stub(target)
         self._organization = ""
         self._timeout_seconds = timeout_seconds
         self._closed = False

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from closeout.aio.channel import Channel, ChannelOwner
-from closeout.connection import DEFAULT_TIMEOUT_SECONDS
+from closeout.aio.channel import ChannelOwner
+from closeout.aio.stubs import EventStub
 from closeout.status.v1 import events_pb2 as pb
-from closeout.status.v1.events_pb2_grpc import EventServiceStub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
-    from closeout.credentials import ApiKey
-    from closeout.tls import Tls
 
-
-class EventClient(ChannelOwner):
+class EventClient(ChannelOwner[EventStub]):
     """One method for each rpc of ``closeout.status.v1.EventService``.
 
     ::
@@ -27,36 +23,10 @@ class EventClient(ChannelOwner):
         async with EventClient("127.0.0.1:20051") as events:
             made = await events.create_subscription(url="https://example.com/closeout")
 
-    Args:
-        target: an address as in ``127.0.0.1:20051``, or a ready channel, which
-            stays open when the client closes.
-        timeout_seconds: the deadline of each call that does not name another.
-        on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
-            most 128 printable ASCII characters, without blanks at either end.
-        api_key: the key of the caller, or a function that returns it; empty: none.
-        tls: the files of TLS (:class:`closeout.Tls`); None: no TLS.
-        allow_plaintext: whether the key may go to another machine without TLS.
+    Its arguments are those of :class:`.channel.ChannelOwner`.
     """
 
-    def __init__(
-        self,
-        target: str | Channel,
-        *,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-        on_behalf_of: str = "",
-        api_key: ApiKey = "",
-        tls: Tls | None = None,
-        allow_plaintext: bool = False,
-    ) -> None:
-        super().__init__(
-            target,
-            timeout_seconds=timeout_seconds,
-            on_behalf_of=on_behalf_of,
-            api_key=api_key,
-            tls=tls,
-            allow_plaintext=allow_plaintext,
-        )
-        self._stub = EventServiceStub(self._channel)
+    _make_stub = EventStub
 
     async def create_subscription(
         self,

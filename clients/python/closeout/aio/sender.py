@@ -8,19 +8,16 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from closeout.aio.channel import Channel, ChannelOwner, Source, each
-from closeout.connection import DEFAULT_TIMEOUT_SECONDS
+from closeout.aio.channel import ChannelOwner, Source, each
+from closeout.aio.stubs import SenderStub
 from closeout.sender.v1 import sender_pb2 as pb
-from closeout.sender.v1.sender_pb2_grpc import SenderServiceStub
 from closeout.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from closeout.credentials import ApiKey
     from closeout.status.v1.status_pb2 import Result
-    from closeout.tls import Tls
 
 #: Deadline of calls that freeze or compile a whole campaign, seconds.
 CAMPAIGN_TIMEOUT_SECONDS = 60.0
@@ -32,7 +29,7 @@ PROVIDER_TIMEOUT_SECONDS = 90.0
 MAX_BATCH = 1000
 
 
-class SenderClient(ChannelOwner):
+class SenderClient(ChannelOwner[SenderStub]):
     """One method for each rpc of ``closeout.sender.v1.SenderService``.
 
     ::
@@ -40,36 +37,10 @@ class SenderClient(ChannelOwner):
         async with SenderClient("127.0.0.1:20052") as sender:
             delivery = await sender.get_delivery(campaign_id="welcome")
 
-    Args:
-        target: an address as in ``127.0.0.1:20052``, or a ready channel, which
-            stays open when the client closes.
-        timeout_seconds: the deadline of each call that does not name another.
-        on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
-            most 128 printable ASCII characters, without blanks at either end.
-        api_key: the key of the caller, or a function that returns it; empty: none.
-        tls: the files of TLS (:class:`closeout.Tls`); None: no TLS.
-        allow_plaintext: whether the key may go to another machine without TLS.
+    Its arguments are those of :class:`.channel.ChannelOwner`.
     """
 
-    def __init__(
-        self,
-        target: str | Channel,
-        *,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-        on_behalf_of: str = "",
-        api_key: ApiKey = "",
-        tls: Tls | None = None,
-        allow_plaintext: bool = False,
-    ) -> None:
-        super().__init__(
-            target,
-            timeout_seconds=timeout_seconds,
-            on_behalf_of=on_behalf_of,
-            api_key=api_key,
-            tls=tls,
-            allow_plaintext=allow_plaintext,
-        )
-        self._stub = SenderServiceStub(self._channel)
+    _make_stub = SenderStub
 
     async def create_campaign(
         self,

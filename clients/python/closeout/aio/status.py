@@ -30,15 +30,7 @@ class StatusClient(CampaignReader):
         async with StatusClient("127.0.0.1:20051") as status:
             campaign = await status.get_campaign(campaign_id="welcome")
 
-    Args:
-        target: an address as in ``127.0.0.1:20051``, or a ready channel, which
-            stays open when the client closes.
-        timeout_seconds: the deadline of each call that does not name another.
-        on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
-            most 128 printable ASCII characters, without blanks at either end.
-        api_key: the key of the caller, or a function that returns it; empty: none.
-        tls: the files of TLS (:class:`closeout.Tls`); None: no TLS.
-        allow_plaintext: whether the key may go to another machine without TLS.
+    Its arguments are those of :class:`.channel.ChannelOwner`.
     """
 
     async def create_campaign(

@@ -9,51 +9,23 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from closeout.connection import DEFAULT_TIMEOUT_SECONDS
 from closeout.errors import from_rpc_error
-from closeout.status.v1.status_pb2_grpc import StatusServiceStub
-from closeout.sync.channel import Channel, ChannelOwner
+from closeout.sync.channel import ChannelOwner
+from closeout.sync.stubs import StatusStub
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from closeout.credentials import ApiKey
     from closeout.status.v1 import status_pb2 as pb
-    from closeout.tls import Tls
 
 
-class ResultReporter(ChannelOwner):
+class ResultReporter(ChannelOwner[StatusStub]):
     """The part of a client of the status service that opens streams of results.
 
-    Args:
-        target: an address, or a ready channel, which the client never closes.
-        timeout_seconds: the deadline of each call that does not name another.
-        on_behalf_of: for whom the caller acts, as in ``ops@host``, for the audit trail; at
-            most 128 printable ASCII characters, without blanks at either end.
-        api_key: the key of the caller, or a function that returns it; empty: none.
-        tls: the files of TLS; None: no TLS.
-        allow_plaintext: whether the key may go to another machine without TLS.
+    Its arguments are those of :class:`.channel.ChannelOwner`.
     """
 
-    def __init__(
-        self,
-        target: str | Channel,
-        *,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-        on_behalf_of: str = "",
-        api_key: ApiKey = "",
-        tls: Tls | None = None,
-        allow_plaintext: bool = False,
-    ) -> None:
-        super().__init__(
-            target,
-            timeout_seconds=timeout_seconds,
-            on_behalf_of=on_behalf_of,
-            api_key=api_key,
-            tls=tls,
-            allow_plaintext=allow_plaintext,
-        )
-        self._stub = StatusServiceStub(self._channel)
+    _make_stub = StatusStub
 
     def report_results(
         self, frames: Iterable[pb.ReportResultsRequest]
