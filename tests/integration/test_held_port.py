@@ -8,6 +8,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from closeout.aio import StatusClient
@@ -60,6 +61,26 @@ def test_who_listens_on_a_port_is_named_at_once() -> None:
         text = port_holder.obstacle(address, patience_seconds=3600)
     assert text.startswith(f"can't listen on {address}: in use by process {os.getpid()} (")
     assert text.endswith("; stop it or choose another address")
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["/bin/python", "-m", "status_service", "--check"], "/bin/python -m status_service"),
+        (["mysqld", "--password", "hunter2"], "mysqld"),
+        (["psql", "postgresql://u:hunter2@h/d"], "psql"),
+        (["nginx: master process"], "nginx: master process"),
+    ],
+)
+def test_a_command_is_named_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], shown: str
+) -> None:
+    """Of a foreign process the program is enough, and its module."""
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _: words)
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        text = port_holder.obstacle(address)
+    assert f"in use by process {os.getpid()} ({shown}); stop it" in text
 
 
 def outgoing() -> tuple[socket.socket, socket.socket, str]:
