@@ -6,7 +6,10 @@ import errno
 import ipaddress
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Below it, a port needs a right.
 _FIRST_FREE_PORT = 1024
@@ -152,11 +155,17 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
+def _without_options(words: Sequence[str]) -> str:
+    """Return how a command line begins: further on, it may have the secrets of others."""
+    ends = (n for n, word in enumerate(words) if (word[:1] == "-" and word != "-m") or "@" in word)
+    return " ".join(words[: next(ends, len(words))])
+
+
 def _command(pid: int) -> str:
     import psutil  # noqa: PLC0415 - as above
 
     try:
         process = psutil.Process(pid)
-        return " ".join(process.cmdline())[:120] or process.name()
+        return _without_options(process.cmdline())[:120] or process.name()
     except psutil.Error:
         return "its name can't be read"

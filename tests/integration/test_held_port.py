@@ -9,6 +9,7 @@ import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from closeout.aio import StatusClient
@@ -81,6 +82,26 @@ def test_a_client_of_a_port_is_not_taken_for_its_holder(monkeypatch: pytest.Monk
         monkeypatch.setattr("psutil.net_connections", lambda _: connections)
         text = port_holder.obstacle(f"127.0.0.1:{port}", patience_seconds=3600)
     assert f"in use by process {os.getpid()} (" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["/bin/python", "-m", "status_service", "--check"], "/bin/python -m status_service"),
+        (["mysqld", "--password", "hunter2"], "mysqld"),
+        (["psql", "postgresql://u:hunter2@h/d"], "psql"),
+        (["nginx: master process"], "nginx: master process"),
+    ],
+)
+def test_a_command_is_named_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], shown: str
+) -> None:
+    """Of a foreign process the program is enough, and its module."""
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _: words)
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        text = port_holder.obstacle(address)
+    assert f"in use by process {os.getpid()} ({shown}); stop it" in text
 
 
 def outgoing() -> tuple[socket.socket, socket.socket, str]:

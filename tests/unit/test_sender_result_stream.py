@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from closeout.status.v1 import status_pb2
 from sender_service.campaigns.directory import Decision, Directory, Opened
 from sender_service.campaigns.status_account import StatusAccount
+from sender_service.reporting.link import Link
 from sender_service.reporting.organisations import Reporting
 from sender_service.reporting.result_stream import ResultStream
 from sender_service.store.outbox import ShardKey, ShardProgress
@@ -98,6 +99,28 @@ async def test_a_failure_of_the_store_is_none_of_the_status_service(
     assert {line["event"] for line in logged} == {"reporting_retrying"}
     assert {line["error"] for line in logged} == {"the database does not answer"}
     assert directory.status_problems.of("default") is None
+
+
+def test_b3_an_answer_costs_no_look_at_every_shard(directory: Directory) -> None:
+    """What is unreported is counted for the line of an outage, and for nothing else."""
+    counted = 0
+
+    def count() -> int:
+        nonlocal counted
+        counted += 1
+        return 7
+
+    link = Link(directory, "default", count)
+    with capture_logs() as logged:
+        for _ in range(3):
+            link.connected()
+        assert counted == 0
+        link.disconnected("gone")
+        link.disconnected("gone")
+        for _ in range(3):
+            link.connected()
+    assert [line["unreported_results"] for line in logged] == [7, 7]
+    assert counted == 2
 
 
 async def answered(stream: ResultStream, number: int, campaign_id: str) -> None:
