@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from service_runtime.caller_places import Places
+from service_runtime.early_resets import EarlyResets
 from service_runtime.errors import ServiceError
 from service_runtime.sampled_log import SampledLog
 
@@ -76,6 +77,7 @@ class CallLimits:
         )
         self._open_calls = Places("calls without a key", _MOST_OPEN)
         self._requests = Places("large requests", _MOST_REQUESTS)
+        self._resets = EarlyResets()
         self._log = SampledLog("call_refused")
 
     @contextlib.contextmanager
@@ -110,6 +112,8 @@ class CallLimits:
             yield
         except asyncio.CancelledError:
             if not place.is_taken_away:
+                if not place.is_heard:
+                    self._resets.note(address)
                 raise
             place.forgive()
             raise self._refused(places, organisation, address) from None
@@ -145,6 +149,7 @@ def message_has_arrived() -> None:
     """Note that the caller of this task's call has sent a message."""
     place = _current.get()
     if place is not None:
+        place.is_heard = True
         place.heard_at = time.monotonic()
 
 

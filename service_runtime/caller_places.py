@@ -27,6 +27,7 @@ class Place:
         connection: whose it is.
         yields: whether it can be given to somebody else.
         is_taken_away: whether that happened; the task that had it was cancelled.
+        is_heard: whether its caller has sent a message.
         heard_at: when its caller sent something last, on the monotonic clock.
     """
 
@@ -34,6 +35,7 @@ class Place:
         self.connection = connection
         self.yields = yields
         self.is_taken_away = False
+        self.is_heard = False
         self.heard_at = time.monotonic()
         self._task = asyncio.current_task()
 

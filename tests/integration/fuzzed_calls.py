@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 
 from closeout.status.v1.error_reason_pb2 import ErrorReason
 from integration.key_support import Metadata
-from integration.status_support import PATIENCE_SECONDS
 from integration.wire_messages import Known, MadeUp, field, number_field, spoilt
 from service_runtime.errors import DOMAIN
 from service_runtime.reflection import methods_of
@@ -36,6 +35,8 @@ _EXAMPLES = 5
 _AGAIN, _SPOILT = 1, 2
 #: A page token that shows that a request asks for the page after another; the next one counts.
 _TURNED = b"turned"
+#: A call that takes longer hangs, also on a machine with much else to do, seconds.
+_PATIENCE_SECONDS = 60.0
 #: Codes that no caller may ever see.
 _DEFECTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 #: grpcio's asyncio client forgets the status of a stream that ends while it writes (grpc/grpc
@@ -209,12 +210,12 @@ class Fuzz:
         self.messages += len(frames)
         rpc = rpc_of(method)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
                 data = await self._answer(rpc, method, frames, hangs_up=hangs_up)
         except grpc.aio.AioRpcError as error:
             reason, fault = _reason(error, hangs_up=hangs_up)
         except TimeoutError:
-            reason, fault = "", f"no answer within {PATIENCE_SECONDS:g} s"
+            reason, fault = "", f"no answer within {_PATIENCE_SECONDS:g} s"
         else:
             reason = fault = ""
             await self._turn_the_page(rpc, method, frames[0], data)
@@ -269,7 +270,7 @@ class Fuzz:
         )
         multicallable: Any = getattr(self._channel, kind)(method)
         given = () if rpc.client_streaming else (frames[0],)
-        call = multicallable(*given, metadata=self._metadata, timeout=PATIENCE_SECONDS)
+        call = multicallable(*given, metadata=self._metadata, timeout=_PATIENCE_SECONDS)
         try:
             yield call
         except asyncio.CancelledError:

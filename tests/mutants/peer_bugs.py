@@ -180,6 +180,23 @@ LIMIT_BUGS = (
         ),
     ),
     Mutant(
+        name="resets-without-end",
+        invariant="B2",
+        bug="A connection may reset any number of calls, which gRPC hands over all the same.",
+        seen="rapid reset, CVE-2023-44487",
+        edits=(
+            Edit(
+                "service_runtime/call_limits.py",
+                "                    self._resets.note(address)\n",
+                "                    pass\n",
+            ),
+        ),
+        test=(
+            "tests/integration/test_runtime_early_resets.py"
+            "::test_b2_a_client_that_resets_calls_is_not_heard_any_more"
+        ),
+    ),
+    Mutant(
         name="time-beyond-its-years",
         invariant="B2",
         bug="A time of a request that is far beyond the year 9999 is an internal error.",
