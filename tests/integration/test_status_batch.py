@@ -140,7 +140,7 @@ async def test_a_call_that_is_refused_as_a_whole_is_logged(
     status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a refused frame of a stream is: whatever reason the caller received."""
-    monkeypatch.setattr("status_service.grpc_api.rejection_log._BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("service_runtime.sampled_log._BETWEEN_LINES", 0.0)
     await status.client.create_campaign(campaign_id="draft")
     for call, expected in (
         ([of("draft", *results([1]))], ("draft", "CAMPAIGN_NOT_SEALED")),

@@ -113,12 +113,12 @@ def test_b3_an_answer_costs_no_look_at_every_shard(directory: Directory) -> None
     link = Link(directory, "default", count)
     with capture_logs() as logged:
         for _ in range(3):
-            link.connected()
+            link.heard()
         assert counted == 0
         link.disconnected("gone")
         link.disconnected("gone")
         for _ in range(3):
-            link.connected()
+            link.heard()
     assert [line["unreported_results"] for line in logged] == [7, 7]
     assert counted == 2
 
