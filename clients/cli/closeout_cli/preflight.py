@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 STATUS_MODULE: Final = "status_service"
 SENDER_MODULE: Final = "sender_service"
-#: How long a service may take for the check of its settings, seconds.
+#: The module that has services check their settings.
+_CHECKS = "closeout_cli.settings_checks"
+#: How long both services may take for the check of their settings, seconds.
 _TIMEOUT_SECONDS = 60.0
 
 
@@ -24,17 +27,42 @@ async def settings_problems(
     """Return the lines about wrong settings, by module; nothing is started or made.
 
     Args:
-        modules: what ``python -m`` runs, with its environment on top of ours.
+        modules: what ``python -m`` runs, with its environment on top of ours; services have
+            no variable in common.
         startable: whether the services must also be able to start now: free ports, and
             databases that can be written.
 
     Raises:
-        CommandError: a check did not end.
+        CommandError: the checks did not end, or not in order.
     """
-    answers = await asyncio.gather(
-        *(_problems(module, settings, startable=startable) for module, settings in modules.items())
+    words = ["-P", "-m", _CHECKS, *modules, *(["--start"] if startable else [])]
+    process = await asyncio.create_subprocess_exec(
+        # -P: a folder of ours in the working folder must not be taken for a package.
+        *(sys.executable, *words),
+        env={**os.environ, **{name: of[name] for of in modules.values() for name in of}},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
-    return dict(zip(modules, answers, strict=True))
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            out, err = await process.communicate()
+    except TimeoutError:
+        raise CommandError(
+            f"the check of the settings did not end within {_TIMEOUT_SECONDS:.0f} s;"
+            f" run `python {' '.join(words)}` by itself to see where it waits"
+        ) from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise CommandError(
+            f"`python {' '.join(words)}` ended with exit code {process.returncode}",
+            more=tuple(err.decode(errors="replace").splitlines()),
+        )
+    answers: dict[str, list[str]] = json.loads(out)
+    return answers
 
 
 def refusal(problems: list[str], done: str = "started") -> CommandError:
@@ -47,32 +75,3 @@ def refusal(problems: list[str], done: str = "started") -> CommandError:
         exit_code=USAGE,
         more=tuple(f"  {line}" for line in lines),
     )
-
-
-async def _problems(module: str, settings: Mapping[str, str], *, startable: bool) -> list[str]:
-    process = await asyncio.create_subprocess_exec(
-        # -P: a folder of ours in the working folder must not be taken for a package.
-        *(sys.executable, "-P", "-m", module, "--check", *(["--start"] if startable else [])),
-        env={**os.environ, **settings},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(_TIMEOUT_SECONDS):
-            out, err = await process.communicate()
-    except TimeoutError:
-        raise CommandError(
-            f"`python -m {module} --check` did not end within {_TIMEOUT_SECONDS:.0f} s;"
-            " run it by itself to see where it waits"
-        ) from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode == 0:
-        return []
-    lines = [*out.decode(errors="replace").splitlines(), *err.decode(errors="replace").splitlines()]
-    return [line for line in lines if line.strip()] or [
-        f"`python -m {module} --check` ended with exit code {process.returncode}; run it by itself"
-    ]
