@@ -158,4 +158,23 @@ LOAD_BUGS = (
         edits=(Edit(_LISTENER, "            if state:\n", "            if state == revision:\n"),),
         test=f"{_REPLICAS}::test_a_state_through_another_service_does_not_wait_for_counters",
     ),
+    Mutant(
+        name="failures-found-among-all",
+        invariant="B1",
+        bug="On SQLite, a list of the few that failed goes through all that were sent.",
+        seen="Closeout itself, where the index for it was not taken",
+        edits=(
+            Edit(
+                "status_service/reads/some_results.py",
+                "            query = query.where("
+                "_COLUMNS.sequence.in_(self.sequences().limit(number)))\n",
+                "            query = query.where(\n"
+                "                _COLUMNS.sequence > self.after,"
+                " _COLUMNS.outcome == self.outcome, NOT_SENT\n"
+                "            ).limit(number)\n",
+            ),
+        ),
+        test="tests/integration/test_status_failures.py::"
+        "test_b1_what_is_not_sent_is_found_by_its_index",
+    ),
 )
