@@ -50,16 +50,44 @@ def find(
         outcomes: empty: all.
         codes: empty: all.
     """
-    behind = sa.and_(_COLUMNS.campaign == campaign, _COLUMNS.sequence > after)
     if outcomes and Outcome.SENT not in outcomes:
-        ways = [sa.and_(behind, _COLUMNS.outcome == one, NOT_SENT) for one in sorted(set(outcomes))]
+        ways = [_Way(campaign, after, one) for one in sorted(set(outcomes))]
         filters = _Filters([], codes)
     else:
-        ways = [behind]
+        ways = [_Way(campaign, after, None)]
         filters = _Filters(outcomes, codes)
     last = _end_of_look(connection, ways) if any(filters) else None
     rows = [row for way in ways for row in connection.execute(_first(way, filters, last, limit))]
     return SomeResults(sorted(rows, key=lambda row: row.sequence)[:limit], last)
+
+
+class _Way(NamedTuple):
+    """Where to look: behind a message, and at one outcome that is not SENT; None: at all."""
+
+    campaign: int
+    after: int
+    outcome: int | None
+
+    def sequences(self) -> sa.Select[tuple[int]]:
+        """Return the query of the messages, in order."""
+        looked = results.alias("looked")
+        columns = looked.c
+        query = sa.select(columns.sequence).where(
+            columns.campaign == self.campaign, columns.sequence > self.after
+        )
+        if self.outcome is not None:
+            query = query.where(columns.outcome == self.outcome, NOT_SENT)
+        return query.order_by(columns.sequence)
+
+    def first(self, number: int) -> sa.Select[Any]:
+        """Return the query of so many results, in order."""
+        query = sa.select(results).where(_COLUMNS.campaign == self.campaign)
+        if self.outcome is None:
+            query = query.where(_COLUMNS.sequence > self.after).limit(number)
+        else:
+            # SQLite would go through all that is SENT for whole rows, which no index has.
+            query = query.where(_COLUMNS.sequence.in_(self.sequences().limit(number)))
+        return query.order_by(_COLUMNS.sequence)
 
 
 class _Filters(NamedTuple):
@@ -69,16 +97,13 @@ class _Filters(NamedTuple):
     codes: Sequence[str]
 
 
-def _first(
-    way: sa.ColumnElement[bool], filters: _Filters, last: int | None, limit: int
-) -> sa.Select[Any]:
+def _first(way: _Way, filters: _Filters, last: int | None, limit: int) -> sa.Select[Any]:
     """Return the query of the first results on one way, up to the message ``last``."""
-    query = sa.select(results).where(way).order_by(_COLUMNS.sequence)
     if not any(filters):
-        return query.limit(limit)
+        return way.first(limit)
     # The inner limit makes PostgreSQL look in the order of an index, where it would take
     # the first messages of one campaign for most of all results.
-    looked_at = query.limit(_LOOKED_AT).subquery("looked_at")
+    looked_at = way.first(_LOOKED_AT).subquery("looked_at")
     found = sa.select(looked_at).order_by(looked_at.c.sequence).limit(limit)
     if filters.outcomes:
         found = found.where(looked_at.c.outcome.in_(sorted(filters.outcomes)))
@@ -87,16 +112,10 @@ def _first(
     return found if last is None else found.where(looked_at.c.sequence <= last)
 
 
-def _end_of_look(connection: sa.Connection, ways: Sequence[sa.ColumnElement[bool]]) -> int | None:
+def _end_of_look(connection: sa.Connection, ways: Sequence[_Way]) -> int | None:
     """Return the last of the results that are looked at; None: all are."""
     ends = [
-        connection.execute(
-            sa.select(_COLUMNS.sequence)
-            .where(way)
-            .order_by(_COLUMNS.sequence)
-            .offset(_LOOKED_AT - 1)
-            .limit(1)
-        ).scalar_one_or_none()
+        connection.execute(way.sequences().offset(_LOOKED_AT - 1).limit(1)).scalar_one_or_none()
         for way in ways
     ]
     return min((end for end in ends if end is not None), default=None)

@@ -138,5 +138,5 @@ async def test_a_wrong_word_is_no_service(tmp_path: Path) -> None:
     """A typo starts nothing."""
     code, out, err = await alone("status_service", "migrat", folder=tmp_path)
     assert (code, out) == (2, "")
-    assert "invalid choice: 'migrat'" in err
+    assert "{migrate,keys}: invalid choice; --help lists them" in err
     assert files_in(tmp_path) == []

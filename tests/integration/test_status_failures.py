@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from closeout.errors import InvalidArgumentError, NotFoundError
 from closeout.status.v1 import status_pb2 as pb
-from integration.databases import Database
+from integration.databases import Database, SqliteDatabase
+from integration.migrated import make_file
 from integration.status_support import (
     FAILED,
     SKIPPED,
@@ -17,6 +21,7 @@ from integration.status_support import (
     results,
     serving,
 )
+from status_service.migrations import MIGRATIONS
 from status_service.migrations.versions import v0005_samples
 from status_service.reads import some_results
 
@@ -240,3 +245,26 @@ async def test_results_of_some_codes_are_listed_in_bounded_pages(
         _ = [one async for one in status.client.list_results(campaign_id="a", codes=["x"] * 51)]
     with pytest.raises(InvalidArgumentError, match="codes"):
         _ = [one async for one in status.client.list_results(campaign_id="a", codes=["x" * 65])]
+
+
+def test_b1_what_is_not_sent_is_found_by_its_index(tmp_path: Path) -> None:
+    """However many results are SENT, none of them is looked at."""
+    database = SqliteDatabase(tmp_path / "status.db")
+    make_file(database.path, MIGRATIONS)
+    asked: list[tuple[str, Any]] = []
+    engine = database.engine()
+    sa.event.listen(
+        engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3]))
+    )
+    with engine.begin() as connection:
+        for codes in ([], ["550"]):
+            some_results.find(
+                connection, 1, after=0, limit=10, outcomes=[FAILED, UNKNOWN], codes=codes
+            )
+        selects = [one for one in asked if one[0].startswith("SELECT")]
+        assert len(selects) == 6
+        for statement, values in selects:
+            plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
+            assert "INDEX results_not_sent" in plan
+            assert "PRIMARY KEY (campaign=? AND sequence>?)" not in plan
+    engine.dispose()

@@ -222,4 +222,23 @@ LOAD_BUGS = (
         ),
         test=f"{_REFUSALS}::test_s3_a_wrong_counter_of_a_large_campaign_decides_nothing",
     ),
+    Mutant(
+        name="failures-found-among-all",
+        invariant="B1",
+        bug="On SQLite, a list of the few that failed goes through all that were sent.",
+        seen="Closeout itself, where the index for it was not taken",
+        edits=(
+            Edit(
+                "status_service/reads/some_results.py",
+                "            query = query.where("
+                "_COLUMNS.sequence.in_(self.sequences().limit(number)))\n",
+                "            query = query.where(\n"
+                "                _COLUMNS.sequence > self.after,"
+                " _COLUMNS.outcome == self.outcome, NOT_SENT\n"
+                "            ).limit(number)\n",
+            ),
+        ),
+        test="tests/integration/test_status_failures.py::"
+        "test_b1_what_is_not_sent_is_found_by_its_index",
+    ),
 )
