@@ -15,6 +15,8 @@ from providers import programs
 from providers.postgresql_server import PostgresqlServer
 from status_service.migrations import MIGRATIONS
 
+pytest_plugins = ["providers.leaks"]
+
 # All runs use the same examples: a test that fails for one person fails for all, and no
 # change is blamed for what another seed would have found before. To search with new
 # seeds, and for longer: pytest --hypothesis-profile=search.

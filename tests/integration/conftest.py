@@ -14,6 +14,7 @@ from closeout.connection import CHANNEL_OPTIONS
 from integration.databases import Database, PostgresqlDatabase, SqliteDatabase
 from integration.migrated import MigratedDatabases
 from integration.status_support import Status, eventually, serving
+from integration.stopped import noted
 from sender_service.delivery import delivery_metrics
 from service_runtime import postgresql
 from status_service.events import backoff
@@ -21,6 +22,18 @@ from status_service.live import campaign_gauges
 
 #: What asks for a database runs on each of these.
 _KINDS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(autouse=True)
+def services_leave_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test whose services, once stopped, still count listeners, watches or permits."""
+    if not request.config.getoption("--leaks"):
+        yield
+        return
+    with noted() as made:
+        yield
+    left = made.left()
+    assert not left, f"a stopped service still has {', '.join(left)}"
 
 
 @contextmanager

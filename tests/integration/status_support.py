@@ -360,7 +360,7 @@ def _check_groups(connection: Hand, campaign: Any) -> None:
 
 def _check_transitions(connection: Hand, campaign: Any) -> None:
     trail = connection.execute(
-        "SELECT from_state, to_state, count(event_id) AS events FROM transitions"
+        "SELECT from_state, to_state, count(event_id) AS events, min(kind) AS kind FROM transitions"
         " LEFT JOIN events USING (transition) WHERE transitions.campaign = ?"
         " GROUP BY transitions.transition ORDER BY transitions.transition",
         (campaign["campaign"],),
@@ -369,6 +369,7 @@ def _check_transitions(connection: Hand, campaign: Any) -> None:
     for step in trail:
         assert step["from_state"] == before, f"S6: {list(map(tuple, trail))}"
         assert step["events"] == 1, f"S4: {list(map(tuple, trail))}"
+        assert step["kind"] == f"campaign.{step['to_state'].lower()}", list(map(tuple, trail))
         if before is not None:
             assert (State(before), State(step["to_state"])) in ALLOWED, list(map(tuple, trail))
         before = step["to_state"]

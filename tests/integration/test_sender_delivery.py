@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from integration import sender_support as support
 from integration.sender_bench import bench
-from sender_service.channels.contract import Answer, Message, Reply
+from sender_service.channels.contract import Message, Reply
 from sender_service.delivery import shard_delivery
 from sender_service.delivery.circuit_breaker import Breaker
 from sender_service.delivery.shard_report import Ended
@@ -320,9 +320,9 @@ async def test_the_window_holds_at_every_commit_of_a_run(
     answers = [support.ACCEPTED, support.REFUSED, support.DEFERRED, support.ACCEPTED]
     async with bench(tmp_path, 80) as b:
         b.channel.script = lambda m: answers[(m.sequence + m.attempt) % 4]
-        await b.until_done()
+        counts = await b.until_done()
     assert max(doubts) == 8
-    assert Answer.DEFERRED in {reply.answer for reply in answers}
+    assert min(counts["sent"], counts["failed"], counts["deferred"]) > 0
 
 
 async def test_a_commit_whose_answer_is_lost_is_repeated(
