@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
+from integration.compiled import STATEMENTS
 from service_runtime import database
 from service_runtime.database import Store, database_now
 from status_service import schema
@@ -34,10 +35,12 @@ def fixed_clock(moment: datetime) -> Iterator[None]:
     """Let the databases that are opened in the block stand at a moment."""
     microseconds = round(moment.timestamp()) * 1_000_000
     compiles(database_now, "sqlite")(lambda *_args, **_named: str(microseconds))
+    STATEMENTS.clear()
     try:
         yield
     finally:
         compiles(database_now, "sqlite")(database._sqlite_now)
+        STATEMENTS.clear()
 
 
 class World:

@@ -30,6 +30,14 @@ class CompiledStatements:
         """Keep a compiled statement."""
         self._found[_of_driver(key)] = compiled
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._found.clear()
+
+
+#: Those of this process. Who changes how a statement is compiled clears them, before and after.
+STATEMENTS = CompiledStatements()
+
 
 def _of_driver(key: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return a key of SQLAlchemy with the driver in place of the dialect of one engine."""
@@ -39,9 +47,8 @@ def _of_driver(key: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def compile_once() -> None:
     """Let all engines that this process makes from now on share what they compile."""
-    statements = CompiledStatements()
 
     def share(connection: sa.Connection) -> None:
-        connection.execution_options(compiled_cache=statements)
+        connection.execution_options(compiled_cache=STATEMENTS)
 
     event.listen(sa.Engine, "engine_connect", share)
