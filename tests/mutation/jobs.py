@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mutation.mutations import Mutation
 
 #: A machine that is shared may take this many times as long, and this much longer, seconds.
-_TIMES_AS_LONG, _LONGER_SECONDS = 8.0, 30.0
+_TIMES_AS_LONG, _LONGER_SECONDS = 10.0, 180.0
 
 
 @dataclass(frozen=True, slots=True)
