@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from mutation import summary
-from mutation.explained import explanation
+from mutation import explained, summary
 from mutation.mutations import PACKAGES, ROOT, Mutation, modules, mutations, sample
 from mutation.recorded import NothingRecordedError, Recorded, record
 from mutation.round import Round
@@ -23,6 +22,9 @@ from mutation.verdicts import Outcome, Outcomes, by_mutation
 def main(arguments: Sequence[str]) -> int:
     """Try mutations and print what came of them; return the exit code."""
     options = _options(arguments)
+    if options.table:
+        print(*explained.rows(), sep="\n")
+        return 0
     files = modules(options.only or PACKAGES)
     existing = list(chain.from_iterable(map(mutations, files)))
     chosen = sample(files, options.sample, options.seed) if options.sample else existing
@@ -40,11 +42,11 @@ def main(arguments: Sequence[str]) -> int:
     known = by_mutation(outcomes, chosen)
     print(*summary.lines(known, existing), sep="\n")
     survived = (each for each, outcome in known.items() if not outcome.verdict.detected)
-    return int(any(explanation(each) is None for each in survived))
+    return int(any(explained.explanation(each) is None for each in survived))
 
 
 def _is_to_be_tried(outcome: Outcome | None, again: bool) -> bool:  # noqa: FBT001
-    return outcome is None or (again and not outcome.verdict.detected)
+    return outcome is None or (again and not outcome.verdict.is_final)
 
 
 def _recorded(options: argparse.Namespace, files: Sequence[str]) -> Recorded:
@@ -68,6 +70,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", help="packages or modules, below the root")
     parser.add_argument("--again", action="store_true", help="try what survived once more")
     parser.add_argument("--results", action="store_true", help="print what is known, run nothing")
+    parser.add_argument("--table", action="store_true", help="print the table of the documents")
     parser.add_argument(
         "--record", nargs="*", metavar="TEST", help="record what these tests run, or all, again"
     )

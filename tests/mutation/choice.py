@@ -42,6 +42,8 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
     at_import = bool(recorded.imported.get(mutation.file, 0) & statement)
     wanted = _users(mutation) if at_import else statement
     running = [test for test, lines in by_test.items() if lines & wanted]
+    if at_import and not running:  # it is used at import as well, as in a default
+        running = list(by_test)
     speaks = _POSTGRESQL in mutation.original().lower()
 
     def late(test: str) -> bool:
@@ -79,7 +81,7 @@ def _statement(file: str, line: int) -> int:
 
 
 def _users(mutation: Mutation) -> int:
-    """Return the lines that use what a statement that runs at import makes; all, if none does."""
+    """Return the lines that use what a statement makes at import; all, if it is no constant."""
     source = mutation.original()
     name = constant(source, mutation.line)
     lines = 0

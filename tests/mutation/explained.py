@@ -33,6 +33,15 @@ def explanation(mutation: Mutation) -> str | None:
     return explanations().get(Change(mutation.file, *mutation.change()))
 
 
+def rows() -> list[str]:
+    """Return the rows of the table in docs/reliability.md."""
+    cells = (
+        (f"`{file}`", f"`{before}` becomes `{after}`", why)
+        for (file, before, after), why in explanations().items()
+    )
+    return [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in cells]
+
+
 def stale() -> list[Change]:
     """Return the explained changes whose lines are not in the source any more."""
     return [change for change in explanations() if not _fits(change)]

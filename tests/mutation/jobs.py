@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mutation.mutations import Mutation
 
-#: A machine that is shared may take this many times as long, and this much longer, seconds.
+#: Tests may take this many times as long, and this much longer, seconds.
 _TIMES_AS_LONG, _LONGER_SECONDS = 8.0, 30.0
 
 
@@ -27,5 +28,6 @@ class Job:
 
 
 def seconds_for(job: Job) -> float:
-    """Return after how many seconds a job counts as endless."""
-    return _TIMES_AS_LONG * job.seconds + _LONGER_SECONDS
+    """Return after how many seconds a job counts as endless, on a machine as busy as this one."""
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return busy * (_TIMES_AS_LONG * job.seconds + _LONGER_SECONDS)

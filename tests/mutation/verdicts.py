@@ -22,11 +22,18 @@ class Verdict(enum.StrEnum):
     SURVIVED = "survived"
     #: No test runs the statement.
     UNCOVERED = "uncovered"
+    #: Cosmic Ray made what is no Python, as ``not`` before ``a := b``: it does not count.
+    NO_PYTHON = "no Python"
 
     @property
     def detected(self) -> bool:
         """Whether a test has seen it."""
         return self in {Verdict.KILLED, Verdict.ENDLESS}
+
+    @property
+    def is_final(self) -> bool:
+        """Whether another test can change it no more."""
+        return self.detected or self is Verdict.NO_PYTHON
 
 
 class Outcome(NamedTuple):
@@ -70,6 +77,10 @@ def _name(mutation: Mutation) -> str:
 
 
 def by_mutation(outcomes: Outcomes, mutations: list[Mutation]) -> Mapping[Mutation, Outcome]:
-    """Return the outcomes that are known of these mutations."""
+    """Return the outcomes that are known of these mutations, and that count."""
     known = ((mutation, outcomes.get(mutation)) for mutation in mutations)
-    return {mutation: outcome for mutation, outcome in known if outcome is not None}
+    return {
+        mutation: outcome
+        for mutation, outcome in known
+        if outcome is not None and outcome.verdict is not Verdict.NO_PYTHON
+    }

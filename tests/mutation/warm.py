@@ -30,7 +30,7 @@ from mutation.swap import Functions, NotSwappableError, functions, swap
 from mutation.verdicts import Outcome, Verdict
 
 #: Exit codes of children: none that a service, pytest or Python ends with.
-_PASSED, _FAILED, _NOT_SWAPPABLE, _BROKEN = 50, 51, 52, 53
+_PASSED, _FAILED, _NOT_SWAPPABLE, _BROKEN, _NO_PYTHON = 50, 51, 52, 53, 54
 
 
 class BrokenRunError(Exception):
@@ -46,7 +46,7 @@ class _Child:
     deadline: float
 
 
-@dataclass
+@dataclass(eq=False)
 class WarmTests:
     """A plugin of pytest that runs jobs in place of the tests that were collected.
 
@@ -129,6 +129,8 @@ class WarmTests:
                 _put_in(job.mutation, self._existing)
             except NotSwappableError:
                 return _NOT_SWAPPABLE
+            except SyntaxError:
+                return _NO_PYTHON
         items = [self._items[test] for test in job.tests if test in self._items]
         for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -165,6 +167,8 @@ def _end(child: _Child) -> Outcome | None:
             return None
         case 53:
             raise BrokenRunError(said)
+        case 54:
+            return Outcome(Verdict.NO_PYTHON)
         case _:
             return Outcome(Verdict.ENDLESS, tests=len(child.job.tests))
 

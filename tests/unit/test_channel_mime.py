@@ -261,6 +261,14 @@ def test_extra_header_values_have_no_line_breaks(value: str) -> None:
         build(headers={"X-Note": f"a{value}"})
 
 
+def test_a_word_of_an_extra_header_fits_into_a_line() -> None:
+    """One of 900 characters does, with its name; a longer one is refused."""
+    word = "x" * 900
+    assert parse(build(headers={"X-Note": f"a {word} b"}))["X-Note"] == f"a {word} b"
+    with pytest.raises(InvalidContentError, match="more than 900 characters"):
+        build(headers={"X-Note": f"a {word}x b"})
+
+
 def test_a_repeated_extra_header_is_refused() -> None:
     """Names differ by more than case."""
     with pytest.raises(InvalidContentError, match="there twice"):

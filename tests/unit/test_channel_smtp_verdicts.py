@@ -262,6 +262,7 @@ def test_an_answer_over_several_lines_is_read_as_one() -> None:
         ("4.7.1 Try again in 30 seconds", 30),
         ("4.7.1 Greylisted for 300 seconds", 300),
         ("Greylisting in action, please come back in 00:04:59", 299),
+        ("please come back in 01:02:03", 3723),
         ("please try again in 5 minutes", 300),
         ("Too many messages, retry after 2 hours", 7200),
         ("4.2.0 Greylisted, try again in 10 min.", 600),
@@ -276,3 +277,16 @@ def test_an_answer_over_several_lines_is_read_as_one() -> None:
 def test_the_wait_that_a_server_asks_for(text: str, seconds: float | None) -> None:
     """Seconds, minutes, hours or a clock, where the text asks to come back."""
     assert asked_wait_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("step", "clause"),
+    [
+        (Step.GREETING, "before the server greeted"),
+        (Step.RCPT, "before the server answered RCPT"),
+        (Step.MESSAGE, "after the message's data was sent, before the server answered"),
+    ],
+)
+def test_a_step_that_is_not_answered_says_how_far_it_came(step: Step, clause: str) -> None:
+    """By what stands for it, or by the command of SMTP."""
+    assert step.clause == clause

@@ -12,7 +12,7 @@ from cosmic_ray.ast import ast_nodes, get_ast
 
 from mutation import operators, summary
 from mutation.choice import choose
-from mutation.explained import stale
+from mutation.explained import rows, stale
 from mutation.mutations import ROOT, Mutation, modules, mutations, sample
 from mutation.rebind import rebind
 from mutation.recorded import Recorded
@@ -175,6 +175,13 @@ def test_the_interval_of_a_score() -> None:
 def test_explained_survivors_are_of_this_source() -> None:
     """An explanation whose lines are gone explains nothing."""
     assert stale() == []
+
+
+def test_the_table_of_explained_survivors_is_theirs() -> None:
+    """docs/reliability.md lists each as it is: see ``python -m mutation --table``."""
+    _, _, section = (ROOT / "docs" / "reliability.md").read_text().partition("## Mutation testing")
+    section, _, _ = section.partition("\n## ")
+    assert [line for line in section.splitlines() if line.startswith("| `")] == rows()
 
 
 _TRY = """

@@ -127,6 +127,7 @@ def test_the_waits_between_probes_grow(time: Time, fault: Fault, waits: list[flo
         breaker.half_open()
         assert breaker.state is Breaker.HALF_OPEN
     assert seen == pytest.approx(waits)
+    assert breaker.failures == len(waits)
     breaker.pass_check()
     answer(breaker, Answer.ACCEPTED)
     breaker.open(fault, "words")
@@ -140,6 +141,14 @@ def test_a_longer_wait_that_the_provider_asks_for_is_obeyed(time: Time) -> None:
     assert breaker.due_seconds == pytest.approx(90)
     breaker.open(DEFERS, "later", retry_after_seconds=0.1)
     assert breaker.due_seconds == pytest.approx(7.5)
+
+
+@pytest.mark.parametrize(("jitter", "due"), [(0.0, 90), (0.5, 94.5), (1.0, 99)])
+def test_those_who_wait_as_asked_come_back_by_and_by(time: Time, jitter: float, due: float) -> None:
+    """Nobody before the time that the provider asked for, and the last a tenth of it later."""
+    breaker = CircuitBreaker(time, jitter=lambda: jitter)
+    breaker.open(DEFERS, "later", retry_after_seconds=90.0)
+    assert breaker.due_seconds == pytest.approx(due)
 
 
 def test_a_wait_of_years_is_an_hour(time: Time) -> None:

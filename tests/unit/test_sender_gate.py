@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sender_service.campaigns.active_campaign import ActiveCampaign
 from sender_service.delivery.circuit_breaker import Breaker, CircuitBreaker
@@ -128,6 +129,21 @@ def test_nobody_probes_before_the_check() -> None:
     shared = provider()
     shared.breaker.checked = False
     assert not gate(shared, 1).take_probe()
+
+
+def test_the_log_says_that_a_provider_recovered_only_after_a_fault() -> None:
+    """Before that it was reached for the first time."""
+    shared = provider()
+    one = gate(shared, 1)
+    with capture_logs() as logged:
+        probe(one, ACCEPTED)
+        shared.open(
+            Fault(ProblemKind.PROVIDER_UNREACHABLE, "gone"), "gone", retry_after_seconds=None
+        )
+        half_open(shared)
+        probe(one, ACCEPTED)
+    closed = [line["event"] for line in logged if line.get("state") is Breaker.CLOSED]
+    assert closed == ["provider_reached", "provider_recovered"]
 
 
 async def test_campaigns_take_turns_at_probing() -> None:

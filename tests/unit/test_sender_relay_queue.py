@@ -65,6 +65,18 @@ def test_a_campaign_is_subscribed_to_before_its_results() -> None:
     assert drain(queue_with(15)) == [(1, None), (1, Page(KEY, 0, 10)), (1, Page(KEY, 10, 15))]
 
 
+def test_a_page_rejected_on_a_later_stream_is_sent_again() -> None:
+    """What was in flight on the stream before does not count on the next one."""
+    queue = queue_with(5)
+    drain(queue)
+    queue.begin_stream()
+    frames = drain(queue)
+    assert frames == [(1, None), (1, Page(KEY, 0, 5))]
+    assert rejected(queue.acknowledge(2, {2})) == {1: 2}
+    hold(queue)
+    assert drain(queue, 3) == frames
+
+
 def test_a_new_stream_sends_what_was_not_acknowledged() -> None:
     """Acknowledged pages are not sent again, all others are."""
     queue = queue_with(25)

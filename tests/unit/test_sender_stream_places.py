@@ -52,6 +52,15 @@ def test_nobody_leaves_for_one_who_finds_room(places: StreamPlaces) -> None:
     assert places.move(1_000.0) == Moves([], ["b"])
 
 
+def test_only_free_places_are_given(places: StreamPlaces) -> None:
+    """However many wait for them."""
+    places.ask("a")
+    places.move(0.0)
+    for name in ("b", "c"):
+        places.ask(name)
+    assert places.move(1.0) == Moves([], ["b"])
+
+
 def test_every_organisation_gets_as_many_turns() -> None:
     """A thousand of them at 250 places: each has a place for a quarter of the time."""
     places = StreamPlaces(250, most_visits=16, turn_seconds=10.0)

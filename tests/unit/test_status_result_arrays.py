@@ -9,6 +9,7 @@ def test_integers_and_their_absence() -> None:
     """None becomes NULL, whatever stands beside it."""
     assert array([integers([1, None, -3])]) == "{1,NULL,-3}"
     assert array([integers([7, 7])]) == "{7,7}"
+    assert array([integers([7, 7, 8])]) == "{7,7,8}"
 
 
 def test_texts_are_quoted_whatever_they_hold() -> None:
