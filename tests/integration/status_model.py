@@ -6,6 +6,7 @@ everything else, without a counter, a lock or a transaction that could be wrong.
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -38,10 +39,34 @@ class Counts(NamedTuple):
         return self.new, self.raised + self.duplicate
 
 
-class CampaignModel:
-    """One campaign. Each call returns ``transitioned``, or raises :class:`RefusedError`."""
+class Kind(enum.StrEnum):
+    """What a call did that is easily missed by calls made at random."""
 
-    def __init__(self) -> None:
+    RAISED = "a result got a better outcome"
+    DUPLICATE = "a result came again, or with a worse outcome"
+    REPEATED = "of a whole frame nothing was new"
+    LATE = "a frame came after the end of its campaign"
+    LATE_NEW = "a result was new to a campaign that was cancelled"
+    RAISED_LATE = "a result got a better outcome after the completion"
+    OUT_OF_RANGE = "a frame had a message that the campaign has not"
+    RESCHEDULED = "a scheduled campaign was moved to another time"
+    SCHEDULE_KEPT = "a scheduled campaign was started again, and kept its time"
+    EMPTY_AT_THE_START = "a campaign was complete when it began"
+    FULL_BEFORE_ITS_TIME = "a scheduled campaign was completed by its results"
+    STARTED_AFTER_ITS_END = "a campaign that had ended was started"
+    FORCED = "a completion by hand filled what was missing"
+    STALE = "a call knew an older revision"
+
+
+class CampaignModel:
+    """One campaign. Each call returns ``transitioned``, or raises :class:`RefusedError`.
+
+    Args:
+        made: counts what calls did, over all campaigns.
+    """
+
+    def __init__(self, made: Counter[Kind] | None = None) -> None:
+        self._made: Counter[Kind] = Counter() if made is None else made
         self.total: int | None = None
         #: Hours from now it is scheduled for, if it is.
         self.due = 0
@@ -79,19 +104,21 @@ class CampaignModel:
             self.trail.append(State.COMPLETED)
         return True
 
-    @staticmethod
-    def _check(*, current: bool) -> None:
+    def _check(self, *, current: bool) -> None:
         if not current:
+            self._made[Kind.STALE] += 1
             raise RefusedError("REVISION_MISMATCH")
 
     def start(self, total: int, hours: int, *, now: bool = False) -> bool:
         """Seal, and start in so many hours; 0: none are given, and ``now`` may be."""
+        self._made[Kind.STARTED_AFTER_ITS_END] += self.state in TERMINAL
         if self.state is State.CANCELLED:
             raise RefusedError("TRANSITION_NOT_ALLOWED")
         if self.total not in {None, total}:
             raise RefusedError("CAMPAIGN_SEALED")
         if self.state is State.DRAFT:
             self.total, self.due = total, hours
+            self._made[Kind.EMPTY_AT_THE_START] += not hours and not total
             return self._changed(State.SCHEDULED if hours else State.SENDING)
         another_time = hours not in {0, self.due}
         if self.state is not State.SCHEDULED:
@@ -99,7 +126,9 @@ class CampaignModel:
                 raise RefusedError("TRANSITION_NOT_ALLOWED")
             return False
         if now:
+            self._made[Kind.EMPTY_AT_THE_START] += not self.missing
             return self._changed(State.SENDING)
+        self._made[Kind.RESCHEDULED if another_time else Kind.SCHEDULE_KEPT] += 1
         if another_time:
             self.due = hours
             self._changed()
@@ -111,8 +140,9 @@ class CampaignModel:
         if rows and self.total is None:
             raise RefusedError("CAMPAIGN_NOT_SEALED")
         if not all(1 <= sequence <= (self.total or 0) for sequence, _ in rows):
+            self._made[Kind.OUT_OF_RANGE] += 1
             raise RefusedError("SEQUENCE_OUT_OF_RANGE")
-        counts: Counter[str] = Counter()
+        before_it, counts = self.state, Counter[str]()
         for sequence, outcome in rows:
             before = self.stored.get(sequence, 0)
             counts["new" if not before else "raised" if outcome > before else "duplicate"] += 1
@@ -123,8 +153,21 @@ class CampaignModel:
         if counts["new"] + counts["raised"]:
             self._changed()
             if self.state is State.SCHEDULED and not self.missing:
+                self._made[Kind.FULL_BEFORE_ITS_TIME] += 1
                 self.trail.append(State.COMPLETED)
-        return Counts(counts["new"], counts["raised"], counts["duplicate"])
+        counted = Counts(counts["new"], counts["raised"], counts["duplicate"])
+        if rows:
+            self._note(counted, before_it)
+        return counted
+
+    def _note(self, counts: Counts, state: State) -> None:
+        """Take note of what a frame with results did, which found the campaign in ``state``."""
+        self._made[Kind.RAISED] += counts.raised
+        self._made[Kind.DUPLICATE] += counts.duplicate
+        self._made[Kind.REPEATED] += not counts.new + counts.raised
+        self._made[Kind.LATE] += state in TERMINAL
+        self._made[Kind.LATE_NEW] += counts.new if state is State.CANCELLED else 0
+        self._made[Kind.RAISED_LATE] += counts.raised if state is State.COMPLETED else 0
 
     def change(self, target: State, *, current: bool = True) -> bool:
         """Pause, resume or cancel; ``current`` as for :meth:`mark_complete`."""
@@ -150,6 +193,7 @@ class CampaignModel:
         if self.missing and not force:
             raise RefusedError("CAMPAIGN_NOT_FULLY_PROCESSED")
         if not dry_run:
+            self._made[Kind.FORCED] += bool(self.missing)
             self.stored |= dict.fromkeys(self.missing, int(Outcome.UNKNOWN))
             self._changed()
         return True
