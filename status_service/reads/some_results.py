@@ -114,8 +114,5 @@ def _first(way: _Way, filters: _Filters, last: int | None, limit: int) -> sa.Sel
 
 def _end_of_look(connection: sa.Connection, ways: Sequence[_Way]) -> int | None:
     """Return the last of the results that are looked at; None: all are."""
-    ends = [
-        connection.execute(way.sequences().offset(_LOOKED_AT - 1).limit(1)).scalar_one_or_none()
-        for way in ways
-    ]
+    ends = [connection.scalar(way.sequences().offset(_LOOKED_AT - 1).limit(1)) for way in ways]
     return min((end for end in ends if end is not None), default=None)
