@@ -68,7 +68,7 @@ class _Way(NamedTuple):
     after: int
     outcome: int | None
 
-    def sequences(self) -> sa.Select[tuple[int]]:
+    def sequences(self) -> sa.Select[int]:
         """Return the query of the messages, in order."""
         looked = results.alias("looked")
         columns = looked.c
