@@ -113,7 +113,7 @@ class CallLimits:
         except asyncio.CancelledError:
             if not place.is_taken_away:
                 if not place.is_heard:
-                    self._resets.note(address)
+                    self._resets.note(address, self._is_used)
                 raise
             place.forgive()
             raise self._refused(places, organisation, address) from None
@@ -135,6 +135,10 @@ class CallLimits:
             yield
         finally:
             self._requests.give_back(place)
+
+    def _is_used(self, address: str) -> bool:
+        kinds = (self._streams, self._sending, self._open_streams, self._open_sending)
+        return any(places.is_used(address) for places in kinds)
 
     def _refused(self, places: Places, organisation: str, address: str) -> TooManyCallsError:
         self._log.add(organisation=organisation, address=address, kind=places.kind)

@@ -109,6 +109,15 @@ class Places:
         if not place.is_taken_away:
             self._remove(place)
 
+    def is_used(self, address: str) -> bool:
+        """Return whether anybody who calls from an address has a place and has sent a message."""
+        return any(
+            place.is_heard
+            for (_, known), held in self._held.items()
+            if known == address
+            for place in held
+        )
+
     def _take_from_another(self, organisation: str, mine: int) -> bool:
         """Take a place from whoever has most; return whether anybody has more than the caller."""
         most = max(self._of_organisation, key=self._of_organisation.__getitem__)

@@ -3,7 +3,8 @@
 gRPC hands a call over when its head has arrived, also one that was reset since. Each such
 call costs the event loop as much as one that is answered, and while they come faster than
 that, gRPC refuses most calls of everybody. So a connection that does this is not heard any
-more. To close it would not help: its client would open the next one at once.
+more. To close it would not help: its client would open the next one at once. Only where others
+call over the same connection, through a proxy, it is closed: they are to know at once.
 """
 
 from __future__ import annotations
@@ -39,22 +40,30 @@ class EarlyResets:
 
     Args:
         silence: ends what a connection can do, by its address as gRPC writes it.
+        cut: ends a connection.
         clock: a monotonic clock, seconds.
     """
 
     def __init__(
         self,
         silence: Callable[[str], None] | None = None,
+        cut: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._silence = silence or silence_connection
+        self._cut = cut or cut_connection
         self._clock = clock
         self._begin = clock()
         self._counts: dict[str, int] = {}
         self._log = SampledLog("calls_reset")
 
-    def note(self, peer: str) -> None:
-        """Count one of a connection, by its address as gRPC writes it."""
+    def note(self, peer: str, is_used: Callable[[str], bool]) -> None:
+        """Count one of a connection.
+
+        Args:
+            peer: its address as gRPC writes it.
+            is_used: returns whether calls go on over the connection.
+        """
         now = self._clock()
         if now - self._begin >= _SECOND:
             self._begin = now
@@ -62,7 +71,8 @@ class EarlyResets:
         count = self._counts[peer] = self._counts.get(peer, 0) + 1
         if count == MOST_RESETS:
             self._log.add(address=peer, resets=count)
-            self._silence(peer)
+            end = self._cut if is_used(peer) else self._silence
+            end(peer)
 
 
 def silence_connection(peer: str) -> None:
@@ -74,13 +84,30 @@ def silence_connection(peer: str) -> None:
         peer: the address of its client, as in ``ipv4:127.0.0.1:4711``.
     """
     for connection in _connections(peer):
-        drop = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN_CONSTANT, 0, 0, 0))
-        program = struct.pack("HL", 1, ctypes.addressof(drop))
-        try:
-            connection.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
-        except OSError:  # another system, or one that forbids it
-            with contextlib.suppress(OSError):  # it has gone meanwhile
-                connection.shutdown(socket.SHUT_RDWR)
+        if not _drops_all(connection):
+            _cut(connection)
+
+
+def cut_connection(peer: str) -> None:
+    """End a connection, by the address of its client as above."""
+    for connection in _connections(peer):
+        _cut(connection)
+
+
+def _cut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has gone meanwhile
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _drops_all(connection: socket.socket) -> bool:
+    """Let the system drop what comes; return whether it does."""
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN_CONSTANT, 0, 0, 0))
+    program = struct.pack("HL", 1, ctypes.addressof(drop))
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
+    except OSError:  # another system, or one that forbids it
+        return False
+    return True
 
 
 def _connections(peer: str) -> Iterator[socket.socket]:

@@ -187,7 +187,7 @@ LIMIT_BUGS = (
         edits=(
             Edit(
                 "service_runtime/call_limits.py",
-                "                    self._resets.note(address)\n",
+                "                    self._resets.note(address, self._is_used)\n",
                 "                    pass\n",
             ),
         ),
