@@ -1,4 +1,4 @@
-"""Any sequence of calls, streams and restarts, against a model: S1, S2, S4, S5, S6."""
+"""Any sequence of calls, streams and restarts, against a model: S1, S2, S4, S5, S6, S16."""
 
 from __future__ import annotations
 
