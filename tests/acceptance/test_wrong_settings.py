@@ -27,7 +27,7 @@ BIN = Path(sys.executable).parent
 NEEDS_ATTENTION = 3
 #: So long the sender may take to say why it waits, where the other side is silent. The
 #: product promises five seconds from `closeout send`; a busy machine gets more.
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
 

@@ -19,7 +19,7 @@ from service_runtime.postgresql import postgresql_engine
 from service_runtime.sqlite import sqlite_engine
 
 #: How long a statement by hand waits for a lock, seconds: far longer than one is held.
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 class Hand(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -203,6 +204,7 @@ def test_mutations_of_a_pure_function_are_killed() -> None:
     done = subprocess.run(  # noqa: S603 - ours
         [sys.executable, "-c", _TRY],
         cwd=ROOT / "tests",
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
         check=False,
         capture_output=True,
         text=True,
