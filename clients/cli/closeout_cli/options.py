@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from closeout.aio import AccessClient, EventClient, SenderClient, StatusClient
-from closeout_cli import addresses
+from closeout_cli import addresses, interrupts
 from closeout_cli.completion import campaign_ids
 from closeout_cli.credentials import client_options
 from closeout_cli.failures import naming
@@ -40,7 +40,12 @@ class Defaults:
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run the asynchronous part of a command to its end."""
-    return asyncio.run(main)
+
+    async def interruptible() -> T:
+        with interrupts.heard():
+            return await main
+
+    return asyncio.run(interruptible())
 
 
 def _status(context: typer.Context, value: str) -> str:
