@@ -133,7 +133,9 @@ def _calls(
         (
             "MarkComplete, force of a half",
             1,
-            lambda: client.mark_complete(campaign_id="halved", force=True, reason="measured"),
+            lambda: client.mark_complete(
+                campaign_id="halved", force=True, reason="measured", timeout_seconds=_PATIENCE
+            ),
         ),
         ("RepairCampaigns, dry run", _TIMES, lambda: client.repair_campaigns(dry_run=True)),
         ("the last result", 1, last_result),
