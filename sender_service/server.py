@@ -7,7 +7,6 @@ import os
 import secrets
 import socket
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -49,6 +48,7 @@ from service_runtime.http_spans import observed
 from service_runtime.metrics import ServiceMetrics
 from service_runtime.operations_routes import health_routes, metrics_route
 from service_runtime.readiness import Readiness
+from service_runtime.running import Running
 from service_runtime.tls import ServerTls
 
 if TYPE_CHECKING:
@@ -65,25 +65,6 @@ log = structlog.get_logger()
 _NAME = sender_pb2.DESCRIPTOR.services_by_name["SenderService"].full_name
 #: How long the last results may take to be acknowledged at a stop, seconds.
 _DRAIN_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A sender service that serves.
-
-    Attributes:
-        address: HOST:PORT it listens on.
-        port: the port of it.
-        http_address: HOST:PORT where HTTP listens; empty: nowhere.
-        http_scheme: what its URLs begin with: ``http``, or ``https`` with TLS.
-        readiness: whether it can do its work now.
-    """
-
-    address: str
-    port: int
-    http_address: str
-    http_scheme: str
-    readiness: Readiness
 
 
 @asynccontextmanager

@@ -101,7 +101,7 @@ def is_due(connection: sa.Connection, expiry: Expiry) -> bool:
 def expire(connection: sa.Connection, expiry: Expiry) -> int:
     """Note what is to be removed of campaigns that ended long ago; return of how many.
 
-    From then on nobody gets it: a call for it is told why, and results that come late are
+    From then on nobody gets it: a call for it fails with the reason, and results that come late are
     refused.
     """
     now = read_clock(connection)

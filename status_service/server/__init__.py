@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from status_service.server.calls import SERVICES
-from status_service.server.serving import Running, running
+from status_service.server.serving import running
 
-__all__ = ["SERVICES", "Running", "running"]
+__all__ = ["SERVICES", "running"]

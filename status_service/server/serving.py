@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,6 +13,7 @@ from service_runtime.database import Store
 from service_runtime.grace import Grace
 from service_runtime.http_server import optional_http
 from service_runtime.readiness import Readiness
+from service_runtime.running import Running
 from service_runtime.tls import ServerTls
 from status_service.access.key_access import AccessLimits
 from status_service.migrations import MIGRATIONS
@@ -32,25 +32,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _DEFAULT_LIMITS = AccessLimits()
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A status service that serves.
-
-    Attributes:
-        address: HOST:PORT it listens on.
-        port: the port of it.
-        http_address: HOST:PORT where HTTP listens; empty: nowhere.
-        http_scheme: what its URLs begin with: ``http``, or ``https`` with TLS.
-        readiness: whether it can do its work now.
-    """
-
-    address: str
-    port: int
-    http_address: str
-    http_scheme: str
-    readiness: Readiness
 
 
 @asynccontextmanager

@@ -193,12 +193,14 @@ class Fuzz:
         """Make a call, and some beside it that differ a little."""
         chance = random.Random(call.chance)  # noqa: S311 - the same for the same seed
         frames = [self._current(frame) for frame in call.frames]
-        alike = [frames] * (1 + _AGAIN)
+        variants = [frames] * (1 + _AGAIN)
         for _ in range(_SPOILT):
             place = chance.randrange(len(frames))
             other = spoilt(frames[place], chance)
-            alike.append([*frames[:place], other, *frames[place + 1 :]])
-        await asyncio.gather(*(self._judged(method, one, hangs_up=call.hangs_up) for one in alike))
+            variants.append([*frames[:place], other, *frames[place + 1 :]])
+        await asyncio.gather(
+            *(self._judged(method, one, hangs_up=call.hangs_up) for one in variants)
+        )
 
     def _current(self, frame: bytes) -> bytes:
         """Return a message with the ids of this generation."""

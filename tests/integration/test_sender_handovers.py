@@ -151,7 +151,7 @@ async def test_an_exception_before_the_handover_is_another_try(tmp_path: Path) -
 async def test_s17_who_waited_for_a_free_call_looks_again(tmp_path: Path) -> None:
     """A pause that comes while other campaigns have all calls of the channel is obeyed.
 
-    The calls get free in the same moment, before anybody was told of the pause.
+    The calls get free in the same moment, before anybody has heard of the pause.
     """
     async with bench(tmp_path, 20) as b:
         for _ in range(b.channel.concurrency):

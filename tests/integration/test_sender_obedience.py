@@ -108,7 +108,7 @@ async def test_s17_a_connection_that_nobody_answers_on_is_not_reached(faults: Fa
 
 
 async def test_a_quiet_stream_is_reached(tmp_path: Path) -> None:
-    """While a provider is slow nothing is reported, and the campaign is sent on all the same."""
+    """While a provider is slow nothing is reported, and sending goes on."""
     async with beside(FakeStatusService(), tmp_path, hold_after_seconds=3) as both:
         await in_the_hands_of_the_provider(both)
         begun = len(both.fake.frames)

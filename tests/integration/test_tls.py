@@ -21,7 +21,8 @@ from closeout import Tls
 from integration.status_support import results, status_settings
 from integration.tls_support import Authority, replace
 from service_runtime.errors import StartupError
-from status_service.server import Running, running
+from service_runtime.running import Running
+from status_service.server import running
 from unit.fake_services import InThreads
 
 

@@ -29,7 +29,8 @@ from integration.tls_support import Authority, replace
 from service_runtime import tls as server_tls
 from service_runtime.certificate_files import CertificateFiles
 from service_runtime.certificate_pair import Pair
-from status_service.server import Running, running
+from service_runtime.running import Running
+from status_service.server import running
 from unit.fake_services import InThreads
 
 

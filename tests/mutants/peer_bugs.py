@@ -182,7 +182,7 @@ LIMIT_BUGS = (
     Mutant(
         name="resets-without-end",
         invariant="B2",
-        bug="A connection may reset any number of calls, which gRPC hands over all the same.",
+        bug="A connection may reset any number of calls, which gRPC hands over nevertheless.",
         seen="rapid reset, CVE-2023-44487",
         edits=(
             Edit(

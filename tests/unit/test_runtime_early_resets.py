@@ -98,7 +98,7 @@ def test_b2_where_the_system_has_no_filters_the_connection_is_cut(
 async def test_b2_a_connection_that_others_use_is_cut(
     connected: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through a proxy; they are told at once, and call again over another one."""
+    """Through a proxy; they notice at once, and call again over another one."""
     address, other = address_of(connected), "ipv4:127.0.0.1:1"
     monkeypatch.setattr(early_resets, "_SECOND", 1_000.0)
     limits = CallLimits()

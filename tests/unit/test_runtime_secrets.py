@@ -83,17 +83,17 @@ def parts(secret: str) -> set[str]:
 
 def said(folder: Path, words: list[str], variables: dict[str, str]) -> str:
     """Return what both services say of these settings, one after the other."""
-    told = io.StringIO()
+    printed = io.StringIO()
     with (
         contextlib.chdir(folder),
         mock.patch.dict(os.environ, variables),
-        contextlib.redirect_stdout(told),
-        contextlib.redirect_stderr(told),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
     ):
         for service in (status, sender):
             with contextlib.suppress(SystemExit):
                 service.main(words)
-    return told.getvalue()
+    return printed.getvalue()
 
 
 def mistyped(name: str) -> st.SearchStrategy[str]:

@@ -115,7 +115,7 @@ def test_what_is_heard_begins_the_time_anew(directory: Directory, clock: Clock) 
 
 
 def test_a_sender_that_is_never_to_hold_goes_on(directory: Directory, clock: Clock) -> None:
-    """That is what `off` says; it is told in so many words that nothing ends it."""
+    """That is what `off` says; the text says that nothing ends it."""
     link = link_of(directory, clock, None)
     link.heard()
     receive(directory, State.SENDING)
