@@ -96,6 +96,9 @@ def server_options(
         ("grpc.server.max_pending_requests", _MOST_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", 2 * _MOST_PENDING),
         ("grpc.http2.max_requests_per_read", _CALLS_OF_A_READ),
+        # What is taken of a call that nobody reads stays at the 64 KiB of HTTP/2; gRPC would
+        # raise it with the speed of its client, for each call, to tens of MiB.
+        ("grpc.http2.bdp_probe", 0),
         # A connection that does not become one.
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_SECONDS * 1_000),
         # By default a client may ping every 5 minutes only, and an idle stream is cut.

@@ -21,6 +21,8 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION =
 END_STREAM, END_HEADERS = 0x1, 0x4
 CANCEL = struct.pack(">I", 8)
 _LARGEST_FRAME = 16_384
+#: Bytes that may be sent of a stream before anything was said of that (RFC 9113, 6.9.2).
+INITIAL_WINDOW = 65_535
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -64,8 +66,8 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._next_stream = 1
-        self._initial_window = 65_535
-        self._windows: dict[int, int] = {0: 65_535}
+        self._initial_window = INITIAL_WINDOW
+        self._windows: dict[int, int] = {0: INITIAL_WINDOW}
 
     def open_stream(self, path: str) -> int:
         """Begin a call; return its number."""
@@ -78,6 +80,11 @@ class Connection:
         """Send bytes; a server that does not take them is not waited for."""
         if self.is_open:
             self._writer.write(data)
+
+    @property
+    def window_of_a_stream(self) -> int:
+        """How many bytes the server takes of a new stream, as it said last."""
+        return self._initial_window
 
     @property
     def is_open(self) -> bool:

@@ -11,15 +11,17 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from acceptance.hostile_http2 import INITIAL_WINDOW, connected, message
 from closeout.aio import StatusClient
 from closeout.aio.channel import open_channel
 from closeout.connection import CHANNEL_OPTIONS
 from closeout.errors import InvalidArgumentError, ResourceExhaustedError, from_rpc_error
 from integration.http_support import calling
-from integration.status_support import PATIENCE_SECONDS, serving
+from integration.status_support import PATIENCE_SECONDS, eventually, serving
 from integration.tls_support import Authority
 from service_runtime import call_limits, grpc_requests, grpc_server, http_server
 
+_BATCH = "/closeout.status.v1.StatusService/BatchReportResults"
 _GET = "/closeout.status.v1.StatusService/GetCampaign"
 
 
@@ -70,6 +72,27 @@ async def test_all_who_watched_come_back_at_once_and_are_let_in(tmp_path: Path) 
         for watch in watches:
             held.push_async_callback(watch.aclose)
         assert len(await asyncio.gather(*map(anext, watches))) == 600
+
+
+async def test_b2_a_fast_client_may_not_send_ahead_without_bound(tmp_path: Path) -> None:
+    """Of a call that nobody reads, 64 KiB are taken, however much this client sent before."""
+    body = message(b"\0" * 4_000_000)
+    async with (
+        serving(tmp_path) as status,
+        connected(status.address) as client,
+        client.being_read() as reading,
+    ):
+        for _ in range(2):
+            stream, sent = client.open_stream(_BATCH), 0
+
+            async def arrives() -> bool:
+                nonlocal sent
+                sent += client.send(stream, body[sent:])  # noqa: B023 - awaited below
+                return sent == len(body) or reading.done()
+
+            await eventually(arrives, what="the service takes the message")
+        assert not reading.done()
+        assert client.window_of_a_stream == INITIAL_WINDOW
 
 
 async def test_b2_watchers_of_health_do_not_take_the_streams_of_others(

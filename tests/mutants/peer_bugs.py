@@ -180,6 +180,21 @@ LIMIT_BUGS = (
         ),
     ),
     Mutant(
+        name="windows-grow-with-speed",
+        invariant="B2",
+        bug="A fast client may send ahead many MiB in each of its calls.",
+        seen="Closeout itself: gRPC raises windows by itself",
+        edits=(
+            Edit(
+                "service_runtime/grpc_server.py",
+                '("grpc.http2.bdp_probe", 0)',
+                '("grpc.http2.bdp_probe", 1)',
+            ),
+        ),
+        test="tests/integration/test_runtime_call_limits.py"
+        "::test_b2_a_fast_client_may_not_send_ahead_without_bound",
+    ),
+    Mutant(
         name="resets-without-end",
         invariant="B2",
         bug="A connection may reset any number of calls, which gRPC hands over nevertheless.",
