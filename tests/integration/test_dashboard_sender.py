@@ -30,6 +30,7 @@ from providers.plain_http import NO_TLS
 from sender_service.channels.contract import Message, Reply
 from service_runtime.caller import Scope
 from status_service.access.keys import NewKey
+from status_service.dashboard import sender_link
 
 _OPERATOR = (Scope.READ, Scope.WRITE)
 _SAID = "Some of them may get it twice."
@@ -82,6 +83,13 @@ async def _started(both: Pair) -> None:
     both.asks_sender = True
     both.channel.script = _replies
     await both.start()
+
+
+@pytest.fixture(autouse=True)
+def _patient_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender on a busy machine is no silent one."""
+    monkeypatch.setattr(sender_link, "PAGE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(sender_link, "_READ_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
