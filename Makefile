@@ -148,6 +148,10 @@ bench-reads: $(INSTALLED) ## Measure what pages and lists cost with 10,000 open 
 bench-pages: $(INSTALLED) ## Measure what 500 open pages cost the status service
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.dashboards
 
+.PHONY: bench-idle
+bench-idle: $(INSTALLED) ## Measure what services use that have nothing to do, beside 10,000 open or ended campaigns
+	@GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m benchmarks.idle
+
 .PHONY: bench-kept
 bench-kept: $(INSTALLED) ## Measure what failures by code and samples cost a result
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.kept_figures

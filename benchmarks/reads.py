@@ -47,7 +47,8 @@ _THRESHOLD = timedelta(minutes=5)
 _NUMBERS = (
     "WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {most})"
 )
-#: Of the open ones, a tenth is paused, and a fifth has had no result for an hour.
+#: Of ten open ones, one is paused, and so many have had no result for an hour.
+STANDING_STILL = 3
 _CAMPAIGNS = """
 INSERT INTO campaigns (campaign, organisation, campaign_id, display_name, channel, state, total,
     sent, failed, skipped, unknown, revision, last_reporter, create_time, start_time,
@@ -57,7 +58,7 @@ SELECT n, 'default', 'campaign-' || CAST(n AS TEXT), 'Campaign', 'smtp',
     CASE WHEN n > {open} THEN 'COMPLETED' WHEN n % 10 = 0 THEN 'PAUSED' ELSE 'SENDING' END,
     {results}, CASE WHEN n > {open} THEN {results} ELSE 0 END, 0, 0, 0, 7, 'sender',
     {now} - 7200000000 - n, {now} - 7200000000,
-    CASE WHEN n % 5 = 1 THEN {now} - 3600000000 ELSE {now} - 1000000 END,
+    CASE WHEN n % 10 BETWEEN 1 AND {standing} THEN {now} - 3600000000 ELSE {now} - 1000000 END,
     CASE WHEN n > {open} THEN {now} END
 FROM counted
 """
@@ -103,6 +104,7 @@ def fill(connection: sa.Connection, *, campaigns: int, results: int) -> None:
     """Store campaigns and results; the groups of codes are more than the service would keep."""
     now = int(time.time() * 1_000_000)
     values = {"now": now, "open": campaigns, "half": results // 2, "results": results}
+    values["standing"] = STANDING_STILL
     counters = ", ".join(
         f"{outcome.name.lower()} = {_COUNTED.format(n=int(outcome))}" for outcome in Outcome
     )
@@ -184,7 +186,7 @@ def _reads(
     ]
 
 
-async def _seconds_of_fix(address: str) -> float:
+async def seconds_of_fix(address: str) -> float:
     """Return how long ``closeout fix --dry-run`` takes, from its start to its end.
 
     Raises:
@@ -209,7 +211,7 @@ async def measure(databases: Database, *, campaigns: int, results: int) -> None:
     url = databases.url(_NAME)
     await _measure_reads(url, campaigns=campaigns, results=results)
     async with status_service(databases, _NAME) as service:
-        seconds = await _seconds_of_fix(service.address)
+        seconds = await seconds_of_fix(service.address)
         _show(f"  {'closeout fix --dry-run':34}{seconds:10,.1f} s")
 
 
