@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 from service_runtime import port_holder, tracing
 from service_runtime.access import OPEN, check_table
 from service_runtime.access_interceptor import RECHECK_SECONDS, AccessCheck
-from service_runtime.call_limits import MOST_CALLS, MOST_STREAMS, CallLimits
+from service_runtime.call_limits import CallLimits
 from service_runtime.errors import ServiceError, StartupError
 from service_runtime.grpc_requests import reading, refusing
 from service_runtime.health import VersionedHealth
@@ -44,8 +44,8 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _MOST_OF_CONNECTION = 2_000
 
 #: Calls that nobody has begun to answer. gRPC refuses more by itself, as CANCELLED and with
-#: no reason; so there is one for each place, since after a restart all come back at once.
-_MOST_PENDING = MOST_STREAMS + MOST_CALLS
+#: no reason; Closeout's clients try again. Whoever calls waits behind all of them.
+_MOST_PENDING = 100
 #: New calls that are taken of one connection before it is the turn of another.
 _CALLS_OF_A_READ = 4
 #: How long a connection, with or without TLS, may take until it is one.

@@ -58,7 +58,7 @@ async def test_b2_one_connection_can_not_have_all_streams(tmp_path: Path) -> Non
 
 
 async def test_all_who_watched_come_back_at_once_and_are_let_in(tmp_path: Path) -> None:
-    """As after a restart: gRPC itself refuses none of them, which it would without a reason."""
+    """As after a restart: gRPC refuses some of them, and clients try again by themselves."""
     async with AsyncExitStack() as held, serving(tmp_path) as status:
         await status.start("a", 2)
         own = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]

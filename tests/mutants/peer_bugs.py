@@ -180,6 +180,21 @@ LIMIT_BUGS = (
         ),
     ),
     Mutant(
+        name="refused-without-a-reason-is-final",
+        invariant="API",
+        bug="After a restart all who watched come back at once, and gRPC refuses most of them.",
+        seen="Closeout itself, in its benchmark of 500 watchers",
+        edits=(
+            Edit(
+                "clients/python/closeout/connection.py",
+                '["UNAVAILABLE", "CANCELLED"]',
+                '["UNAVAILABLE"]',
+            ),
+        ),
+        test="tests/integration/test_runtime_call_limits.py"
+        "::test_all_who_watched_come_back_at_once_and_are_let_in",
+    ),
+    Mutant(
         name="windows-grow-with-speed",
         invariant="B2",
         bug="A fast client may send ahead many MiB in each of its calls.",

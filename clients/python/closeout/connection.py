@@ -18,7 +18,8 @@ _ADDRESSES = ("ipv4:", "ipv6:", "unix:")
 _ON_BEHALF_OF = "closeout-on-behalf-of"
 _ORGANIZATION = "closeout-organization"
 
-# Every call may be repeated, so UNAVAILABLE is tried again. The two streams that
+# Every call may be repeated, so UNAVAILABLE is tried again, and so is CANCELLED: with it
+# gRPC refuses calls that come faster than a service begins to answer. The two streams that
 # their caller writes are not: only the caller knows what was acknowledged. A
 # timeout in this configuration fires at random: deadlines go with each call.
 _SERVICE_CONFIG: dict[str, Any] = {
@@ -35,7 +36,7 @@ _SERVICE_CONFIG: dict[str, Any] = {
                 "initialBackoff": "0.1s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         },
         {
