@@ -45,7 +45,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	$$pip --no-compile --require-hashes -r requirements/dev.txt; \
 	$$pip --no-deps --no-build-isolation -e clients/python; \
 	$$pip --no-deps --no-build-isolation -e .; \
-	$(BIN)/python -c 'import pytest, closeout_cli.entry, sender_service.__main__, status_service.__main__'; \
+	$(BIN)/closeout --help > /dev/null; \
+	$(BIN)/python -c 'import pytest, sender_service.__main__, status_service.__main__'; \
 	$(BIN)/python -c 'import aiohttp, jinja2, psycopg, service_runtime.migration_scripts'; \
 	$(BIN)/python -c 'import sender_service.server, status_service.server'; \
 	touch $@

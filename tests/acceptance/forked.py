@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.processes import PATIENCE_SECONDS, Service
+from closeout_cli.app import COMMANDS
 
 _TESTS = Path(__file__).parents[1]
 _HERE = "acceptance.forked"
@@ -34,6 +35,7 @@ _FORKS.set_forkserver_preload(
         # A child imports where its work is, and pytest with it.
         _HERE,
         "closeout_cli.entry",
+        *sorted({entry.module for entry in COMMANDS.values()}),
         "status_service.__main__",
         "sender_service.__main__",
         # What these import when they need it.

@@ -23,7 +23,7 @@ def main(words: Sequence[str] | None = None) -> int:
     # the variable while it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
-        # Inside: Ctrl-C may come while they are imported, which takes half a second.
+        # Inside: Ctrl-C may come while they are imported, which takes a while.
         from closeout_cli import streams  # noqa: PLC0415 - see above
         from closeout_cli.entry import execute  # noqa: PLC0415 - see above
 

@@ -3,49 +3,63 @@
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from closeout_cli import (
-    audit,
-    campaign_status,
-    campaigns,
-    check,
-    control,
-    doctor,
-    down,
-    events,
-    failures,
-    fix,
-    health,
-    keys,
-    man_pages,
-    migrate,
-    output_mode,
-    removing,
-    resend,
-    results,
-    screen,
-    send,
-    serve,
-    up,
-    watch,
-)
-from closeout_cli.command_line import Command, Group
-from closeout_cli.demo import play
-from closeout_cli.options import (
-    JSON_HELP,
-    SENDER_HELP,
-    STATUS_HELP,
-    Defaults,
-    with_global_options,
-)
+from closeout_cli import failures, output_mode, screen
+from closeout_cli.command_line import Group
+from closeout_cli.command_table import Commands, Entry
+from closeout_cli.options import JSON_HELP, SENDER_HELP, STATUS_HELP, Defaults
 from closeout_cli.plugin import PluginCommand
+
+_START = "Run and send"
+_LOOK = "Look"
+_CHANGE = "Change and repair"
+_HELP = "Help"
+
+#: All commands, in the order of the help.
+COMMANDS = {
+    "up": Entry("up:up", _START),
+    "down": Entry("down:down", _START),
+    "serve": Entry("serve:serve", _START),
+    "doctor": Entry("doctor:doctor", _START),
+    "send": Entry("send:send", _START),
+    "resend": Entry("resend:resend", _START),
+    "demo": Entry("demo.play:demo", _START),
+    "list": Entry("campaigns:list_campaigns", _LOOK),
+    "status": Entry("campaign_status:status", _LOOK),
+    "watch": Entry("watch:watch", _LOOK),
+    "results": Entry("results:results", _LOOK),
+    "explain": Entry("audit:explain", _LOOK),
+    "transitions": Entry("audit:transitions", _LOOK),
+    "health": Entry("health:health", _LOOK),
+    "pause": Entry("control:pause", _CHANGE),
+    "resume": Entry("control:resume", _CHANGE),
+    "cancel": Entry("control:cancel", _CHANGE),
+    "mark-complete": Entry("control:mark_complete", _CHANGE),
+    "fix": Entry("fix:fix", _CHANGE),
+    "delete": Entry("removing:delete", _CHANGE),
+    "erase": Entry("removing:erase", _CHANGE),
+    "migrate": Entry("migrate:migrate", _CHANGE),
+    "man": Entry("man_pages:man", _HELP),
+    "check": Entry("check:check", _LOOK, PluginCommand),
+    "keys": Entry("keys", _CHANGE),
+    "events": Entry("events", _LOOK),
+}
+
+
+class _Closeout(Group):
+    """All commands; each is imported when it is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = Commands(COMMANDS)
+
 
 app = typer.Typer(
     name="closeout",
-    cls=Group,
+    cls=_Closeout,
     help="Send campaigns, and always know when they are done.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -84,50 +98,3 @@ def closeout(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), nl=False)
         raise typer.Exit(failures.USAGE)
-
-
-_keys = typer.Typer(cls=Group, rich_markup_mode=None, pretty_exceptions_enable=False)
-_keys.callback()(keys.group)
-for action, of_keys in keys.COMMANDS.items():
-    _keys.command(action, cls=Command)(with_global_options(of_keys))
-
-_events = typer.Typer(cls=Group, rich_markup_mode=None, pretty_exceptions_enable=False)
-_events.callback()(events.group)
-for action, of_events in events.COMMANDS.items():
-    _events.command(action, cls=Command)(with_global_options(of_events))
-
-_START = "Run and send"
-_LOOK = "Look"
-_CHANGE = "Change and repair"
-_HELP = "Help"
-
-for name, command, panel in (
-    ("up", up.up, _START),
-    ("down", down.down, _START),
-    ("serve", serve.serve, _START),
-    ("doctor", doctor.doctor, _START),
-    ("send", send.send, _START),
-    ("resend", resend.resend, _START),
-    ("demo", play.demo, _START),
-    ("list", campaigns.list_campaigns, _LOOK),
-    ("status", campaign_status.status, _LOOK),
-    ("watch", watch.watch, _LOOK),
-    ("results", results.results, _LOOK),
-    ("explain", audit.explain, _LOOK),
-    ("transitions", audit.transitions, _LOOK),
-    ("health", health.health, _LOOK),
-    ("pause", control.pause, _CHANGE),
-    ("resume", control.resume, _CHANGE),
-    ("cancel", control.cancel, _CHANGE),
-    ("mark-complete", control.mark_complete, _CHANGE),
-    ("fix", fix.fix, _CHANGE),
-    ("delete", removing.delete, _CHANGE),
-    ("erase", removing.erase, _CHANGE),
-    ("migrate", migrate.migrate, _CHANGE),
-    ("man", man_pages.man, _HELP),
-):
-    app.command(name, cls=Command, rich_help_panel=panel)(with_global_options(command))
-
-app.command("check", cls=PluginCommand, rich_help_panel=_LOOK)(with_global_options(check.check))
-app.add_typer(_keys, name="keys", rich_help_panel=_CHANGE)
-app.add_typer(_events, name="events", rich_help_panel=_LOOK)
