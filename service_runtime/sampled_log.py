@@ -1,4 +1,4 @@
-"""Log lines that anybody can cause: the first at once, then at most one a second."""
+"""Log lines of which there may be any number: the first at once, then at most one a second."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BETWEEN_LINES = 1.0
 
 
 class SampledLog:
-    """Logs an event as a warning, so that nobody can fill the log with it.
+    """Logs an event so that nobody, and no defect, can fill the log with it.
 
     Args:
         event: its name.
@@ -33,14 +33,24 @@ class SampledLog:
         self._unlogged = 0
 
     def add(self, **fields: object) -> None:
-        """Log it, with the number of those since the last line that were not logged."""
-        now = self._clock()
-        if self._logged_at is not None and now - self._logged_at < _BETWEEN_LINES:
-            self._unlogged += 1
-            return
-        log.warning(self._event, **fields, unlogged=self._unlogged)
-        self._logged_at, self._unlogged = now, 0
+        """Log it as a warning.
+
+        ``unlogged`` is the number of those since the last line that were not logged.
+        """
+        self._add(log.warning, fields)
 
     def add_error(self, error: ServiceError, **fields: object) -> None:
         """Log it with the reason and the message of an error."""
         self.add(**fields, reason=error.reason, message=error.message)
+
+    def add_defect(self, error: BaseException, **fields: object) -> None:
+        """Log it as an error, with the stack of a defect."""
+        self._add(log.error, {**fields, "exc_info": error})
+
+    def _add(self, write: Callable[..., object], fields: dict[str, object]) -> None:
+        now = self._clock()
+        if self._logged_at is not None and now - self._logged_at < _BETWEEN_LINES:
+            self._unlogged += 1
+            return
+        write(self._event, **fields, unlogged=self._unlogged)
+        self._logged_at, self._unlogged = now, 0

@@ -16,7 +16,7 @@ from providers import programs
 from providers.postgresql_server import PostgresqlServer
 from status_service.migrations import MIGRATIONS
 
-pytest_plugins = ["providers.leaks"]
+pytest_plugins = ["providers.leaks", "providers.time_zones"]
 
 # All runs use the same examples: a test that fails for one person fails for all, and no
 # change is blamed for what another seed would have found before. To search with new

@@ -14,6 +14,7 @@ from sender_service.channels.errors import ChannelNotConfiguredError
 from sender_service.channels.rendering.workers import TemplateWorkers
 from sender_service.errors import ChannelNotFoundError, ChannelUnconfiguredError
 from service_runtime.errors import StartupError
+from service_runtime.sampled_log import SampledLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,7 +110,7 @@ def channel_problems(
 
 
 class ChannelRegistry:
-    """One instance of every channel, and its limit of calls at once.
+    """One instance of every channel, its limit of calls at once, and the log of its defects.
 
     Args:
         channels: the classes, by name.
@@ -127,6 +128,7 @@ class ChannelRegistry:
         self._channels: dict[str, Channel] = {}
         self._unconfigured: dict[str, str] = {}
         self._limits: dict[str, asyncio.Semaphore] = {}
+        self._defects: dict[str, SampledLog] = {}
         for name, channel in channels.items():
             try:
                 built = channel.from_settings(settings.of_channel(channel))
@@ -135,6 +137,7 @@ class ChannelRegistry:
                 continue
             self._channels[name] = built
             self._limits[name] = asyncio.Semaphore(built.concurrency)
+            self._defects[name] = SampledLog("channel_failed")
 
     def get(self, name: str) -> Channel:
         """Return the channel.
@@ -157,6 +160,10 @@ class ChannelRegistry:
     def limit(self, name: str) -> asyncio.Semaphore:
         """Return what bounds the calls of a channel at once, over all campaigns."""
         return self._limits[name]
+
+    def defects(self, name: str) -> SampledLog:
+        """Return what logs the defects of a channel, over all campaigns."""
+        return self._defects[name]
 
     async def close(self, seconds: float) -> None:
         """End the rendering processes, and close every channel.

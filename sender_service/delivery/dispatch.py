@@ -8,8 +8,6 @@ import random
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
-
 from sender_service.channels.contract import Answer, Message, Reply
 from sender_service.channels.rendering.limits import OverBudgetError
 from sender_service.verdicts import Effect, effect_of
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from sender_service.channels.rendering.bounded import ReadyTemplate
     from sender_service.delivery.plan import DeliveryPlan
     from sender_service.store.batch import PendingMessage
-
-log = structlog.get_logger()
 
 
 class Dispatched(NamedTuple):
@@ -42,8 +38,8 @@ async def dispatch(
     ``ready`` is the message where it is rendered already.
 
     A channel raises for nothing that a provider does, so an exception is a defect of the
-    channel: it is logged with its stack. The message is in doubt if the handover had begun;
-    otherwise it is deferred.
+    channel: it is logged with its stack, at most once a second. The message is in doubt if the
+    handover had begun; otherwise it is deferred.
 
     Raises:
         OverBudgetError: the message takes too long to render here, and nobody has it.
@@ -106,12 +102,11 @@ def _effect(plan: DeliveryPlan, message: PendingMessage, reply: Reply, begin_tim
 def _defect(
     plan: DeliveryPlan, message: PendingMessage, handover: Handover, error: BaseException
 ) -> Reply:
-    log.error(
-        "channel_failed",
+    plan.defects.add_defect(
+        error,
         campaign_id=plan.campaign_id,
         sequence=message.sequence,
         channel=plan.channel.name,
-        exc_info=error,
     )
     answer = Answer.LOST if handover.begun else Answer.DEFERRED
     return Reply(answer, code="channel_error", detail=type(error).__name__)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sender_service.domain import Policy
     from sender_service.settings import SenderSettings
     from service_runtime.database import Store
+    from service_runtime.sampled_log import SampledLog
 
 #: A lease must outlast a provider call by this, seconds.
 LEASE_MARGIN_SECONDS = 2.0
@@ -38,6 +39,7 @@ class DeliveryPlan:
         campaign_id: the campaign, as callers know it.
         channel: where its messages go.
         limit: bounds the calls of the channel that run at once, over all campaigns.
+        defects: logs what the channel raises, over all campaigns.
         template: the content, compiled; None: it is always rendered elsewhere.
         rendering: renders the messages for which ``template`` would take too long; None:
             the channel has nothing of the kind.
@@ -51,6 +53,7 @@ class DeliveryPlan:
     campaign_id: str
     channel: Channel
     limit: asyncio.Semaphore
+    defects: SampledLog
     template: Template | None
     keys: MessageKeys
     policy: Policy
@@ -92,6 +95,7 @@ async def make_plan(
         campaign_id=row.campaign_id,
         channel=channel,
         limit=channels.limit(channel.name),
+        defects=channels.defects(channel.name),
         template=template.light if isinstance(template, BoundedTemplate) else template,
         rendering=rendering,
         keys=MessageKeys(

@@ -26,6 +26,7 @@ import pytest
 
 from acceptance.processes import PATIENCE_SECONDS, Service
 from closeout_cli.app import COMMANDS
+from providers import leaks
 
 _TESTS = Path(__file__).parents[1]
 _HERE = "acceptance.forked"
@@ -131,7 +132,10 @@ class ForkedProcess:
     def poll(self) -> int | None:
         """Return its exit code, or None while it runs."""
         with self._lock:
-            return self._process.exitcode
+            code = self._process.exitcode
+            if code is not None:
+                self._process.join()  # else it, and its pipes, are kept until the next start
+            return code
 
     def wait(self, timeout: float = PATIENCE_SECONDS) -> int:
         """Wait until it has ended and return its exit code."""
@@ -154,7 +158,8 @@ def _ensure_imported() -> None:
         patch.setenv("GRPC_VERBOSITY", os.environ.get("GRPC_VERBOSITY", "ERROR"))
         # What can't be imported is left out without a word.
         patch.setenv("PYTHONPATH", str(_TESTS), prepend=os.pathsep)
-        forkserver.ensure_running()
+        with leaks.lasting():
+            forkserver.ensure_running()
 
 
 def _run(

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from playwright.async_api import Browser, Page, expect
 
 from acceptance.browser import chromium
-from acceptance.dashboard_world import NOW, World, fixed_clock, populate
+from acceptance.dashboard_campaigns import populate
+from acceptance.dashboard_world import NOW, World, fixed_clock
 from acceptance.screen_sender import screen_sender
 from integration.databases import SqliteDatabase
 from integration.key_support import make_key

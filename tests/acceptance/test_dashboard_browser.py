@@ -14,13 +14,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
 
 from acceptance.browser import COLOURS, WIDTHS, tab
-from acceptance.dashboard_world import (
-    FOREIGN,
-    World,
-    add_foreign,
-    add_one_that_ends,
-    populate,
-)
+from acceptance.dashboard_campaigns import FOREIGN, add_foreign, add_one_that_ends, populate
+from acceptance.dashboard_world import World
 from integration.databases import SqliteDatabase
 from integration.status_support import status_settings
 from status_service.server import running

@@ -15,6 +15,7 @@ from integration.databases import Database, PostgresqlDatabase, SqliteDatabase
 from integration.migrated import MigratedDatabases
 from integration.status_support import Status, eventually, serving
 from integration.stopped import noted
+from providers.leaks import is_looked_at
 from sender_service.delivery import delivery_metrics
 from service_runtime import postgresql
 from status_service.events import backoff
@@ -27,7 +28,7 @@ _KINDS = ("sqlite", "postgresql")
 @pytest.fixture(autouse=True)
 def services_leave_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test whose services, once stopped, still count listeners, watches or permits."""
-    if not request.config.getoption("--leaks"):
+    if not is_looked_at(request):
         yield
         return
     with noted() as made:

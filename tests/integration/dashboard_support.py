@@ -13,6 +13,7 @@ import httpx
 
 from closeout.aio import StatusClient
 from closeout.connection import CHANNEL_OPTIONS
+from closeout.status.v1 import status_pb2 as pb
 from closeout.status.v1.status_pb2_grpc import StatusServiceStub
 from integration.databases import PATIENCE_SECONDS, Database, SqliteDatabase
 from integration.key_support import credentials, make_key
@@ -28,6 +29,8 @@ from status_service.migrations import MIGRATIONS
 from status_service.server import running
 
 OPERATOR = (Scope.READ, Scope.WRITE, Scope.REPAIR)
+#: Who changes a campaign, where the trail says it, in a browser of :meth:`Pages.browser`.
+ACTOR = "key:ops via dashboard"
 
 
 class Browser:
@@ -78,6 +81,15 @@ class Browser:
         assert answer.status_code == 303, f"{answer.status_code}: {Document(answer.text).text}"
         return await self.open(answer.headers["location"].partition("#")[0])
 
+    async def post(self, path: str, **fields: str) -> Document:
+        """Send fields with the token of the session; return the answer, or where it leads to."""
+        sent = {"token": self.token} | fields
+        headers = {"origin": self.origin, "sec-fetch-site": "same-origin"}
+        answer = await self.http.post(path, data=sent, headers=headers)
+        if answer.status_code != 303:
+            return Document(answer.text)
+        return await self.open(answer.headers["location"].partition("#")[0])
+
     async def sign_in(self, key: str) -> None:
         """Sign in with a key."""
         form = (await self.open("/sign-in")).forms[0]
@@ -113,6 +125,11 @@ class Pages:
             verify=NO_TLS, base_url=f"http://{self.address}", timeout=PATIENCE_SECONDS
         ) as http:
             yield Browser(http, self.address)
+
+    async def state(self, campaign_id: str) -> str:
+        """Return the state of a campaign."""
+        campaign = await self.status.client.get_campaign(campaign_id=campaign_id)
+        return pb.Campaign.State.Name(campaign.state)
 
     def trail(self, campaign_id: str) -> list[tuple[str, str, str]]:
         """Return (state, actor, reason) of each transition of a campaign, oldest first."""

@@ -23,6 +23,7 @@ from sender_service.delivery.shared_provider import SharedProvider
 from sender_service.domain import Guarantee, MessageKeys, Policy, RetryPolicy
 from sender_service.store import leases, schema
 from sender_service.store.leases import Claim
+from service_runtime.sampled_log import SampledLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,6 +65,7 @@ class Bench:
             campaign_id="c1",
             channel=self.channel,
             limit=self.limit,
+            defects=SampledLog("channel_failed", lambda: 0.0),
             template=self.channel.compile(EmailContent()),
             keys=MessageKeys(organisation="o", campaign_id="c1", content_digest="d"),
             policy=Policy(

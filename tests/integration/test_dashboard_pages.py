@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from acceptance.dashboard_world import NOW, World, fixed_clock, populate, problem
+from acceptance.dashboard_campaigns import populate
+from acceptance.dashboard_world import NOW, World, fixed_clock, problem
 from integration.dashboard_support import Pages, serving_pages
 from integration.databases import PATIENCE_SECONDS, SqliteDatabase
 from integration.page_reader import Document

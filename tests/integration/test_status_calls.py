@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,10 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from structlog.testing import capture_logs
 
-import closeout
-from closeout.aio import StatusClient
 from closeout.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -245,92 +241,6 @@ async def test_s5_a_better_result_after_completion_corrects_counters_and_nothing
     status.execute("UPDATE results SET record_time = 0")
 
 
-async def test_mark_complete_says_what_is_missing(status: Status) -> None:
-    """Not all processed: FAILED_PRECONDITION with the counts and the first missing ranges."""
-    await status.start("a", 20)
-    await status.report("a", *results([1, 2, 3, 5]), *results([9], FAILED))
-    with pytest.raises(FailedPreconditionError) as caught:
-        await status.client.mark_complete(campaign_id="a")
-    assert caught.value.reason == "CAMPAIGN_NOT_FULLY_PROCESSED"
-    assert caught.value.metadata == {
-        "campaign_id": "a",
-        "total": "20",
-        "sent": "4",
-        "failed": "1",
-        "skipped": "0",
-        "unknown": "0",
-        "pending": "15",
-        "missing_ranges": "4, 6-8, 10-20",
-    }
-    assert "4, 6-8, 10-20" in caught.value.message
-
-
-async def test_mark_complete_of_a_completed_campaign_changes_nothing(status: Status) -> None:
-    """Already COMPLETED: OK, transitioned = false, and not even the revision moves."""
-    await status.start("a", 1)
-    await status.report("a", *results([1]))
-    before = await status.client.get_campaign(campaign_id="a")
-    for force in (False, True):
-        answer = await status.client.mark_complete(campaign_id="a", force=force, reason="why")
-        assert (answer.transitioned, answer.campaign) == (False, before)
-
-
-async def test_mark_complete_in_a_state_that_is_not_sent_names_it(status: Status) -> None:
-    """DRAFT, SCHEDULED and CANCELLED: FAILED_PRECONDITION, CAMPAIGN_NOT_SENDING, with the state."""
-    later = datetime.now(UTC) + timedelta(days=1)
-    for campaign_id in ("draft", "scheduled", "cancelled"):
-        await status.client.create_campaign(campaign_id=campaign_id)
-    await status.client.start_campaign(campaign_id="scheduled", total=1, start_time=later)
-    await status.client.cancel_campaign(campaign_id="cancelled")
-    for campaign_id in ("draft", "scheduled", "cancelled"):
-        with pytest.raises(FailedPreconditionError) as caught:
-            await status.client.mark_complete(campaign_id=campaign_id, force=True, reason="now")
-        assert caught.value.reason == "CAMPAIGN_NOT_SENDING"
-        assert caught.value.metadata["state"] == campaign_id.upper()
-
-
-async def test_s1_force_makes_what_is_missing_unknown_and_nothing_sent(status: Status) -> None:
-    """Force records each missing message as UNKNOWN(forced) and completes; sums stay true."""
-    await status.start("a", 10)
-    await status.report("a", *results([2, 3]), *results([7], SKIPPED))
-    answer = await status.client.mark_complete(campaign_id="a", force=True, reason="sender is gone")
-    campaign = answer.campaign
-    assert (answer.transitioned, campaign.state) == (True, COMPLETED)
-    assert (campaign.sent, campaign.skipped, campaign.unknown) == (2, 1, 7)
-    forced = [row async for row in status.client.list_results(campaign_id="a", outcomes=[UNKNOWN])]
-    assert [(row.sequence, row.code) for row in forced] == [
-        (number, "forced") for number in (1, 4, 5, 6, 8, 9, 10)
-    ]
-    trail = [step async for step in status.client.list_transitions(campaign_id="a")]
-    assert (trail[-1].cause, trail[-1].reason) == (pb.Transition.MANUAL, "sender is gone")
-
-
-@pytest.mark.parametrize("reason", ["", "  "])
-async def test_force_needs_a_reason(status: Status, reason: str) -> None:
-    """Force without a reason is INVALID_ARGUMENT that names the field, and changes nothing."""
-    await status.start("a", 1)
-    with pytest.raises(InvalidArgumentError) as caught:
-        await status.client.mark_complete(campaign_id="a", force=True, reason=reason)
-    assert set(caught.value.field_violations) == {"reason"}
-
-
-async def test_a_dry_run_of_mark_complete_answers_alike_and_changes_nothing(
-    status: Status,
-) -> None:
-    """With dry_run MarkComplete refuses or answers as it would, and leaves the campaign alone."""
-    await status.start("a", 2)
-    await status.report("a", *results([1]))
-    before = without_pace(await status.client.get_campaign(campaign_id="a"))
-    with pytest.raises(FailedPreconditionError):
-        await status.client.mark_complete(campaign_id="a", dry_run=True)
-    answer = await status.client.mark_complete(
-        campaign_id="a", dry_run=True, force=True, reason="try"
-    )
-    assert answer.transitioned
-    assert without_pace(answer.campaign) == before
-    assert before == without_pace(await status.client.get_campaign(campaign_id="a"))
-
-
 async def test_a_revision_is_the_condition_of_every_change(status: Status) -> None:
     """A stale one is ABORTED, REVISION_MISMATCH, and changes nothing; the current one is not."""
     client = status.client
@@ -361,64 +271,6 @@ async def test_a_revision_is_the_condition_of_every_change(status: Status) -> No
         await client.cancel_campaign(campaign_id="b", revision=1)
     answer = await client.cancel_campaign(campaign_id="b", revision=2)
     assert answer.campaign.state == CANCELLED
-
-
-async def test_an_explanation_says_what_is_missing_and_what_to_do(status: Status) -> None:
-    """ExplainCampaign has the diagnosis, the missing ranges up to 20, and repairs nothing."""
-    await status.start("a", 100)
-    await status.report("a", *results(range(2, 100, 2)), reporter="sender-7")
-    explained = await status.client.explain_campaign(campaign_id="a")
-    assert explained.diagnosis.diagnosis == pb.CampaignDiagnosis.IN_PROGRESS
-    assert explained.diagnosis.last_reporter == "sender-7"
-    assert (len(explained.missing_ranges), explained.more_missing_ranges) == (20, True)
-    assert (explained.missing_ranges[1].first, explained.missing_ranges[1].last) == (3, 3)
-    expected = "On course: 49 of 100 messages have a result."
-    assert explained.explanation == explained.diagnosis.explanation == expected
-    (found,) = (await status.client.repair_campaigns(dry_run=True)).diagnoses
-    assert found.explanation == expected, "the same words"
-
-
-async def test_an_explanation_of_a_large_campaign_looks_at_its_first_results(
-    status: Status, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its counters are believed, and only repair finds them wrong; far ranges are only counted."""
-    monkeypatch.setattr("status_service.recording.counting.MOST_TO_ANSWER", 99)
-    monkeypatch.setattr("status_service.recording.gaps._WINDOW", 2)
-    await status.start("a", 100)
-    await status.report("a", *results([1, *range(3, 99)]))
-    explained = await status.client.explain_campaign(campaign_id="a")
-    ranges = [(gap.first, gap.last) for gap in explained.missing_ranges]
-    assert (ranges, explained.more_missing_ranges) == ([(2, 2)], True)
-    status.execute("UPDATE campaigns SET sent = sent - 1, unknown = 1")
-    explained = await status.client.explain_campaign(campaign_id="a")
-    assert explained.diagnosis.diagnosis == pb.CampaignDiagnosis.IN_PROGRESS
-    (found,) = (await status.client.repair_campaigns()).diagnoses
-    assert (found.diagnosis, found.repaired) == (pb.CampaignDiagnosis.COUNTER_DRIFT, True)
-
-
-async def test_an_explanation_of_what_is_not_open_has_no_diagnosis(status: Status) -> None:
-    """A draft, a completed and a cancelled campaign are explained too, without a diagnosis."""
-    await status.client.create_campaign(campaign_id="draft")
-    await status.start("done", 0)
-    await status.start("over", 5)
-    await status.client.cancel_campaign(campaign_id="over")
-    await status.start("forced", 5)
-    async with StatusClient(status.address, on_behalf_of="ops@desk") as acting:
-        await acting.mark_complete(campaign_id="forced", force=True, reason="gone")
-    for campaign_id, word in (
-        ("draft", "Not started;"),
-        ("done", "Completed "),
-        ("over", "Cancelled "),
-        ("forced", '(ops@desk); 5 messages without a result were recorded as UNKNOWN. Reason: "'),
-    ):
-        explained = await status.client.explain_campaign(campaign_id=campaign_id)
-        assert explained.diagnosis.diagnosis == pb.CampaignDiagnosis.DIAGNOSIS_UNSPECIFIED
-        assert word in explained.explanation
-    await status.stuck("stuck")
-    explained = await status.client.explain_campaign(campaign_id="stuck")
-    assert not explained.diagnosis.repaired
-    assert explained.diagnosis.campaign.state == SENDING
-    await status.client.repair_campaigns()
 
 
 async def test_the_largest_total_can_be_started_listed_and_explained(database: Database) -> None:
@@ -469,36 +321,3 @@ async def test_the_generation_belongs_to_the_database(
             seen += generations
     assert seen[0]
     assert seen[0] == seen[1] != seen[2]
-
-
-async def test_the_audit_trail_says_for_whom_a_caller_acted(status: Status) -> None:
-    """Each change of a client that says so has it, also in the log; others have nothing."""
-    with capture_logs() as logs:
-        async with StatusClient(status.address, on_behalf_of="ops@desk") as acting:
-            await acting.create_campaign(campaign_id="a")
-            await acting.start_campaign(campaign_id="a", total=2)
-            await acting.pause_campaign(campaign_id="a", reason="wait")
-            await status.client.resume_campaign(campaign_id="a")
-            await acting.report(results([1]), campaign_id="a")
-        with closeout.StatusClient(status.address, on_behalf_of="cron@desk") as blocking:
-            await asyncio.to_thread(blocking.cancel_campaign, campaign_id="a")
-    trail = [step async for step in status.client.list_transitions(campaign_id="a")]
-    said = [step.on_behalf_of for step in trail]
-    assert said == ["ops@desk", "ops@desk", "ops@desk", "", "cron@desk"]
-    assert all(step.actor.startswith("ipv4:127.0.0.1:") for step in trail), (
-        "as the service knows it"
-    )
-    changes = [line for line in logs if line["event"] == "campaign_state_changed"]
-    assert [line.get("on_behalf_of", "") for line in changes] == said
-
-
-async def test_a_claim_that_is_too_long_is_refused(status: Status) -> None:
-    """INVALID_ARGUMENT names the metadata entry, and nothing is done; the longest one is taken."""
-    request = pb.CreateCampaignRequest(campaign_id="a")
-    entry = "closeout-on-behalf-of"
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await status.stub.CreateCampaign(request, metadata=((entry, "x" * 129),))
-    error = from_rpc_error(caught.value)
-    assert isinstance(error, InvalidArgumentError)
-    assert set(error.field_violations) == {entry}
-    assert (await status.stub.CreateCampaign(request, metadata=((entry, "x" * 128),))).created

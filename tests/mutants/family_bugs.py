@@ -8,7 +8,6 @@ _FREEZES = "sender_service/store/freezes.py"
 _SHARDS = "sender_service/store/shards.py"
 _RACE_TESTS = "tests/integration/test_sender_family_races.py"
 _OMISSION_TESTS = "tests/integration/test_sender_omissions.py"
-_RESEND_TESTS = "tests/integration/test_sender_resends.py"
 
 FAMILY_BUGS = (
     Mutant(
@@ -74,6 +73,6 @@ FAMILY_BUGS = (
                 "            await finish_copy(self._store, organisation, new.campaign_id)\n",
             ),
         ),
-        test=f"{_RESEND_TESTS}::test_a_copy_that_broke_off_goes_on_where_it_was",
+        test="tests/integration/test_sender_resend_copies.py::test_a_copy_that_broke_off_goes_on_where_it_was",
     ),
 )

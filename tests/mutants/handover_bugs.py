@@ -107,7 +107,7 @@ HANDOVER_BUGS = (
                 "since=since",
             ),
         ),
-        test="tests/integration/test_sender_outages.py"
+        test="tests/integration/test_sender_outage_times.py"
         "::test_the_time_without_a_process_counts_for_no_deadline",
     ),
     Mutant(

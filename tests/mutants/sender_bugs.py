@@ -194,6 +194,20 @@ NEVER_BUGS = (
         test=f"{_DELIVERY_TESTS}::test_an_exception_out_of_a_channel_is_in_doubt",
     ),
     Mutant(
+        name="defect-fills-the-log",
+        invariant="API",
+        bug="A channel that fails writes a line of the log, with its stack, for each message.",
+        seen="Closeout itself, before these lines were one a second",
+        edits=(
+            Edit(
+                _HANDOVER,
+                "    plan.defects.add_defect(\n",
+                "    plan.defects._logged_at = None\n    plan.defects.add_defect(\n",
+            ),
+        ),
+        test=f"{_DELIVERY_TESTS}::test_a_defect_of_a_channel_does_not_fill_the_log",
+    ),
+    Mutant(
         name="failed-worker-is-waited-for",
         invariant="L3",
         bug="A worker that fails with the last message in flight leaves its run waiting for ever.",

@@ -248,7 +248,8 @@ REPAIR_BUGS = (
                 "missing, outcome=Outcome.SENT, code",
             ),
         ),
-        test=f"{_CALLS}::test_s1_force_makes_what_is_missing_unknown_and_nothing_sent",
+        test="tests/integration/test_status_mark_complete.py"
+        "::test_s1_force_makes_what_is_missing_unknown_and_nothing_sent",
     ),
     Mutant(
         name="stalled-by-age",

@@ -1,7 +1,7 @@
 """No test leaves anything behind in its process: tasks, threads, child processes, open files.
 
-What was there before a test, or belongs to a fixture of a wider scope, may stay. It is looked
-for with the option ``--leaks``.
+What was there before a test, belongs to a fixture of a wider scope, or was made in
+:func:`lasting`, may stay.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import gc
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,9 +21,23 @@ from typing import Any
 import grpc.aio
 import pytest
 
+#: Where it is looked for: by default, and with ``--leaks``. Tests of ``acceptance`` have their
+#: services in other processes.
+_BY_DEFAULT, _WITH_LEAKS = ("unit",), ("unit", "integration")
+_STARTED_LATE = (
+    "a fixture of the module has processes that begin with the first job, and that tests replace"
+)
+#: The files whose tests may leave something, with the reason.
+LEFT_OUT = {
+    "unit/test_bounded_templates.py": _STARTED_LATE,
+    "unit/test_rendering_workers.py": _STARTED_LATE,
+}
+_TESTS = Path(__file__).resolve().parents[1]
 #: How long what ends by itself may take to end, seconds: far longer than it does.
 PATIENCE_SECONDS = 10.0
 _BETWEEN_LOOKS_SECONDS = 0.002
+#: When garbage is collected, seconds: that takes long in a process that has all the tests.
+_BY_ITSELF_SECONDS = 0.1
 _FILES = Path("/proc/self/fd")
 #: Threads that stay, by parts of their names: of the loop's executor, gRPC's poller, and the
 #: executors that all services of a process share.
@@ -102,18 +117,35 @@ class Belongings:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
+    """Add the options."""
     parser.addoption(
         "--leaks",
         action="store_true",
-        help="fail tests that leave anything behind in their process",
+        default=None,
+        help="fail integration tests, too, that leave anything behind in their process",
     )
+    parser.addoption(
+        "--no-leaks",
+        action="store_false",
+        dest="leaks",
+        help="fail no test for what it leaves behind; by default, unit tests fail",
+    )
+
+
+def is_looked_at(request: pytest.FixtureRequest) -> bool:
+    """Return whether a test may leave nothing behind."""
+    asked: bool | None = request.config.getoption("leaks")
+    if asked is False or not request.path.is_relative_to(_TESTS):
+        return False
+    file = request.path.relative_to(_TESTS)
+    tiers = _WITH_LEAKS if asked else _BY_DEFAULT
+    return file.parts[0] in tiers and file.as_posix() not in LEFT_OUT
 
 
 @pytest.fixture(autouse=True)
 async def nothing_is_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """Fail a test that leaves something behind; what ends by itself is waited for."""
-    if not request.config.getoption("--leaks"):
+    if not is_looked_at(request):
         yield
         return
     if _lasting.loop is None:
@@ -130,15 +162,16 @@ async def nothing_is_left(request: pytest.FixtureRequest) -> AsyncIterator[None]
 
 async def _left_since(before: Belongings) -> list[str]:
     loop = asyncio.get_running_loop()
-    if not Belongings.now(loop).since(before):
-        return []
-    gc.collect()  # what nobody has any more closes what it has
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        found = Belongings.now(loop).since(before)
-        if not found or time.monotonic() > deadline:
-            return found
+    began, collected = time.monotonic(), False
+    while found := Belongings.now(loop).since(before):
+        waited = time.monotonic() - began
+        if waited > PATIENCE_SECONDS:
+            break
+        if waited > _BY_ITSELF_SECONDS and not collected:
+            gc.collect()  # what nobody has any more closes what it has
+            collected = True
         await asyncio.sleep(_BETWEEN_LOOKS_SECONDS)
+    return found
 
 
 class _Lasting:
@@ -151,17 +184,26 @@ class _Lasting:
 _lasting = _Lasting()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
-    """Take note of what a fixture makes that is there for several tests."""
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Let what is made in the block stay: it is there for several tests."""
     loop = _lasting.loop
-    if fixturedef.scope == "function" or loop is None:
-        return (yield)
+    if loop is None:
+        yield
+        return
     before = Belongings.now(loop)
-    result = yield
+    yield
     gained = Belongings.now(loop).without(before)
     _lasting.gained = gained if _lasting.gained is None else _lasting.gained.plus(gained)
-    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+    """Let stay what a fixture of a wider scope makes."""
+    if fixturedef.scope == "function":
+        return (yield)
+    with lasting():
+        return (yield)
 
 
 def _listed(folder: Path) -> list[str]:

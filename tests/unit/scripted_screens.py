@@ -8,6 +8,7 @@ They run in threads, since each command has an event loop of its own.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -389,6 +390,10 @@ class Addresses:
     sender: str
 
 
+#: That answer calls to one service.
+_THREADS = 4
+
+
 @contextlib.contextmanager
 def serving() -> Iterator[Addresses]:
     """Serve both on free ports."""
@@ -398,7 +403,10 @@ def serving() -> Iterator[Addresses]:
             (add_StatusServiceServicer_to_server, Status()),
             (add_SenderServiceServicer_to_server, Sender()),
         ):
-            pool = stack.enter_context(ThreadPoolExecutor(4))
+            pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
+            # All threads begin here, and none in the test that calls first.
+            started = threading.Barrier(_THREADS)
+            list(pool.map(lambda _, started=started: started.wait(), range(_THREADS)))
             server = grpc.server(pool)
             add(servicer, server)  # type: ignore[arg-type] # each has its own kind
             add_AccessServiceServicer_to_server(scripted_keys.Access(), server)

@@ -32,7 +32,8 @@ def a_campaign(state: pb.Campaign.State.ValueType, time: datetime = LATER) -> pb
 SCHEDULED = a_campaign(pb.Campaign.SCHEDULED)
 MOVED = a_campaign(pb.Campaign.SCHEDULED, MUCH_LATER)
 SENDING = a_campaign(pb.Campaign.SENDING)
-THEN, LATER_ON = clock(SCHEDULED.schedule_time), clock(MOVED.schedule_time)
+#: What a text has for them: its name may not depend on the time zone, and its words do.
+TIMES = {"then": SCHEDULED.schedule_time, "later": MOVED.schedule_time}
 
 
 @pytest.mark.parametrize(
@@ -41,23 +42,23 @@ THEN, LATER_ON = clock(SCHEDULED.schedule_time), clock(MOVED.schedule_time)
         (StartRequest(), None, SENDING, True, "started"),
         (StartRequest(), a_campaign(pb.Campaign.DRAFT), SENDING, True, "started"),
         (StartRequest(now=True), None, SENDING, True, "started"),
-        (StartRequest(now=True), SCHEDULED, SENDING, True, f"started now, instead of at {THEN}"),
-        (StartRequest(LATER), None, SCHEDULED, True, f"scheduled for {THEN}"),
-        (StartRequest(MUCH_LATER), SCHEDULED, MOVED, False, f"moved from {THEN} to {LATER_ON}"),
-        (StartRequest(MUCH_LATER), SCHEDULED, None, False, f"moved from {THEN} to {LATER_ON}"),
+        (StartRequest(now=True), SCHEDULED, SENDING, True, "started now, instead of at {then}"),
+        (StartRequest(LATER), None, SCHEDULED, True, "scheduled for {then}"),
+        (StartRequest(MUCH_LATER), SCHEDULED, MOVED, False, "moved from {then} to {later}"),
+        (StartRequest(MUCH_LATER), SCHEDULED, None, False, "moved from {then} to {later}"),
         (
             StartRequest(LATER),
             SCHEDULED,
             SCHEDULED,
             False,
-            f"already scheduled for {THEN}, which stays (--now starts it at once)",
+            "already scheduled for {then}, which stays (--now starts it at once)",
         ),
         (
             StartRequest(),
             SCHEDULED,
             SCHEDULED,
             False,
-            f"already scheduled for {THEN}, which stays (--now starts it at once)",
+            "already scheduled for {then}, which stays (--now starts it at once)",
         ),
         (StartRequest(), SENDING, SENDING, False, "was started 3d 12h ago and goes on: SENDING"),
         (
@@ -86,7 +87,8 @@ def test_a_start_says_what_became_of_it(
     transitioned: bool,
 ) -> None:
     """Whoever repeats a command learns whether it changed anything."""
-    assert described(request_, before, after, transitioned=transitioned) == text
+    expected = text.format(**{name: clock(time) for name, time in TIMES.items()})
+    assert described(request_, before, after, transitioned=transitioned) == expected
 
 
 def test_a_past_start_of_a_new_campaign_is_refused() -> None:

@@ -191,7 +191,7 @@ from mutation.recorded import Recorded
 from mutation.round import Round
 
 module = "status_service/campaigns/wording.py"
-test = "tests/unit/test_status_explanation.py::test_what_is_a_month_ago_has_its_date"
+test = "tests/unit/test_status_wording.py::test_what_is_a_month_ago_has_its_date"
 recorded = Recorded({test: 1.0}, {module: {test: ~0}}, {module: 0}, {test: 1})
 lines = ("if now - moment", 'return f"{utc.day}')
 chosen = [each for each in mutations(module) if each.change()[0].startswith(lines)]

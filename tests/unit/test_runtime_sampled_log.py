@@ -1,4 +1,4 @@
-"""What anybody can cause, in the log: the first at once, then at most one line a second."""
+"""Lines of which there may be any number: the first at once, then at most one a second."""
 
 from __future__ import annotations
 
@@ -35,6 +35,24 @@ def test_an_error_is_logged_with_its_reason_and_its_words() -> None:
             "address": "192.0.2.7",
             "reason": "KEY_INVALID",
             "message": "no such key",
+            "unlogged": 0,
+        }
+    ]
+
+
+def test_a_defect_is_an_error_with_its_stack() -> None:
+    """And is counted as any other line."""
+    log = SampledLog("channel_failed", lambda: 0.0)
+    defect = ZeroDivisionError()
+    with capture_logs() as lines:
+        for number in range(3):
+            log.add_defect(defect, sequence=number)
+    assert lines == [
+        {
+            "event": "channel_failed",
+            "log_level": "error",
+            "sequence": 0,
+            "exc_info": defect,
             "unlogged": 0,
         }
     ]
