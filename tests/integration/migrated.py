@@ -70,7 +70,8 @@ _SIZE = """
 
 
 @functools.cache
-def _image(migrations: Migrations) -> bytes:
+def image(migrations: Migrations) -> bytes:
+    """Return the bytes of a new file; made once in a process, and in those it forks."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "new.db"
         Store(f"sqlite:///{path}", migrations, holder="test").close()
@@ -81,7 +82,7 @@ def make_file(path: Path, migrations: Migrations) -> None:
     """Make the file of a database as its service does; leave one that exists alone."""
     if not path.exists():
         path.touch(mode=0o600)
-        path.write_bytes(_image(migrations))
+        path.write_bytes(image(migrations))
 
 
 class MigratedDatabases:

@@ -1,7 +1,9 @@
-"""Put each bug back in a copy of the project, and see that its test fails: ``make mutants``.
+"""Put each bug back, and see that its test fails: ``make mutants``.
 
-Arguments are names of mutants; without any, all are tried. Exit code 1 unless every
-one is killed.
+Most tests run with the bug in a fork of one process that has imported everything. Where that
+does not kill a bug, as one of what runs at import or in another process, it is put into a
+copy of the project. Arguments are names of mutants; without any, all are tried. Exit code 1
+unless every one is killed.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from mutants.runner import Outcome, Verdict, run, run_unchanged
 from mutants.sender_bugs import SENDER_BUGS
 from mutants.status_bugs import STATUS_BUGS
 from mutants.template_bugs import TEMPLATE_BUGS
+from mutants.together import run_together
 
 BUGS = (
     STATUS_BUGS
@@ -68,16 +71,22 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     print(f"Without a mutant the tests pass ({time.monotonic() - began:.0f} s).", flush=True)
 
-    def tried(mutant: Mutant) -> Outcome:
-        outcome = run(mutant)
+    verdicts: dict[Mutant, Verdict] = {}
+
+    def report(mutant: Mutant, outcome: Outcome) -> None:
+        verdicts[mutant] = outcome.verdict
         print(f"{outcome.verdict:<8} {mutant.name:<30} {outcome.why[:120]}", flush=True)
         if options.verbose or outcome.verdict is not Verdict.KILLED:
             print(outcome.output, flush=True)
-        return outcome
 
+    if not options.verbose:
+        run_together(chosen, report, at_once=_AT_ONCE)
+    left = [mutant for mutant in chosen if mutant not in verdicts]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        verdicts = [outcome.verdict for outcome in threads.map(tried, chosen)]
-    killed = verdicts.count(Verdict.KILLED)
+        outcomes = threads.map(run, left)
+        for mutant, outcome in zip(left, outcomes, strict=True):
+            report(mutant, outcome)
+    killed = [*verdicts.values()].count(Verdict.KILLED)
     print(f"{killed} of {len(chosen)} killed in {time.monotonic() - began:.0f} s.")
     return 0 if killed == len(chosen) else 1
 

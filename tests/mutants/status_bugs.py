@@ -29,17 +29,8 @@ COMPLETION_BUGS = (
         edits=(
             Edit(
                 _LEDGER,
-                "        upsert(connection, given, now, all_new=all_new)\n",
-                "",
-            ),
-            Edit(
-                _LEDGER,
-                "            recorded.note(campaign, state_before=locked[key].state, last=last)\n",
-                "            recorded.note("
-                "campaign, state_before=locked[key].state, last=last)\n"
-                "            for part in merged.changed:\n"
-                "                given = [(campaign.campaign, part)]\n"
-                "                upsert(connection, given, now, all_new=merged.all_new)\n",
+                "            drifts[key] = known.drift\n",
+                "            drifts[key] = known.drift.minus(merged.deltas)\n",
             ),
         ),
         test=f"{_STREAMS}::test_s8_acknowledgements_are_cumulative_and_never_go_down",

@@ -59,7 +59,13 @@ def _recorded(options: argparse.Namespace, files: Sequence[str]) -> Recorded:
             print("First the tests run without a mutation, once.", flush=True)
     tests = options.record or ["tests/unit", "tests/integration"]
     alone = options.only if options.record else None
-    record(tests, modules(alone or PACKAGES), folder, processes=options.processes)
+    record(
+        tests,
+        modules(alone or PACKAGES),
+        folder,
+        keyword=options.keyword,
+        processes=options.processes,
+    )
     return Recorded.load(folder, files)
 
 
@@ -73,6 +79,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--table", action="store_true", help="print the table of the documents")
     parser.add_argument(
         "--record", nargs="*", metavar="TEST", help="record what these tests run, or all, again"
+    )
+    parser.add_argument(
+        "--keyword", "-k", default="", help="record those alone that pytest's -k chooses"
     )
     parser.add_argument(
         "--budget", type=float, default=30.0, help="seconds of tests for one (%(default)s)"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache
 from itertools import chain, zip_longest
 from typing import NamedTuple
 
-from mutation.mutations import ROOT, Mutation
+from mutation.mutations import ROOT, Mutation, module_name
 from mutation.rebind import constant, uses
 from mutation.recorded import Recorded
 
@@ -43,6 +44,7 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
     wanted = _users(mutation) if at_import else statement
     running = [test for test, lines in by_test.items() if lines & wanted]
     if at_import and not running:  # it is used at import as well, as in a default
+        by_test = by_test or _of_importers(mutation.file, recorded)
         running = list(by_test)
     speaks = _POSTGRESQL in mutation.original().lower()
 
@@ -60,6 +62,37 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
         tests.append(test)
         seconds += recorded.seconds[test]
     return Choice(tests, seconds, at_import)
+
+
+def _of_importers(file: str, recorded: Recorded) -> Mapping[str, int]:
+    """Return the tests of the modules that import one of which they run no line: a table.
+
+    Where those are tables themselves, the tests of the modules that import them, and so on.
+    """
+    names, by_test = {module_name(file)}, dict[str, int]()
+    while not by_test:
+        files = [each for each in recorded.imported if not names.isdisjoint(_imports(each))]
+        grown = names.union(map(module_name, files))
+        if grown == names:
+            break
+        names = grown
+        for each in files:
+            for test, lines in recorded.lines.get(each, {}).items():
+                by_test[test] = by_test.get(test, 0) | lines
+    return by_test
+
+
+@cache
+def _imports(file: str) -> AbstractSet[str]:
+    """Return the names that a module imports: modules, and what is in them."""
+    names = set[str]()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        match node:
+            case ast.Import(names=aliases):
+                names.update(alias.name for alias in aliases)
+            case ast.ImportFrom(module=str(module), names=aliases):
+                names.update((module, *(f"{module}.{alias.name}" for alias in aliases)))
+    return names
 
 
 def _by_turns(tests: Iterable[str]) -> Iterable[str]:

@@ -18,17 +18,17 @@ _START_SECONDS = 10.0
 def run_cold(job: Job, copy: Path) -> Outcome:
     """Put the mutation into a copy, run the tests there, and take it out again."""
     tests = len(job.tests)
-    file = copy / job.mutation.file if job.mutation else None
-    before = file.read_text() if file else ""
-    if file and job.mutation:
-        file.write_text(job.mutation.source())
+    after = job.mutation.sources(copy) if job.mutation else {}
+    before = {file: (copy / file).read_text() for file in after}
+    for file, source in after.items():
+        (copy / file).write_text(source)
     try:
         code, output = run_tests(copy, job.tests, seconds_for(job) + _START_SECONDS)
     except subprocess.TimeoutExpired:
         return Outcome(Verdict.ENDLESS, tests=tests)
     finally:
-        if file:
-            file.write_text(before)
+        for file, source in before.items():
+            (copy / file).write_text(source)
     if code in {_PASSED, _NO_TESTS}:
         return Outcome(Verdict.SURVIVED, tests=tests)
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from mutation.mutations import Mutation
+from mutants.runner import busy
 
 #: Tests may take this many times as long, and this much longer, seconds.
 _TIMES_AS_LONG, _LONGER_SECONDS = 8.0, 30.0
 
 
+class Change(Protocol):
+    """A change of the source: a mutation, or a seeded bug."""
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The files it changes, below the root."""
+
+    def sources(self, root: Path) -> Mapping[str, str]:
+        """Return the files as they become."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A mutation, or none, and the tests to run with it.
+    """A change, or none, and the tests to run with it.
 
     Attributes:
         seconds: how long the tests take without a mutation.
         at_import: the statement runs when its module is imported.
     """
 
-    mutation: Mutation | None
+    mutation: Change | None
     tests: Sequence[str]
     seconds: float
     at_import: bool = False
@@ -29,5 +41,4 @@ class Job:
 
 def seconds_for(job: Job) -> float:
     """Return after how many seconds a job counts as endless, on a machine as busy as this one."""
-    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    return busy * (_TIMES_AS_LONG * job.seconds + _LONGER_SECONDS)
+    return busy() * (_TIMES_AS_LONG * job.seconds + _LONGER_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, zip_longest
@@ -50,25 +50,29 @@ class Mutation:
         return f"{self.file}:{self.line} {self.operator} {self.occurrence}"
 
     @property
-    def module(self) -> str:
-        """The name under which the module is imported."""
-        return module_name(self.file)
+    def files(self) -> Sequence[str]:
+        """The file that it changes."""
+        return (self.file,)
 
     def original(self) -> str:
         """Return the file as it is, also while somebody edits it."""
-        return _source(self.file)
+        return source_of(self.file)
 
     def source(self) -> str:
         """Return the file as it becomes."""
         mutated: str | None = mutate_code(
-            _source(self.file), operators.operator(self.operator), self.occurrence
+            source_of(self.file), operators.operator(self.operator), self.occurrence
         )
         assert mutated is not None, self
         return mutated
 
+    def sources(self, root: Path) -> Mapping[str, str]:  # noqa: ARG002 - it knows its own
+        """Return the file as it becomes, by name."""
+        return {self.file: self.source()}
+
     def change(self) -> tuple[str, str]:
         """Return the lines before and after, each as one line."""
-        lines = difflib.ndiff(_source(self.file).splitlines(), self.source().splitlines())
+        lines = difflib.ndiff(source_of(self.file).splitlines(), self.source().splitlines())
         changed = [line for line in lines if line[0] in "-+"]
         before, after = (
             " ".join(line[2:].strip() for line in changed if line[0] == sign) for sign in "-+"
@@ -92,13 +96,13 @@ def module_name(file: str) -> str:
 
 def digest(file: str) -> str:
     """Return what the source of a module is recognised by."""
-    return hashlib.sha256(_source(file).encode()).hexdigest()[:12]
+    return hashlib.sha256(source_of(file).encode()).hexdigest()[:12]
 
 
 @cache
 def mutations(file: str) -> Sequence[Mutation]:
     """Return all mutations of a module, by line."""
-    source = _source(file)
+    source = source_of(file)
     nodes = list(ast_nodes(get_ast(source)))
     quiet = operators.left_out(source)
     marks = {node.start_pos for node in nodes if operators.is_mark_of_signature(node)}
@@ -128,5 +132,6 @@ def sample(files: Sequence[str], size: int, seed: int) -> list[Mutation]:
 
 
 @cache
-def _source(file: str) -> str:
+def source_of(file: str) -> str:
+    """Return a file as it was when it was first read, also while somebody edits it."""
     return (ROOT / file).read_text()

@@ -49,8 +49,9 @@ def operator(name: str) -> Operator:
 def left_out(source: str) -> list[Range]:
     """Return where a mutation would change no behaviour that is promised.
 
-    Annotations are not evaluated, and what is logged is for people; that something is logged
-    at all is left to the mutations of what leads there.
+    Annotations are not evaluated, so what they alone need may be imported or not. What is
+    logged is for people; that something is logged at all is left to the mutations of what
+    leads there.
     """
     return sorted(_range(node) for node in _quiet(ast.parse(source)))
 
@@ -71,6 +72,8 @@ def _quiet(tree: ast.Module) -> Iterator[ast.expr]:
                 yield returns
             case ast.AsyncFunctionDef(returns=ast.expr() as returns):
                 yield returns
+            case ast.If(test=ast.Name(id="TYPE_CHECKING") as test):
+                yield test
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name))) if name == _LOGGER:
                 yield node
 

@@ -39,9 +39,11 @@ def rebind(module: str, before: str, after: str) -> None:
     Raises:
         NotSwappableError: not one constant alone differs; nothing was changed.
     """
-    pairs = zip(ast.parse(before).body, ast.parse(after).body, strict=True)
+    bodies = [ast.parse(source).body for source in (before, after)]
+    pairs = zip(*bodies, strict=False)
     different = [new for old, new in pairs if ast.dump(old) != ast.dump(new)]
-    name = _name(different[0]) if len(different) == 1 else None
+    alone = len(different) == 1 and len(bodies[0]) == len(bodies[1])
+    name = _name(different[0]) if alone else None
     if name is None:
         raise NotSwappableError(module)
     namespace = dict(vars(sys.modules[module]))

@@ -80,7 +80,12 @@ class Recorded:
 
 
 def record(
-    tests: Sequence[str], modules: Sequence[str], folder: Path, *, processes: int = 0
+    tests: Sequence[str],
+    modules: Sequence[str],
+    folder: Path,
+    *,
+    keyword: str = "",
+    processes: int = 0,
 ) -> int:
     """Run tests without a mutant and keep which lines of the modules each runs.
 
@@ -95,6 +100,7 @@ def record(
         }
         parallel = ["--numprocesses", str(processes), "--dist", "worksteal"] if processes else []
         options = ["-q", "-p", "mutation.recorder", "-p", "no:cacheprovider", "--tb=short"]
+        options += ["-k", keyword] if keyword else []
         done = subprocess.run(  # noqa: S603 - our own interpreter, our own arguments
             [sys.executable, "-m", "pytest", *options, *parallel, *tests],
             cwd=ROOT,

@@ -66,7 +66,9 @@ class Round:
         """Take what the warm process has found."""
         if job.mutation is None:
             self._confirm(job.tests[0], passed=outcome == Outcome(Verdict.SURVIVED, tests=1))
-        elif outcome is None or (job.at_import and outcome.verdict is Verdict.SURVIVED):
+            return
+        assert isinstance(job.mutation, Mutation)
+        if outcome is None or (job.at_import and outcome.verdict is Verdict.SURVIVED):
             self._cold.append(job)
         elif outcome.verdict is not Verdict.KILLED or outcome.test in self._trusted:
             self._report(job.mutation, outcome)
@@ -81,7 +83,7 @@ class Round:
         """Take it that a test passes, or fails, without any mutation."""
         (self._trusted if passed else self._distrusted).add(test)
         for job, outcome in self._unconfirmed.pop(test, ()):
-            assert job.mutation
+            assert isinstance(job.mutation, Mutation)
             if passed:
                 self._report(job.mutation, outcome)
             else:
@@ -110,7 +112,7 @@ class Round:
             running = {threads.submit(tried, job): job.mutation for job in self._cold}
             for future in as_completed(running):
                 mutation = running[future]
-                assert mutation
+                assert isinstance(mutation, Mutation)
                 self._report(mutation, future.result())
 
     def _confirmed_cold(self, job: Job, copy: Path) -> Outcome:

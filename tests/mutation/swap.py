@@ -53,7 +53,8 @@ def _different(
         if old != new:
             yield old, new
         return
-    if old.co_code != new.co_code or old.co_names != new.co_names:
+    shapes = [(code.co_code, code.co_names, len(code.co_consts)) for code in (old, new)]
+    if shapes[0] != shapes[1]:
         raise NotSwappableError(old.co_qualname)
     for one, other in zip(old.co_consts, new.co_consts, strict=True):
         if isinstance(one, CodeType) and isinstance(other, CodeType):

@@ -6,6 +6,7 @@ forks, so a child equals a new run of pytest after its collection.
 
 from __future__ import annotations
 
+import gc
 import os
 import selectors
 import shutil
@@ -22,28 +23,46 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from structlog.testing import capture_logs
 
-from mutation.jobs import Job, seconds_for
-from mutation.mutations import ROOT, Mutation, module_name
-from mutation.rebind import constant, rebind
+from integration.migrated import image
+from mutation.jobs import Change, Job, seconds_for
+from mutation.mutations import ROOT, module_name, source_of
+from mutation.rebind import rebind
 from mutation.swap import Functions, NotSwappableError, functions, swap
 from mutation.verdicts import Outcome, Verdict
+from sender_service.migrations import MIGRATIONS as SENDER_MIGRATIONS
+from status_service.migrations import MIGRATIONS as STATUS_MIGRATIONS
 
 #: Exit codes of children: none that a service, pytest or Python ends with.
 _PASSED, _FAILED, _NOT_SWAPPABLE, _BROKEN, _NO_PYTHON = 50, 51, 52, 53, 54
+#: Whether children are endless is looked at so often, seconds.
+_LOOK_SECONDS = 2.0
+#: A child that runs nothing for so long waits for ever, seconds: a test that waits, polls.
+_IDLE_SECONDS = 90.0
 
 
 class BrokenRunError(Exception):
     """Tests could not be collected, or a child could not run them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Child:
     pid: int
     descriptor: int
     job: Job
     folder: Path
     deadline: float
+    #: What it has used of the processor, and since when that has not changed.
+    used: tuple[str, ...]
+    unchanged_since: float
+
+    def is_endless(self) -> bool:
+        """Return whether it runs too long, or waits for what does not come."""
+        now, used = time.monotonic(), _used(self.pid)
+        if used != self.used:
+            self.used, self.unchanged_since = used, now
+        return now > self.deadline or now > self.unchanged_since + _IDLE_SECONDS
 
 
 @dataclass(eq=False)
@@ -66,10 +85,12 @@ class WarmTests:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the jobs."""
         self._items = {item.nodeid: item for item in session.items}
-        files = {job.mutation.file for job in self.jobs if job.mutation}
+        changes = [job.mutation for job in self.jobs if job.mutation]
+        files = {file for change in changes for file in change.files}
         for file in files:
             import_module(module_name(file))
         self._existing = functions(str(ROOT / file) for file in files)
+        _prepare()
         children = selectors.DefaultSelector()
         try:
             while self.jobs or children.get_map():
@@ -92,16 +113,15 @@ class WarmTests:
         pid = os.fork()
         if pid == 0:
             self._run(job, folder)
-        deadline = time.monotonic() + seconds_for(job)
-        return _Child(pid, os.pidfd_open(pid), job, folder, deadline)
+        now = time.monotonic()
+        return _Child(pid, os.pidfd_open(pid), job, folder, now + seconds_for(job), (), now)
 
     def _wait(self, children: selectors.BaseSelector) -> None:
         """Wait until a child ends, or has taken too long."""
         running: list[_Child] = [key.data for key in children.get_map().values()]
-        patience = min(child.deadline for child in running) - time.monotonic()
-        ended = {key.data.pid for key, _ in children.select(max(0.0, patience))}
+        ended = {key.data.pid for key, _ in children.select(_LOOK_SECONDS)}
         for child in running:
-            if child.pid in ended or time.monotonic() > child.deadline:
+            if child.pid in ended or child.is_endless():
                 children.unregister(child.descriptor)
                 self.done(child.job, _end(child))
 
@@ -131,7 +151,7 @@ class WarmTests:
                 return _NOT_SWAPPABLE
             except SyntaxError:
                 return _NO_PYTHON
-        items = [self._items[test] for test in job.tests if test in self._items]
+        items = [item for test in job.tests for item in self._items_of(test)]
         for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self._failure:
@@ -139,13 +159,37 @@ class WarmTests:
                 return _FAILED
         return _PASSED
 
+    def _items_of(self, test: str) -> list[pytest.Item]:
+        """Return a test; of a function or a class that is named alone, all its tests."""
+        if test in self._items:
+            return [self._items[test]]
+        parts = (f"{test}[", f"{test}::")
+        return [item for node, item in self._items.items() if node.startswith(parts)]
 
-def _put_in(mutation: Mutation, existing: Functions) -> None:
-    before, after = mutation.original(), mutation.source()
-    if constant(before, mutation.line):
-        rebind(mutation.module, before, after)
-    else:
-        swap(str(ROOT / mutation.file), before, after, existing)
+
+def _used(pid: int) -> tuple[str, ...]:
+    """Return what a process and those it waited for have used of the processor."""
+    # The name, in parentheses, may have spaces.
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return tuple(after_name[11:15])
+
+
+def _prepare() -> None:
+    """Do once what every child would do, and let children share the memory of it."""
+    with capture_logs():
+        for migrations in (STATUS_MIGRATIONS, SENDER_MIGRATIONS):
+            image(migrations)
+    gc.collect()
+    gc.freeze()
+
+
+def _put_in(change: Change, existing: Functions) -> None:
+    for file, after in change.sources(ROOT).items():
+        before = source_of(file)
+        try:
+            swap(str(ROOT / file), before, after, existing)
+        except NotSwappableError:
+            rebind(module_name(file), before, after)
 
 
 def _end(child: _Child) -> Outcome | None:

@@ -47,6 +47,8 @@ def test_annotations_and_logs_are_left_alone() -> None:
         ((1, 24), (1, 34)),
         ((2, 4), (2, 22)),
     ]
+    source = "if TYPE_CHECKING:\n    import a\n"
+    assert operators.left_out(source) == [((1, 3), (1, 16))]
 
 
 def test_the_marks_of_a_signature_are_no_operators() -> None:
@@ -153,6 +155,18 @@ def test_the_tests_for_a_mutation_run_its_statement() -> None:
     assert choose(mutation, recorded, budget=2.5).tests == ["t/a.py::fast", "t/b.py::other"]
     at_import = Recorded(seconds, {_MODULE: lines}, {_MODULE: line}, breadth)
     assert choose(mutation, at_import, budget=9.0).at_import
+
+
+def test_a_table_is_tested_by_those_who_import_it() -> None:
+    """No test runs its lines: those of the modules that import it, through others, do."""
+    table = "sender_service/channels/email/faults.py"
+    user, other = "sender_service/channels/email/verdicts.py", "status_service/live/looks.py"
+    lines = {user: {"t/a.py::verdict": 0b11}, other: {"t/b.py::look": 0b11}}
+    breadth = {"t/a.py::verdict": 2, "t/b.py::look": 2}
+    everything = dict.fromkeys(modules(["sender_service/channels/email", other]), ~0)
+    recorded = Recorded(dict.fromkeys(breadth, 1.0), lines, everything, breadth)
+    choice = choose(mutations(table)[0], recorded, budget=9.0)
+    assert (choice.tests, choice.at_import) == (["t/a.py::verdict"], True)
 
 
 def test_outcomes_are_kept_and_belong_to_their_source(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from service_runtime.errors import ShuttingDownError, StoreUnavailableError
 from status_service.domain import State
 from status_service.errors import CampaignNotFoundError
 from status_service.live import looks as looks_module
+from status_service.live import watchers as watchers_module
 from status_service.live.looks import Looks
 from status_service.live.watch import watch
 from status_service.live.watchers import Pacer, Watcher
@@ -236,6 +237,32 @@ async def test_a_change_of_state_does_not_wait_for_the_pace_of_counters(
         if state is State.COMPLETED:
             assert [one async for one in watching] == []
             assert not played.looks._watched
+
+
+async def test_b3_counters_keep_their_pace_however_many_watch(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some are shown in one go, and those who wait for their turn see a change of state first."""
+    monkeypatch.setattr(looks_module, "_BETWEEN_SNAPSHOTS", 0.0)
+    monkeypatch.setattr(watchers_module, "SNAPSHOTS_A_SECOND", 1 / _NEVER)
+    played.set(1)
+    seen: dict[int, tuple[int, ...]] = dict.fromkeys(range(30), ())
+
+    async def follow(watcher: int) -> None:
+        async with played.watch() as watching:
+            async for campaign in watching:
+                seen[watcher] = (*seen[watcher], campaign.revision)
+
+    following = [asyncio.create_task(follow(watcher)) for watcher in seen]
+    await settled()
+    assert set(seen.values()) == {(1,)}
+    played.set(2)
+    await settled()
+    assert 0 < list(seen.values()).count((1, 2)) < 15
+    played.set(3, state=State.COMPLETED)
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        await asyncio.gather(*following)
+    assert set(seen.values()) == {(1, 2, 3), (1, 3)}
 
 
 async def test_a_slow_watcher_gets_the_newest_snapshot(played: Played) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from service_runtime.errors import StoreUnavailableError
+from service_runtime.errors import StoreBusyError, StoreUnavailableError
 from status_service.campaigns import schedules
 from status_service.campaigns.scans import Scans
 from status_service.campaigns.schedules import audit, reconcile, start_scheduled
+from status_service.campaigns.service import CampaignService
+from status_service.recording.notifier import Notifier
 from status_service.recording.types import CampaignKey
 
 _PASSES: list[tuple[Callable[[Any], Coroutine[Any, Any, None]], str]] = [
@@ -90,3 +93,26 @@ async def test_an_audit_ends_where_another_instance_has_the_duty(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert service.audited == ["a", "b"]
+
+
+async def test_a_campaign_that_is_locked_holds_no_other_start_up() -> None:
+    """It is left to the next pass, and those that are due beside it are tried now."""
+    tried = []
+
+    class Store:
+        """Three campaigns are due; somebody holds the first."""
+
+        async def read(self, _: Any) -> list[int]:
+            return [1, 2, 3]
+
+        async def write(self, work: Any) -> None:
+            tried.append(work.keywords["number"])
+            if tried == [1]:
+                raise StoreBusyError("locked")
+
+    store: Any = Store()
+    service = CampaignService(store, Notifier(), stall_threshold=timedelta(minutes=5))
+    with capture_logs() as logs:
+        await service.start_due()
+    assert tried == [1, 2, 3]
+    assert [line["event"] for line in logs] == ["schedule_postponed"]
