@@ -12,8 +12,9 @@ from closeout.status.v1 import status_pb2 as pb
 from integration.dashboard_support import Browser, Pages, serving_pages
 from integration.databases import Database, SqliteDatabase
 from integration.page_reader import Document
-from integration.status_support import FAILED, results, serving
+from integration.status_support import FAILED, eventually, results, serving
 from service_runtime.caller import Scope
+from status_service.dashboard import complete_page
 
 ACTOR = "key:ops via dashboard"
 FOREIGN = '"><img src=x onerror=alert(1)>'
@@ -190,6 +191,26 @@ async def test_force_says_what_it_records_and_records_that(pages: Pages, browser
     assert await _state(pages) == "COMPLETED"
     assert pages.trail("a")[-1] == ("COMPLETED", ACTOR, "the sender's disk is gone")
     pages.status.check_invariants()
+
+
+async def test_force_that_takes_long_goes_on_behind_its_answer(
+    pages: Pages, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No browser waits for minutes: its page says so, and the campaign is completed once."""
+    monkeypatch.setattr(complete_page, "_PATIENCE_SECONDS", 0.0)
+    await _stalled(pages)
+    document = await browser.open("/campaigns/a/complete")
+    after = await browser.click(
+        document, "Record 4 as UNKNOWN and complete", ticked=["confirm"], reason="gone"
+    )
+    assert "Being marked complete, which takes minutes with millions of messages." in after.text
+
+    async def is_completed() -> bool:
+        return await _state(pages) == "COMPLETED"
+
+    await eventually(is_completed, what="the campaign completed")
+    assert (await pages.status.client.get_campaign(campaign_id="a")).unknown == 4
+    assert pages.trail("a")[-1] == ("COMPLETED", ACTOR, "gone")
 
 
 async def test_force_needs_a_reason_and_a_tick(pages: Pages, browser: Browser) -> None:
