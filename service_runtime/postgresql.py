@@ -38,6 +38,8 @@ _LONGEST_MIGRATION_SECONDS = 600
 _OLDEST = 14
 #: A peer that vanished without a word is noticed after about 30 s. Waiting for a lock
 #: ends, so that a lock that somebody holds by hand is reported, not waited for in silence.
+#: A statement has one process of the server: a count of millions of rows by several takes
+#: the processors from everybody else.
 _CONNECT = {
     "connect_timeout": 10,
     "keepalives": 1,
@@ -47,7 +49,10 @@ _CONNECT = {
     "tcp_user_timeout": 30_000,
     "client_encoding": "utf8",
 }
-_OPTIONS = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s"
+_OPTIONS = (
+    "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s"
+    " -c max_parallel_workers_per_gather=0"
+)
 #: A connection that was not used for longer is tried before it is used, seconds.
 _IDLE_SECONDS = 1.0
 #: One is made ready while the server is busy with the other.

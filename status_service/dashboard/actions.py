@@ -39,7 +39,7 @@ class Actions:
 
     Attributes:
         actions: in their order.
-        download: where its results can be downloaded; empty: it has none.
+        download: where its results can be downloaded; empty: it has none, or they are not kept.
     """
 
     actions: Sequence[Action]
@@ -71,7 +71,8 @@ def of(visit: Visit, campaign: Any) -> Actions:
     if state.is_terminal and left_behind(campaign):
         resend = Action("Resend…", f"{place}/resend")
         actions.append(_if_allowed(visit, resend, Scope.WRITE, "Resending"))
-    download = "" if campaign.total is None else f"{place}/results.csv"
+    has_results = campaign.total is not None and campaign.results_remove_time is None
+    download = f"{place}/results.csv" if has_results else ""
     return Actions(actions, download)
 
 

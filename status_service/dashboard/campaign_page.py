@@ -21,6 +21,7 @@ DONE = {
     "paused": "Paused. No new message goes out until it is resumed.",
     "resumed": "Resumed. Messages go out again.",
     "cancelled": "Cancelled. What is in the provider's hands still gets its result.",
+    "completing": "Being marked complete, which takes minutes with millions of messages.",
     "completed": "Marked complete.",
     "forced": "Marked complete. What had no result is recorded as UNKNOWN.",
     "resent": "The resend goes out. This is its campaign; the one before stays as it is.",

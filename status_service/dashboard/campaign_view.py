@@ -39,7 +39,7 @@ class Said(NamedTuple):
 
 
 class Count(NamedTuple):
-    """One of the five counts: its name, label, number, share, and where its results are."""
+    """One of the five counts: its name, label, number, share, and where its results are, if any."""
 
     name: str
     label: str
@@ -159,7 +159,7 @@ def view_of(page: CampaignPage, sender: SenderPart = NO_PART) -> CampaignView:
         progress=progress(it),
         text=text,
         bar=bar_of(campaign),
-        counts=_counts(text, address),
+        counts=_counts(text, address if campaign.results_remove_time is None else ""),
         chart=chart(page.samples, silent_since=campaign.progress_time if silent else None),
         charted=campaign.start_time is not None,
         failed=_failed(it.counters.failed, reasons),
@@ -243,13 +243,15 @@ def _said(problem: Problem) -> Said:
 
 
 def _counts(text: Mapping[str, str], address: str) -> list[Count]:
+    """Return the counts; without an ``address`` they lead nowhere."""
+    places = {name: f"results?outcome={name}" for name in LABELS} | {"pending": "missing"}
     return [
         Count(
             name,
             label,
             text[name],
             text[f"{name}-share"],
-            f"{address}/missing" if name == "pending" else f"{address}/results?outcome={name}",
+            f"{address}/{places[name]}" if address else "",
             text[name] == "0",
         )
         for name, label in LABELS.items()
@@ -287,6 +289,7 @@ def _facts(found: Finding, sender: SenderPart) -> list[Fact]:
     row = found.campaign
     labels = [f"{name}={value}" for name, value in json.loads(row.labels).items()]
     facts = [
+        Fact("Results removed", moment=row.results_remove_time),
         Fact("Last result", moment=row.progress_time, ago=True),
         Fact("Reported by", formats.clean(row.last_reporter)),
         Fact("Guarantee", sender.guarantee),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from service_runtime.caller import Scope
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from status_service.campaigns.types import Changed
     from status_service.dashboard.completion import Completion
 
+#: So long a form waits for what it asked for, seconds; then its page says that it goes on.
+_PATIENCE_SECONDS = 10.0
 #: What the panel is headed with.
 _TRIED = {
     Verdict.POSSIBLE: "Dry run: possible",
@@ -133,20 +136,27 @@ def _done(visit: Visit, *, force: bool) -> Response:
 
 
 async def complete(visit: Visit) -> Response:
-    """Complete a campaign as its page said, or show what changed since."""
+    """Complete a campaign as its page said, or show what changed since.
+
+    To record millions of messages takes minutes, which no browser or proxy waits for. The
+    service goes on behind the answer, and the page of the campaign shows how far it is.
+    """
     if objection := await _objection(visit):
         return objection
     force = _forces(visit)
     change = changes.change_of(visit, force=force, revision=_revision(visit))
     try:
-        await visit.board.service.mark_complete(
-            visit.caller,
-            change.campaign_id,
-            reason=change.reason,
-            force=force,
-            dry_run=False,
-            revision=change.revision,
-        )
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await visit.board.service.mark_complete(
+                visit.caller,
+                change.campaign_id,
+                reason=change.reason,
+                force=force,
+                dry_run=False,
+                revision=change.revision,
+            )
+    except TimeoutError:
+        return see_other(f"/campaigns/{visit.campaign_id}?done=completing")
     except (RevisionMismatchError, CampaignNotFullyProcessedError):
         return await _page(visit, has_changed=True, status=409)
     except (CampaignNotSendingError, CampaignBusyError) as error:

@@ -92,12 +92,13 @@ def campaign_page(
     course = sampled.course_of(campaign, now, stall_threshold)
     noted = sampled.samples_of(connection, number)
     pending = (campaign.total or 0) - course.counters.processed
-    # Results that are not kept any more are not missing.
-    may_lack = pending and campaign.results_remove_time is None
+    # Results that are not kept any more are not missing, and those left are on their way.
+    is_kept = campaign.results_remove_time is None
+    may_lack = pending and is_kept
     missing = (
         gaps.find(connection, number, campaign.total, limit=_RANGES).ranges if may_lack else []
     )
-    groups = failures.groups_of(connection, number)
+    groups = failures.groups_of(connection, number) if is_kept else []
     trail = connection.execute(
         sa.select(transitions)
         .where(transitions.c.campaign == number)

@@ -29,8 +29,13 @@ from status_service.campaigns.types import Changed
 from status_service.grpc_api import servicer
 from status_service.recording import ledger
 from status_service.recording.types import Frame, Recorded
+from status_service.retention import deletion, removal, sweeper
+from status_service.retention.deletion import Deleted
+from status_service.retention.removal import Step
 
 _FOREVER_SECONDS = 3_600.0
+#: How often something to remove is looked for, seconds.
+_LOOK_SECONDS = 0.05
 
 
 class Faults:
@@ -149,6 +154,24 @@ def _watch_transactions(faults: Faults) -> None:
     ending("do_rollback", "rollback")
 
 
+def _watch_removals(faults: Faults, removing: str) -> None:
+    delete, step = deletion.delete, removal.step
+    blocks = count(1)
+    wanted, _, code = removing.partition(": ")
+
+    def deleted(connection: sa.Connection, *, reason: str, **options: Any) -> Deleted:
+        faults.begin([reason])
+        return delete(connection, reason=reason, **options)
+
+    def stepped(*arguments: Any, **options: Any) -> Step:
+        if f"block {next(blocks)}" == wanted:
+            faults.begin([code])
+        return step(*arguments, **options)
+
+    deletion.delete = deleted
+    removal.step = stepped
+
+
 class _Answers:
     """The context of a call, with faults around its answers."""
 
@@ -188,14 +211,18 @@ def _watch_streams(faults: Faults) -> None:
     servicer.StatusServicer.ReportResults = report_results
 
 
-def main(block: int = mark_complete.BLOCK) -> int:
+def main(block: int = mark_complete.BLOCK, removing: str = "") -> int:
     """Run the service in this folder, with faults; return the exit code of the process.
 
     Args:
-        block: messages that a completion by force records in one transaction.
+        block: messages that a completion by force records in one transaction, and results
+            that a removal removes.
+        removing: the fault of a removal, with its block: ``block 2: kill before commit``.
     """
-    mark_complete.BLOCK = block
+    mark_complete.BLOCK = removal.RESULTS_AT_ONCE = block
+    sweeper.LOOK_SECONDS = _LOOK_SECONDS
     faults = Faults(Path.cwd())
     _watch_transactions(faults)
+    _watch_removals(faults, removing)
     _watch_streams(faults)
     return status_main.main()

@@ -53,6 +53,17 @@ FORCING = (
     "insert samples",
     "commit",
 )
+#: The same for DeleteCampaign; what it leaves is removed later, in blocks.
+DELETING = (
+    "lock campaigns",
+    "read clock",
+    "insert deleted_campaigns",
+    "update campaigns",
+    "delete campaign_labels",
+    "delete removals",
+    "insert removals",
+    "commit",
+)
 #: The file in its working folder in which the service records injected faults.
 FIRED = "fired-faults"
 #: The code that requests a record of each step of a transaction, without a fault.

@@ -235,3 +235,12 @@ async def test_a_look_at_every_message_has_a_minute(
     assert "within 60 s; it is probably still working" in err
     assert "closeout up" not in err
     assert scripted.status.deadlines[0] > 30
+
+
+async def test_a_completion_by_force_has_an_hour(scripted: Scripted) -> None:
+    """Millions of messages take longer to record than to look at."""
+    words = ("mark-complete", "c", "--force", "--reason", "gone", "--yes")
+    code, out, err = await scripted.closeout(*words)
+    assert (code, out) == (5, "")
+    assert "within 3,600 s; it is probably still working" in err
+    assert scripted.status.deadlines[0] > 3_000

@@ -11,7 +11,8 @@ import pytest
 from integration.dashboard_support import ACTOR, Browser, Pages, serving_pages
 from integration.databases import Database
 from integration.page_reader import Document
-from integration.status_support import FAILED, results
+from integration.status_support import FAILED, eventually, results
+from status_service.dashboard import complete_page
 
 
 @pytest.fixture
@@ -89,6 +90,26 @@ async def test_force_says_what_it_records_and_records_that(pages: Pages, browser
     assert await pages.state("a") == "COMPLETED"
     assert pages.trail("a")[-1] == ("COMPLETED", ACTOR, "the sender's disk is gone")
     pages.status.check_invariants()
+
+
+async def test_force_that_takes_long_goes_on_behind_its_answer(
+    pages: Pages, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No browser waits for minutes: its page says so, and the campaign is completed once."""
+    monkeypatch.setattr(complete_page, "_PATIENCE_SECONDS", 0.0)
+    await _stalled(pages)
+    document = await browser.open("/campaigns/a/complete")
+    after = await browser.click(
+        document, "Record 4 as UNKNOWN and complete", ticked=["confirm"], reason="gone"
+    )
+    assert "Being marked complete, which takes minutes with millions of messages." in after.text
+
+    async def is_completed() -> bool:
+        return await pages.state("a") == "COMPLETED"
+
+    await eventually(is_completed, what="the campaign completed")
+    assert (await pages.status.client.get_campaign(campaign_id="a")).unknown == 4
+    assert pages.trail("a")[-1] == ("COMPLETED", ACTOR, "gone")
 
 
 async def test_force_needs_a_reason_and_a_tick(pages: Pages, browser: Browser) -> None:

@@ -200,6 +200,21 @@ async def test_failures_and_doubt_are_told_apart(pages: Pages) -> None:
     assert "In doubt: handed to the provider, and the answer was lost." in text
 
 
+async def test_results_that_are_not_kept_are_said_and_not_offered(pages: Pages) -> None:
+    """The counters and since when stand there; no list, reason or file leads to an error."""
+    await pages.status.start("old", 2)
+    await pages.status.report("old", *results([1]), *results([2], FAILED, code="550"))
+    pages.status.execute("UPDATE campaigns SET results_remove_time = 1893456000000000")
+    async with pages.browser() as browser:
+        answer = await browser.http.get("/campaigns/old", headers=NAVIGATED)
+    text = Document(answer.text).text
+    assert "Results removed1 Jan 2030, 00:00:00" in text
+    assert "All 2 messages have a result" in text
+    assert "1 failed, for" not in text
+    assert "Download results" not in text
+    assert not re.findall(r'href="/campaigns/old/(?:results|missing)', answer.text)
+
+
 async def test_the_whole_trail_is_in_pages(pages: Pages) -> None:
     """A campaign that was paused often has more changes than its page shows."""
     await pages.status.start("often", 9)

@@ -249,23 +249,28 @@ async def test_a_connection_lost_while_idle_is_replaced_unseen(
 async def test_a_frozen_instance_holds_nobody_up_for_long(
     postgresql_server: PostgresqlServer,
 ) -> None:
-    """The server ends its transaction within a minute, and others do not wait for its locks."""
+    """The server ends its transaction in a minute, and a statement takes neither lock nor cores."""
     url = postgresql_server.create_database()
     store = Store(url, MIGRATIONS, holder="test")
 
     def limits(connection: sa.Connection) -> dict[str, int]:
-        names = ("lock_timeout", "idle_in_transaction_session_timeout")
+        names = (
+            "lock_timeout",
+            "idle_in_transaction_session_timeout",
+            "max_parallel_workers_per_gather",
+        )
         found = connection.execute(
             sa.text("SELECT name, setting::int FROM pg_settings WHERE name IN :names").bindparams(
                 sa.bindparam("names", names, expanding=True)
             )
         )
-        return {name: milliseconds for name, milliseconds in found}  # noqa: C416 - rows
+        return {name: value for name, value in found}  # noqa: C416 - rows
 
     try:
         for found in (await store.write(limits), await store.read(limits)):
             assert 0 < found["lock_timeout"] <= 5_000
             assert 0 < found["idle_in_transaction_session_timeout"] <= 60_000
+            assert found["max_parallel_workers_per_gather"] == 0
     finally:
         store.close()
         postgresql_server.drop_database(url)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from integration.status_support import Status
-from status_service.campaigns import mark_complete
+from status_service.campaigns import manual_completion, mark_complete
 from status_service.recording import block_size, result_rows
 
 
@@ -20,7 +20,8 @@ async def test_b1_the_blocks_of_a_slow_database_are_smaller(
     """How many messages a transaction records depends on how long the last one took."""
     monkeypatch.setattr(mark_complete, "BLOCK", 8)
     monkeypatch.setattr(block_size, "_LEAST", 2)
-    monkeypatch.setattr(block_size, "TARGET_SECONDS", target)
+    for kind in ("sqlite", "postgresql"):
+        monkeypatch.setitem(manual_completion._TARGET_SECONDS, kind, target)
     filled: list[int] = []
     fill = result_rows.fill
 

@@ -167,6 +167,7 @@ def campaigns() -> list[pb.Campaign]:
             create_time=at(days=6),
             start_time=at(days=6),
             progress_time=at(days=6),
+            results_remove_time=at(days=1),
         ),
         pb.Campaign(
             campaign_id="done",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from closeout.errors import ClientError, NotFoundError, UnavailableError
@@ -44,3 +46,16 @@ def test_the_exit_code_of_a_failure(error: ClientError, code: int) -> None:
     """A database that does not answer is code 5; what has no code of its own is 1."""
     assert failures.exit_code_of(error) == code
     assert code in failures.MEANINGS
+
+
+async def test_a_command_that_waits_says_what_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, after some seconds; one that is quicker says nothing."""
+    with failures.saying_later("at work"):
+        pass
+    monkeypatch.setattr(failures, "_SILENT_SECONDS", 0.0)
+    with failures.saying_later("at work"):
+        for _ in range(3):
+            await asyncio.sleep(0)
+    assert capsys.readouterr().err == "closeout: at work\n"

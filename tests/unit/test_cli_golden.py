@@ -43,6 +43,7 @@ SCREENS = {
     "status-problem": ["status", scripted.LONG_ID],
     "status-known-to-the-sender": ["status", "paused"],
     "status-scheduled": ["status", "new-year"],
+    "status-without-results": ["status", "stopped"],
     "explain-problem": ["explain", scripted.LONG_ID],
     "explain-known-to-the-sender": ["explain", "paused"],
     "explain-sending": ["explain", "welcome-424c39ce"],

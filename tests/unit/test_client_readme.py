@@ -50,7 +50,9 @@ def test_the_errors_listed_exist() -> None:
 
 
 def test_the_deadlines_named_are_the_defaults() -> None:
-    """Whoever plans with 10 seconds and a minute has them."""
+    """Whoever plans with 10 seconds, a minute and an hour has them."""
     assert "10 seconds, or one minute" in README
+    assert "an hour for `mark_complete` with `force`" in README
+    assert connection.FORCE_TIMEOUT_SECONDS == 3600
     assert connection.DEFAULT_TIMEOUT_SECONDS == 10
     assert connection.SCAN_TIMEOUT_SECONDS == 60

@@ -107,6 +107,9 @@ def _campaign_facts(campaign: pb.Campaign) -> Iterator[tuple[str, str]]:
             time = getattr(campaign, f"{name}_time")
             when = until(time) if name == "schedule" and not campaign.start_time.seconds else ""
             yield f"{name} time", f"{clock(time)} ({when or ago(time)})"
+    if campaign.HasField("results_remove_time"):
+        time = campaign.results_remove_time
+        yield "results", f"not kept since {clock(time)} ({ago(time)}); the counters stay"
 
 
 def _delivery_text(delivery: sender_pb2.GetDeliveryResponse, campaign: pb.Campaign) -> str:

@@ -8,7 +8,15 @@ import typer
 
 from closeout.errors import FailedPreconditionError
 from closeout_cli import screen
-from closeout_cli.failures import FAILED, LONG_TIMEOUT_SECONDS, OK, CommandError, working_long
+from closeout_cli.failures import (
+    FAILED,
+    LONG_TIMEOUT_SECONDS,
+    OK,
+    WRITING_TIMEOUT_SECONDS,
+    CommandError,
+    saying_later,
+    working_long,
+)
 from closeout_cli.options import CampaignId, Json, Reason, StatusAddress, run, status_client
 from closeout_cli.prompts import Yes, confirm, may_ask
 from closeout_cli.watch_views import TERMINAL
@@ -26,6 +34,13 @@ if TYPE_CHECKING:
         | pb.CancelCampaignResponse
         | pb.MarkCompleteResponse
     )
+
+
+#: While a completion takes long; Ctrl-C ends the command, and not the completion.
+_STILL_WORKING = (
+    "the status service is at work: with millions of messages that takes minutes."
+    " It goes on if this command ends, and the command may be repeated"
+)
 
 
 def pause(
@@ -111,14 +126,16 @@ def mark_complete(
     if force and may_ask() and not yes and not dry_run:
         _confirm(status_address, campaign_id, _forcing)
 
+    seconds = WRITING_TIMEOUT_SECONDS if force else LONG_TIMEOUT_SECONDS
+
     async def call(status: StatusClient) -> pb.MarkCompleteResponse:
-        with working_long(status_address):
+        with working_long(status_address, seconds), saying_later(_STILL_WORKING):
             return await status.mark_complete(
                 campaign_id=campaign_id,
                 reason=reason,
                 force=force,
                 dry_run=dry_run,
-                timeout_seconds=LONG_TIMEOUT_SECONDS,
+                timeout_seconds=seconds,
             )
 
     return _change(

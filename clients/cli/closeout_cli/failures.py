@@ -5,6 +5,7 @@ Scripts depend on the codes; ``closeout --help`` lists them.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import sys
@@ -42,6 +43,10 @@ INTERRUPTED: Final = 130
 
 #: Deadline of calls that look at every message of a campaign, seconds.
 LONG_TIMEOUT_SECONDS: Final = 60.0
+#: Deadline of calls that write a result for every message of a campaign, seconds.
+WRITING_TIMEOUT_SECONDS: Final = 3600.0
+#: After so many seconds a command that waits says what for.
+_SILENT_SECONDS: Final = 5.0
 
 #: The texts of ``closeout --help``.
 MEANINGS: Final = {
@@ -191,8 +196,22 @@ def naming(service: str, address: str, option: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def working_long(address: str) -> Iterator[None]:
+def saying_later(line: str) -> Iterator[None]:
+    """Say what a command waits for, once it has waited for some seconds."""
+    saying = asyncio.get_running_loop().call_later(_SILENT_SECONDS, say, line)
+    try:
+        yield
+    finally:
+        saying.cancel()
+
+
+@contextlib.contextmanager
+def working_long(address: str, seconds: float = LONG_TIMEOUT_SECONDS) -> Iterator[None]:
     """Let a call that takes long with many messages say so when its time is up.
+
+    Args:
+        address: of the status service.
+        seconds: the deadline of the call.
 
     Raises:
         CommandError: the status service has not answered in time.
@@ -203,7 +222,7 @@ def working_long(address: str) -> Iterator[None]:
         if error.reason:
             raise  # the service answered, and its text says what is wrong
         raise CommandError(
-            f"no answer of the status service at {address} within {LONG_TIMEOUT_SECONDS:.0f} s;"
+            f"no answer of the status service at {address} within {seconds:,.0f} s;"
             " it is probably still working, as a campaign of many messages takes long."
             " Nothing is lost: repeat the command in a while",
             exit_code=UNREACHABLE,

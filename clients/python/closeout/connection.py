@@ -11,6 +11,8 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 DEFAULT_TIMEOUT_SECONDS = 10.0
 #: Deadline of a call that may read every result of a campaign, seconds.
 SCAN_TIMEOUT_SECONDS = 60.0
+#: Deadline of a call that may write a result for every message of a campaign, seconds.
+FORCE_TIMEOUT_SECONDS = 3600.0
 #: As many characters may say for whom a caller acts.
 _LONGEST_CLAIM = 128
 #: Targets that name several addresses in the form of gRPC.

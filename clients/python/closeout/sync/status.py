@@ -10,7 +10,7 @@ import uuid
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from closeout.connection import SCAN_TIMEOUT_SECONDS
+from closeout.connection import FORCE_TIMEOUT_SECONDS, SCAN_TIMEOUT_SECONDS
 from closeout.status.v1 import status_pb2 as pb
 from closeout.sync.campaign_reader import CampaignReader
 from closeout.times import duration, timestamp
@@ -212,13 +212,15 @@ class StatusClient(CampaignReader):
         force: bool = False,
         dry_run: bool = False,
         revision: int = 0,
-        timeout_seconds: float = SCAN_TIMEOUT_SECONDS,
+        timeout_seconds: float | None = None,
     ) -> pb.MarkCompleteResponse:
         """Complete a campaign of which every message has a result.
 
         With ``force`` (which needs a reason) every missing message becomes UNKNOWN
-        first. With ``dry_run`` the call answers or refuses as it would, and changes
-        nothing. ``transitioned`` is false if the campaign was COMPLETED already.
+        first: millions take minutes. The service ends that also where the call ends before,
+        and the same call may be repeated. With ``dry_run`` the call answers or refuses as
+        it would, and changes nothing. ``transitioned`` is false if the campaign was
+        COMPLETED already. Absent, the deadline is a minute, with ``force`` an hour.
 
         Raises:
             AbortedError: ``revision`` is not 0 and not the current one.
@@ -231,7 +233,8 @@ class StatusClient(CampaignReader):
         request = pb.MarkCompleteRequest(
             campaign_id=campaign_id, reason=reason, force=force, dry_run=dry_run, revision=revision
         )
-        return self._call(self._stub.MarkComplete, request, timeout_seconds)
+        usual_seconds = FORCE_TIMEOUT_SECONDS if force else SCAN_TIMEOUT_SECONDS
+        return self._call(self._stub.MarkComplete, request, timeout_seconds or usual_seconds)
 
     def repair_campaigns(
         self,
