@@ -44,10 +44,12 @@ class Database(Protocol):
 
     Attributes:
         title: the heading of its figures.
+        takes_replicas: whether several services may use one database.
         folder: the folder of its files and of the logs of services.
     """
 
     title: str
+    takes_replicas: bool
     folder: Path
 
     def url(self, name: str) -> str:
@@ -71,6 +73,7 @@ class SqliteFiles:
     """SQLite: a file for each database."""
 
     title = "SQLite, synchronous = FULL"
+    takes_replicas = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -101,6 +104,7 @@ class PostgresqlDatabases:
     """PostgreSQL: databases of one server, which runs until the block ends."""
 
     title = "PostgreSQL, fsync = on"
+    takes_replicas = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -49,9 +49,11 @@ class Service:
 
 
 @asynccontextmanager
-async def status_service(database: Database, name: str) -> AsyncIterator[Service]:
-    """Run a status service with a separate database, called ``name``."""
-    folder = database.folder / name
+async def status_service(
+    database: Database, name: str, *, replica: int = 0
+) -> AsyncIterator[Service]:
+    """Run a status service with the database ``name``; each replica has a number."""
+    folder = database.folder / (f"{name}-{replica}" if replica else name)
     folder.mkdir(exist_ok=True)
     settings = {
         "CLOSEOUT_LOG_LEVEL": "warning",

@@ -10,6 +10,7 @@ from benchmarks import (
     completion,
     growth,
     latency,
+    replicas,
     result_stream,
     shared_campaign,
     watchers,
@@ -26,6 +27,8 @@ _STREAMS = (1, 4, 16)
 #: Callers of BatchReportResults, each with one call after the other.
 _CALLERS = (4, 16)
 _FLOOR_ROWS = 200_000
+#: Streams to each of two services.
+_REPLICA_STREAMS = (2, 8)
 #: Results of each run, and runs of each kind.
 _SHARED_RESULTS, _SHARED_TURNS = 200_000, 3
 #: Results of one measurement of streams, so that it takes seconds.
@@ -94,6 +97,13 @@ async def measured(database: Database, sizes: Sequence[int]) -> AsyncIterator[st
         " a result costs the service"
     )
     yield await _shared(database)
+    if database.takes_replicas:
+        yield (
+            f"\n{database.title}: one campaign over {replicas.REPLICAS} services beside a campaign"
+            f" for each, {_SHARED_RESULTS:,} results to each;\nmedians of {_SHARED_TURNS} runs"
+            " by turns"
+        )
+        yield await _replicas(database)
     paced = await latency.measure(database, rate=peak / 2, seconds=_LATENCY_SECONDS)
     yield (
         f"\n{database.title}: acknowledgement of a frame, {latency.STREAMS} streams,"
@@ -160,6 +170,30 @@ async def _shared(database: Database) -> str:
                 f"{found.shared / found.apart:.2f}",
                 f"{found.apart_cpu:.2f}",
                 f"{found.shared_cpu:.2f}",
+            )
+            for streams, found in figures
+        ],
+    )
+
+
+async def _replicas(database: Database) -> str:
+    figures = [
+        (
+            streams,
+            await replicas.measure(
+                database, streams=streams, results=_SHARED_RESULTS, turns=_SHARED_TURNS
+            ),
+        )
+        for streams in _REPLICA_STREAMS
+    ]
+    return aligned(
+        ("streams each", "campaigns/s", "one/s", "/campaigns"),
+        [
+            (
+                f"{streams}",
+                f"{found.apart:,.0f}",
+                f"{found.shared:,.0f}",
+                f"{found.shared / found.apart:.2f}",
             )
             for streams, found in figures
         ],
