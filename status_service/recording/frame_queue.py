@@ -20,10 +20,13 @@ class FrameQueue(Generic[Entry]):
         batch_results: at most so many results are taken at once, though always one frame.
         places: so many frames wait, beyond that those of each stream that has less than
             an equal share of them, and at least one of each.
+        company: see :class:`Turns`.
     """
 
-    def __init__(self, *, batch_results: int, places: int) -> None:
-        self._turns: Turns[Entry] = Turns(batch_results=batch_results)
+    def __init__(
+        self, *, batch_results: int, places: int, company: list[Turns[Entry]] | None = None
+    ) -> None:
+        self._turns: Turns[Entry] = Turns(batch_results=batch_results, company=company)
         self._places = places
         self._waiting: dict[asyncio.Future[None], Hashable] = {}  # for a place; the first first
         self._promised: dict[asyncio.Future[None], Hashable] = {}  # places to those who waited

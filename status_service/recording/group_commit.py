@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from service_runtime.database import Store
     from status_service.recording.counting import Count
     from status_service.recording.notifier import Notifier
+    from status_service.recording.turns import Turns
     from status_service.recording.types import CampaignKey, Frame, FrameReceipt, Recorded
 
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ class GroupCommitter:
             one frame.
         queue_frames: at most so many frames wait, and the first one of each stream.
         meter: counts what is committed.
+        company: the turns of all writers of the process, see :class:`Turns`.
     """
 
     def __init__(
@@ -67,12 +69,13 @@ class GroupCommitter:
         commit_results: int,
         queue_frames: int,
         meter: Meter | None = None,
+        company: list[Turns[Entry]] | None = None,
     ) -> None:
         self._meter = meter or Meter()
         self._store = store
         self._notifier = notifier
         self._queue: FrameQueue[Entry] = FrameQueue(
-            batch_results=commit_results, places=queue_frames
+            batch_results=commit_results, places=queue_frames, company=company
         )
         self._queue_frames = queue_frames
         self._pace = Pace()

@@ -3,7 +3,8 @@
 Frames of a stream stay in their order. Streams get about as many results each into a
 transaction, so a full stream stands before nobody. What reports little does not even wait
 for a transaction of the others: what such streams have goes first, in a short one, and the
-next one is for all, and shorter than it would be without them.
+next one is for all, and shorter than it would be without them. So it is where another writer
+of the process has them, since its transactions wait for the same processors and disk.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
 Entry = TypeVar("Entry")
 
@@ -26,6 +27,8 @@ _FRAME_COST = 50
 _LITTLE = 8
 #: Others are waited for where they have less than a quarter of such a transaction.
 _SHORT = 4
+#: A stream is forgotten a few transactions after its last frame.
+_FORGOTTEN = 0.1
 
 
 class _Lane(Generic[Entry]):
@@ -59,10 +62,13 @@ class Turns(Generic[Entry]):
 
     Args:
         batch_results: at most so many results are taken at once, though always one frame.
+        company: the turns of all writers of the process; these add themselves.
     """
 
-    def __init__(self, *, batch_results: int) -> None:
+    def __init__(self, *, batch_results: int, company: list[Turns[Entry]] | None = None) -> None:
         self._batch_results = batch_results
+        self._company = [] if company is None else company
+        self._company.append(self)
         self._lanes: dict[Hashable, _Lane[Entry]] = {}  # the next to have its turn first
         self._short_before = False
         #: How many places the frames take.
@@ -88,8 +94,8 @@ class Turns(Generic[Entry]):
         """Return the frames of the next transaction; none if nothing waits.
 
         Args:
-            beside_little: at most so many results while streams report little beside others;
-                None: half of what a transaction may have.
+            beside_little: at most so many results while streams report little beside others,
+                here or in the company; None: half of what a transaction may have.
         """
         half = self._batch_results // 2
         beside = half if beside_little is None else min(half, beside_little)
@@ -98,24 +104,49 @@ class Turns(Generic[Entry]):
         others = sum(lane.waiting for stream, lane in self._lanes.items() if stream not in little)
         short = bool(first) and not self._short_before and others * _SHORT >= self._batch_results
         self._short_before = short
+        shared = bool(little) or self._is_beside_little()
         batch, taken = self._shared_out(
             first if short else [stream for stream, lane in self._lanes.items() if lane.entries],
             # Who reports little comes again soon.
-            beside if little and not short else self._batch_results,
+            beside if shared and not short else self._batch_results,
         )
+        self.note(taken)
+        return batch
+
+    def note(self, taken: Mapping[Hashable, int]) -> None:
+        """Take a transaction into account, by how many results of each stream it has."""
         for stream, lane in tuple(self._lanes.items()):
             lane.recent = lane.recent / 2 + taken.get(stream, 0)
             if stream in taken:  # behind those that had no turn
                 lane.turns += 1
                 self._lanes[stream] = self._lanes.pop(stream)
-            elif not lane.entries and lane.recent < 1:
+            elif not lane.entries and lane.recent < _FORGOTTEN:
                 del self._lanes[stream]
-        return batch
+
+    def _is_beside_little(self) -> bool:
+        """Return whether streams of another writer report little beside those of this one.
+
+        Its own transactions count for them as well, or one that has ended would never be
+        forgotten.
+        """
+        most = self._most_of_little()
+        found = False
+        for other in self._company:
+            if other is not self:
+                found |= bool(other.reporting_at_most(most))
+                other.note({})
+        return found
+
+    def _most_of_little(self) -> float:
+        busiest = max((lane.load for lane in self._lanes.values()), default=0.0)
+        return min(busiest, self._batch_results) / _LITTLE
 
     def _reporting_little(self) -> set[Hashable]:
         """Return the streams that report little beside others that report much."""
-        busiest = max((lane.load for lane in self._lanes.values()), default=0.0)
-        most = min(busiest, self._batch_results) / _LITTLE
+        return self.reporting_at_most(self._most_of_little())
+
+    def reporting_at_most(self, most: float) -> set[Hashable]:
+        """Return the streams that have at most so many results, and come again and again."""
         return {
             stream
             for stream, lane in self._lanes.items()

@@ -17,7 +17,8 @@ from status_service.recording.meter import Meter
 if TYPE_CHECKING:
     from service_runtime.database import Store
     from status_service.recording.notifier import Notifier
-    from status_service.recording.types import CampaignKey, Frame, FrameReceipt
+    from status_service.recording.turns import Turns
+    from status_service.recording.types import CampaignKey, Entry, Frame, FrameReceipt
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class WriterPool:
     ) -> None:
         meter = meter or Meter()
         self._copies = store.dialect == "postgresql"
+        company: list[Turns[Entry]] = []
         self._writers = [
             GroupCommitter(
                 store,
@@ -66,6 +68,7 @@ class WriterPool:
                 commit_results=commit_results,
                 queue_frames=queue_frames,
                 meter=meter,
+                company=company,
             )
             for _ in range(store.writers)
         ]

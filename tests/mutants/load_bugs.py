@@ -27,6 +27,14 @@ _REFUSALS = "tests/integration/test_status_refusals.py"
 
 LOAD_BUGS = (
     Mutant(
+        name="streams-of-other-writers-unseen",
+        invariant="L5",
+        bug="What reports little waits for full transactions of another writer.",
+        seen="Closeout itself, with two writers on PostgreSQL",
+        edits=(Edit(_TURNS, "bool(little) or self._is_beside_little()", "bool(little)"),),
+        test=f"{_FAIR}::test_l5_a_writer_s_transactions_are_short_beside_what_another_one_has",
+    ),
+    Mutant(
         name="stretch-ends-early",
         invariant="S2",
         bug="Of frames that overlap, the end of the longer one is not looked up: what is stored"

@@ -68,7 +68,7 @@ def test_l5_what_reports_little_goes_before_a_full_stream() -> None:
     turns.put("little", "little", 1)
     # Half as many: that one comes again and again.
     assert sorted(turns.take()) == [*["full"] * 5, "little"]
-    for _ in range(3):
+    for _ in range(5):
         turns.take()
     assert turns.take() == ["full"] * 10
 
@@ -85,6 +85,23 @@ def test_a_transaction_beside_streams_that_report_little_lasts_as_long_as_it_may
             batch = turns.take(beside_little=allowed)
         assert batch.count("full") == taken
         assert _filled(full=(1_000, 10)).take(beside_little=allowed) == ["full"] * 10
+
+
+def test_l5_a_writer_s_transactions_are_short_beside_what_another_one_has() -> None:
+    """So they are while a stream of the other one reports little, and not when it has ended."""
+    company: list[Turns[str]] = []
+    turns, other = (Turns[str](batch_results=_BATCH, company=company) for _ in range(2))
+    for _ in range(60):
+        turns.put("full", "full", 10)
+    assert turns.take(beside_little=20) == ["full"] * 10
+    for taken in (10, 2, 2):  # the first frame may be that of a call
+        other.put("little", "little", 1)
+        assert other.take(beside_little=20) == ["little"]
+        assert turns.take(beside_little=20) == ["full"] * taken
+    for _ in range(4):
+        turns.put("full", "full", 10)
+        turns.take(beside_little=20)
+    assert turns.take(beside_little=20) == ["full"] * 10
 
 
 def test_pace_follows_what_transactions_take() -> None:
