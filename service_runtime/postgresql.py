@@ -19,7 +19,6 @@ from psycopg import sql
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from service_runtime import copying
 from service_runtime.engines import Engines, url_of
 from service_runtime.errors import StoreUnavailableError
 from service_runtime.postgresql_signs import check_postgresql_url, is_lock_timeout
@@ -128,7 +127,6 @@ def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int
             except psycopg.Error as error:
                 raise sa.exc.DisconnectionError from error
 
-    event.listen(engine, "do_execute", copying.execute)
     return engine
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from service_runtime.copying import copy_in
 from service_runtime.database import UtcTime
 from status_service.domain import Counters, Outcome
 from status_service.recording.result_columns import ResultColumns, array, integers
@@ -45,9 +44,8 @@ def upsert(
         connection: in a transaction that holds the campaigns locked.
         given: numbers of campaigns with results of them, each message once.
         now: the database's time.
-        all_new: the caller found that none is stored. Then PostgreSQL copies them, which
-            costs it two thirds of an INSERT, and an INSERT that looks for conflicts half
-            as much again.
+        all_new: the caller found that none is stored. Then it is a plain INSERT: to
+            look for a conflict costs PostgreSQL half as much again.
 
     Raises:
         IntegrityError: a row was there although ``all_new``, as after an insert by hand.
@@ -55,14 +53,8 @@ def upsert(
             the campaign locked, found that it must. A defect; nothing is kept.
     """
     record_time = _TIME.process_bind_param(now, connection.dialect)
-    if not given:
-        return
-    if connection.dialect.name != "postgresql":
-        changed = _insert_values(connection, given, record_time, "" if all_new else _RAISE)
-    elif all_new:
-        changed = _copy(connection, given, record_time)
-    else:
-        changed = _raise_arrays(connection, given, record_time)
+    insert = _insert_arrays if connection.dialect.name == "postgresql" else _insert_values
+    changed = insert(connection, given, record_time, "" if all_new else _RAISE)
     rows = sum(results.size for _, results in given)
     if changed != rows:
         raise RuntimeError(f"{changed} of {rows} results stored")
@@ -73,8 +65,7 @@ _RAISE = (
     + ", ".join(f"{name} = excluded.{name}" for name in ("record_time", *_GIVEN[1:]))
     + " WHERE excluded.outcome > results.outcome"
 )
-_INTO = f"results (record_time, campaign, {', '.join(_GIVEN)})"
-_INSERT = f"INSERT INTO {_INTO}"
+_INSERT = f"INSERT INTO results (record_time, campaign, {', '.join(_GIVEN)})"
 
 
 def _insert_values(
@@ -101,34 +92,24 @@ def _values_sql(rows: int) -> str:
     return f"{_INSERT} VALUES {', '.join([row] * rows)}"
 
 
-def _copy(
+def _insert_arrays(
     connection: sa.Connection,
     given: Sequence[tuple[int, ResultColumns]],
     record_time: int | None,
+    raising: str,
 ) -> int:
-    """Add rows of which none is there; return how many."""
-    lines = []
-    for number, part in given:
-        same = f"{record_time}\t{number}\t"
-        lines.append(same + part.lines.replace("\n", f"\n{same}"))
-    return copy_in(connection, f"COPY {_INTO} FROM STDIN", "\n".join(lines))
-
-
-def _raise_arrays(
-    connection: sa.Connection,
-    given: Sequence[tuple[int, ResultColumns]],
-    record_time: int | None,
-) -> int:
-    """Insert rows or raise them by one statement; return how many rows changed."""
+    """Insert everything by one statement; return how many rows changed."""
+    if not given:
+        return 0
     parts = ((integers([number] * part.size), *part.arrays) for number, part in given)
     arrays = map(array, zip(*parts, strict=True))
-    return connection.exec_driver_sql(_RAISE_ARRAYS, (record_time, *arrays)).rowcount
+    return connection.exec_driver_sql(_INSERT_ARRAYS + raising, (record_time, *arrays)).rowcount
 
 
-_RAISE_ARRAYS = (
+_INSERT_ARRAYS = (
     f"{_INSERT} SELECT %s::bigint, given.* FROM unnest(%s::bigint[], %s::bigint[],"  # noqa: S608 - no input
     " %s::smallint[], %s::integer[], %s::text[], %s::text[], %s::text[], %s::bigint[])"
-    f" AS given{_RAISE}"
+    " AS given"
 )
 
 
