@@ -90,10 +90,18 @@ class Doomed:
 
     async def go_on(self) -> None:
         """Start another service, and wait until nothing is left to remove."""
-        # The duty of the dead one would last for another 20 seconds.
-        self.database_rows("UPDATE duties SET until_time = 0")
+        self._forget_duties()
         await asyncio.to_thread(self.service.start)
         await until(lambda: not self.database_rows("SELECT * FROM removals"))
+
+    async def end(self) -> None:
+        """Kill the service, for which the next one need not wait."""
+        await asyncio.to_thread(self.service.kill)
+        self._forget_duties()
+
+    def _forget_duties(self) -> None:
+        """Let go of the duty of a service that was killed: it would last for 20 seconds."""
+        self.database_rows("UPDATE duties SET until_time = 0")
 
     def database_rows(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """Run a statement by hand; return its rows."""
@@ -165,7 +173,7 @@ async def test_s1_a_kill_at_any_block_of_a_removal(
         doomed.check_others()
         done = doomed.service.events(f"{what}_removed")
         assert len(done) == int(committed < BLOCKS[what]), "logged by whoever ends it"
-        await asyncio.to_thread(doomed.service.kill)
+        await doomed.end()
 
 
 async def test_s7_a_kill_at_any_step_of_a_delete(database: Database, tmp_path: Path) -> None:
@@ -190,7 +198,7 @@ async def test_s7_a_kill_at_any_step_of_a_delete(database: Database, tmp_path: P
                 await client.get_campaign(campaign_id=doomed.name)
         await until(lambda: not any(doomed.rows(doomed.number).values()))  # noqa: B023
         doomed.check_others()
-        await asyncio.to_thread(doomed.service.kill)
+        await doomed.end()
 
 
 async def test_the_steps_of_a_delete_are_all_attacked(database: Database, tmp_path: Path) -> None:
@@ -200,4 +208,4 @@ async def test_the_steps_of_a_delete_are_all_attacked(database: Database, tmp_pa
     assert await doomed.delete(TRACE)
     traced = [line.removeprefix(f"{TRACE} ") for line in fired(doomed.service.folder)]
     assert tuple(dict.fromkeys(traced)) == DELETING
-    await asyncio.to_thread(doomed.service.kill)
+    await doomed.end()

@@ -191,8 +191,7 @@ LIMIT_BUGS = (
                 '["UNAVAILABLE"]',
             ),
         ),
-        test="tests/integration/test_runtime_call_limits.py"
-        "::test_all_who_watched_come_back_at_once_and_are_let_in",
+        test="tests/unit/test_client_calls.py::test_a_call_that_grpc_refused_is_made_again",
     ),
     Mutant(
         name="windows-grow-with-speed",

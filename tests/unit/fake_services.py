@@ -110,7 +110,9 @@ class Status(StatusServiceServicer):
         self.deadlines.append(context.time_remaining())
         if request.campaign_id == "slow":
             await asyncio.Event().wait()
-        if request.campaign_id != "known":
+        if request.campaign_id == "refused once" and len(self.deadlines) == 1:
+            await context.abort(grpc.StatusCode.CANCELLED, "")
+        if request.campaign_id not in {"known", "refused once"}:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such campaign")
         return status_pb2.GetCampaignResponse(
             campaign=status_pb2.Campaign(campaign_id="known", total=3)
