@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +15,8 @@ from acceptance.processes import Service
 
 #: Hostile clients run in so many processes of their own, half of them at each service.
 _PROCESSES = 2
+#: In the world they have machines of their own.
+_NICE = 10
 _MOST_MEGABYTES = 300
 _LONGEST_SECONDS = 1.0
 #: Events that no service may log: they say that something is to be mended.
@@ -103,7 +106,8 @@ async def _attacked(
 def _attack(
     address: str, http_address: str, clients: int, seconds: float, seed: int
 ) -> Counter[str]:
-    """Attack one service, in a process of its own."""
+    """Attack one service, in a process of its own, which leaves processors to the service."""
+    os.nice(_NICE)
     return asyncio.run(attack(address, http_address, clients=clients, seconds=seconds, seed=seed))
 
 
