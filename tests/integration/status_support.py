@@ -67,9 +67,12 @@ class Status:
     stub: Any
     #: Where it serves HTTP, as in ``http://127.0.0.1:4711``.
     url: str
+    #: (campaign, sequence) of results that may be better than at the completion.
+    raised_late: Collection[tuple[str, int]] = ()
 
     def check_invariants(self, **options: Any) -> None:
         """Check what must hold in its database: :func:`check_invariants`."""
+        options.setdefault("raised_late", self.raised_late)
         with self.database.by_hand() as connection:
             check_invariants(connection, **options)
 

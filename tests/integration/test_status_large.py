@@ -262,7 +262,8 @@ async def test_b1_force_is_decided_by_the_results_and_not_by_counters(status: St
 async def test_s14_results_between_the_blocks_are_kept(
     status: Status, blocks: list[Callable[[], None]]
 ) -> None:
-    """A result that comes between two blocks stays, and its message is not forced."""
+    """A result that comes between two blocks stays, also where it is stored after the last."""
+    status.raised_late = {("a", sequence) for sequence in (1, 28, 29, 30)}
     reports = []
 
     def report(*numbers: int) -> Callable[[], None]:
