@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from closeout.connection import CHANNEL_OPTIONS
+from integration.dashboard_support import Browser, Pages, serving_pages
 from integration.databases import Database, PostgresqlDatabase, SqliteDatabase
 from integration.migrated import MigratedDatabases
 from integration.status_support import Status, eventually, serving
@@ -134,3 +135,17 @@ async def status(database: Database) -> AsyncIterator[Status]:
             await eventually(passed, what="the pass at the start")
         yield service
         service.check_invariants()
+
+
+@pytest.fixture
+async def pages(database: Database) -> AsyncIterator[Pages]:
+    """A service with pages, on each kind of database."""
+    async with serving_pages(database) as serving:
+        yield serving
+
+
+@pytest.fixture
+async def browser(pages: Pages) -> AsyncIterator[Browser]:
+    """A browser of somebody who may read, write and repair."""
+    async with pages.browser() as found:
+        yield found

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
-from integration.dashboard_support import ACTOR, Browser, Pages, serving_pages
-from integration.databases import Database, SqliteDatabase
+from integration.dashboard_support import ACTOR, Browser, Pages
+from integration.databases import SqliteDatabase
 from integration.page_reader import Document
 from integration.status_support import FAILED, results
 from service_runtime.caller import Scope
 
 FOREIGN = '"><img src=x onerror=alert(1)>'
-
-
-@pytest.fixture
-async def pages(database: Database) -> AsyncIterator[Pages]:
-    """A service with pages, on each kind of database."""
-    async with serving_pages(database) as serving:
-        yield serving
-
-
-@pytest.fixture
-async def browser(pages: Pages) -> AsyncIterator[Browser]:
-    """A browser of somebody who may read, write and repair."""
-    async with pages.browser() as found:
-        yield found
 
 
 async def test_pause_and_resume_go_back_to_the_campaign(pages: Pages, browser: Browser) -> None:

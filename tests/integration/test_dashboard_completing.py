@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 
 import pytest
 
-from integration.dashboard_support import ACTOR, Browser, Pages, serving_pages
-from integration.databases import Database
+from integration.dashboard_support import ACTOR, Browser, Pages
 from integration.page_reader import Document
 from integration.status_support import FAILED, eventually, results
 from status_service.dashboard import complete_page
-
-
-@pytest.fixture
-async def pages(database: Database) -> AsyncIterator[Pages]:
-    """A service with pages, on each kind of database."""
-    async with serving_pages(database) as serving:
-        yield serving
-
-
-@pytest.fixture
-async def browser(pages: Pages) -> AsyncIterator[Browser]:
-    """A browser of somebody who may read, write and repair."""
-    async with pages.browser() as found:
-        yield found
 
 
 async def test_what_is_full_is_marked_complete_by_one_button(

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from integration.dashboard_support import ACTOR, Browser, Pages, serving_pages
+from integration.dashboard_support import ACTOR, Browser, Pages
 from integration.databases import Database
 from integration.status_support import results, serving
 from service_runtime.caller import Scope
-
-
-@pytest.fixture
-async def pages(database: Database) -> AsyncIterator[Pages]:
-    """A service with pages, on each kind of database."""
-    async with serving_pages(database) as serving:
-        yield serving
-
-
-@pytest.fixture
-async def browser(pages: Pages) -> AsyncIterator[Browser]:
-    """A browser of somebody who may read, write and repair."""
-    async with pages.browser() as found:
-        yield found
 
 
 async def _fully_processed(pages: Pages) -> str:
