@@ -24,14 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-
 Kind = status_pb2.Problem.Kind
-
-
 #: A clock so slow that no second probe comes.
 _STANDS_STILL = 1e-4
-
-
 _FAST = 200.0
 
 
