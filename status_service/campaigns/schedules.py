@@ -78,14 +78,17 @@ async def audit(
         interval_seconds: the wait after all were audited.
     """
     while True:
+        audited = 0
         try:
             for key in await mending.open_campaigns():
                 if not await take():
                     break
                 begin = time.monotonic()
                 await mending.audit(key)
+                audited += 1
                 seconds = time.monotonic() - begin
                 await asyncio.sleep(max(_AUDIT_INTERVAL, _AUDIT_REST * seconds))
+            log.debug("audited", campaigns=audited)
         except StoreUnavailableError as error:
             log.warning("audit_postponed", error=error.message)
         await asyncio.sleep(interval_seconds)

@@ -123,16 +123,16 @@ def soon_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
 async def status(database: Database) -> AsyncIterator[Status]:
     """A status service with a new database; what must hold in it is checked at the end.
 
-    Its pass at the start is over: what a test breaks by hand stays so until it asks.
+    Its passes at the start are over: what a test breaks by hand stays so until it asks.
     """
     async with AsyncExitStack() as stack:
         with capture_logs() as logs:
             service = await stack.enter_async_context(serving(database))
 
             async def passed() -> bool:
-                return any(line["event"] == "reconciled" for line in logs)
+                return {"reconciled", "audited"} <= {line["event"] for line in logs}
 
-            await eventually(passed, what="the pass at the start")
+            await eventually(passed, what="the passes at the start")
         yield service
         service.check_invariants()
 

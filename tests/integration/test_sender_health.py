@@ -23,6 +23,7 @@ from integration.sender_pair import Pair, pair
 from providers.held_port import HeldPort
 from providers.smtp_provider import scripted
 from sender_service.campaigns import health
+from sender_service.campaigns.health import Check, HealthChecks
 from sender_service.channels.contract import Answer, Fault, Reply
 from sender_service.domain import ProblemKind
 from service_runtime.database import Store
@@ -117,9 +118,15 @@ async def test_a_check_that_hangs_or_fails_is_a_problem(
     assert check.problem.detail == "ValueError: a defect"
 
 
-async def test_many_callers_share_one_check(both: Pair) -> None:
+async def test_many_callers_share_one_check(both: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider sees one connection, whoever asks; the caller who began it may hang up."""
-    begun = 0
+    begun = asked = 0
+    run = HealthChecks.run
+
+    async def counted(checks: HealthChecks, channel: str = "") -> list[Check]:
+        nonlocal asked
+        asked += 1
+        return await run(checks, channel)
 
     async def hang() -> Reply:
         nonlocal begun
@@ -130,9 +137,11 @@ async def test_many_callers_share_one_check(both: Pair) -> None:
     both.channel.timeout_seconds = 60.0
     both.channel.hold.clear()
     both.channel.check = hang  # type: ignore[method-assign]
+    monkeypatch.setattr(HealthChecks, "run", counted)
     first = asyncio.create_task(both.sender.check_sender())
     await support.eventually(lambda: begun == 1)
     others = [asyncio.create_task(both.sender.check_sender()) for _ in range(20)]
+    await support.eventually(lambda: asked == 21)
     with pytest.raises(DeadlineExceededError):
         await both.sender.check_sender(timeout_seconds=0.5)
     first.cancel()
