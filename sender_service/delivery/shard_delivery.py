@@ -88,6 +88,7 @@ class ShardDelivery:
             heartbeat_seconds=plan.heartbeat_seconds,
         )
         self.report = ShardReport(plan.campaign_id, claim.lease.shard, gate.shared.tally)
+        self._unfinished = claim.size - claim.journaled
         self._commits = ShardCommits(store, directory, claim, self.report)
         self._workers = ShardWorkers(
             plan, gate, self._commits, may_dispatch=self._may_dispatch, progress=self._progress
@@ -105,7 +106,7 @@ class ShardDelivery:
         writes down what is finished. A message whose handover has begun counts as one
         whose answer was lost; any other is requeued.
         """
-        tasks = self._workers.tasks()
+        tasks = self._workers.tasks(self._unfinished)
         tasks.append(asyncio.create_task(self._keeper.run()))
         tasks.append(asyncio.create_task(self._follow_campaign()))
         for task in tasks:

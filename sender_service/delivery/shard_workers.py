@@ -76,9 +76,9 @@ class ShardWorkers:
         """Let workers that sleep look for work."""
         self._work.set()
 
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """Return the tasks of as many workers as may be useful."""
-        workers = min(self._plan.channel.concurrency, self._plan.window)
+    def tasks(self, messages: int) -> list[asyncio.Task[None]]:
+        """Return the tasks of as many workers as may be useful for so many messages."""
+        workers = min(self._plan.channel.concurrency, self._plan.window, messages)
         return [asyncio.create_task(self._work_through()) for _ in range(workers)]
 
     def hand_back(self) -> None:

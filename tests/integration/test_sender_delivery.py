@@ -41,6 +41,19 @@ async def test_accepted_messages_are_sent_once_each(tmp_path: Path) -> None:
         assert b.channel.most_flying <= b.channel.concurrency
 
 
+async def test_a_small_shard_has_no_more_workers_than_messages(tmp_path: Path) -> None:
+    """A campaign of two messages does not pay for the thousand tasks of a large one."""
+    async with bench(tmp_path, 2) as b:
+        b.channel.hold.clear()
+        before = len(asyncio.all_tasks())
+        run = asyncio.create_task(b.run_once())
+        await support.eventually(lambda: len(b.channel.calls) == 2)
+        # The run, its two workers, who keeps the lease, and who follows the campaign.
+        assert len(asyncio.all_tasks()) - before == 5
+        b.channel.hold.set()
+        assert (await run).counts["sent"] == 2
+
+
 async def test_refused_messages_fail_and_stop_nothing(tmp_path: Path) -> None:
     """A permanent refusal is a FAILED result with the provider's code."""
     async with bench(tmp_path, 30) as b:
