@@ -12,6 +12,7 @@ import sys
 import grpc
 import uvloop
 
+from closeout.connection import CHANNEL_OPTIONS
 from closeout.status.v1 import status_pb2, status_pb2_grpc
 
 #: Watchers that share a connection.
@@ -36,8 +37,10 @@ async def _run(address: str, campaign_id: str, watchers: int) -> None:
                     ready.set()
 
     channels = [
-        # Without this option all watchers of a process share one connection.
-        grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        # Without the last option all watchers of a process share one connection.
+        grpc.aio.insecure_channel(
+            address, options=[*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+        )
         for _ in range(0, watchers, _A_CONNECTION)
     ]
     tasks = [
