@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from service_runtime import tracing
 from service_runtime.call_limits import message_has_arrived, request_has_arrived
 from service_runtime.caller import organisation_of_call
-from service_runtime.errors import InvalidRequestError
+from service_runtime.errors import InvalidRequestError, ServiceError
 
 if TYPE_CHECKING:
     from service_runtime.call_limits import CallLimits
@@ -23,6 +23,8 @@ SMALL_BYTES = 64 * 1024
 SLOW_SECONDS = 0.25
 #: In so many seconds more it has arrived.
 REQUEST_SECONDS = 30.0
+#: How soon a call that nobody answers is reset by who does nothing else, seconds.
+_RESET_SECONDS = 0.05
 
 
 def refusing(deserialize: Any) -> Any:
@@ -100,6 +102,36 @@ async def _request_of(
     elif not slow:
         held.enter_context(room)
     return bytes(data)
+
+
+class MethodNotFoundError(ServiceError):
+    """The service has no such method."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+    reason = "METHOD_NOT_FOUND"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(
+            f"this service has no method {method}; compare its address and its version with"
+            " what the client was made for",
+            metadata={"method": method},
+        )
+
+
+def missing(method: str, limits: CallLimits) -> Any:
+    """Return what refuses the calls of a method that the service does not have.
+
+    gRPC would answer by itself, also who has reset the call; that costs a little memory for
+    ever (https://github.com/grpc/grpc/issues/43360). So who does it again and again is
+    noticed here as well.
+    """
+
+    async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        with limits.held("", context.peer(), lasting=False):
+            await asyncio.sleep(_RESET_SECONDS)
+        raise MethodNotFoundError(method)
+
+    return refuse
 
 
 def _retrieved(reading: asyncio.Future[Any]) -> None:

@@ -22,7 +22,7 @@ from service_runtime.access import OPEN, check_table
 from service_runtime.access_interceptor import RECHECK_SECONDS, AccessCheck
 from service_runtime.call_limits import CallLimits
 from service_runtime.errors import ServiceError, StartupError
-from service_runtime.grpc_requests import reading, refusing
+from service_runtime.grpc_requests import missing, reading, refusing
 from service_runtime.health import VersionedHealth
 from service_runtime.places import is_listen_address
 from service_runtime.reflection import REFLECTION_METHODS, add_reflection, methods_of, streams_of
@@ -146,8 +146,10 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the handler of one call."""
         handler = await continuation(handler_call_details)
+        method = handler_call_details.method
         if handler is None:
-            return None
+            refuse = self._wrap(missing(method, self._limits), method)
+            return grpc.stream_unary_rpc_method_handler(refuse)
         answers = "stream" if handler.response_streaming else "unary"
         asks = "stream" if handler.request_streaming else "unary"
         behaviour = getattr(handler, f"{asks}_{answers}")
@@ -156,7 +158,6 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         deserialize = refusing(handler.request_deserializer)
         if not handler.request_streaming:
             behaviour, deserialize = reading(behaviour, deserialize, self._limits), None
-        method = handler_call_details.method
         lasting = handler.request_streaming or handler.response_streaming
         guarded = self._check.guard(
             behaviour, method, lasting=lasting, sending=handler.request_streaming

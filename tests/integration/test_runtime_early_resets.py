@@ -14,6 +14,7 @@ from service_runtime import early_resets
 _METHODS = (
     "/closeout.status.v1.StatusService/GetCampaign",
     "/closeout.status.v1.StatusService/ReportResults",
+    "/closeout.status.v1.StatusService/NoSuchMethod",
 )
 
 

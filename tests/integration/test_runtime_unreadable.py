@@ -95,6 +95,14 @@ async def _call(channel: grpc.aio.Channel, kind: str, *requests: bytes) -> list[
     return [answer async for answer in call] if answered == "stream" else [await call]
 
 
+def _info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
+    status = rpc_status.from_call(error)
+    assert status is not None
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return info
+
+
 @pytest.mark.parametrize("kind", _HANDLERS)
 @pytest.mark.parametrize("bad", _BAD.values(), ids=_BAD)
 async def test_bytes_that_are_no_message_are_an_invalid_request(
@@ -106,10 +114,7 @@ async def test_bytes_that_are_no_message_are_an_invalid_request(
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await _call(channel, kind, _GOOD, bad)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    status = rpc_status.from_call(caught.value)
-    assert status is not None
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
+    info = _info(caught.value)
     assert (info.reason, info.domain) == ("INVALID_REQUEST", DOMAIN)
     assert logs == []
     assert caplog.records == []
@@ -121,3 +126,16 @@ async def test_a_message_is_read_as_ever(kind: str) -> None:
     async with _channel() as channel:
         assert b"".join(await _call(channel, kind, _GOOD)) == b"a"
         assert b"".join(await _call(channel, kind, b"")) == b""
+
+
+async def test_a_method_that_is_not_there_is_refused_with_a_reason() -> None:
+    """As by gRPC itself, with the words and the details of all other refusals."""
+    async with _channel() as channel:
+        call = channel.unary_unary("/test.Kinds/other")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(_GOOD, timeout=30)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "/test.Kinds/other" in (caught.value.details() or "")
+    info = _info(caught.value)
+    assert (info.reason, info.domain) == ("METHOD_NOT_FOUND", DOMAIN)
+    assert info.metadata == {"method": "/test.Kinds/other"}

@@ -116,6 +116,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the recipients or the content are not kept any more."""
     RENDERING_UNAVAILABLE: _ErrorReason.ValueType  # 43
     """UNAVAILABLE: the sender has no process that can render templates now; try again."""
+    METHOD_NOT_FOUND: _ErrorReason.ValueType  # 44
+    """UNIMPLEMENTED: this service has no such method; metadata names it."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons a call can fail with, by name in google.rpc.ErrorInfo.reason
@@ -218,4 +220,6 @@ RECIPIENTS_REMOVED: ErrorReason.ValueType  # 42
 """FAILED_PRECONDITION: the recipients or the content are not kept any more."""
 RENDERING_UNAVAILABLE: ErrorReason.ValueType  # 43
 """UNAVAILABLE: the sender has no process that can render templates now; try again."""
+METHOD_NOT_FOUND: ErrorReason.ValueType  # 44
+"""UNIMPLEMENTED: this service has no such method; metadata names it."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
