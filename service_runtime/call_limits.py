@@ -27,8 +27,8 @@ MOST_CALLS: Final = 1_000
 MOST_SENDING: Final = 32
 #: Of calls that need no key, such as health checks, so many streams and calls.
 _MOST_OPEN: Final = 500
-#: Requests that are large, or slow to arrive, at once. A message has 4 MiB at most.
-_MOST_REQUESTS: Final = 24
+#: Requests that are large, or slow to arrive, at once. A message has 4 MiB at most: 64 MiB.
+_MOST_REQUESTS: Final = 16
 _RETRY_SECONDS: Final = 1.0
 
 
