@@ -19,7 +19,7 @@ import status_service.settings
 from closeout.status.v1.error_reason_pb2 import ErrorReason
 from sender_service.channels.contract import ENTRY_POINT_GROUP
 from sender_service.channels.webhook.channel import WebhookChannel, WebhookSettings
-from service_runtime import errors, http_errors
+from service_runtime import errors, grpc_requests, http_errors
 from service_runtime.settings import PREFIX
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -94,8 +94,12 @@ def test_every_error_has_a_known_reason_and_its_documented_code(
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_is_raised_by_a_service(reason: str) -> None:
     """Every reason of the contract has an error class."""
-    over_http = {http_errors.PathNotFoundError, http_errors.TooManyConnectionsError}
-    raised = {error.reason for error in errors_of(errors.ServiceError) | over_http}
+    elsewhere = {
+        grpc_requests.MethodNotFoundError,
+        http_errors.PathNotFoundError,
+        http_errors.TooManyConnectionsError,
+    }
+    raised = {error.reason for error in errors_of(errors.ServiceError) | elsewhere}
     assert reason in raised
 
 
