@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sender_service.campaigns import status_gateway
 from sender_service.campaigns.active_campaign import ActiveCampaign
-from sender_service.campaigns.directory import Directory
-from sender_service.delivery.activation import activate
-from sender_service.domain import Phase, ProblemKind
+from sender_service.campaigns.directory import Directory, Source
+from sender_service.delivery.activation import activate, show_stuck
+from sender_service.domain import Phase, Problem, ProblemKind
 from sender_service.errors import (
     CampaignCancelledError,
     CampaignSealedError,
@@ -144,3 +145,19 @@ async def test_a_store_that_does_not_answer_ends_the_attempt(
     with pytest.raises(StoreUnavailableError):
         await activated(directory, active)
     assert not active.problems
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [(ProblemKind.CHANNEL_UNAVAILABLE, "error"), (ProblemKind.START_REFUSED, "warning")],
+)
+async def test_what_a_caller_can_cause_is_no_error_in_the_log(
+    directory: Directory, active: ActiveCampaign, kind: ProblemKind, level: str
+) -> None:
+    """What only an operator can mend is one; either is logged once."""
+    problem = Problem(kind, "it can't go on", detail="why", needs_attention=True)
+    with capture_logs() as lines:
+        for _ in range(2):
+            active.wake()
+            await show_stuck(directory, active, Source.START, problem)
+    assert [(line["event"], line["log_level"]) for line in lines] == [("campaign_stuck", level)]
