@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -32,6 +34,12 @@ EXIT_FORCED = 3
 #: What a stop may take longer than its grace, seconds: the rest of two seconds is for the
 #: end of the process itself.
 BEYOND_GRACE_SECONDS = 1.5
+#: The signals that stop a process, and the number that is none and begins a stop as well.
+_SIGNALS, _BEGIN = (signal.SIGTERM, signal.SIGINT), 0
+#: So many signals end a process at once.
+_ENOUGH_SIGNALS = 2
+#: One wait for a signal, seconds: the system takes no wait of many weeks.
+_LONG_SECONDS = 3_600.0
 #: What the last line of the log may take, seconds: the log may be what hangs.
 _LAST_LINE_SECONDS = 0.1
 #: The longest wait of a thread for the interpreter, seconds. The default of 5 ms
@@ -79,8 +87,7 @@ def stop_signal(grace_seconds: float) -> asyncio.Event:
         grace_seconds: how long a stop may take.
     """
     stop = _Stop(grace_seconds)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Not a handler of the loop, which could not run while the loop stands still.
+    for number in _SIGNALS:
         signal.signal(number, stop.received)
     _stop_with_parent(stop)
     return stop.event
@@ -88,6 +95,10 @@ def stop_signal(grace_seconds: float) -> asyncio.Event:
 
 class _Stop:
     """The stop of this process: it begins once, and ends in time.
+
+    Python runs a handler in the main thread, between two instructions: not while that thread
+    hangs, nor if a signal comes to another thread, or just before a call that hangs. But the
+    interpreter writes the number of each signal into a pipe at once, and a thread reads it.
 
     Args:
         grace_seconds: how long it may take.
@@ -104,30 +115,43 @@ class _Stop:
         # A signal may come anywhere, also where a lock is held that a new thread needs. So
         # the thread waits from the start, and what wakes it takes no lock.
         self._waiting, self._waking = os.pipe()
+        os.set_blocking(self._waking, False)
+        signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
         threading.Thread(target=self._end_in_time, name="stop", daemon=True).start()
 
     def received(self, *_: object) -> None:
-        """Begin the stop; a second signal ends the process."""
+        """Hear a signal in the main thread; when the loop has ended, none is written any more."""
         if self._begun:
             os._exit(EXIT_FORCED)
         self.begin()
 
     def begin(self) -> None:
         """Begin the stop."""
-        if self._begun:
-            return
-        self._begun = True
-        os.write(self._waking, b".")
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.event.set)
+        if not self._begun:
+            self._begun = True
+            os.write(self._waking, bytes([_BEGIN]))
 
     def _end_in_time(self) -> None:
-        os.read(self._waiting, 1)
-        time.sleep(self._seconds)
-        last = threading.Thread(target=self._log, name="last line", daemon=True)
-        last.start()
-        last.join(_LAST_LINE_SECONDS)
+        """End the process at a second signal, or when the stop has taken its time."""
+        while (number := self._next()) not in {*_SIGNALS, _BEGIN}:
+            pass  # none, or another signal
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self.event.set)
+        deadline = time.monotonic() + self._seconds
+        signals = int(number in _SIGNALS)
+        while signals < _ENOUGH_SIGNALS and (left := deadline - time.monotonic()) > 0:
+            signals += self._next(min(left, _LONG_SECONDS)) in _SIGNALS
+        if signals < _ENOUGH_SIGNALS:
+            last = threading.Thread(target=self._log, name="last line", daemon=True)
+            last.start()
+            last.join(_LAST_LINE_SECONDS)
         os._exit(EXIT_FORCED)
+
+    def _next(self, seconds: float = _LONG_SECONDS) -> int | None:
+        """Return the next number from the pipe; None: there is none within ``seconds``."""
+        pipe = select.poll()
+        pipe.register(self._waiting, select.POLLIN)
+        return os.read(self._waiting, 1)[0] if pipe.poll(seconds * 1_000) else None
 
     def _log(self) -> None:
         log.warning(

@@ -61,7 +61,8 @@ async def stop_while_it_hangs(
         async with StatusClient(service.address) as client:
             await campaign.start(client)
         reporting = asyncio.create_task(campaign.report(service.address))
-        await until(lambda: fired(folder) == [str(point)])
+        await until(lambda: fired(folder) == [str(point)] or reporting.done())
+        assert not reporting.done(), f"{point} was not reached: {reporting}, {service.log}"
         ended = asyncio.create_task(asyncio.to_thread(service.wait))
         begin = time.monotonic()
         service.signal(signal.SIGTERM)

@@ -13,12 +13,13 @@ from pathlib import Path
 import grpc
 import pytest
 
-from acceptance import hanging_sender
+from acceptance import deaf_process, hanging_sender
 from acceptance.deployment import until
 from acceptance.failing_campaign import LAST, MIDDLE
 from acceptance.failpoints import Failpoint, Fault, When
 from acceptance.forked import ForkedService
 from acceptance.hanging_stops import stop_while_it_hangs
+from acceptance.processes import wait_until
 from closeout.aio import SenderClient
 from closeout.errors import ClientError
 from closeout.sender.v1.sender_pb2 import TextContent
@@ -79,3 +80,20 @@ async def test_l7_a_stop_of_the_sender_ends_while_a_write_hangs(tmp_path: Path) 
                 await call
     (cut,) = sender.events("stop_cut_short")
     assert any(name.startswith("store-") for name in cut["hanging"])
+
+
+@pytest.mark.parametrize("impatient", [False, True], ids=["once", "again and again"])
+def test_l7_a_signal_is_heard_without_the_main_thread(tmp_path: Path, *, impatient: bool) -> None:
+    """One that comes just before a call that hangs is noted by Python, and the call goes on."""
+    grace = {deaf_process.GRACE_SECONDS: "3600" if impatient else "0"}
+    with ForkedService(deaf_process.main, "deaf to ", tmp_path, grace) as deaf:
+        deaf.start()
+        deaf.signal(signal.SIGTERM)
+
+        def ended() -> bool:
+            if impatient:
+                deaf.signal(signal.SIGTERM)
+            return not deaf.is_running
+
+        wait_until(ended, what="the process ends")
+        assert deaf.wait() == EXIT_FORCED

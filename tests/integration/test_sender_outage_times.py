@@ -43,12 +43,19 @@ async def test_an_outage_outlives_a_restart(tmp_path: Path) -> None:
         assert after.deadline_time == before.deadline_time
 
 
-async def test_the_time_without_a_process_counts_for_no_deadline(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tried", "began"),
+    [(timedelta(hours=20), timedelta(hours=10)), (timedelta(minutes=5.5), timedelta(hours=30))],
+    ids=["no process", "between two tries"],
+)
+async def test_the_time_without_a_process_counts_for_no_deadline(
+    tmp_path: Path, tried: timedelta, began: timedelta
+) -> None:
     """An outage goes on at the start as long as it was when the provider was tried last."""
     async with support.open_store(tmp_path) as store:
         row = await support.add_campaign(store, messages=1)
         now = datetime.now(UTC)
-        since, tried = now - timedelta(hours=30), now - timedelta(hours=20)
+        since = now - timedelta(hours=30)
         await store.write(lambda c: outages.note_outage(c, row.campaign, since=since))
         await store.write(outages.note_tried)
         table = schema.meta
@@ -56,12 +63,12 @@ async def test_the_time_without_a_process_counts_for_no_deadline(tmp_path: Path)
             lambda c: c.execute(
                 sa.update(table)
                 .where(table.c.name == "provider_tried_time")
-                .values(value=tried.isoformat())
+                .values(value=(now - tried).isoformat())
             )
         )
         await store.write(outages.resume_outages)
         (stored,) = await support.rows(store, sa.select(schema.campaigns))
-        assert abs(now - timedelta(hours=10) - stored.unreachable_time) < timedelta(minutes=2)
+        assert abs(now - began - stored.unreachable_time) < timedelta(minutes=2)
 
 
 async def stored_outage(tmp_path: Path) -> Any:

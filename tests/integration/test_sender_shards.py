@@ -93,6 +93,21 @@ def sent(*messages: PendingMessage) -> Batch:
     return batch
 
 
+async def tried_again(store: Store, claimed: Claim, step: Advance) -> Advance:
+    """Defer the first message of a step, and take it once more."""
+    batch = Batch()
+    batch.retry(step.messages[0], Retry(0.0, lost=False, code="451"), begin_time=1)
+    step = await advance(store, claimed, step.position, batch)
+
+    async def taken() -> Advance | None:
+        nonlocal step
+        step = await advance(store, claimed, step.position, take=1)
+        return step if step.messages else None
+
+    again: Advance = await support.eventually(taken)
+    return again
+
+
 async def snapshot(store: Store) -> list[Any]:
     """Return every row a lease allows to change."""
     return [
@@ -265,6 +280,21 @@ async def test_takeover_at_most_once_gives_up_what_is_in_doubt(tmp_path: Path) -
         assert await support.in_doubt(store, row.campaign) == 0
 
 
+async def test_a_try_in_doubt_is_counted(tmp_path: Path) -> None:
+    """S10: a message that was deferred, and is in doubt at its second try, was tried twice."""
+    async with support.open_store(tmp_path) as store:
+        row = await support.add_campaign(store, messages=2)
+        claimed = await claim(store, row.campaign)
+        step = await advance(store, claimed, start_of(claimed), take=2)
+        await tried_again(store, claimed, step)
+        await store.write(leases.release_all)
+        await claim(store, row.campaign, "two")
+        assert await support.outcomes_of(store, row.campaign) == {
+            1: (Outcome.UNKNOWN, "in_doubt", 2),
+            2: (Outcome.UNKNOWN, "in_doubt", 1),
+        }
+
+
 async def test_takeover_at_least_once_tries_again(tmp_path: Path) -> None:
     """S11: what is in doubt is due at once, and its tries are counted on."""
     async with support.open_store(tmp_path) as store:
@@ -272,16 +302,8 @@ async def test_takeover_at_least_once_tries_again(tmp_path: Path) -> None:
         least = Guarantee.AT_LEAST_ONCE
         claimed = await claim(store, row.campaign, guarantee=least)
         step = await advance(store, claimed, start_of(claimed), take=3)
-        batch = Batch()
-        batch.retry(step.messages[0], Retry(0.0, lost=False, code="451"), begin_time=1)
-        step = await advance(store, claimed, step.position, batch)
-
-        async def taken_again() -> Advance | None:
-            nonlocal step
-            step = await advance(store, claimed, step.position, take=1)
-            return step if step.messages else None
-
-        assert (await support.eventually(taken_again)).messages[0].attempts == 1
+        step = await tried_again(store, claimed, step)
+        assert step.messages[0].attempts == 1
         await store.write(leases.release_all)
         taken_over = await claim(store, row.campaign, "two", least)
         assert taken_over.taken_over == step.position.in_doubt == 3

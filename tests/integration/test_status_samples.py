@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from integration.status_support import (
 )
 from providers.postgresql_server import PostgresqlServer
 from service_runtime.database import Store
+from service_runtime.errors import StoreUnavailableError
 from status_service.migrations import MIGRATIONS
 from status_service.recording.notifier import Notifier
 from status_service.recording.sampler import Sampler
@@ -112,6 +114,22 @@ async def test_a_sample_is_noted_where_counters_changed(passes: Passes) -> None:
     await passes.age(30)
     passes.notifier.changed.clear()
     assert (await passes.noted())[-1] == (30, 3, 10), "nobody announced it"
+
+
+async def test_a_sample_that_was_not_stored_is_noted_by_the_next_pass(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database did not take it, and nothing else says that the campaign changed."""
+
+    async def fails(_: Any) -> None:
+        raise StoreUnavailableError("the test says so")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(passes.store, "write", fails)
+        with pytest.raises(StoreUnavailableError):
+            await passes.sampler.note()
+    assert await passes.noted() == [(10, 1, 10)]
+    assert not passes.notifier.changed
 
 
 async def test_what_a_killed_process_did_not_note_is_noted_at_the_start(

@@ -9,6 +9,10 @@ _STOPS = "tests/acceptance/test_hanging_stops.py"
 _PLACES = "service_runtime/caller_places.py"
 _LIMITS = "tests/unit/test_runtime_call_limits.py"
 _GRACE = "tests/unit/test_runtime_grace.py"
+#: Python alone runs a handler, in the main thread.
+_NO_PIPE = Edit(
+    _PROCESS, "        signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)\n", ""
+)
 
 STOP_BUGS = (
     Mutant(
@@ -16,7 +20,7 @@ STOP_BUGS = (
         invariant="L7",
         bug="A stop has no end of its own: it waits for threads of the database.",
         seen="Closeout itself, while a completion by force was written",
-        edits=(Edit(_PROCESS, '        os.write(self._waking, b".")\n', ""),),
+        edits=(Edit(_PROCESS, "time.monotonic() + self._seconds", "time.monotonic() + 3_600.0"),),
         test=f"{_STOPS}::test_l7_a_stop_of_the_sender_ends_while_a_write_hangs",
     ),
     Mutant(
@@ -25,6 +29,7 @@ STOP_BUGS = (
         bug="A signal waits for an event loop that stands still.",
         seen="Closeout itself, while its stop waited for the database on the loop",
         edits=(
+            _NO_PIPE,
             Edit(
                 _PROCESS,
                 "signal.signal(number, stop.received)",
@@ -32,6 +37,14 @@ STOP_BUGS = (
             ),
         ),
         test=f"{_STOPS}::test_l7_a_stop_ends_while_a_write_hangs",
+    ),
+    Mutant(
+        name="signals-heard-by-the-main-thread-alone",
+        invariant="L7",
+        bug="A signal that comes just before the event loop hangs is never acted upon.",
+        seen="Closeout itself, under load",
+        edits=(_NO_PIPE,),
+        test=f"{_STOPS}::test_l7_a_signal_is_heard_without_the_main_thread",
     ),
     Mutant(
         name="database-closed-without-limit",

@@ -15,6 +15,8 @@ from mutation.rebind import constant, uses
 from mutation.recorded import Recorded
 
 _POSTGRESQL = "postgresql"
+#: So many tests that take so long at most are run in any case, seconds.
+_QUICK, _QUICK_SECONDS = 100, 0.05
 
 
 class Choice(NamedTuple):
@@ -35,8 +37,9 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
     """Choose tests that take up to ``budget`` seconds; one in any case, if any runs it.
 
     A test comes early if it is fast, and if much of what it runs is in the module. Test files
-    take turns, since the tests of one file see the same. PostgreSQL, where a test has a
-    variant for each database, comes last unless the module speaks of it.
+    take turns, since the tests of one file see the same; those that take no time come before
+    all turns. PostgreSQL, where a test has a variant for each database, comes last unless the
+    module speaks of it.
     """
     by_test = recorded.lines.get(mutation.file, {})
     statement = _statement(mutation.file, mutation.line)
@@ -54,9 +57,11 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
     def cost(test: str) -> float:
         return recorded.seconds[test] * recorded.breadth[test] / by_test[test].bit_count()
 
-    turns = sorted(_by_turns(sorted(running, key=cost)), key=late)
-    tests, seconds = [], 0.0
-    for test in turns:
+    by_cost = sorted(running, key=cost)
+    quick = [test for test in by_cost if recorded.seconds[test] <= _QUICK_SECONDS]
+    turns = sorted(_by_turns(by_cost), key=late)
+    tests, seconds = list[str](), 0.0
+    for test in dict.fromkeys((*quick[:_QUICK], *turns)):
         if tests and seconds + recorded.seconds[test] > budget:
             continue
         tests.append(test)

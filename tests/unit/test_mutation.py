@@ -157,6 +157,15 @@ def test_the_tests_for_a_mutation_run_its_statement() -> None:
     assert choose(mutation, at_import, budget=9.0).at_import
 
 
+def test_tests_that_take_no_time_come_before_all_turns() -> None:
+    """One of them may see what no other test of its file does."""
+    mutation = mutations(_MODULE)[0]
+    seconds = {"t/a.py::one": 0.01, "t/a.py::two": 0.02, "t/b.py::slow": 1.0, "t/a.py::slow": 1.5}
+    lines = {_MODULE: dict.fromkeys(seconds, 1 << mutation.line)}
+    recorded = Recorded(seconds, lines, {}, dict.fromkeys(seconds, 1))
+    assert choose(mutation, recorded, budget=9.0).tests == list(seconds)
+
+
 def test_a_table_is_tested_by_those_who_import_it() -> None:
     """No test runs its lines: those of the modules that import it, through others, do."""
     table = "sender_service/channels/email/faults.py"

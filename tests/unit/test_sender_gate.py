@@ -124,6 +124,19 @@ def test_s13_what_a_provider_says_of_ones_message_is_shown_to_no_other_organisat
     assert {one.outage.problem().detail for one in (ours, theirs)} == {"gone"}  # type: ignore[union-attr]
 
 
+async def test_who_waits_for_the_probe_gets_it_as_soon_as_it_is_given_back() -> None:
+    """Not at its own next look, half a minute later."""
+    shared = provider()
+    first, second = gate(shared, 1), gate(shared, 2)
+    assert first.take_probe()
+    waits = asyncio.create_task(second.wait())
+    await asyncio.sleep(0)
+    first.give_back_probe()
+    async with asyncio.timeout(20.0):
+        await waits
+    assert second.take_probe()
+
+
 def test_nobody_probes_before_the_check() -> None:
     """A provider that never greets gets no message."""
     shared = provider()
@@ -198,6 +211,23 @@ def test_the_last_campaign_that_is_refused_holds_up_all() -> None:
     assert shared.breaker.state is Breaker.CLOSED
     second.judge(2, REFUSES, FAILED)
     assert shared.breaker.state is Breaker.OPEN
+
+
+def test_an_outage_that_ended_unseen_is_no_part_of_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S18: the deadline counts from when the provider took nothing any more."""
+    monkeypatch.setattr(Time, "seconds", Time.seconds)
+    shared = provider()
+    waits, other = gate(shared, 1), gate(shared, 2)
+    probe(waits, REFUSES)
+    first = waits.outage.seconds_left
+    half_open(shared)
+    Time.seconds += 600
+    probe(other, ACCEPTED)
+    other.judge(2, REFUSES, FAILED)
+    assert shared.breaker.state is Breaker.OPEN
+    assert waits.outage.seconds_left == first
 
 
 def test_late_answers_neither_close_nor_prolong() -> None:

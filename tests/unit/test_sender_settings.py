@@ -7,6 +7,7 @@ from typing import Any
 import pydantic
 import pytest
 
+from sender_service.channels.email.settings import SmtpSettings
 from sender_service.settings import SenderSettings
 
 
@@ -31,3 +32,22 @@ def test_a_hold_that_can_be_meant_in_two_ways_is_refused(given: Any) -> None:
     (error,) = caught.value.errors()
     if given in (0, True) or given == "0":
         assert "or off: nothing is ever held" in error["msg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "beneath"),
+    [
+        ("connections", 1, 0),
+        ("timeout_seconds", 0.001, 0),
+        ("messages_per_connection", 1, 0),
+        ("max_idle_seconds", 0.001, 0),
+    ],
+)
+def test_a_mail_server_gets_a_connection_some_time_and_a_message(
+    name: str, least: float, beneath: float
+) -> None:
+    """With less than that nothing could ever be sent."""
+    assert getattr(SmtpSettings(host="smtp.example.com", **{name: least}), name) == least
+    with pytest.raises(pydantic.ValidationError) as caught:
+        SmtpSettings(host="smtp.example.com", **{name: beneath})
+    assert [error["loc"] for error in caught.value.errors()] == [(name,)]

@@ -63,6 +63,19 @@ def _check(groups: dict[GroupKey, Group], stored: dict[int, tuple[int, str]]) ->
             assert key.is_rest or code == key.code
 
 
+def test_s1_the_first_codes_of_an_outcome_have_groups_of_their_own_for_good() -> None:
+    """Once there are as many as there may be, a new code belongs to the rest, a known one not."""
+    groups = {GroupKey(3, 0, f"{n}"): Group(1, "said", (n,)) for n in range(MOST_CODES - 1)}
+    new = {(3, code): Added(1, code, (100 + n,)) for n, code in enumerate(("a", "b", "0"))}
+    assert moved(groups, new, []) == {
+        GroupKey(3, 0, "a"): Group(1, "a", (100,)),
+        GroupKey(3, 1, ""): Group(1, "b", (101,)),
+        GroupKey(3, 0, "0"): Group(2, "said", (0, 102)),
+    }
+    other = {(2, "a"): Added(1, "a", (100,))}
+    assert moved(groups, other, []) == {GroupKey(2, 0, "a"): Group(1, "a", (100,))}
+
+
 def test_a_result_that_no_group_counts_means_that_groups_are_wrong() -> None:
     """Somebody changed rows by hand: the caller counts again."""
     assert moved({}, {}, [(1, 1, "x")]) is None

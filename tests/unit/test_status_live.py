@@ -13,9 +13,11 @@ import pytest
 from service_runtime.caller import Caller
 from status_service.domain import State
 from status_service.errors import CampaignNotFoundError, StoreWentBackError
+from status_service.live import watchers as watchers_module
 from status_service.live.database_listener import _Listener
 from status_service.live.looks import Looks
 from status_service.live.watch import watch
+from status_service.live.watchers import Pacer, Watcher
 from status_service.recording import deleted, lookup
 from status_service.recording.notifier import Notifier
 from status_service.recording.types import CampaignKey, Change, change_of, key_of
@@ -233,3 +235,20 @@ async def test_counters_are_read_now_and_then_and_states_at_once(
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     assert [(change.key, change.revision) for change in heard] == [(other, 9)]
+
+
+async def test_what_is_shown_at_once_ends_the_pause_between_counters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A change of state does not wait until the next counters may be shown."""
+    monkeypatch.setattr(watchers_module, "SNAPSHOTS_A_SECOND", 1 / 3_600)
+    pacer, counters, state = Pacer(), Watcher(), Watcher()
+    task = asyncio.create_task(pacer.run())
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        pacer.show([counters], row(), at_once=False)
+        await counters.take()
+        await asyncio.sleep(0)
+        pacer.show([state], row(revision=2), at_once=True)
+        assert (await state.take())[0].revision == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -73,6 +73,15 @@ def test_l5_what_reports_little_goes_before_a_full_stream() -> None:
     assert turns.take() == ["full"] * 10
 
 
+@pytest.mark.parametrize(("waiting", "together"), [(24, True), (25, False)])
+def test_what_reports_little_goes_alone_before_a_quarter_of_a_transaction(
+    waiting: int, *, together: bool
+) -> None:
+    """Where the others have less than that, one transaction takes the frames of all."""
+    turns = _filled(full=(1, waiting), little=(1, 1))
+    assert sorted(turns.take()) == (["full", "little"] if together else ["little"])
+
+
 def test_a_transaction_beside_streams_that_report_little_lasts_as_long_as_it_may() -> None:
     """The writer says how many results that are, and it is never more than a half."""
     for allowed, taken in ((20, 2), (1_000, 5), (1, 1)):

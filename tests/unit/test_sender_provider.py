@@ -1,0 +1,106 @@
+"""A provider that takes nothing is probed, and what came of it outlives a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+from structlog.testing import capture_logs
+
+from sender_service.campaigns.active_campaign import ActiveCampaign
+from sender_service.campaigns.directory import Directory
+from sender_service.delivery.circuit_breaker import Breaker
+from sender_service.delivery.clock import Clock
+from sender_service.delivery.gate import Gate
+from sender_service.delivery.provider import Provider
+from sender_service.verdicts import Answer, Reply
+
+_HOUR_SECONDS, _DAY_SECONDS = 3_600.0, 86_400.0
+
+
+class _Store:
+    """Counts what is written."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+
+    async def write(self, _: Any) -> None:
+        """Count a write."""
+        self.writes += 1
+
+
+async def _settled() -> None:
+    """Let all others run until they wait."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def _probed(store: _Store, check: Callable[[Any], Awaitable[Reply]]) -> AsyncIterator[Any]:
+    """Probe a provider for one campaign during the block."""
+    ours, others = cast("Any", store), cast("Any", _Store())
+    row: Any = SimpleNamespace(
+        campaign=1, campaign_id="c1", organisation="default", unreachable_time=None
+    )
+    channel: Any = SimpleNamespace(
+        name="smtp", provider="smtp.example.com:587", timeout_seconds=1_000.0, check=check
+    )
+    provider = Provider(ours, Directory(others), channel, Clock())
+    provider.attend(
+        Gate(provider.shared, ActiveCampaign(row), remaining=10, deadline_seconds=_DAY_SECONDS)
+    )
+    provider.start()
+    try:
+        await _settled()
+        yield provider.shared
+    finally:
+        await provider.close()
+
+
+async def test_a_failed_probe_is_stored_once() -> None:
+    """However often somebody looks before the next one, which is stored again."""
+    store = _Store()
+
+    async def check(_: Any) -> Reply:
+        return Reply(Answer.PROVIDER_FAULT, code="421", retry_after_seconds=_HOUR_SECONDS)
+
+    async with _probed(store, check) as shared:
+        assert shared.breaker.state is Breaker.OPEN
+        assert store.writes == 1
+        for _ in range(3):
+            shared.changed()
+            await _settled()
+        assert store.writes == 1
+        shared.open(shared.breaker.fault, "again", retry_after_seconds=_HOUR_SECONDS)
+        shared.changed()
+        await _settled()
+        assert store.writes == 2
+
+
+async def test_a_channel_that_cancels_its_check_is_at_fault() -> None:
+    """As with any other exception of it, which is logged with its stack."""
+
+    async def check(_: Any) -> Reply:
+        raise asyncio.CancelledError
+
+    with capture_logs() as lines:
+        async with _probed(_Store(), check) as shared:
+            assert shared.breaker.words == "channel_error CancelledError"
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["channel_failed"]
+
+
+async def test_a_stop_that_cancels_a_check_is_no_fault() -> None:
+    """Nothing is said of the channel."""
+
+    async def check(_: Any) -> Reply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with capture_logs() as lines:
+        async with _probed(_Store(), check) as shared:
+            pass
+    assert shared.breaker.fault is None
+    assert not lines
