@@ -20,8 +20,9 @@ from acceptance.documented_commands import (
     WITH_ANOTHER_RECIPIENT,
     Run,
 )
-from acceptance.documented_world import World, environment_of, in_terminal
+from acceptance.documented_world import World, environment_of
 from acceptance.documents import LANGUAGES, ROOT, as_printed, blocks, commands, plain, transcripts
+from acceptance.terminal import in_terminal
 from closeout_cli.__main__ import main
 from status_service.access.keys import generate
 
