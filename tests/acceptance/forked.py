@@ -49,6 +49,7 @@ _FORKS.set_forkserver_preload(
         "sender_service.channels.webhook.channel",
         "service_runtime.migration_scripts",
         "service_runtime.postgresql",
+        "acceptance.warmed",  # the last one
     ]
 )
 #: The process that imported this module.
