@@ -14,7 +14,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 #: Windows that pages have to fit, pixels: the narrowest is one of 1280 at 400 %.
 WIDTHS = (320, 360, 768, 1280, 1920)
 #: Where Chromium is; empty: it is not installed, and providers/programs.py leaves out its tests.
-CHROMIUM = shutil.which("chromium") or ""
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium") or ""
 _VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));

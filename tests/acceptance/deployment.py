@@ -15,8 +15,11 @@ from closeout.aio import SenderClient, StatusClient
 from closeout.errors import UnavailableError
 from closeout.sender.v1 import sender_pb2
 from closeout.status.v1 import status_pb2
+from integration.migrated import make_file
 from providers.held_port import HeldPort
 from providers.smtp_provider import SmtpProvider, SteppedProvider
+from sender_service.migrations import MIGRATIONS as SENDER_MIGRATIONS
+from status_service.migrations import MIGRATIONS as STATUS_MIGRATIONS
 
 CAMPAIGN_ID = "newsletter"
 #: Seconds between two polls.
@@ -150,6 +153,9 @@ async def deployed(
                 | settings,
             ) as sender,
         ):
+            if not status_database:
+                make_file(status.folder / "closeout-status.db", STATUS_MIGRATIONS)
+            make_file(sender.folder / "closeout-sender.db", SENDER_MIGRATIONS)
             deployment = Deployment(status, sender, provider)
             await deployment.start(status)
             await deployment.start(sender)

@@ -115,7 +115,7 @@ _TESTS = "is this test, or runs it"
 #: Commands that no test runs: only their syntax is checked.
 NOT_RUN = {
     "make venv": "made what this test runs in",
-    "make demo": "is `closeout demo`, which a test below runs",
+    "make demo": "is `closeout demo`, which test_wheels runs",
     "make test": _TESTS,
     "make lint": "runs before the tests in .ci/run",
     "make protos": "writes into the clone; test_project compares what it would write",

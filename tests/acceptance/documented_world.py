@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import select
 import shlex
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +15,7 @@ from typing import Self
 
 from acceptance.documents import ROOT, blocks
 from acceptance.processes import ANY_HTTP, PATIENCE_SECONDS, wait_until
+from acceptance.terminal import end, forked_in_terminal, in_terminal
 from closeout import StatusClient
 from closeout.status.v1.status_pb2 import Result
 from closeout_cli.recipients_file import read_recipients_file
@@ -27,61 +23,12 @@ from providers.curl_stand_in import path_with_curl
 from providers.held_port import HeldPort
 from providers.smtp_provider import write_steps
 
-_COLUMNS = 80
+#: What a shell gives a meaning to, beside quotes.
+_SHELL = set("|&;<>()$`~*?#")
 USER, PASSWORD = "news@example.com", "right"
 #: What a mail server says to a wrong password.
 REFUSED_LOGIN = "535 5.7.8 Username and Password not accepted"
 _ROOT_ENV = "sudo env CLOSEOUT_CONFIG=/etc/closeout/closeout.toml /opt/closeout/bin/"
-
-
-def in_terminal(
-    command: str, folder: Path, environment: dict[str, str], answers: bytes = b""
-) -> tuple[int, str]:
-    """Run a shell's command in a terminal of 80 columns; return exit code and what it shows."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, _COLUMNS, 0, 0))
-    mode = termios.tcgetattr(theirs)
-    mode[3] &= ~termios.ECHO  # our answers are no output
-    termios.tcsetattr(theirs, termios.TCSANOW, mode)
-    process = subprocess.Popen(  # noqa: S603 - a command of our documents
-        ["/bin/sh", "-c", command],
-        cwd=folder,
-        env=environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    if answers:
-        os.write(ours, answers)
-    try:
-        printed = _all_of(ours, command)
-        return process.wait(PATIENCE_SECONDS), printed
-    finally:
-        os.close(ours)
-        _end(process, signal.SIGKILL)
-
-
-def _all_of(terminal: int, command: str) -> str:
-    """Return what is printed to a terminal until its last process has left it."""
-    printed = b""
-    while select.select([terminal], [], [], PATIENCE_SECONDS)[0]:
-        try:
-            read = os.read(terminal, 65_536)
-        except OSError:  # how Linux says that the last process has left
-            read = b""
-        if not read:
-            return printed.decode()
-        printed += read
-    raise AssertionError(f"{command}: silent for {PATIENCE_SECONDS} s after {printed.decode()}")
-
-
-def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """End a process and those that it started."""
-    if process.poll() is None:
-        os.killpg(process.pid, number)
-        process.wait(PATIENCE_SECONDS)
 
 
 def environment_of(folder: Path) -> dict[str, str]:
@@ -114,6 +61,8 @@ class World:
         self.waiting = ""
         self._ports = (HeldPort(), HeldPort(), HeldPort())
         self._processes: list[subprocess.Popen[bytes]] = []
+        #: The commands of ``closeout`` that a shell has started.
+        self._ran: set[str] = set()
         for name in ("examples", "protos"):
             (folder / name).symlink_to(ROOT / name)
         (folder / "generated").mkdir()
@@ -213,7 +162,7 @@ class World:
             wait_until(lambda: printed() or process.poll() is not None, what=command)
             assert printed(), f"{command}: {output.with_suffix('.errors').read_text()}"
         except AssertionError:
-            _end(process, signal.SIGTERM)
+            end(process, signal.SIGTERM)
             raise
         return printed()[-1]
 
@@ -224,10 +173,19 @@ class World:
         return process.wait(PATIENCE_SECONDS)
 
     def run(self, command: str, campaign: str = "") -> tuple[int, str]:
-        """Run a command of the documents here; every question is answered with yes."""
+        """Run a command of the documents here; every question is answered with yes.
+
+        Each command of ``closeout`` is started by a shell the first time, and forked later.
+        """
         ids = {"": "", "ended": self.ended, "waiting": self.waiting}
         identity = ids[campaign] if campaign in ids else self._open_campaign()
-        return in_terminal(self._here(command, identity), self.folder, self.environment, b"y\n")
+        here = self._here(command, identity)
+        program, *words = shlex.split(here)
+        if program == "closeout":
+            if words[0] in self._ran and not _SHELL & set(here):
+                return forked_in_terminal(words, self.folder, self.environment, b"y\n")
+            self._ran.add(words[0])
+        return in_terminal(here, self.folder, self.environment, b"y\n")
 
     def wait_for_problem(self) -> None:
         """Return once the status service knows what the waiting campaign waits for."""
@@ -273,6 +231,6 @@ class World:
     ) -> None:
         """End what still runs; the services end with `closeout up`."""
         for process in reversed(self._processes):
-            _end(process, signal.SIGTERM)
+            end(process, signal.SIGTERM)
         for port in self._ports:
             port.close()

@@ -2,8 +2,9 @@
 
 Imports take most of a start. A server process of ``multiprocessing`` imports once. It
 has no thread and no connection when it forks, so a child equals a fresh interpreter
-after its imports and can be killed like one. What a test says of the start itself, of the
-command line of ``python`` or of imports needs a :class:`~acceptance.processes.Service`, or
+after its imports and can be killed like one. What a command starts by ``python -m`` is forked from
+the command in turn: :mod:`acceptance.forked_children`. What a test says of the start itself, of
+the command line of ``python`` or of imports needs a :class:`~acceptance.processes.Service`, or
 ``started`` for a command.
 """
 
@@ -24,12 +25,14 @@ from pathlib import Path
 
 import pytest
 
+from acceptance.forked_children import fork_children, open_streams
 from acceptance.processes import PATIENCE_SECONDS, Service
 from closeout_cli.app import COMMANDS
 from providers import leaks
 
 _TESTS = Path(__file__).parents[1]
 _HERE = "acceptance.forked"
+_COMMAND = "closeout_cli"
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
@@ -46,6 +49,7 @@ _FORKS.set_forkserver_preload(
         "sender_service.channels.webhook.channel",
         "service_runtime.migration_scripts",
         "service_runtime.postgresql",
+        "acceptance.warmed",  # the last one
     ]
 )
 #: The process that imported this module.
@@ -181,8 +185,9 @@ def _run(
         file = os.open(path, flags, 0o600)
         os.dup2(file, descriptor)
         os.close(file)
-    # That of a server process of multiprocessing is closed.
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - to the end
+    open_streams()
+    if main == _COMMAND:
+        fork_children()
     called = importlib.import_module(f"{main}.__main__").main if isinstance(main, str) else main
     sys.exit(called(*([words] if words else [])))
 

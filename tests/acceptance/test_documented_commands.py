@@ -20,7 +20,7 @@ from acceptance.documented_commands import (
     WITH_ANOTHER_RECIPIENT,
     Run,
 )
-from acceptance.documented_world import World, environment_of, in_terminal
+from acceptance.documented_world import World
 from acceptance.documents import LANGUAGES, ROOT, as_printed, blocks, commands, plain, transcripts
 from closeout_cli.__main__ import main
 from status_service.access.keys import generate
@@ -46,7 +46,7 @@ def test_every_command_is_run_or_has_a_reason() -> None:
 
 
 def test_every_transcript_is_compared() -> None:
-    """What a page shows behind a command is compared in one of the tests below."""
+    """What a page shows behind a command is compared below, or in test_wheels.py."""
     tables = [*DEMO, *WITH_A_WRONG_PASSWORD, *WITH_ANOTHER_RECIPIENT]
     assert sorted(command for command, _ in transcripts()) == sorted(tables)
 
@@ -129,16 +129,6 @@ def messages_that_differ(world: World) -> list[str]:
     (block,) = (block for block in blocks("json") if block.page == "docs/command-line.md")
     failure = world.run("closeout status x --json")[1]
     return wrong if json.loads(block.text) == json.loads(failure) else [*wrong, failure]
-
-
-def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
-    """`make demo` shows the commands of the README, with the output there."""
-    code, printed = in_terminal("closeout demo", ROOT, environment_of(tmp_path))
-    assert code == 0, printed
-    text = plain(printed)
-    for command, shown in transcripts():
-        if command in DEMO:
-            assert as_printed(f"$ {command}\n{shown}").search(text), f"{command}\n{text}"
 
 
 def test_the_other_texts_are_drawings_or_messages() -> None:

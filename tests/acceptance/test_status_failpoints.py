@@ -21,10 +21,11 @@ from closeout.aio import StatusClient
 from closeout.errors import UnavailableError
 from closeout.status.v1 import status_pb2 as pb
 from integration.databases import Database, Hand, PostgresqlDatabase, SqliteDatabase
-from integration.migrated import MigratedDatabases
+from integration.migrated import MigratedDatabases, make_file
 from integration.status_support import UNKNOWN, check_invariants
 from providers.held_port import HeldPort
 from status_service import __main__ as status_main
+from status_service.migrations import MIGRATIONS
 
 #: A frame in mid-campaign and the completing frame, each with its steps.
 FRAMES = {"middle": (MIDDLE, WRITING), "last": (LAST, COMPLETING)}
@@ -137,7 +138,9 @@ def aim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Aim]:
             },
         )
         services.append(service)
-        service.start()  # the first one creates the tables
+        if isinstance(database, SqliteDatabase):
+            make_file(database.path, MIGRATIONS)
+        service.start()
         return Target(service, database, campaign_id)
 
     shared = None

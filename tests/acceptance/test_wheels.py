@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from acceptance.documented_commands import DEMO
+from acceptance.documented_world import environment_of
+from acceptance.documents import ROOT, as_printed, plain, transcripts
 from acceptance.forked import ForkedService
 from acceptance.processes import PATIENCE_SECONDS, Service
+from acceptance.terminal import in_terminal
 from acceptance.wheelhouse import Environment, build, pack, required
+from integration.cli_support import stopped
+from providers.plain_http import NO_TLS
 
 #: What `pip install closeout` may bring; the last is what grpcio requires.
 CLIENT_REQUIREMENTS = {
@@ -22,6 +31,8 @@ CLIENT_REQUIREMENTS = {
     "protobuf",
     "typing-extensions",
 }
+#: The last line but one of the demo.
+LAST_LINE = re.compile(r"COMPLETED total=1935 sent=(\d+) failed=(\d+) skipped=0 unknown=0")
 #: Files of an application that has our former names, and a contract named like ours was.
 APPLICATION = {
     "clients/__init__.py": "WHOSE = 'the application'\n",
@@ -170,21 +181,72 @@ def test_an_application_with_our_former_names_reports_by_both_clients(
     assert asynchronous == [1500, "COMPLETED", 1500]
 
 
-def test_the_demo_runs_outside_of_a_clone(house: Path, tmp_path: Path) -> None:
-    """With ``closeout-server`` from a wheel, ``closeout demo`` shows a whole campaign."""
+async def test_two_demos_at_once_end_well_and_leave_nothing(house: Path, tmp_path: Path) -> None:
+    """One of the wheel, outside of a clone, and one of the clone, as the README shows it.
+
+    The first one is kept: its pages answer until a signal. The other one is in a terminal and
+    ends by itself.
+    """
     environment = Environment(tmp_path / "venv")
     environment.install("closeout-server[demo]", house)
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    done = subprocess.run(  # noqa: S603 - our own command
-        [environment.bin / "closeout", "demo"],
-        cwd=folder,
-        env=environment.variables,
-        capture_output=True,
-        text=True,
-        timeout=5 * PATIENCE_SECONDS,
-        check=False,
+    elsewhere, temporary, here = (tmp_path / name for name in ("elsewhere", "temporary", "here"))
+    elsewhere.mkdir()
+    temporary.mkdir()
+    variables = environment_of(here)
+    before = sorted(here.iterdir())
+    kept = await asyncio.create_subprocess_exec(
+        *(environment.bin / "closeout", "demo", "--keep"),
+        cwd=elsewhere,
+        env=environment.variables | {"TMPDIR": str(temporary)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "COMPLETED total=1935" in done.stdout
-    assert list(folder.iterdir()) == []
+    async with asyncio.timeout(5 * PATIENCE_SECONDS), stopped(kept):
+        (code, shown), text = await asyncio.gather(
+            asyncio.to_thread(in_terminal, "closeout demo", ROOT, variables), _until_kept(kept)
+        )
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
+            page = (await http.get(text.rpartition(" ")[2].strip())).text
+        kept.terminate()
+        rest = await kept.communicate()
+    assert (code, kept.returncode, rest) == (0, 0, (b"", b"")), shown
+    assert "Stuck by hand" in page
+    assert "1,935 of 1,935" in page
+    _check_story(text)
+    _check_readme(plain(shown))
+    assert [*elsewhere.iterdir(), *temporary.iterdir()] == []
+    assert sorted(here.iterdir()) == before
+
+
+async def _until_kept(demo: asyncio.subprocess.Process) -> str:
+    """Return what a demo prints until its campaigns have ended; at last where its pages are."""
+    assert demo.stdout is not None
+    assert demo.stderr is not None
+    text = ""
+    async for line in demo.stdout:
+        text += line.decode()
+        if b"until Ctrl-C: " in line:
+            return text
+    raise AssertionError(f"it ended without an address: {text}{await demo.stderr.read()!r}")
+
+
+def _check_story(text: str) -> None:
+    """Check the last line but one, which is the campaign's, and the repairs."""
+    last = LAST_LINE.fullmatch(text.splitlines()[-2])
+    assert last is not None
+    assert int(last[1]) + int(last[2]) == 1935
+    assert f"Checked: the provider accepted {last[1]} messages" in text
+    assert "FAILED with 550" in text
+    assert re.search(r"The first of them is message \d+, C\d+ \S+@\S+; `closeout res", text)
+    assert "no result for 401-420, 981-1000" in text
+    assert "stuck\tFULLY_PROCESSED\tfixed\t" in text
+    assert "\tSENDING\tCOMPLETED\tRECONCILE\t" in text
+    assert "\x1b" not in text
+
+
+def _check_readme(text: str) -> None:
+    """Check the commands of the README with their output, and how it ends."""
+    for command, shown in transcripts():
+        if command in DEMO:
+            assert as_printed(f"$ {command}\n{shown}").search(text), f"{command}\n{text}"
+    assert re.search(r"The dashboard was at http://127\.0\.0\.1:\d+/ ", " ".join(text.split()))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import ssl
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import trustme
 from acceptance.deployment import CAMPAIGN_ID, Deployment, deployed
 from closeout.aio import SenderClient
 from closeout.sender.v1 import sender_pb2
+from integration.cli_support import clean_environment, finished
 from providers.held_port import HeldPort
 from providers.http_provider import HttpProvider
 from providers.smtp_provider import SteppedProvider
@@ -28,7 +27,7 @@ NEEDS_ATTENTION = 3
 #: So long the sender may take to say why it waits, where the other side is silent. The
 #: product promises five seconds from `closeout send`; a busy machine gets more.
 PATIENCE_SECONDS = 60.0
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -79,45 +78,42 @@ MISTAKES = {
 }
 
 
-def closeout(deployment: Deployment, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command against the services, to its end."""
+async def closeout(deployment: Deployment, *words: str) -> tuple[int, str, str]:
+    """Run the command against the services; return its exit code, output and errors."""
     addresses = {
         "CLOSEOUT_STATUS_LISTEN": deployment.status.address,
         "CLOSEOUT_SENDER_LISTEN": deployment.sender.address,
         "CLOSEOUT_SENDER_STATUS_ADDRESS": deployment.status.address,
     }
-    return subprocess.run(  # noqa: S603 - our own command
-        [str(BIN / "closeout"), *words],
-        env=os.environ | addresses,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    folder = deployment.status.folder
+    return await finished(*words, folder=folder, environment=clean_environment() | addresses)
 
 
-def explained(deployment: Deployment) -> str:
+async def explained(deployment: Deployment) -> str:
     """Return what `closeout explain` prints once it says that something needs attention."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        done = closeout(deployment, "explain", CAMPAIGN_ID)
-        if done.returncode == NEEDS_ATTENTION:
-            return done.stdout
-        assert time.monotonic() < deadline, done.stdout + done.stderr
-        time.sleep(POLL_SECONDS)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            code, out, _ = await closeout(deployment, "explain", CAMPAIGN_ID)
+            if code == NEEDS_ATTENTION:
+                return out
+            await asyncio.sleep(POLL_SECONDS)
 
 
-def is_named_by_everybody(deployment: Deployment, setting: str, words: str) -> None:
+async def is_named_by_everybody(deployment: Deployment, setting: str, words: str) -> None:
     """Ask explain, fix, status, grpcurl and the log for the cause and its setting."""
-    text = explained(deployment)
+    text = await explained(deployment)
     assert words in text
     assert setting in text
-    for command, code in ((("fix", "--dry-run"), NEEDS_ATTENTION), (("status", CAMPAIGN_ID), 0)):
-        done = closeout(deployment, *command)
-        assert done.returncode == code, done.stderr
-        assert words.lower() in done.stdout.lower(), command
-        assert setting in done.stdout, command
-    called = subprocess.run(  # noqa: S603 - the grpcurl of the environment
+    for command, expected in (
+        (("fix", "--dry-run"), NEEDS_ATTENTION),
+        (("status", CAMPAIGN_ID), 0),
+    ):
+        code, out, err = await closeout(deployment, *command)
+        assert code == expected, err
+        assert words.lower() in out.lower(), command
+        assert setting in out, command
+    called = await asyncio.to_thread(
+        subprocess.run,  # the grpcurl of the environment
         [
             str(BIN / "grpcurl"),
             "-plaintext",
@@ -167,9 +163,7 @@ async def test_a_wrong_setting_of_the_mail_server_is_named(tmp_path: Path, name:
         settings = {key: value.replace("PORT", port) for key, value in mistake.settings.items()}
         async with deployed(tmp_path, provider, **settings) as deployment:
             await deployment.send(["zoe@shop.example", "sam@shop.example"])
-            await asyncio.to_thread(
-                is_named_by_everybody, deployment, mistake.setting, mistake.words
-            )
+            await is_named_by_everybody(deployment, mistake.setting, mistake.words)
             if name != "silent port":  # the log has it when the sender gives up waiting
                 assert any(found.startswith(mistake.setting) for found in logged(deployment))
             campaign = await deployment.campaign()
@@ -198,9 +192,7 @@ async def test_a_wrong_path_of_the_webhook_is_named(tmp_path: Path) -> None:
                 batches=[[sender_pb2.Recipient(address=f"person-{n}") for n in range(50)]],
             )
             await sender.start_campaign(campaign_id=CAMPAIGN_ID)
-        await asyncio.to_thread(
-            is_named_by_everybody, deployment, "[webhook] url", "knows no such path"
-        )
+        await is_named_by_everybody(deployment, "[webhook] url", "knows no such path")
         assert "[webhook] url" in logged(deployment)
         campaign = await deployment.campaign()
         assert (campaign.failed, campaign.unknown, campaign.pending) == (0, 0, 50)

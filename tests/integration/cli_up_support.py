@@ -9,43 +9,49 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from integration.cli_support import PATIENCE_SECONDS, clean_environment
+from integration.cli_support import (
+    PATIENCE_SECONDS,
+    Command,
+    clean_environment,
+    forked,
+    stopped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 
 FREE = ("--status-listen", "127.0.0.1:0", "--sender-listen", "127.0.0.1:0")
 
 
+def up(folder: Path, *words: str, **settings: str) -> AbstractAsyncContextManager[Command]:
+    """Run ``closeout up`` in ``folder``, forked; whatever happens, it is stopped at the end."""
+    return forked(
+        *("up", *words),
+        folder=folder,
+        environment=clean_environment() | settings,
+        errors=folder / "log",
+    )
+
+
 @contextlib.asynccontextmanager
-async def up(
-    folder: Path, *words: str, **settings: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run ``closeout up`` in ``folder``; whatever happens, it is stopped at the end."""
+async def started_up(folder: Path, *words: str) -> AsyncIterator[Command]:
+    """Run ``closeout up`` in ``folder`` as a user does; it is stopped at the end."""
     with (folder / "log").open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "closeout_cli", "up", *words),
             cwd=folder,
-            env=clean_environment() | settings,
+            env=clean_environment(),
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
         )
-    try:
+    async with stopped(process):
         yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
 
 
-async def addresses(process: asyncio.subprocess.Process) -> list[str]:
+async def addresses(process: Command) -> list[str]:
     """Return where the two services listen, once they do."""
     assert process.stdout is not None
     found = []
@@ -81,7 +87,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @contextlib.contextmanager
-def services_of(process: asyncio.subprocess.Process) -> Iterator[list[psutil.Process]]:
+def services_of(process: Command) -> Iterator[list[psutil.Process]]:
     """Yield the services of a ``closeout up`` that is killed; none outlives the block."""
     services = psutil.Process(process.pid).children()
     assert len(services) == 2

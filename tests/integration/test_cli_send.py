@@ -15,7 +15,10 @@ from acceptance.forked import ForkedService
 from closeout_cli.demo.provider import DemoBehaviour, Move, SmtpProvider
 from closeout_cli.up import Listen, sender_settings, status_settings
 from integration.cli_support import clean_environment, finished, started
+from integration.migrated import make_file
 from providers.held_port import HeldPort
+from sender_service.migrations import MIGRATIONS as SENDER_MIGRATIONS
+from status_service.migrations import MIGRATIONS as STATUS_MIGRATIONS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -82,6 +85,9 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
             "CLOSEOUT_SMTP_PORT": str(provider.port),
             "CLOSEOUT_SMTP_SECURITY": "none",
         }
+
+        make_file(tmp_path / "status.db", STATUS_MIGRATIONS)
+        make_file(tmp_path / "sender.db", SENDER_MIGRATIONS)
 
         async def started(name: str, settings: Mapping[str, str]) -> str:
             line = f"{name} service listening on "

@@ -13,27 +13,41 @@ import pytest
 
 from closeout.aio import StatusClient
 from closeout.errors import UnavailableError
-from integration.cli_support import PATIENCE_SECONDS, clean_environment, finished, started
+from integration.cli_support import (
+    PATIENCE_SECONDS,
+    Command,
+    clean_environment,
+    finished,
+    started,
+)
 from integration.cli_up_support import (
     FREE,
     addresses,
     log,
     said,
+    started_up,
     up,
 )
 from providers.held_port import HeldPort
 from providers.plain_http import NO_TLS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("start", "number"),
+    [(started_up, signal.SIGTERM), (up, signal.SIGINT), (up, signal.SIGHUP)],
+)
 async def test_up_starts_both_and_stops_the_sender_first(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path,
+    start: Callable[..., AbstractAsyncContextManager[Command]],
+    number: signal.Signals,
 ) -> None:
     """Addresses on standard output, databases in the folder, an ordered end."""
-    async with up(tmp_path, "--data-dir", "data", *FREE) as process:
+    async with start(tmp_path, "--data-dir", "data", *FREE) as process:
         status_address, _ = await addresses(process)
         services = psutil.Process(process.pid).children()
         assert len(services) == 2
@@ -62,8 +76,8 @@ async def test_when_one_dies_the_other_is_stopped(tmp_path: Path, victim: str) -
         process = await stack.enter_async_context(up(tmp_path, *listen))
         status_address, _ = await addresses(process)
         services = psutil.Process(process.pid).children()
-        (killed,) = [each for each in services if f"{victim}_service" in each.cmdline()]
-        killed.kill()
+        in_order = sorted(services, key=psutil.Process.create_time)
+        dict(zip(("status", "sender"), in_order, strict=True))[victim].kill()
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert await process.wait() == 1
         assert not [service for service in services if service.is_running()]

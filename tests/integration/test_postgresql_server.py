@@ -129,10 +129,12 @@ def test_nothing_is_left_behind(before: str) -> None:
 
 
 @pytest.mark.parametrize("before", ["", "server.pause()"])
+@pytest.mark.usefixtures("postgresql_server")
 def test_it_does_not_outlive_a_killed_process(before: str) -> None:
     """When the process that started it is killed, all of it goes by itself."""
     script = f"""
         from providers.postgresql_server import PostgresqlServer
+        PostgresqlServer._initialised = {PostgresqlServer._initialised}  # saves an initdb
         server = PostgresqlServer()
         {before}
         print(server.folder, flush=True)

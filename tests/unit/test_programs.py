@@ -22,3 +22,15 @@ def test_a_missing_program_leaves_its_tests_out_and_says_so(
     assert all(path.is_file() for path in left_out)
     (line,) = programs.remarks()
     assert "apt-get install prometheus" in line
+
+
+@pytest.mark.parametrize("name", ["chromium", "chromium-headless-shell"])
+def test_one_chromium_of_two_is_enough(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Nobody has to install the lighter one beside the other; without both, it is named."""
+    here = {"promtool", "prometheus", "spin", "gcc", name}
+    monkeypatch.setattr(shutil, "which", lambda asked: asked if asked in here else None)
+    assert programs.left_out() == {}
+    here.remove(name)
+    (line,) = programs.remarks()
+    assert "apt-get install chromium-headless-shell" in line
+    assert "tests/acceptance/test_mending_browser.py" in line
