@@ -175,3 +175,15 @@ async def test_a_campaign_that_ended_lately_is_forgotten_once_compared(
     await answered(stream, 2, "c2")
     assert stream._queue.find(2) is None
     assert kept(stream) == (set(), set())
+
+
+async def test_l7_a_stop_does_not_wait_for_a_stream_without_results(
+    reporting: Reporting, stream: ResultStream
+) -> None:
+    """Its time is for results that are not acknowledged; there are none."""
+    running: asyncio.Task[Any] = asyncio.create_task(asyncio.Event().wait())
+    reporting._streams["default"], reporting._tasks["default"] = stream, running  # type: ignore[assignment]
+    async with asyncio.timeout(20.0):
+        await reporting.drain(3_600.0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
