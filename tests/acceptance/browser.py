@@ -9,12 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    async_playwright,
+    expect,
+)
+
+from acceptance.processes import PATIENCE_SECONDS
 
 #: Windows that pages have to fit, pixels: the narrowest is one of 1280 at 400 %.
 WIDTHS = (320, 360, 768, 1280, 1920)
 #: Where Chromium is; empty: it is not installed, and providers/programs.py leaves out its tests.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium") or ""
+#: How long a page may take; it needs far less.
+_PATIENCE_MILLISECONDS = PATIENCE_SECONDS * 1_000
 _VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
@@ -38,6 +49,9 @@ COLOURS = {
     "resultTypes": ["violations"],
     "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
 }
+
+# Which is five seconds otherwise, whatever the page waits for.
+expect.set_options(timeout=_PATIENCE_MILLISECONDS)
 
 
 @dataclass
@@ -141,7 +155,7 @@ async def tab(
         if cookies:
             await context.add_cookies(cookies)
         page = await context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(_PATIENCE_MILLISECONDS)
         opened = Tab(page, f"http://{address}")
         await page.add_init_script(_VIOLATIONS + _SHIFTS)
 

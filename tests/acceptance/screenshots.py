@@ -161,7 +161,7 @@ async def show(page: Page, served: Served, name: str) -> None:
         await _break_and_mend(page, served)
     await page.goto(f"{served.address}{SCREENS[name]}")
     if await page.locator("body[data-stream]").count():
-        await expect(page.locator("#live-text")).to_have_text("Live", timeout=20_000)
+        await expect(page.locator("#live-text")).to_have_text("Live")
     await page.evaluate("document.activeElement.blur()")
 
 

@@ -224,7 +224,7 @@ async def test_a_page_of_a_campaign_that_ended_rests(
             "UPDATE campaigns SET state = 'COMPLETED', sent = total, complete_time = progress_time,"
             " revision = revision + 1 WHERE campaign_id = 'ends'"
         )
-        await expect(page.locator("#live-text")).to_contain_text("As of", timeout=20_000)
+        await expect(page.locator("#live-text")).to_contain_text("As of")
         await expect(page.get_by_role("button", name="Pause")).to_be_focused()
         await page.clock.run_for(10_000)
         await expect(page.locator("#stale")).to_be_hidden()
@@ -267,12 +267,10 @@ async def test_a_lost_stream_is_said(chromium_browser: Browser, place: Place) ->
         await page.route("**/events", lambda route: route.abort())
         await opened.open("/campaigns/digest-2026-w47")
         banner = page.locator("#stale")
-        await expect(banner).to_contain_text(
-            "Not live. The connection to the status service", timeout=20_000
-        )
+        await expect(banner).to_contain_text("Not live. The connection to the status service")
         assert not await opened.violations()
         await page.unroute("**/events")
-        await expect(banner).to_be_hidden(timeout=20_000)
+        await expect(banner).to_be_hidden()
         await expect(page.locator("#live-text")).to_have_text("Live")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from soak.run import soak
 
 _SECONDS = 10.0
-_SEED = 2
+#: Its first fault is a kill, which happens however slow the machine is.
+_SEED = 1
 
 
 async def test_s7_two_replicas_and_their_database_are_killed_under_load(tmp_path: Path) -> None:
