@@ -41,7 +41,7 @@ _ENOUGH_SIGNALS = 2
 #: One wait for a signal, seconds: the system takes no wait of many weeks.
 _LONG_SECONDS = 3_600.0
 #: What the last line of the log may take, seconds: the log may be what hangs.
-_LAST_LINE_SECONDS = 0.1
+_LAST_LINE_SECONDS = 0.3
 #: The longest wait of a thread for the interpreter, seconds. The default of 5 ms
 #: starves the writer thread beside a busy event loop.
 _SWITCH_INTERVAL_SECONDS = 0.0005
