@@ -133,3 +133,12 @@ def test_an_error_travels_between_processes() -> None:
     assert type(copy) is errors.FailedPreconditionError
     assert str(copy) == "no"
     assert vars(copy) == vars(error)
+
+
+def test_a_reason_that_grpc_lost_is_to_be_asked_for_again(rpc_error: RpcErrors) -> None:
+    """A call that ends while its client writes is no defect of the service (grpc/grpc#36066)."""
+    error = errors.from_rpc_error(rpc_error(grpc.StatusCode.INTERNAL, "Internal error from Core"))
+    assert type(error) is errors.UnavailableError
+    assert "call again" in error.message
+    told = errors.from_rpc_error(rpc_error(grpc.StatusCode.INTERNAL, "internal error 17"))
+    assert type(told) is errors.InternalError

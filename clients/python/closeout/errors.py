@@ -25,6 +25,8 @@ M = TypeVar("M", bound=Message)
 
 #: Trailing metadata that carries ``google.rpc.Status`` with its details.
 _DETAILS_KEY = "grpc-status-details-bin"
+_FROM_CORE = "Internal error from Core"
+_LOST = "the service ended the call, and gRPC lost the reason; call again to learn it"
 
 
 class ClientError(Exception):
@@ -188,6 +190,8 @@ def from_rpc_error(error: grpc.RpcError) -> ClientError:
     Args:
         error: what the call raised, ``grpc.aio.AioRpcError`` or its blocking counterpart.
     """
+    if _reason_is_lost(error):
+        return UnavailableError(_LOST)
     kind = BY_CODE[error.code()]
     details = _details(error)
     info = _unpacked(details, error_details_pb2.ErrorInfo())
@@ -203,6 +207,14 @@ def from_rpc_error(error: grpc.RpcError) -> ClientError:
             delay.seconds + delay.nanos / 1e9 if retry.HasField("retry_delay") else None
         ),
     )
+
+
+def _reason_is_lost(error: grpc.RpcError) -> bool:
+    """Return whether gRPC has put words of its own in the place of the service's answer.
+
+    Its asyncio client does so where a call ends while it writes (grpc/grpc#36066).
+    """
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _FROM_CORE
 
 
 def _text(error: grpc.RpcError) -> str:

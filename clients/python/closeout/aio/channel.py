@@ -256,8 +256,8 @@ class ChannelOwner(Generic[S]):
                 failure.append(error)
                 raise
 
-        # An iterator, not write(): when the server refuses the stream half way,
-        # write() puts INTERNAL in the place of its answer (grpc/grpc#36066).
+        # An iterator, not write(): when the server refuses the stream half way, write()
+        # puts INTERNAL in the place of its answer more often (grpc/grpc#36066).
         call = self._begin(method, guarded(), timeout=timeout_seconds)
         try:
             return await call
