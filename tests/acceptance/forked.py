@@ -52,6 +52,9 @@ _FORKS.set_forkserver_preload(
         "acceptance.warmed",  # the last one
     ]
 )
+#: The exit code of a process comes through a pipe once: of two threads that read it at the
+#: same time, one would get 255. A start reads those of all processes that have ended.
+_LOCK = threading.Lock()
 #: The process that imported this module.
 _IMPORTED_BY = os.getpid()
 
@@ -125,17 +128,15 @@ class ForkedProcess:
             daemon=True,  # ends with the tests
         )
         _ensure_imported()
-        process.start()
+        with _LOCK:
+            process.start()
         self._process: ForkServerProcess = process
         assert process.pid is not None
         self.pid = process.pid
-        #: The exit code comes through a pipe once: of two threads that read it at the
-        #: same time, one would get 255.
-        self._lock = threading.Lock()
 
     def poll(self) -> int | None:
         """Return its exit code, or None while it runs."""
-        with self._lock:
+        with _LOCK:
             code = self._process.exitcode
             if code is not None:
                 self._process.join()  # else it, and its pipes, are kept until the next start
