@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from acceptance.forked import ForkedProcess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 #: How long a command may take, seconds: far longer than it does.
 PATIENCE_SECONDS = 120.0
@@ -100,8 +100,11 @@ async def forked(
 
 
 @contextlib.asynccontextmanager
-async def stopped(process: Command) -> AsyncIterator[Command]:
-    """Stop a command at the end, if it still runs."""
+async def stopped(
+    process: Command, ended: Callable[[], Awaitable[object]] | None = None
+) -> AsyncIterator[Command]:
+    """Stop a command at the end, if it still runs; ``ended`` waits for its end."""
+    ended = ended or process.wait
     try:
         yield process
     finally:
@@ -109,10 +112,10 @@ async def stopped(process: Command) -> AsyncIterator[Command]:
             process.terminate()
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    await process.wait()
+                    await ended()
             except TimeoutError:
                 process.kill()
-                await process.wait()
+                await ended()
 
 
 @contextlib.asynccontextmanager
@@ -127,18 +130,8 @@ async def started(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    await process.communicate()
-            except TimeoutError:
-                process.kill()
-                await process.communicate()
+    async with stopped(process, process.communicate), asyncio.timeout(PATIENCE_SECONDS):
+        yield process
 
 
 async def finished(
