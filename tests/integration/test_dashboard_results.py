@@ -11,19 +11,12 @@ import httpx
 import pytest
 
 from closeout_cli.result_lines import safe_cell
-from integration.dashboard_support import Browser, Pages, serving_pages
-from integration.databases import PATIENCE_SECONDS, Database
+from integration.dashboard_support import Browser, Pages
+from integration.databases import PATIENCE_SECONDS
 from integration.page_reader import Document
 from integration.status_support import FAILED, SKIPPED, eventually, reporting, results
 from service_runtime.errors import StoreUnavailableError
 from status_service.reads.service import CampaignViews
-
-
-@pytest.fixture
-async def pages(database: Database) -> AsyncIterator[Pages]:
-    """A service with pages, on each kind of database."""
-    async with serving_pages(database) as serving:
-        yield serving
 
 
 @pytest.fixture
