@@ -40,21 +40,28 @@ class _Lane(Generic[Entry]):
         places: how many places they take.
         recent: how many results were taken lately: those of the last transaction, half of
             those of the one before, and so on.
+        part: how many it has of a transaction, where it has any: the average of late.
         turns: how many transactions it had a part in.
     """
 
-    __slots__ = ("entries", "places", "recent", "turns", "waiting")
+    __slots__ = ("entries", "part", "places", "recent", "turns", "waiting")
 
     def __init__(self) -> None:
         self.entries: deque[tuple[Entry, int]] = deque()
         self.waiting = 0
         self.places = 0
         self.recent = 0.0
+        self.part = 0.0
         self.turns = 0
 
     @property
     def load(self) -> float:
         return self.waiting + self.recent
+
+    @property
+    def reports_at_most(self) -> float:
+        """How many results it has; who reported much until a moment ago still counts so."""
+        return self.waiting + max(self.recent, self.part)
 
 
 class Turns(Generic[Entry]):
@@ -118,6 +125,7 @@ class Turns(Generic[Entry]):
         for stream, lane in tuple(self._lanes.items()):
             lane.recent = lane.recent / 2 + taken.get(stream, 0)
             if stream in taken:  # behind those that had no turn
+                lane.part = (lane.part + taken[stream]) / 2 if lane.turns else taken[stream]
                 lane.turns += 1
                 self._lanes[stream] = self._lanes.pop(stream)
             elif not lane.entries and lane.recent < _FORGOTTEN:
@@ -151,7 +159,7 @@ class Turns(Generic[Entry]):
             stream
             for stream, lane in self._lanes.items()
             # A call has one turn and does not come again.
-            if lane.load <= most and (lane.entries or lane.turns > 1)
+            if lane.reports_at_most <= most and (lane.entries or lane.turns > 1)
         }
 
     def _shared_out(

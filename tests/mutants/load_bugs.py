@@ -79,6 +79,21 @@ LOAD_BUGS = (
         test=f"{_FAIR}::test_more_full_streams_than_a_transaction_has_room_for_take_turns",
     ),
     Mutant(
+        name="ended-stream-reports-little",
+        invariant="L5",
+        bug="A full stream that has ended is taken for one that reports little: the transactions"
+        " of all others are short until it is forgotten.",
+        seen="Closeout itself: 14 small transactions whenever a large campaign ended",
+        edits=(
+            Edit(
+                _TURNS,
+                "        return self.waiting + max(self.recent, self.part)\n",
+                "        return self.waiting + self.recent\n",
+            ),
+        ),
+        test=f"{_FAIR}::test_a_full_stream_that_has_ended_is_none_that_reports_little",
+    ),
+    Mutant(
         name="short-transactions-alone",
         invariant="L5",
         bug="Streams that report little have every transaction, and a full one has none.",

@@ -113,6 +113,23 @@ def test_l5_a_writer_s_transactions_are_short_beside_what_another_one_has() -> N
     assert turns.take(beside_little=20) == ["full"] * 10
 
 
+def test_a_full_stream_that_has_ended_is_none_that_reports_little() -> None:
+    """It is remembered for a while, and those beside it have full transactions all the time."""
+    company: list[Turns[str]] = []
+    turns, other = (Turns[str](batch_results=_BATCH, company=company) for _ in range(2))
+    for full in (turns, other):
+        for _ in range(20):
+            full.put("ends", "ends", 10)
+        full.put("ends", "ends", 1)
+    for _ in range(200):
+        turns.put("full", "full", 10)
+    for ends in (10, 10, 1):
+        assert other.take(beside_little=20) == ["ends"] * ends
+    batches = [turns.take(beside_little=20) for _ in range(20)]
+    assert sum(batch.count("ends") for batch in batches) == 21
+    assert min(len(batch) for batch in batches) >= 10
+
+
 def test_pace_follows_what_transactions_take() -> None:
     """Small ones say nothing of what a result costs."""
     pace = Pace()
