@@ -142,7 +142,7 @@ async def _store(store: Store, serialised: Sequence[bytes]) -> None:
         _, [(campaign_id, results, problems)] = validation.frame(request)
         key = CampaignKey(_CALLER.organisation, campaign_id)
         if store.dialect == "postgresql":
-            results.make_arrays()
+            results.make_lines()
         frames.append(Frame(key, "sender", results, problems))
     await store.write(lambda connection: record(connection, frames))
 

@@ -232,6 +232,7 @@ class Store:
         except _UNAVAILABLE as error:
             words = in_one_line(error)
             if is_lock_timeout(error):
+                await self.read(self._engines.free_locks)
                 raise StoreBusyError(
                     f"a lock is held by others ({words}); try again", retry_after_seconds=1.0
                 ) from error

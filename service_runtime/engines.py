@@ -31,6 +31,8 @@ class Engines:
         writers: how many writing transactions may run at once.
         listen: receives the notifications of a channel; None if no other process can
             change the database.
+        free_locks: ends transactions that hold locks and stand still; called when a lock was
+            waited for in vain, in a transaction of ``reader``.
         exclusive: false beside a service that has the SQLite file: the version of the
             tables must stay as it is.
     """
@@ -42,6 +44,7 @@ class Engines:
     release: Callable[[], None]
     writers: int = 1
     listen: Listen | None = None
+    free_locks: Callable[[sa.Connection], None] = lambda connection: None  # noqa: ARG005
     exclusive: bool = True
 
     @property

@@ -19,6 +19,7 @@ from psycopg import sql
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from service_runtime import copying
 from service_runtime.engines import Engines, url_of
 from service_runtime.errors import StoreUnavailableError
 from service_runtime.postgresql_signs import check_postgresql_url, is_lock_timeout
@@ -91,6 +92,7 @@ def open_postgresql(url: URL, *, holder: str, readers: int) -> Engines:
         release=lambda: None,
         writers=_WRITERS,
         listen=partial(_listen, url, holder),
+        free_locks=copying.end_stalled,
     )
 
 
@@ -127,6 +129,7 @@ def postgresql_engine(url: URL, *, holder: str, isolation: Any, connections: int
             except psycopg.Error as error:
                 raise sa.exc.DisconnectionError from error
 
+    event.listen(engine, "do_execute", copying.execute)
     return engine
 
 

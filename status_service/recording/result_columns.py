@@ -7,6 +7,7 @@ in C: a loop in Python costs more than to store the results.
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: No text has it: a request with one is refused.
 _NUL = "\x00"
+#: What separates the lines and the fields of COPY, and what says so; the last one first.
+_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 #: One result, its fields in the order of the columns.
 ResultRow: TypeAlias = tuple[int, int, int, str, str, str, int | None]
 
@@ -50,9 +53,23 @@ class ResultColumns(_Columns):
         """Return them result by result."""
         return zip(*self, strict=True)
 
-    def make_arrays(self) -> None:
-        """Make :attr:`arrays` now: that takes as long as all else that is done with results."""
-        _ = self.arrays
+    def make_lines(self) -> None:
+        """Make :attr:`lines` now: that takes as long as all else that is done with results."""
+        _ = self.lines
+
+    @cached_property
+    def lines(self) -> str:
+        """The results as COPY of PostgreSQL takes them, a line each but for the last line's end."""
+        columns = (
+            _in_lines(self.sequence),
+            _in_lines(self.outcome),
+            _in_lines(self.attempt),
+            _escaped(self.code),
+            _escaped(self.detail),
+            _escaped(self.provider_message_id),
+            _in_lines(self.finish_time),
+        )
+        return "\n".join(map("\t".join, zip(*columns, strict=False)))  # some never end
 
     @cached_property
     def arrays(self) -> tuple[str, ...]:
@@ -69,6 +86,21 @@ class ResultColumns(_Columns):
 
 
 NO_RESULTS = ResultColumns((), (), (), (), (), (), ())
+
+
+def _in_lines(values: Sequence[int | None]) -> Iterable[str]:
+    """Return integers as COPY takes them, None as NULL; for ever, if all are the same."""
+    if len(set(values)) == 1:  # as outcomes and attempts often are
+        return repeat("\\N" if values[0] is None else str(values[0]))
+    return ("\\N" if value is None else str(value) for value in values)
+
+
+def _escaped(values: Iterable[str]) -> Sequence[str]:
+    """Return texts as COPY takes them; none of them has a NUL character."""
+    joined = _NUL.join(values)
+    for character, escape in _ESCAPES:
+        joined = joined.replace(character, escape)
+    return joined.split(_NUL)
 
 
 def array(parts: Iterable[str]) -> str:

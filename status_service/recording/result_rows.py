@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from service_runtime.copying import copy_in
 from service_runtime.database import UtcTime
 from status_service.domain import Counters, Outcome
 from status_service.recording.result_columns import ResultColumns, array, integers
@@ -44,17 +45,23 @@ def upsert(
         connection: in a transaction that holds the campaigns locked.
         given: numbers of campaigns with results of them, each message once.
         now: the database's time.
-        all_new: the caller found that none is stored. Then it is a plain INSERT: to
-            look for a conflict costs PostgreSQL half as much again.
+        all_new: the caller found that none is stored. Then PostgreSQL copies them, in half the
+            time of an INSERT; one that looks for conflicts takes half as much again.
 
     Raises:
         IntegrityError: a row was there although ``all_new``, as after an insert by hand.
         RuntimeError: a row did not change anything, although the caller, who holds
             the campaign locked, found that it must. A defect; nothing is kept.
     """
+    if not given:
+        return
     record_time = _TIME.process_bind_param(now, connection.dialect)
-    insert = _insert_arrays if connection.dialect.name == "postgresql" else _insert_values
-    changed = insert(connection, given, record_time, "" if all_new else _RAISE)
+    if connection.dialect.name != "postgresql":
+        changed = _insert_values(connection, given, record_time, "" if all_new else _RAISE)
+    elif all_new:
+        changed = _copy(connection, given, record_time)
+    else:
+        changed = _raise_arrays(connection, given, record_time)
     rows = sum(results.size for _, results in given)
     if changed != rows:
         raise RuntimeError(f"{changed} of {rows} results stored")
@@ -65,7 +72,8 @@ _RAISE = (
     + ", ".join(f"{name} = excluded.{name}" for name in ("record_time", *_GIVEN[1:]))
     + " WHERE excluded.outcome > results.outcome"
 )
-_INSERT = f"INSERT INTO results (record_time, campaign, {', '.join(_GIVEN)})"
+_INTO = f"results (record_time, campaign, {', '.join(_GIVEN)})"
+_INSERT = f"INSERT INTO {_INTO}"
 
 
 def _insert_values(
@@ -92,24 +100,34 @@ def _values_sql(rows: int) -> str:
     return f"{_INSERT} VALUES {', '.join([row] * rows)}"
 
 
-def _insert_arrays(
+def _copy(
     connection: sa.Connection,
     given: Sequence[tuple[int, ResultColumns]],
     record_time: int | None,
-    raising: str,
 ) -> int:
-    """Insert everything by one statement; return how many rows changed."""
-    if not given:
-        return 0
+    """Add rows of which none is there; return how many."""
+    lines = []
+    for number, part in given:
+        same = f"{record_time}\t{number}\t"
+        lines.append(same + part.lines.replace("\n", f"\n{same}"))
+    return copy_in(connection, f"COPY {_INTO} FROM STDIN", "\n".join(lines))
+
+
+def _raise_arrays(
+    connection: sa.Connection,
+    given: Sequence[tuple[int, ResultColumns]],
+    record_time: int | None,
+) -> int:
+    """Insert rows or raise them by one statement; return how many rows changed."""
     parts = ((integers([number] * part.size), *part.arrays) for number, part in given)
     arrays = map(array, zip(*parts, strict=True))
-    return connection.exec_driver_sql(_INSERT_ARRAYS + raising, (record_time, *arrays)).rowcount
+    return connection.exec_driver_sql(_RAISE_ARRAYS, (record_time, *arrays)).rowcount
 
 
-_INSERT_ARRAYS = (
+_RAISE_ARRAYS = (
     f"{_INSERT} SELECT %s::bigint, given.* FROM unnest(%s::bigint[], %s::bigint[],"  # noqa: S608 - no input
     " %s::smallint[], %s::integer[], %s::text[], %s::text[], %s::text[], %s::bigint[])"
-    " AS given"
+    f" AS given{_RAISE}"
 )
 
 

@@ -59,7 +59,7 @@ class WriterPool:
         meter: Meter | None = None,
     ) -> None:
         meter = meter or Meter()
-        self._arrays = store.dialect == "postgresql"
+        self._copies = store.dialect == "postgresql"
         company: list[Turns[Entry]] = []
         self._writers = [
             GroupCommitter(
@@ -89,8 +89,8 @@ class WriterPool:
             campaign = _Campaign(min(self._writers, key=self._load))
             self._campaigns[frame.key] = campaign
         campaign.frames += 1
-        if self._arrays and not campaign.again:
-            frame.results.make_arrays()  # here, while the writer waits for the database
+        if self._copies and not campaign.again:
+            frame.results.make_lines()  # here, while the writer waits for the database
         try:
             receipt = await campaign.writer.submit(frame)
         except asyncio.CancelledError:

@@ -23,6 +23,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from acceptance.failpoints import FIRED, TRACE, Failpoint, Fault, When, fired, step_of
 from closeout.status.v1 import status_pb2
+from service_runtime import copying
 from status_service import __main__ as status_main
 from status_service.campaigns import mark_complete
 from status_service.campaigns.types import Changed
@@ -126,9 +127,10 @@ def _watch_transactions(faults: Faults) -> None:
         def execute(cursor: Any, statement: str, *rest: Any) -> bool:
             step = step_of(statement)
             faults.passing(When.BEFORE, step, cursor.connection)
-            getattr(cursor, "executemany" if name == "do_executemany" else "execute")(
-                statement, *rest[:-1]
-            )
+            if not (name == "do_execute" and copying.execute(cursor, statement, *rest)):
+                getattr(cursor, "executemany" if name == "do_executemany" else "execute")(
+                    statement, *rest[:-1]
+                )
             faults.passing(When.AFTER, step, cursor.connection)
             return True  # done: SQLAlchemy skips its call
 

@@ -69,7 +69,7 @@ FIRED = "fired-faults"
 #: The code that requests a record of each step of a transaction, without a fault.
 TRACE = "trace"
 
-_CHANGE = re.compile(r"\s*(INSERT|UPDATE|DELETE)\s+(?:INTO\s+|FROM\s+)?(\w+)", re.IGNORECASE)
+_CHANGE = re.compile(r"\s*(INSERT|UPDATE|DELETE|COPY)\s+(?:INTO\s+|FROM\s+)?(\w+)", re.IGNORECASE)
 _SELECT = re.compile(
     r"\s*(?:WITH\s+\w+\s+AS\s*\()?\s*SELECT\b.*?\bFROM\s+(\w+)\b(?!\()", re.IGNORECASE | re.DOTALL
 )
@@ -120,10 +120,11 @@ class Failpoint:
 def step_of(statement: str) -> str:
     """Name a statement by its verb and its table.
 
-    Two reads of one table have different purposes, so their names differ.
+    Two reads of one table have different purposes, so their names differ. COPY is the
+    INSERT of PostgreSQL.
     """
     if changed := _CHANGE.match(statement):
-        return f"{changed[1].lower()} {changed[2]}"
+        return f"{changed[1].lower().replace('copy', 'insert')} {changed[2]}"
     found = _SELECT.match(statement)
     if "pg_notify" in statement:  # PostgreSQL announces the transition that comes next
         return "insert transitions"

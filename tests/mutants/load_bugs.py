@@ -94,6 +94,22 @@ LOAD_BUGS = (
         test=f"{_FAIR}::test_a_full_stream_that_has_ended_is_none_that_reports_little",
     ),
     Mutant(
+        name="frozen-copy-keeps-its-lock",
+        invariant="B1",
+        bug="An instance that is paused in the middle of a COPY keeps its campaigns locked until"
+        " somebody wakes it: no server ends that.",
+        seen="own: PostgreSQL copies new results",
+        edits=(
+            Edit(
+                "service_runtime/database.py",
+                "                await self.read(self._engines.free_locks)\n",
+                "",
+            ),
+        ),
+        test="tests/integration/test_postgresql_frozen_copy.py"
+        "::test_what_stands_still_is_ended_by_who_waits_for_its_lock",
+    ),
+    Mutant(
         name="short-transactions-alone",
         invariant="L5",
         bug="Streams that report little have every transaction, and a full one has none.",

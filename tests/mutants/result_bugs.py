@@ -59,6 +59,21 @@ RESULT_BUGS = (
         test=f"{_PROPERTIES}::test_s2_every_merge_of_up_to_three_results",
     ),
     Mutant(
+        name="texts-are-copied-unescaped",
+        invariant="S2",
+        bug="A backslash in what a provider said is one of COPY: the text is stored changed, or"
+        " the transaction fails for all.",
+        seen="own: PostgreSQL copies new results",
+        edits=(
+            Edit(
+                "status_service/recording/result_columns.py",
+                '_ESCAPES = (("\\\\", "\\\\\\\\"), ',
+                "_ESCAPES = (",
+            ),
+        ),
+        test="tests/integration/test_status_result_texts.py::test_s2_every_text_is_stored_as_it_is",
+    ),
+    Mutant(
         name="acknowledged-before-commit",
         invariant="S7",
         bug="A frame is acknowledged when it is queued, before it is stored.",
