@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from service_runtime.database import is_missing, open_engines
+from service_runtime.database_url import is_missing, open_engines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The database of a service: its time, and the threads that touch it.
+"""The database of a service, and the threads that touch it.
 
 What is particular to a kind of database is in :mod:`.sqlite` and :mod:`.postgresql`.
 """
@@ -9,44 +9,36 @@ import asyncio
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import event
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
 
 from service_runtime import postgresql_signs, sqlite, tracing
 from service_runtime.database_failures import FailureLog
+from service_runtime.database_url import open_engines
+from service_runtime.engines import LONG_READERS, READERS
 from service_runtime.errors import (
-    StartupError,
     StoreBusyError,
     StoreFullError,
     StoreUnavailableError,
     in_one_line,
 )
-from service_runtime.postgresql_signs import check_postgresql_url, is_lock_timeout
-from service_runtime.sqlite import check_sqlite_url, open_sqlite
+from service_runtime.postgresql_signs import is_lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy.engine.interfaces import ExceptionContext
 
-    from service_runtime.engines import Engines
     from service_runtime.migrations import Migrations
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Reads that may run at once, and besides them reads that grow with what is read.
-_READERS, _LONG_READERS = 2, 2
 #: A write that takes longer, seconds, counts as a database that does not answer.
 _LONG_WRITE = 10.0
 #: What a transaction fails with where the database, not the statement, is at fault.
@@ -57,43 +49,6 @@ _UNAVAILABLE = (
     sa.exc.TimeoutError,
     StoreUnavailableError,
 )
-
-
-class UtcTime(sa.types.TypeDecorator[datetime]):
-    """A point in time: aware UTC ``datetime`` in Python, integer microseconds in SQL."""
-
-    impl = sa.BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:  # noqa: ARG002
-        """Convert to microseconds since 1970."""
-        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """Convert from microseconds since 1970."""
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
-
-
-class database_now(FunctionElement[datetime]):  # noqa: N801 - reads as a SQL function
-    """The database's clock at the moment of the statement: the only clock that is compared."""
-
-    type = UtcTime()
-    inherit_cache = True
-
-
-@compiles(database_now, "sqlite")
-def _sqlite_now(element: database_now, compiler: Any, **kwargs: Any) -> str:  # noqa: ARG001
-    return "CAST(ROUND(unixepoch('subsec') * 1000) * 1000 AS INTEGER)"
-
-
-@compiles(database_now, "postgresql")
-def _postgresql_now(element: database_now, compiler: Any, **kwargs: Any) -> str:  # noqa: ARG001
-    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
-
-
-def read_clock(connection: sa.Connection) -> datetime:
-    """Return the database's time."""
-    return connection.execute(sa.select(database_now())).scalar_one()
 
 
 class Store:
@@ -129,9 +84,9 @@ class Store:
         self._failures = FailureLog()
         self._write_begins: dict[int, float] = {}  # by thread, on the monotonic clock
         self._write_threads = ThreadPoolExecutor(self.writers, thread_name_prefix="store-write")
-        self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
         self._long_read_threads = ThreadPoolExecutor(
-            _LONG_READERS, thread_name_prefix="store-long-read"
+            LONG_READERS, thread_name_prefix="store-long-read"
         )
         try:
             migrations.migrate(self._engines)
@@ -303,62 +258,3 @@ def _renew(context: ExceptionContext) -> None:
     error = context.sqlalchemy_exception
     if isinstance(error, _UNAVAILABLE) and not is_lock_timeout(error):
         context.is_disconnect = True
-
-
-def open_engines(url: str, *, holder: str) -> Engines:
-    """Return the engines for a URL; connects when they are used.
-
-    Raises:
-        StartupError: it is no URL of a database that is supported, or another
-            process has the file.
-    """
-    parsed = check_url(url)
-    readers = _READERS + _LONG_READERS
-    if parsed.get_backend_name() == "sqlite":
-        return open_sqlite(parsed, holder=holder, readers=readers)
-    from service_runtime import postgresql  # noqa: PLC0415 - SQLite needs no driver of it
-
-    return postgresql.open_postgresql(parsed, holder=holder, readers=readers)
-
-
-def check_url(url: str) -> sa.URL:
-    """Return a URL whose database is of a supported kind; open and make nothing.
-
-    Raises:
-        StartupError: it is no URL of such a database; the text has no password.
-    """
-    parsed = _parsed(url)
-    match parsed.get_backend_name():
-        case "sqlite":
-            check_sqlite_url(parsed)
-        case "postgresql":
-            check_postgresql_url(parsed)
-        case _:
-            raise StartupError(
-                f"{parsed.get_backend_name()}: only sqlite:///PATH and"
-                " postgresql://USER@HOST/DATABASE are supported"
-            )
-    return parsed
-
-
-def is_missing(url: str) -> bool:
-    """Return whether a URL names a file that is not there, so that opening it makes one.
-
-    Raises:
-        StartupError: it is no URL of a database.
-    """
-    parsed = _parsed(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        return False
-    return not Path(parsed.database).exists()
-
-
-def _parsed(url: str) -> sa.URL:
-    try:
-        return sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError) as error:
-        # Not shown: a password may be anywhere in what is no URL.
-        raise StartupError(
-            "this is not a database URL, as in sqlite:///status.db or"
-            " postgresql://USER@HOST/DATABASE"
-        ) from error

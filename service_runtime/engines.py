@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+#: Reads that may run at once, and besides them reads that grow with what is read.
+READERS, LONG_READERS = 2, 2
 #: Takes a channel and yields the payloads of its notifications while the block runs.
 #: Raises StoreUnavailableError at any time when the database does not answer.
 Listen: TypeAlias = Callable[[str], AbstractAsyncContextManager[AsyncIterator[str]]]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import pydantic
 
-from service_runtime.database import check_url
+from service_runtime.database_url import check_url
 from service_runtime.errors import StartupError
 
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service_runtime import port_holder
-from service_runtime.database import check_url
+from service_runtime.database_url import check_url
 from service_runtime.process import EXIT_STARTUP
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from sender_service.errors import (
     ServiceKeyError,
     StatusServiceUnavailableError,
 )
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ KEYS_A_STATEMENT = 1_000
 
 
 def microseconds(time: datetime) -> int:
-    """Return a time as :class:`service_runtime.database.UtcTime` stores it."""
+    """Return a time as :class:`service_runtime.database_time.UtcTime` stores it."""
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -13,7 +13,7 @@ from sender_service.errors import CampaignAlreadyExistsError, CampaignNotFoundEr
 from sender_service.store import freezes
 from sender_service.store.schema import campaigns, shards
 from sender_service.store.values import NO_PROBLEMS, problems_to_json
-from service_runtime.database import database_now, read_clock
+from service_runtime.database_time import database_now, read_clock
 from service_runtime.errors import InvalidRequestError
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from sender_service.store.schema import (
     recipients,
     resends,
 )
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sender_service.domain import Phase
 from sender_service.errors import LookOutdatedError
 from sender_service.store.schema import campaigns, families
-from service_runtime.database import UtcTime, database_now
+from service_runtime.database_time import UtcTime, database_now
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -16,7 +16,7 @@ from sender_service.domain import Guarantee, Outcome
 from sender_service.store import bulk, outbox, retries
 from sender_service.store.schema import deferrals, outcomes, recipients, shards
 from sender_service.store.shards import Lease, settle
-from service_runtime.database import database_now, read_clock
+from service_runtime.database_time import database_now, read_clock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

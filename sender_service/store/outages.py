@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from sender_service.domain import Phase
 from sender_service.store.schema import campaigns, meta
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 
 #: When a provider that fails was tried last: the name of the row in ``meta``.
 _TRIED = "provider_tried_time"

@@ -17,7 +17,7 @@ from sender_service.store.campaigns import finished_lately, open_campaigns
 from sender_service.store.schema import campaigns, meta, outcomes, shards
 from sender_service.store.values import NO_PROBLEMS
 from service_runtime.caller import DEFAULT_ORGANISATION
-from service_runtime.database import database_now
+from service_runtime.database_time import database_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -10,7 +10,7 @@ from sender_service.domain import Guarantee, Phase, Problem
 from sender_service.errors import CampaignNotFoundError
 from sender_service.store.schema import campaigns, deferrals, outcomes, resends, shards
 from sender_service.store.values import problems_from_json
-from service_runtime.database import database_now
+from service_runtime.database_time import database_now
 from service_runtime.pages import Page
 
 if TYPE_CHECKING:

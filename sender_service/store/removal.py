@@ -25,7 +25,7 @@ from sender_service.store.schema import (
     uploads,
 )
 from sender_service.store.values import NO_PROBLEMS
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

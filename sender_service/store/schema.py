@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from sender_service.domain import Guarantee, Phase
-from service_runtime.database import UtcTime
+from service_runtime.database_time import UtcTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

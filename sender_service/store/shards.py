@@ -18,7 +18,7 @@ from sender_service.errors import LeaseLostError
 from sender_service.store import bulk, omissions, outbox, retries
 from sender_service.store.batch import Batch, PendingMessage
 from sender_service.store.schema import deferrals, recipients, shards
-from service_runtime.database import database_now
+from service_runtime.database_time import database_now
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import sqlalchemy as sa
 
 from service_runtime.caller import Caller, Scope
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from service_runtime.errors import (
     KeyExpiredError,
     KeyInvalidError,

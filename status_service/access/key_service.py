@@ -10,7 +10,7 @@ import structlog
 
 from service_runtime.access import require
 from service_runtime.caller import Scope
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from service_runtime.errors import InvalidRequestError
 from status_service.access import key_store, keys
 from status_service.access.key_store import NewKeyData

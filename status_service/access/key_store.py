@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from service_runtime.caller import Scope
-from service_runtime.database import database_now, read_clock
+from service_runtime.database_time import database_now, read_clock
 from service_runtime.pages import Page
 from status_service.schema import keys
 

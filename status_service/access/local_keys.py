@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from service_runtime.caller import ALL_SCOPES, DEFAULT_ORGANISATION, Scope
-from service_runtime.database import check_url, open_engines, read_clock
 from service_runtime.database_file import DatabaseInUseError
+from service_runtime.database_time import read_clock
+from service_runtime.database_url import check_url, open_engines
 from service_runtime.errors import ServiceError, StartupError, StoreUnavailableError, in_one_line
 from service_runtime.sqlite import beside_sqlite
 from status_service.access import key_service, keys

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from service_runtime.errors import StoreBusyError
 from status_service.campaigns import repair
 from status_service.domain import fails_often

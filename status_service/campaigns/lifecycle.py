@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import sqlalchemy as sa
 
 from service_runtime.caller import Caller
-from service_runtime.database import database_now, read_clock
+from service_runtime.database_time import database_now, read_clock
 from service_runtime.errors import InvalidRequestError
 from status_service.campaigns.types import Changed
 from status_service.domain import Cause, Start, State, decide_start, sources

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from status_service.campaigns.types import Changed
 from status_service.domain import OPEN, Cause, Counters, Outcome, State
 from status_service.errors import CampaignNotFullyProcessedError, CampaignNotSendingError

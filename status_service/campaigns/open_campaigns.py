@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from status_service.domain import OPEN, Diagnosis, State
 from status_service.recording.types import CampaignKey
 from status_service.schema import campaigns

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from status_service.campaigns import explanation
 from status_service.campaigns.standing import Entry, Standing
 from status_service.domain import OPEN, Cause, Counters, Diagnosis, State, diagnose

@@ -8,7 +8,7 @@ from functools import cache, partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from service_runtime.errors import KeyInvalidError
 from status_service.dashboard import assets
 from status_service.dashboard.live import Live

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from service_runtime.validation import Validation
 from status_service.dashboard import formats
 from status_service.dashboard.security import form_token

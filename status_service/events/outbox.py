@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from service_runtime.database import UtcTime, read_clock
+from service_runtime.database_time import UtcTime, read_clock
 from status_service.campaigns import repair
 from status_service.events.cloud_event import body_of
 from status_service.events.kinds import USUAL

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from status_service.errors import (
     EventNotFoundError,
     SubscriptionAlreadyExistsError,

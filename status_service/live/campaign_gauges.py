@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Gauge
 
-from service_runtime.database import database_now
+from service_runtime.database_time import database_now
 from service_runtime.errors import StoreUnavailableError
 from status_service.domain import State
 from status_service.schema import campaigns

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from status_service.campaigns import repair
 from status_service.reads import sampled
 from status_service.reads.overview import Needy, needy_campaigns

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from service_runtime.database import UtcTime, read_clock
+from service_runtime.database_time import UtcTime, read_clock
 from status_service.domain import Counters, State
 from status_service.reads.pace import ESTIMATE_SPAN, NO_PACE, Course, Pace, Sample, pace, series
 from status_service.recording import lookup

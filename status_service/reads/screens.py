@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from status_service.campaigns import repair
 from status_service.domain import Outcome
 from status_service.reads import failures, queries, sampled

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from status_service.campaigns import repair
 from status_service.domain import Diagnosis
 from status_service.reads import failures, followed, queries, sampled, screens

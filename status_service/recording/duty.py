@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from status_service.schema import duties
 
 if TYPE_CHECKING:

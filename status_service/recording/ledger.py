@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from service_runtime.database import database_now
+from service_runtime.database_time import database_now
 from status_service.domain import Cause, State
 from status_service.errors import (
     CampaignBusyError,

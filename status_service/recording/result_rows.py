@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from service_runtime.copying import copy_in
-from service_runtime.database import UtcTime
+from service_runtime.database_time import UtcTime
 from status_service.domain import Counters, Outcome
 from status_service.recording.result_columns import ResultColumns, array, integers
 from status_service.schema import NOT_SENT, campaigns, results

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 # SQLite has the same clause and compiles this form of it.
 from sqlalchemy.dialects.postgresql import insert
 
-from service_runtime.database import UtcTime, database_now, read_clock
+from service_runtime.database_time import UtcTime, database_now, read_clock
 from status_service.domain import OPEN
 from status_service.recording.thinning import MOST_SAMPLES, SAMPLE_INTERVAL, thinned
 from status_service.recording.types import CampaignKey

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from service_runtime.database import UtcTime
+from service_runtime.database_time import UtcTime
 from status_service.schema.columns import Key, metadata
 
 _UNPUBLISHED = sa.text("publish_time IS NULL")

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from service_runtime import exposure
 from service_runtime.call_limits import CallLimits
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 from service_runtime.errors import StartupError, StoreUnavailableError
 from service_runtime.metrics import ServiceMetrics
 from status_service import schema

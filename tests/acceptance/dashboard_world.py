@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
 from integration.compiled import STATEMENTS
-from service_runtime import database
-from service_runtime.database import Store, database_now
+from service_runtime import database_time
+from service_runtime.database import Store
+from service_runtime.database_time import database_now
 from status_service import schema
 from status_service.migrations import MIGRATIONS
 
@@ -37,7 +38,7 @@ def fixed_clock(moment: datetime) -> Iterator[None]:
     try:
         yield
     finally:
-        compiles(database_now, "sqlite")(database._sqlite_now)
+        compiles(database_now, "sqlite")(database_time._sqlite_now)
         STATEMENTS.clear()
 
 

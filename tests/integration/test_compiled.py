@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from pysqlite3 import dbapi2
 
-from service_runtime.database import database_now
+from service_runtime.database_time import database_now
 
 
 def _compiled(engine: sa.Engine, statement: sa.Select[Any]) -> object:

@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from integration.databases import Database
-from service_runtime.database import Store, read_clock
+from service_runtime.database import Store
+from service_runtime.database_time import read_clock
 from service_runtime.pages import PageRequest
 from status_service import schema
 from status_service.events import event_list, queue

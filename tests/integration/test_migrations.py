@@ -17,7 +17,8 @@ from acceptance.processes import wait_until
 from providers.postgresql_server import PostgresqlServer
 from providers.written_versions import THINGS, written
 from service_runtime import postgresql
-from service_runtime.database import Store, open_engines
+from service_runtime.database import Store
+from service_runtime.database_url import open_engines
 from service_runtime.errors import StartupError
 from service_runtime.migrations import EMPTY, UNVERSIONED, Migrations, Step
 

@@ -18,7 +18,7 @@ from sender_service.store.batch import Batch, PendingMessage
 from sender_service.store.leases import Claim, NothingToClaim
 from sender_service.store.shards import Advance, Position
 from sender_service.verdicts import Finished, Retry
-from service_runtime.database import database_now
+from service_runtime.database_time import database_now
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,7 +24,7 @@ from sender_service.channels.contract import EmailContent, content_from_json
 from sender_service.domain import ProblemKind
 from sender_service.store.values import problems_from_json
 from service_runtime.caller import Caller
-from service_runtime.database import open_engines
+from service_runtime.database_url import open_engines
 from service_runtime.migrations import UNVERSIONED, Migrations, Step
 from status_service.campaigns import registration
 from status_service.campaigns.types import NewCampaign

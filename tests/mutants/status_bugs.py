@@ -294,7 +294,7 @@ CONNECTION_BUGS = (
         seen="Closeout itself, in a review; CWE-532, secrets in logs",
         edits=(
             Edit(
-                "service_runtime/database.py",
+                "service_runtime/database_url.py",
                 '            "this is not a database URL, as in',
                 '            f"{url!r} is not a database URL, as in',
             ),

@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 
-from service_runtime.database import open_engines
+from service_runtime.database_url import open_engines
 from service_runtime.migrations import Migrations
 
 #: The first version: one table.

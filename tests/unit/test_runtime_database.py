@@ -17,7 +17,8 @@ from pysqlite3 import dbapi2
 from structlog.testing import capture_logs
 
 from providers.written_versions import THINGS, written
-from service_runtime.database import Store, UtcTime, read_clock
+from service_runtime.database import Store
+from service_runtime.database_time import UtcTime, read_clock
 from service_runtime.errors import StartupError, StoreFullError, StoreUnavailableError
 from service_runtime.migrations import Migrations
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import sender_service.__main__ as sender
 import status_service.__main__ as status
-from service_runtime.database import check_url
+from service_runtime.database_url import check_url
 from service_runtime.engines import url_of
 from service_runtime.errors import StartupError
 from service_runtime.postgresql import postgresql_engine
