@@ -86,9 +86,9 @@ async def make_plan(
     """
     channel = channels.get(row.channel)
     stored = await store.read(
-        partial(campaigns.get, organisation=row.organisation, campaign_id=row.campaign_id)
+        partial(campaigns.get_content, organisation=row.organisation, campaign_id=row.campaign_id)
     )
-    content = content_from_json(stored.content)
+    content = content_from_json(stored)
     template = await bounded.compiled(channels.campaigns_workers, channel, content)
     rendering = template if isinstance(template, BoundedTemplate) else None
     return DeliveryPlan(
