@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import tracemalloc
+import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -168,6 +172,59 @@ async def test_a_campaign_has_one_job_at_a_time() -> None:
     template = BoundedTemplate(Counting(*[texts("", "x", "", "")] * 5), "m:f", b"{}", None)
     await asyncio.gather(*(template.ready(message()) for _ in range(5)))
     assert most == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ a | upcase }}{% for i in a %}{{ i }}{% endfor %}",
+        "{{ }}",
+        "{% if a %}",
+        "{{ a | nix }}",
+        "{{ a | divided_by: 0 }}",
+        "{{ a | append: a }}",
+        "{% if" + " a and" * 2_000 + " a %}",
+    ],
+)
+def test_templates_are_gone_once_nobody_has_them(source: str) -> None:
+    """L5: they do not wait for a garbage collection, whatever was wrong with them."""
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(TemplateError, OverBudgetError), limits.light():
+            CompiledContent(TextContent(source)).render(message(a="x" * 40_000))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+async def test_a_message_that_fails_keeps_no_content() -> None:
+    """L5: what is left of it until it is handed over is its error."""
+    workers = ScriptedWorkers(({"seconds": 9.0, "sender": ""}, b""), TemplateLimitError("", "no"))
+    template: BoundedTemplate | None = await compiled(workers, TextContent("x" * 17_000))
+    assert template is not None
+    kept = weakref.ref(template)
+    gc.disable()
+    try:
+        ready = await template.ready(message())
+        template = None
+        assert kept() is None
+    finally:
+        gc.enable()
+    with pytest.raises(TemplateLimitError):
+        ready.render(message())
+
+
+def test_nested_names_take_no_more_than_their_source_asks_for() -> None:
+    """L5: what compiling takes does not grow with the square of how deep names stand."""
+    source = "{{ a" + "[a" * 250 + "]" * 250 + " }}"
+    tracemalloc.start()
+    try:
+        CompiledContent(TextContent(source))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1_000_000
 
 
 async def test_very_many_unknown_variables_are_counted_elsewhere() -> None:

@@ -99,7 +99,9 @@ class BoundedTemplate:
         except WorkerUnavailableError:
             raise
         except ChannelError as error:
-            made = error
+            # Its frames, and those of its causes, would keep this content for long.
+            made = error.with_traceback(None)
+            made.__cause__ = made.__context__ = None
         return ReadyTemplate(made, sender=self._sender)
 
     async def preview(self, message: Message) -> str:

@@ -91,7 +91,8 @@ def position_of(source: str, environment: Environment) -> tuple[Position | None,
 def _parses(source: str, environment: Environment) -> bool:
     try:
         environment.from_string(source)
-    except LiquidError:
+    except LiquidError as error:
+        error.with_traceback(None)  # its frames would keep it, and the nodes, for long
         return False
     return True
 
