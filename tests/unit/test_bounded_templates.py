@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from providers.hostile_templates import LONGEST, Hostile, hostile_templates
+from sender_service.campaigns.audience import RecipientInput, check_row
 from sender_service.channels.console import ConsoleChannel
 from sender_service.channels.contract import Content, EmailContent, Message, TextContent
 from sender_service.channels.errors import TemplateError, TemplateLimitError
@@ -278,3 +279,10 @@ def test_hostile_templates_are_the_same_for_a_seed() -> None:
     assert first == list(hostile_templates(7, 40))
     assert first != list(hostile_templates(8, 40))
     assert len({one.kind for one in first}) == 13
+
+
+def test_a_hostile_template_has_a_recipient_that_is_taken() -> None:
+    """One whose recipient is refused would try nothing, and no message of it would end."""
+    for one in hostile_templates(1, 200):
+        given = RecipientInput("ann@shop.example", "", one.fields)
+        assert not check_row(ConsoleChannel(), given).reason
