@@ -130,7 +130,7 @@ async def test_labels_are_kept_for_another_registration(store: Store) -> None:
 
 async def test_what_is_held_of_a_campaign_has_no_content(store: Store) -> None:
     """L5: however many campaigns are at work, their contents are in the database alone."""
-    row = await support.add_campaign(store, messages=1)
+    row = await support.add_campaign(store, messages=1, started=False)
     key = {"organisation": row.organisation, "campaign_id": row.campaign_id}
     begin = {"shard_size": 100, "start_time": None}
     held = [
