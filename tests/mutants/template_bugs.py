@@ -212,7 +212,7 @@ TEMPLATE_BUGS = (
         edits=(
             Edit(
                 f"{_RENDERING}/bounded.py",
-                "            made = error.with_traceback(None)\n",
+                "            made = bare(error)\n",
                 "            made = error\n",
             ),
         ),

@@ -199,6 +199,20 @@ def test_templates_are_gone_once_nobody_has_them(source: str) -> None:
         gc.enable()
 
 
+@pytest.mark.parametrize(
+    "source", ["{{ " + "9" * 5_000 + " }}", "{% if" + " a and" * 2_000 + " a %}"]
+)
+def test_an_error_keeps_nothing_of_its_template(source: str) -> None:
+    """L5: who holds it, as a call that is answered with it does, holds its text alone."""
+    with pytest.raises(TemplateError) as caught:
+        CompiledContent(TextContent(source))
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert cause.__traceback__ is None
+    assert cause.__cause__ is None
+    assert cause.__context__ is None
+
+
 async def test_a_message_that_fails_keeps_no_content() -> None:
     """L5: what is left of it until it is handed over is its error."""
     workers = ScriptedWorkers(({"seconds": 9.0, "sender": ""}, b""), TemplateLimitError("", "no"))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from liquid.exceptions import LiquidError
 
+from sender_service.channels.errors import bare
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -92,7 +94,7 @@ def _parses(source: str, environment: Environment) -> bool:
     try:
         environment.from_string(source)
     except LiquidError as error:
-        error.with_traceback(None)  # its frames would keep it, and the nodes, for long
+        bare(error)
         return False
     return True
 

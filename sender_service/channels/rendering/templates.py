@@ -19,7 +19,7 @@ from liquid.builtin.expressions import FilteredExpression
 from liquid.exceptions import LiquidError, ResourceLimitError
 from liquid.undefined import is_undefined
 
-from sender_service.channels.errors import TemplateError, TemplateLimitError
+from sender_service.channels.errors import TemplateError, TemplateLimitError, bare
 from sender_service.channels.rendering import lexer, limits
 from sender_service.channels.rendering.expressions import expressions_in
 from sender_service.channels.rendering.limits import (
@@ -149,12 +149,12 @@ class LiquidTemplate:
             return self._template.render_within(self.budget, variables)
         except LiquidError as error:
             if self.budget.is_light and isinstance(error, ResourceLimitError):
-                raise OverBudgetError from error
-            raise _render_error(self.field, self.source, error) from error.with_traceback(None)
+                raise OverBudgetError from bare(error)
+            raise _render_error(self.field, self.source, error) from bare(error)
         except _FILTER_FAILURES as error:
-            raise TemplateError(self.field, str(error)) from error
+            raise TemplateError(self.field, str(error)) from bare(error)
         except RecursionError as error:
-            raise TemplateError(self.field, _TOO_DEEP) from error
+            raise TemplateError(self.field, _TOO_DEEP) from bare(error)
 
     def variables(self) -> tuple[Variable, ...]:
         """Return every use of a variable that the template does not set itself, in order.
@@ -181,8 +181,7 @@ def _compile(field: str, source: str, *, escape: bool) -> LimitedTemplate:
     try:
         template = cast("LimitedTemplate", environment.from_string(source))
     except LiquidError as error:
-        # The frames of an error of Liquid keep it, and with it half a template, for long.
-        raise _template_error(field, source, error) from error.with_traceback(None)
+        raise _template_error(field, source, error) from bare(error)
     # Liquid looks filters up while rendering; a typo is better found before.
     unknown: list[tuple[int, str]] = [
         (used.token.start_index, used.name)
