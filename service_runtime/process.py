@@ -47,8 +47,9 @@ _LAST_LINE_SECONDS = 0.3
 _SWITCH_INTERVAL_SECONDS = 0.0005
 #: New objects between two garbage collections, by generation. A batch of results
 #: allocates thousands of short-lived objects, and the default of 700 collects all the
-#: time.
-_GC_THRESHOLDS = (50_000, 20, 50)
+#: time. The second generation is collected before a million objects are in it, which
+#: would hold up everybody for 400 ms.
+_GC_THRESHOLDS = (50_000, 4, 250)
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:

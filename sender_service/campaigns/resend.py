@@ -98,11 +98,18 @@ class Resends:
                 campaigns.get, organisation=organisation, campaign_id=request.source_campaign_id
             )
         )
+        stored = await self._store.read(
+            partial(
+                campaigns.get_content,
+                organisation=organisation,
+                campaign_id=request.source_campaign_id,
+            )
+        )
         selection = Selection(request.outcomes, request.include_unsent)
         if request.validate_only:
             await self._check_ended(caller, source)
-            return await self._validate(source, selection, request)
-        new = _new_campaign(source, request)
+            return await self._validate(source, stored, selection, request)
+        new = _new_campaign(source, stored, request)
         existing = None
         if new.campaign_id or new.request_id:
             find = partial(
@@ -140,7 +147,7 @@ class Resends:
         await self._store.read(partial(resends.check_kept, source=source.campaign))
 
     async def _validate(
-        self, source: sa.Row[Any], selection: Selection, request: ResendInput
+        self, source: sa.Row[Any], stored: str, selection: Selection, request: ResendInput
     ) -> Resent:
         channel = self._channels.get(source.channel)
         counts = Counts()
@@ -153,7 +160,7 @@ class Resends:
         draft = CampaignDraft(
             channel=source.channel,
             campaign_id=request.campaign_id,
-            content=content_from_json(source.content),
+            content=content_from_json(stored),
         )
         person = RecipientInput(first.address, first.recipient_key, json.loads(first.fields))
         preview = await content.preview(self._channels.callers_workers, channel, draft, person)
@@ -173,7 +180,7 @@ class Resends:
     ) -> NewCampaign:
         channel = self._channels.get(source.channel)
         # What was compiled by an older version may be refused by this one.
-        draft = CampaignDraft(channel=source.channel, content=content_from_json(source.content))
+        draft = CampaignDraft(channel=source.channel, content=content_from_json(new.content))
         await content.compiled(self._channels.callers_workers, channel, draft)
         if await self._first(source, selection) is None:
             raise InvalidRequestError.of(
@@ -211,7 +218,7 @@ def _parts(source: sa.Row[Any]) -> range:
     return range(1, source.total + 1, MESSAGES_A_PART)
 
 
-def _new_campaign(source: sa.Row[Any], request: ResendInput) -> NewCampaign:
+def _new_campaign(source: sa.Row[Any], stored: str, request: ResendInput) -> NewCampaign:
     chosen = [
         "resend",
         request.source_campaign_id,
@@ -225,7 +232,7 @@ def _new_campaign(source: sa.Row[Any], request: ResendInput) -> NewCampaign:
         request_id="" if request.campaign_id else request.request_id,
         display_name=request.display_name or source.display_name,
         channel=source.channel,
-        content=source.content,
+        content=stored,
         content_digest=source.content_digest,
         request_digest=digest(chosen),
         guarantee=Guarantee(source.guarantee),

@@ -7,6 +7,12 @@ class ChannelError(Exception):
     """Base of the errors a channel raises; the text is for people."""
 
 
+def bare(error: Exception) -> Exception:
+    """Return an error without its frames and causes, which keep a template for long."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 class InvalidAddressError(ChannelError):
     """The channel can't send to this address."""
 

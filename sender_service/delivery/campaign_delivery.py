@@ -9,35 +9,27 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sender_service.campaigns.directory import Journaled, Opened, Source
-from sender_service.channels.errors import ChannelError
 from sender_service.delivery.activation import show_stuck
 from sender_service.delivery.gate import Gate
-from sender_service.delivery.plan import is_about_content, make_plan
+from sender_service.delivery.plan import channel_problem, make_plan
 from sender_service.delivery.shard_delivery import ShardDelivery
-from sender_service.delivery.shard_report import Ended
+from sender_service.delivery.shard_report import Ended, ShardReport
 from sender_service.delivery.shard_span import run_in_span
-from sender_service.domain import (
-    MAX_DETAIL,
-    Guarantee,
-    Outcome,
-    Problem,
-    ProblemKind,
-    State,
-)
+from sender_service.domain import MAX_DETAIL, Guarantee, Outcome, Problem, State
 from sender_service.store import leases, outbox
 from sender_service.store.abandonment import Ending, close_shard
 from sender_service.store.leases import Claim, NothingToClaim
 from sender_service.store.outbox import ShardKey
-from service_runtime.errors import ServiceError, StoreUnavailableError
+from service_runtime.errors import ServiceError
 
 if TYPE_CHECKING:
     from sender_service.campaigns.active_campaign import ActiveCampaign
     from sender_service.campaigns.directory import Directory
     from sender_service.channels.registry import ChannelRegistry
+    from sender_service.delivery.contents import CompiledContents
     from sender_service.delivery.fair_scheduler import FairScheduler
     from sender_service.delivery.plan import DeliveryPlan
     from sender_service.delivery.provider import Provider, Providers
-    from sender_service.delivery.shard_report import ShardReport
     from sender_service.settings import SenderSettings
     from service_runtime.database import Store
 
@@ -60,6 +52,7 @@ class CampaignDelivery:
         directory: gives the state; announces how far the outbox goes.
         active: the campaign.
         settings: of the sender.
+        contents: compiles what is sent.
         providers: whether messages are taken at present.
         scheduler: how the campaigns of the channel take turns.
         instance: the name of this process, which owns the leases.
@@ -73,6 +66,7 @@ class CampaignDelivery:
         active: ActiveCampaign,
         settings: SenderSettings,
         *,
+        contents: CompiledContents,
         providers: Providers,
         scheduler: FairScheduler,
         instance: str,
@@ -82,6 +76,7 @@ class CampaignDelivery:
         self._directory = directory
         self._active = active
         self._settings = settings
+        self._contents = contents
         self._scheduler = scheduler
         self._instance = instance
         self._providers = providers
@@ -103,12 +98,12 @@ class CampaignDelivery:
         try:
             await self._work_until(done=self._remaining == 0)
         finally:
+            self._contents.forget(self._active.number)
             if self._behind is not None:
                 provider, gate = self._behind
                 provider.remove(gate)
 
     async def _work_until(self, *, done: bool) -> None:
-        plan: DeliveryPlan | None = None
         while not done and not self._directory.stopping:
             state = self._active.state
             if state is not None and state.is_terminal:
@@ -117,36 +112,38 @@ class CampaignDelivery:
             elif state is not State.SENDING:
                 await self._leave_provider()
                 await self._active.wait(None)
-            elif plan is None:
-                plan = await self._make_plan()
             else:
-                done = await self._proceed(plan)
+                done = await self._proceed()
 
     async def _leave_provider(self) -> None:
         if self._behind is not None:
             provider, gate = self._behind
             await provider.release(gate)
 
-    async def _proceed(self, plan: DeliveryPlan) -> bool:
+    async def _proceed(self) -> bool:
         """Send, or wait for the provider; True: every message has an outcome."""
-        provider, gate = self._gate(plan)
+        try:
+            provider, gate = self._gate()
+        except ServiceError as error:
+            await self._wait_for_channel(channel_problem(self._active.row.channel, error))
+            return False
         provider.attend(gate)
         left = gate.outage.seconds_left
         if left is not None and left < 0:
             return await self._give_up(gate)
         if gate.is_closed:
-            return await self._turn(plan, gate)
+            return await self._turn(gate)
         if not gate.take_probe():
             await gate.wait()
             return False
         try:
-            return await self._turn(plan, gate)
+            return await self._turn(gate)
         finally:
             gate.give_back_probe()
 
-    def _gate(self, plan: DeliveryPlan) -> tuple[Provider, Gate]:
+    def _gate(self) -> tuple[Provider, Gate]:
         if self._behind is None:
-            provider = self._providers.of(plan.channel)
+            provider = self._providers.of(self._channels.get(self._active.row.channel))
             gate = Gate(
                 provider.shared,
                 self._active,
@@ -175,44 +172,44 @@ class CampaignDelivery:
         )
         return await self._close(Ending(Outcome.FAILED, problem.kind.lower(), words))
 
-    async def _make_plan(self) -> DeliveryPlan | None:
-        """Return how to send the campaign; None, after a while, if that is not possible."""
-        try:
-            plan = await make_plan(self._store, self._channels, self._active.row, self._settings)
-        except StoreUnavailableError:
-            raise
-        except (ServiceError, ChannelError) as error:
-            is_content = is_about_content(error)
-            problem = Problem(
-                ProblemKind.CONTENT_INVALID if is_content else ProblemKind.CHANNEL_UNAVAILABLE,
-                f"channel {self._active.row.channel} can't be used",
-                detail=str(error)[:MAX_DETAIL],
-                needs_attention=True,
-            )
-            await show_stuck(self._directory, self._active, Source.CHANNEL, problem)
-            return None
-        await self._directory.set_problem(self._active, Source.CHANNEL, None)
-        return plan
+    async def _wait_for_channel(self, problem: Problem) -> None:
+        await self._leave_provider()
+        await show_stuck(self._directory, self._active, Source.CHANNEL, problem)
 
-    async def _turn(self, plan: DeliveryPlan, gate: Gate) -> bool:
+    async def _turn(self, gate: Gate) -> bool:
         """Work on one shard, or wait for one; True: every message has an outcome."""
         async with self._scheduler.turn():
             if not gate.may_send:
                 return False
+            row, contents = self._active.row, self._contents
+            plan = await make_plan(contents, self._channels, row, self._settings)
+            end = plan if isinstance(plan, Problem) else await self._work_on_shard(plan, gate)
+        match end:
+            case NothingToClaim():
+                if not end.leased:
+                    gate.run_out()
+                gate.give_back_probe()
+                return await self._nothing_to_claim(end)
+            case ShardReport():
+                if end.ended is Ended.LEASE_LOST:
+                    await self._active.wait(_MIN_WAIT_SECONDS)
+            case Problem():
+                gate.give_back_probe()
+                await self._wait_for_channel(end)
+        return False
+
+    async def _work_on_shard(self, plan: DeliveryPlan, gate: Gate) -> ShardReport | NothingToClaim:
+        try:
+            await self._directory.set_problem(self._active, Source.CHANNEL, None)
             claimed_at = time.monotonic()
             claim = await self._claim(
                 lease_seconds=plan.lease_seconds, untried_first=gate.wants_untried
             )
             if isinstance(claim, Claim):
-                report = await self._send(plan, gate, claim, claimed_at)
-        if isinstance(claim, NothingToClaim):
-            if not claim.leased:
-                gate.run_out()
-            gate.give_back_probe()
-            return await self._nothing_to_claim(claim)
-        if report.ended is Ended.LEASE_LOST:
-            await self._active.wait(_MIN_WAIT_SECONDS)
-        return False
+                return await self._send(plan, gate, claim, claimed_at)
+            return claim
+        finally:
+            plan.let_go()
 
     async def _claim(
         self, *, lease_seconds: float, whole: bool = False, untried_first: bool = False

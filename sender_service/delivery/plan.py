@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sender_service.channels.contract import content_from_json
 from sender_service.channels.errors import ChannelError
-from sender_service.channels.rendering import bounded
 from sender_service.channels.rendering.bounded import BoundedTemplate
 from sender_service.channels.rendering.worker_process import WorkerUnavailableError
-from sender_service.domain import MessageKeys
-from sender_service.store import campaigns
+from sender_service.domain import MAX_DETAIL, MessageKeys, Problem, ProblemKind
 from sender_service.store.values import policy_of
+from service_runtime.errors import ServiceError, StoreUnavailableError
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,18 +19,18 @@ if TYPE_CHECKING:
 
     from sender_service.channels.contract import Channel, Template
     from sender_service.channels.registry import ChannelRegistry
+    from sender_service.delivery.contents import CompiledContents
     from sender_service.domain import Policy
     from sender_service.settings import SenderSettings
-    from service_runtime.database import Store
     from service_runtime.sampled_log import SampledLog
 
 #: A lease must outlast a provider call by this, seconds.
 LEASE_MARGIN_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeliveryPlan:
-    """What is the same for all messages of a campaign.
+    """What is the same for all messages of a campaign while it has its turn.
 
     Attributes:
         campaign_id: the campaign, as callers know it.
@@ -67,6 +64,10 @@ class DeliveryPlan:
         """Whether each message is rendered before it is handed to the channel."""
         return self.rendering is not None and self.rendering.light is None
 
+    def let_go(self) -> None:
+        """Keep nothing of the content: the turn is over, and it may be large."""
+        self.template = self.rendering = None
+
     def render_elsewhere(self) -> None:
         """Render every message before it is handed over from now on: one took too long."""
         if self.rendering is not None:
@@ -74,22 +75,23 @@ class DeliveryPlan:
 
 
 async def make_plan(
-    store: Store, channels: ChannelRegistry, row: sa.Row[Any], settings: SenderSettings
-) -> DeliveryPlan:
-    """Return how to send the campaign of ``row``.
+    contents: CompiledContents,
+    channels: ChannelRegistry,
+    row: sa.Row[Any],
+    settings: SenderSettings,
+) -> DeliveryPlan | Problem:
+    """Return how to send the campaign of ``row``, or why its channel can't be used.
 
     Raises:
-        ChannelError: the channel can't use the content, or no process can compile it now.
-        ChannelNotFoundError: the channel is not installed any more.
-        ChannelUnconfiguredError: it lacks a setting.
         StoreUnavailableError: the store does not answer.
     """
-    channel = channels.get(row.channel)
-    stored = await store.read(
-        partial(campaigns.get, organisation=row.organisation, campaign_id=row.campaign_id)
-    )
-    content = content_from_json(stored.content)
-    template = await bounded.compiled(channels.campaigns_workers, channel, content)
+    try:
+        channel = channels.get(row.channel)
+        template = await contents.get(row, channel)
+    except StoreUnavailableError:
+        raise
+    except (ServiceError, ChannelError) as error:
+        return channel_problem(row.channel, error)
     rendering = template if isinstance(template, BoundedTemplate) else None
     return DeliveryPlan(
         campaign_id=row.campaign_id,
@@ -118,6 +120,12 @@ async def make_plan(
     )
 
 
-def is_about_content(error: Exception) -> bool:
-    """Return whether an error of :func:`make_plan` is the fault of the content."""
-    return isinstance(error, ChannelError) and not isinstance(error, WorkerUnavailableError)
+def channel_problem(channel: str, error: ServiceError | ChannelError) -> Problem:
+    """Return the problem of a campaign that can't be sent by a channel."""
+    is_content = isinstance(error, ChannelError) and not isinstance(error, WorkerUnavailableError)
+    return Problem(
+        ProblemKind.CONTENT_INVALID if is_content else ProblemKind.CHANNEL_UNAVAILABLE,
+        f"channel {channel} can't be used",
+        detail=str(error)[:MAX_DETAIL],
+        needs_attention=True,
+    )

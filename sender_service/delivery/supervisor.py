@@ -12,6 +12,7 @@ from sender_service.campaigns.directory import Decision
 from sender_service.delivery.activation import activate, seal_again
 from sender_service.delivery.campaign_delivery import CampaignDelivery
 from sender_service.delivery.clock import Clock
+from sender_service.delivery.contents import CompiledContents
 from sender_service.delivery.fair_scheduler import FairScheduler
 from sender_service.delivery.provider import Providers
 from sender_service.domain import Backoff
@@ -71,6 +72,7 @@ class Supervisor:
         self._settings = settings
         self._instance = instance
         self._providers = Providers(store, directory, clock or Clock())
+        self._contents = CompiledContents(store, channels.campaigns_workers)
         self._schedulers: dict[str, FairScheduler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         #: Whether a look at all open campaigns is about to begin.
@@ -159,6 +161,7 @@ class Supervisor:
             self._directory,
             active,
             self._settings,
+            contents=self._contents,
             providers=self._providers,
             scheduler=self._scheduler(active.row.channel),
             instance=self._instance,

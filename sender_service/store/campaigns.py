@@ -27,37 +27,58 @@ _PAST_ALLOWED = timedelta(minutes=1)
 #: Shards written by one statement.
 _SHARDS_A_STATEMENT = 1_000
 _UNSEALED = (Phase.COLLECTING.value, Phase.FROZEN.value)
+#: What of a campaign is held while it is at work; its content may be 256 KiB and more.
+_WITHOUT_CONTENT = [column for column in campaigns.c if column is not campaigns.c.content]
 
 
 def find(
     connection: sa.Connection, organisation: str, *, campaign_id: str = "", request_id: str = ""
 ) -> sa.Row[Any] | None:
-    """Return the campaign with the id or, without one, of the request; None if there is none."""
+    """Return the campaign with the id or, without one, of the request; None if there is none.
+
+    Without its content.
+    """
     same = (
         campaigns.c.campaign_id == campaign_id
         if campaign_id
         else campaigns.c.request_id == request_id
     )
     return connection.execute(
-        sa.select(campaigns).where(campaigns.c.organisation == organisation, same)
+        sa.select(*_WITHOUT_CONTENT).where(campaigns.c.organisation == organisation, same)
     ).one_or_none()
 
 
 def get(
     connection: sa.Connection, organisation: str, campaign_id: str, *, lock: bool = False
 ) -> sa.Row[Any]:
-    """Return a campaign, locked against other writers if asked.
+    """Return a campaign without its content, locked against other writers if asked.
 
     Raises:
         CampaignNotFoundError: there is none.
     """
-    query = sa.select(campaigns).where(
+    query = sa.select(*_WITHOUT_CONTENT).where(
         campaigns.c.organisation == organisation, campaigns.c.campaign_id == campaign_id
     )
     row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise CampaignNotFoundError(campaign_id)
     return row
+
+
+def get_content(connection: sa.Connection, organisation: str, campaign_id: str) -> str:
+    """Return the content of a campaign, as it is stored.
+
+    Raises:
+        CampaignNotFoundError: there is no such campaign.
+    """
+    content: str | None = connection.scalar(
+        sa.select(campaigns.c.content).where(
+            campaigns.c.organisation == organisation, campaigns.c.campaign_id == campaign_id
+        )
+    )
+    if content is None:
+        raise CampaignNotFoundError(campaign_id)
+    return content
 
 
 def same_or_raise(row: sa.Row[Any], request_digest: str) -> None:
@@ -115,7 +136,7 @@ def freeze(
     start_now: bool = False,
     look: Look | None = None,
 ) -> sa.Row[Any]:
-    """Freeze the audience and cut it into shards; return the campaign afterwards.
+    """Freeze the audience and cut it into shards; return the campaign, without its content.
 
     A campaign that was frozen before keeps its shards, and who is left out of it. Until
     it is sealed it takes a new ``start_time``; without one it keeps its time, but for
@@ -164,7 +185,7 @@ def freeze(
             begin_time=database_now() if schedule_time is None else schedule_time,
             **changes,
         )
-        .returning(campaigns)
+        .returning(*_WITHOUT_CONTENT)
     ).one()
 
 
@@ -223,7 +244,7 @@ def open_campaigns(connection: sa.Connection, organisation: str = "") -> Sequenc
 
     Those of one organisation; empty: of all.
     """
-    query: sa.Select[Any] = sa.select(*(c for c in campaigns.c if c is not campaigns.c.content))
+    query: sa.Select[Any] = sa.select(*_WITHOUT_CONTENT)
     if organisation:
         query = query.where(campaigns.c.organisation == organisation)
     return connection.execute(

@@ -128,6 +128,23 @@ async def test_labels_are_kept_for_another_registration(store: Store) -> None:
     assert json.loads(row.labels) == {"list": "news"}
 
 
+async def test_what_is_held_of_a_campaign_has_no_content(store: Store) -> None:
+    """L5: however many campaigns are at work, their contents are in the database alone."""
+    row = await support.add_campaign(store, messages=1, started=False)
+    key = {"organisation": row.organisation, "campaign_id": row.campaign_id}
+    begin = {"shard_size": 100, "start_time": None}
+    held = [
+        await store.read(partial(campaigns.get, **key)),
+        await store.read(partial(campaigns.find, **key)),
+        await store.write(partial(campaigns.freeze, **key, **begin)),
+        *await store.read(campaigns.open_campaigns),
+    ]
+    assert len(held) == 4
+    assert not any(hasattr(one, "content") for one in held)
+    stored = await store.read(partial(campaigns.get_content, **key))
+    assert json.loads(stored) == {"kind": "email", "subject": "Hello"}
+
+
 async def test_a_campaigns_own_policy_comes_out_of_its_row(store: Store) -> None:
     """The deadline is the campaign's, or the sender's setting."""
     options = {"max_attempts": 0, "initial_backoff_ms": 250, "max_backoff_ms": 500}

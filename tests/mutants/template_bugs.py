@@ -9,7 +9,9 @@ _WORKERS = "sender_service/delivery/shard_workers.py"
 _BOUNDED_TESTS = "tests/unit/test_bounded_templates.py"
 _WORKER_TESTS = "tests/unit/test_rendering_workers.py"
 _RENDERING_TESTS = "tests/integration/test_sender_rendering.py"
+_CONTENTS_TESTS = "tests/integration/test_sender_contents.py"
 _SEEN = "Closeout itself, before templates were bounded by processes"
+_HELD = "Closeout itself, before contents were compiled for a turn"
 
 TEMPLATE_BUGS = (
     Mutant(
@@ -158,5 +160,62 @@ TEMPLATE_BUGS = (
             ),
         ),
         test=f"{_RENDERING_TESTS}::test_a_message_that_is_being_rendered_is_handed_back",
+    ),
+    Mutant(
+        name="contents-of-all-campaigns-held",
+        invariant="L5",
+        bug="Each campaign at work holds its compiled content, however many they are.",
+        seen=_HELD,
+        edits=(
+            Edit(
+                "sender_service/delivery/contents.py",
+                "        while sum(one.size for one in self._kept.values()) > self._kept_bytes:\n",
+                "        while not self._kept:\n",
+            ),
+        ),
+        test=f"{_CONTENTS_TESTS}::test_the_latest_contents_are_kept_up_to_their_limit",
+    ),
+    Mutant(
+        name="content-outlives-its-turn",
+        invariant="L5",
+        bug="What is left of a turn keeps its content until the garbage is collected.",
+        seen=_HELD,
+        edits=(
+            Edit(
+                "sender_service/delivery/plan.py",
+                "        self.template = self.rendering = None\n",
+                "        self.rendering = None\n",
+            ),
+        ),
+        test=f"{_CONTENTS_TESTS}::test_campaigns_that_wait_for_their_turn_hold_no_content",
+    ),
+    Mutant(
+        name="started-campaign-holds-content",
+        invariant="L5",
+        bug="The directory holds the stored content of each campaign that was started.",
+        seen=_HELD,
+        edits=(
+            Edit(
+                "sender_service/store/campaigns.py",
+                "        .returning(*_WITHOUT_CONTENT)\n",
+                "        .returning(campaigns)\n",
+            ),
+        ),
+        test="tests/integration/test_sender_progress.py"
+        "::test_what_is_held_of_a_campaign_has_no_content",
+    ),
+    Mutant(
+        name="failed-message-keeps-its-template",
+        invariant="L5",
+        bug="A message that can't be rendered keeps the template of its campaign.",
+        seen=_HELD,
+        edits=(
+            Edit(
+                f"{_RENDERING}/bounded.py",
+                "            made = bare(error)\n",
+                "            made = error\n",
+            ),
+        ),
+        test=f"{_BOUNDED_TESTS}::test_a_message_that_fails_keeps_no_content",
     ),
 )

@@ -9,6 +9,8 @@ from typing import Any
 
 #: As long as content may be, with a little left for what stands around it.
 LONGEST = 255 * 1024
+#: As long as a field may be: the fields of a recipient have 16 KiB, as JSON.
+_LONGEST_FIELD = 16_000
 _TEXT = ("upcase", "downcase", "escape", "url_encode", "strip_html", "squish", "capitalize")
 _MORE = ("newline_to_br", "strip_newlines", "truncatewords: 99999", "base64_encode", "json")
 _PIECES = ("{", "{{", "{%", "{{ a ", "{% if a", "{%raw%}", "{%doc%}", "{{ a | ", "{% for i in ")
@@ -141,7 +143,8 @@ def _hostile_html(chance: random.Random) -> Hostile:
     piece = chance.choice(_HTML)
     length = chance.choice((4_000, 15_000, 60_000, LONGEST))
     end = chance.choice(("", ">", "{{ a | safe }}", "{% if a %}<b>{% endif %}"))
-    return Hostile("html", piece * (length // len(piece)) + end, {"a": piece * 2_000}, is_html=True)
+    fields = {"a": piece * (_LONGEST_FIELD // len(piece))}
+    return Hostile("html", piece * (length // len(piece)) + end, fields, is_html=True)
 
 
 def _numbers(chance: random.Random) -> Hostile:

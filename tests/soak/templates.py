@@ -86,6 +86,8 @@ async def hostile_campaigns(folder: Path, number: int, seed: int) -> TemplatesRe
             address = {"CLOSEOUT_SENDER_STATUS_ADDRESS": status.address}
             await asyncio.to_thread(lambda: sender.start(**address))
             await _send(status, sender, hostile_templates(seed, number), report)
+            if report.ends.total() != number:
+                report.wrong.append(f"{number:,} were asked for, {report.ends.total():,} ended")
             children = _family(sender.pid) - {sender.pid}
             await asyncio.to_thread(sender.kill)
             await _gone(children, report)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import tracemalloc
+import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from providers.hostile_templates import LONGEST, Hostile, hostile_templates
+from sender_service.campaigns.audience import RecipientInput, check_row
 from sender_service.channels.console import ConsoleChannel
 from sender_service.channels.contract import Content, EmailContent, Message, TextContent
 from sender_service.channels.errors import TemplateError, TemplateLimitError
@@ -170,6 +175,73 @@ async def test_a_campaign_has_one_job_at_a_time() -> None:
     assert most == 1
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ a | upcase }}{% for i in a %}{{ i }}{% endfor %}",
+        "{{ }}",
+        "{% if a %}",
+        "{{ a | nix }}",
+        "{{ a | divided_by: 0 }}",
+        "{{ a | append: a }}",
+        "{% if" + " a and" * 2_000 + " a %}",
+    ],
+)
+def test_templates_are_gone_once_nobody_has_them(source: str) -> None:
+    """L5: they do not wait for a garbage collection, whatever was wrong with them."""
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(TemplateError, OverBudgetError), limits.light():
+            CompiledContent(TextContent(source)).render(message(a="x" * 40_000))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ " + "9" * 5_000 + " }}", "{% if" + " a and" * 2_000 + " a %}"]
+)
+def test_an_error_keeps_nothing_of_its_template(source: str) -> None:
+    """L5: who holds it, as a call that is answered with it does, holds its text alone."""
+    with pytest.raises(TemplateError) as caught:
+        CompiledContent(TextContent(source))
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert cause.__traceback__ is None
+    assert cause.__cause__ is None
+    assert cause.__context__ is None
+
+
+async def test_a_message_that_fails_keeps_no_content() -> None:
+    """L5: what is left of it until it is handed over is its error."""
+    workers = ScriptedWorkers(({"seconds": 9.0, "sender": ""}, b""), TemplateLimitError("", "no"))
+    template: BoundedTemplate | None = await compiled(workers, TextContent("x" * 17_000))
+    assert template is not None
+    kept = weakref.ref(template)
+    gc.disable()
+    try:
+        ready = await template.ready(message())
+        template = None
+        assert kept() is None
+    finally:
+        gc.enable()
+    with pytest.raises(TemplateLimitError):
+        ready.render(message())
+
+
+def test_nested_names_take_no_more_than_their_source_asks_for() -> None:
+    """L5: what compiling takes does not grow with the square of how deep names stand."""
+    source = "{{ a" + "[a" * 250 + "]" * 250 + " }}"
+    tracemalloc.start()
+    try:
+        CompiledContent(TextContent(source))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1_000_000
+
+
 async def test_very_many_unknown_variables_are_counted_elsewhere() -> None:
     """The first of them are named, and the others counted, in a time that does not explode."""
     source = "".join(f"{{{{v{number}}}}}" for number in range(2_000))
@@ -221,3 +293,10 @@ def test_hostile_templates_are_the_same_for_a_seed() -> None:
     assert first == list(hostile_templates(7, 40))
     assert first != list(hostile_templates(8, 40))
     assert len({one.kind for one in first}) == 13
+
+
+def test_a_hostile_template_has_a_recipient_that_is_taken() -> None:
+    """One whose recipient is refused would try nothing, and no message of it would end."""
+    for one in hostile_templates(1, 200):
+        given = RecipientInput("ann@shop.example", "", one.fields)
+        assert not check_row(ConsoleChannel(), given).reason

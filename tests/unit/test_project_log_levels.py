@@ -127,7 +127,7 @@ async def test_a_campaign_that_its_provider_refuses_alone_is_no_error(
     """Where the provider takes the messages of others, the campaign is wrong, not the provider."""
     any_of: Any = mock.MagicMock()
     delivery = CampaignDelivery(
-        any_of, any_of, any_of, any_of, any_of, providers=any_of, scheduler=any_of, instance="i"
+        *[any_of] * 5, contents=any_of, providers=any_of, scheduler=any_of, instance="i"
     )
     monkeypatch.setattr(delivery, "_close", mock.AsyncMock(return_value=True))
     gate: Any = mock.MagicMock()

@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sender_service.channels.contract import content_to_json
-from sender_service.channels.errors import ChannelError
+from sender_service.channels.errors import ChannelError, bare
 from sender_service.channels.rendering import limits, threads
 from sender_service.channels.rendering.content import content_variables
 from sender_service.channels.rendering.field_check import UnknownVariable, unknown_variables
@@ -99,7 +99,7 @@ class BoundedTemplate:
         except WorkerUnavailableError:
             raise
         except ChannelError as error:
-            made = error
+            made = bare(error)
         return ReadyTemplate(made, sender=self._sender)
 
     async def preview(self, message: Message) -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from liquid.exceptions import LiquidError
 
+from sender_service.channels.errors import bare
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -91,7 +93,8 @@ def position_of(source: str, environment: Environment) -> tuple[Position | None,
 def _parses(source: str, environment: Environment) -> bool:
     try:
         environment.from_string(source)
-    except LiquidError:
+    except LiquidError as error:
+        bare(error)
         return False
     return True
 

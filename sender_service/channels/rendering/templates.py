@@ -15,11 +15,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from liquid import Environment
+from liquid.builtin.expressions import FilteredExpression
 from liquid.exceptions import LiquidError, ResourceLimitError
 from liquid.undefined import is_undefined
 
-from sender_service.channels.errors import TemplateError, TemplateLimitError
+from sender_service.channels.errors import TemplateError, TemplateLimitError, bare
 from sender_service.channels.rendering import lexer, limits
+from sender_service.channels.rendering.expressions import expressions_in
 from sender_service.channels.rendering.limits import (
     RANGE_LIMIT,
     LimitedTemplate,
@@ -33,7 +35,6 @@ from sender_service.channels.rendering.variables import variables_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from liquid.span import Span
     from liquid.token import Token
 
     from sender_service.channels.contract import Message
@@ -148,12 +149,12 @@ class LiquidTemplate:
             return self._template.render_within(self.budget, variables)
         except LiquidError as error:
             if self.budget.is_light and isinstance(error, ResourceLimitError):
-                raise OverBudgetError from error
-            raise _render_error(self.field, self.source, error) from error
+                raise OverBudgetError from bare(error)
+            raise _render_error(self.field, self.source, error) from bare(error)
         except _FILTER_FAILURES as error:
-            raise TemplateError(self.field, str(error)) from error
+            raise TemplateError(self.field, str(error)) from bare(error)
         except RecursionError as error:
-            raise TemplateError(self.field, _TOO_DEEP) from error
+            raise TemplateError(self.field, _TOO_DEEP) from bare(error)
 
     def variables(self) -> tuple[Variable, ...]:
         """Return every use of a variable that the template does not set itself, in order.
@@ -179,12 +180,15 @@ def _compile(field: str, source: str, *, escape: bool) -> LimitedTemplate:
         )
     try:
         template = cast("LimitedTemplate", environment.from_string(source))
-        used = template.analyze(include_partials=False).filters
     except LiquidError as error:
-        raise _template_error(field, source, error) from error
+        raise _template_error(field, source, error) from bare(error)
     # Liquid looks filters up while rendering; a typo is better found before.
     unknown: list[tuple[int, str]] = [
-        (_first(spans), name) for name, spans in used.items() if name not in environment.filters
+        (used.token.start_index, used.name)
+        for expression in expressions_in(template)
+        if isinstance(expression, FilteredExpression)
+        for used in expression.filters or ()
+        if used.name not in environment.filters
     ]
     if unknown:
         index, name = min(unknown)
@@ -193,10 +197,6 @@ def _compile(field: str, source: str, *, escape: bool) -> LimitedTemplate:
             field, f"unknown filter '{name}'", line=position.line, column=position.column
         )
     return template
-
-
-def _first(spans: list[Span]) -> int:
-    return min(span.index for span in spans)
 
 
 def _render_error(field: str, source: str, error: LiquidError) -> TemplateError:
