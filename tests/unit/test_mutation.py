@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
 
 from mutation import operators, summary
 from mutation.choice import choose
@@ -37,6 +38,23 @@ def test_every_mutation_of_a_module_is_python_and_a_change() -> None:
         before, after = mutation.change()
         assert before != after
         compile(mutation.source(), _MODULE, "exec")
+
+
+@pytest.mark.parametrize(
+    ("caught", "replaced"),
+    [
+        ("A", "B"),
+        ("m.A", "B"),
+        ("(A)", "(B)"),
+        ("(m.n.A)", "(B)"),
+        ("(m.A, C)", "(B, C)"),
+    ],
+)
+def test_an_exception_with_a_dot_in_its_name_is_replaced(caught: str, replaced: str) -> None:
+    """Whoever catches ``module.Error`` is tried as well, and no mutation ends the run."""
+    source = "try:\n    f()\nexcept {} as error:\n    g(error)\n"
+    mutated = mutate_code(source.format(caught), operators.operator("ExceptionReplacer"), 0)
+    assert mutated == source.format(replaced.replace("B", "CosmicRayTestingException"))
 
 
 def test_annotations_and_logs_are_left_alone() -> None:
