@@ -196,6 +196,16 @@ def test_a_table_is_tested_by_those_who_import_it() -> None:
     assert (choice.tests, choice.at_import) == (["t/a.py::verdict"], True)
 
 
+def test_what_runs_at_import_is_for_tests_that_look_at_it() -> None:
+    """They run no line of it, and are not asked of what runs later."""
+    looking = "tests/unit/test_documented_figures.py::test"
+    now, later = mutations(_MODULE)[0], mutations(_MODULE)[-1]
+    seconds, imported = {"quick": 0.01, looking: 0.01}, {_MODULE: 1 << now.line}
+    recorded = Recorded(seconds, {_MODULE: {"quick": ~0}}, imported, {"quick": 9})
+    assert list(choose(now, recorded, budget=1.0).tests) == ["quick", looking]
+    assert list(choose(later, recorded, budget=1.0).tests) == ["quick"]
+
+
 def test_outcomes_are_kept_and_belong_to_their_source(tmp_path: Path) -> None:
     """A run goes on where it was, and no outcome is taken for that of another source."""
     mutation, other, *_ = mutations(_MODULE)
