@@ -68,3 +68,19 @@ async def test_an_explanation_of_what_is_not_open_has_no_diagnosis(status: Statu
     assert not explained.diagnosis.repaired
     assert explained.diagnosis.campaign.state == pb.Campaign.SENDING
     await status.client.repair_campaigns()
+
+
+async def test_an_explanation_names_who_brought_a_campaign_where_it_is(status: Status) -> None:
+    """Of several who paused and resumed it, the one who did so last; a scan says the same."""
+    await status.start("a", 5)
+    for who in ("ann@desk", "bo@desk"):
+        async with StatusClient(status.address, on_behalf_of=who) as acting:
+            await acting.pause_campaign(campaign_id="a")
+    async with StatusClient(status.address, on_behalf_of="cy@desk") as acting:
+        await acting.resume_campaign(campaign_id="a")
+    async with StatusClient(status.address, on_behalf_of="di@desk") as acting:
+        await acting.pause_campaign(campaign_id="a")
+    explained = await status.client.explain_campaign(campaign_id="a")
+    assert "(di@desk); 5 messages wait." in explained.explanation
+    scan = await status.client.repair_campaigns(dry_run=True)
+    assert [found.explanation for found in scan.diagnoses] == [explained.explanation]

@@ -113,6 +113,12 @@ def test_mailbox_is_parsed(text: str, name: str, address: str) -> None:
     assert (box.name, box.address.address) == (name, address)
 
 
+@pytest.mark.parametrize("name", ['"', '"Ann', 'Ann"', 'Ann "the boss"', '"Ann" Lee', "A"])
+def test_a_name_that_is_not_in_quotes_as_a_whole_stays(name: str) -> None:
+    """Quotes are taken off where they surround the name, and are part of it elsewhere."""
+    assert Mailbox.parse(f"{name} <ann@shop.example>").name == name
+
+
 @pytest.mark.parametrize(
     "text",
     [
