@@ -12,7 +12,7 @@ import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 
-from mutation import operators, summary
+from mutation import cold, operators, summary
 from mutation.choice import choose
 from mutation.explained import rows, stale
 from mutation.mutations import ROOT, Mutation, modules, mutations, sample
@@ -204,6 +204,25 @@ def test_what_runs_at_import_is_for_tests_that_look_at_it() -> None:
     recorded = Recorded(seconds, {_MODULE: {"quick": ~0}}, imported, {"quick": 9})
     assert list(choose(now, recorded, budget=1.0).tests) == ["quick", looking]
     assert list(choose(later, recorded, budget=1.0).tests) == ["quick"]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("FAILED tests/a.py::test_b[two words - or more] - assert 1 == 2", 1),
+        ("FAILED tests/a.py::test_b[two words - or more]", 1),
+        ("ERROR tests/a.py::test_b - ImportError", 0),
+    ],
+)
+def test_a_test_that_failed_is_known_by_its_whole_name(line: str, named: int) -> None:
+    """A part of the name would name no test, and the mutation would be tried for ever."""
+    tests = ["tests/a.py::test_b", "tests/a.py::test_b[two words - or more]"]
+    assert cold._failed(f"...F\n{line}\n1 failed\n", tests) == tests[named]
+
+
+def test_a_file_that_cannot_be_imported_is_named() -> None:
+    """It stands where a test would, and no test of it was run."""
+    assert cold._failed("ERROR tests/a.py - ImportError\n", ["tests/a.py::test_b"]) == "tests/a.py"
 
 
 def test_outcomes_are_kept_and_belong_to_their_source(tmp_path: Path) -> None:
