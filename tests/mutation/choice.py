@@ -21,6 +21,7 @@ _QUICK, _QUICK_SECONDS = 100, 0.05
 _LOOKING = (
     "tests/unit/test_documented_figures.py",
     "tests/unit/test_project_dataclasses.py",
+    "tests/unit/test_project_paces.py",
     "tests/integration/test_service_versions.py",
 )
 
