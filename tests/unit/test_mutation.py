@@ -14,7 +14,7 @@ from cosmic_ray.mutating import mutate_code
 
 from mutation import cold, operators, summary
 from mutation.choice import choose
-from mutation.explained import rows, stale
+from mutation.explained import explanation, rows, stale
 from mutation.mutations import ROOT, Mutation, modules, mutations, sample
 from mutation.rebind import rebind
 from mutation.recorded import Recorded
@@ -246,6 +246,19 @@ def test_the_interval_of_a_score() -> None:
 def test_explained_survivors_are_of_this_source() -> None:
     """An explanation whose lines are gone explains nothing."""
     assert stale() == []
+
+
+def test_a_constant_is_explained_with_one_more_and_with_one_less() -> None:
+    """How many rows a statement takes matters to nobody; another change of the line does."""
+    file = "sender_service/store/bulk.py"
+    (constant,) = {each.line for each in mutations(file) if "KEYS_A" in each.change()[0][:6]}
+    numbers = [each for each in mutations(file) if each.line == constant]
+    assert {each.operator for each in numbers} == {"NumberReplacer"}
+    assert all(explanation(each) for each in numbers)
+    assert len(numbers) == 2
+    others = [each for each in mutations(file) if each.operator == "AddNot"]
+    assert not any(explanation(each) for each in others)
+    assert others
 
 
 def test_the_table_of_explained_survivors_is_theirs() -> None:
