@@ -20,8 +20,10 @@ _QUICK, _QUICK_SECONDS = 100, 0.05
 #: Tests of what classes and constants are like: they look at them, and run no line of theirs.
 _LOOKING = (
     "tests/unit/test_documented_figures.py",
+    "tests/unit/test_project_documents.py",
     "tests/unit/test_project_dataclasses.py",
     "tests/unit/test_project_paces.py",
+    "tests/unit/test_sender_reconciliation.py::test_the_first_block",
     "tests/integration/test_service_versions.py",
 )
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from sender_service.channels.contract import Channel
+from sender_service.channels.email.smtp import SmtpChannel
+from sender_service.channels.webhook.channel import WebhookChannel
 from sender_service.delivery import circuit_breaker, delivery_metrics, gate, trial
 from sender_service.reporting import organisations
 from status_service.campaigns import mark_complete
@@ -72,3 +76,30 @@ def test_a_figure_of_the_documents_is_that_of_the_code(
 ) -> None:
     """Who changes a limit or a time that a page promises changes the page as well."""
     assert any(around.format(each) in text_of(page) for each in written(figure()))
+
+
+@pytest.mark.parametrize(
+    ("channel", "sentence", "minutes"),
+    [
+        (
+            SmtpChannel,
+            "after 1, 5, 15 and 60 minutes and 4 hours, then every 4 hours",
+            [1, 5, 15, 60, 240, 240],
+        ),
+        (
+            WebhookChannel,
+            "after 5 and 30 seconds and 2, 10 and 60 minutes, then every hour",
+            [5 / 60, 30 / 60, 2, 10, 60, 60],
+        ),
+    ],
+)
+def test_a_deferred_message_waits_as_documented(
+    channel: type[Channel], sentence: str, minutes: list[float]
+) -> None:
+    """Also where a campaign doubles its waits: they begin and end with those of the channel."""
+    assert sentence in text_of("settings.md")
+    waits = [channel.retry.wait_seconds(attempt) for attempt in range(1, 7)]
+    assert [seconds / 60 for seconds in waits] == minutes
+    doubled = replace(channel.retry, schedule=())
+    assert (doubled.wait_seconds(1), doubled.wait_seconds(60)) == (waits[0], waits[-1])
+    assert channel.retry.allows(attempts=1_000, elapsed_seconds=0), "only the deadline ends it"
