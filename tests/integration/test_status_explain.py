@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from closeout.aio import StatusClient
+from closeout.errors import FailedPreconditionError
 from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import (
     Status,
@@ -84,3 +85,19 @@ async def test_an_explanation_names_who_brought_a_campaign_where_it_is(status: S
     assert "(di@desk); 5 messages wait." in explained.explanation
     scan = await status.client.repair_campaigns(dry_run=True)
     assert [found.explanation for found in scan.diagnoses] == [explained.explanation]
+
+
+async def test_a_campaign_of_just_so_many_messages_is_counted(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its counters are not believed: a limit that is promised as "up to" is included."""
+    monkeypatch.setattr("status_service.recording.counting.MOST_TO_ANSWER", 10)
+    await status.start("a", 10)
+    await status.report("a", *results(range(1, 9)))
+    status.execute("UPDATE campaigns SET sent = sent + 1")
+    explained = await status.client.explain_campaign(campaign_id="a")
+    assert explained.diagnosis.diagnosis == pb.CampaignDiagnosis.COUNTER_DRIFT
+    with pytest.raises(FailedPreconditionError) as caught:
+        await status.client.mark_complete(campaign_id="a", dry_run=True)
+    assert caught.value.metadata["pending"] == "2"
+    await status.client.repair_campaigns()
