@@ -407,6 +407,24 @@ async def test_a_stream_is_closed_when_its_organisation_has_no_work(
         assert not reporting._owners
 
 
+async def test_a_sender_with_a_key_opens_no_stream_without_work(
+    both: KeyedPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even for the organisation that a sender without a key acts for."""
+    opened: list[str] = []
+    stream = Reporting._stream
+
+    def noted(reporting: Reporting, organisation: str) -> Any:
+        opened.append(organisation)
+        return stream(reporting, organisation)
+
+    monkeypatch.setattr(Reporting, "_stream", noted)
+    async with both.member(ALPHA) as alpha:
+        await alpha.begin("news", 3)
+        await completed(alpha, "news")
+    assert set(opened) == {ALPHA}
+
+
 async def test_a_bad_name_of_an_organisation_is_refused(both: KeyedPair) -> None:
     """A key with scope service that names none that can exist."""
     async with open_channel(both.sender_address, api_key=both.service_key.text) as channel:

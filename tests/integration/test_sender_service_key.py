@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from closeout.errors import ClientError, UnauthenticatedError, UnavailableError
@@ -17,6 +18,8 @@ from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from integration.keyed_pair import ALPHA, BETA, KeyedPair, keyed_pair
 from sender_service.access.asking import CallerLimits
+from sender_service.access.met_keys import MetKeys
+from sender_service.store import schema
 from service_runtime.caller import Scope
 
 Kind = status_pb2.Problem
@@ -207,3 +210,24 @@ async def test_callers_are_known_through_an_outage_of_the_status_service(tmp_pat
             assert (await support.eventually(known)).total == 1
     finally:
         await asyncio.shield(both.close())
+
+
+async def test_that_a_key_was_met_is_known_after_a_restart(tmp_path: Path) -> None:
+    """A sender that has lost its own key serves nobody without one, as before."""
+    async with support.open_store(tmp_path) as store:
+        first = MetKeys(store, has_key=False)
+        assert not await first.ever()
+        await first.note()
+        assert await first.ever()
+        for _ in range(2):
+            restarted = MetKeys(store, has_key=False)
+            assert await restarted.ever()
+            await restarted.note()
+        assert (
+            len(
+                await support.rows(
+                    store, sa.select(schema.meta).where(schema.meta.c.name == "met_keys")
+                )
+            )
+            == 1
+        )

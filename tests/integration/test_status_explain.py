@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from closeout.aio import StatusClient
+from closeout.errors import FailedPreconditionError
 from closeout.status.v1 import status_pb2 as pb
 from integration.status_support import (
     Status,
@@ -67,4 +68,36 @@ async def test_an_explanation_of_what_is_not_open_has_no_diagnosis(status: Statu
     explained = await status.client.explain_campaign(campaign_id="stuck")
     assert not explained.diagnosis.repaired
     assert explained.diagnosis.campaign.state == pb.Campaign.SENDING
+    await status.client.repair_campaigns()
+
+
+async def test_an_explanation_names_who_brought_a_campaign_where_it_is(status: Status) -> None:
+    """Of several who paused and resumed it, the one who did so last; a scan says the same."""
+    await status.start("a", 5)
+    for who in ("ann@desk", "bo@desk"):
+        async with StatusClient(status.address, on_behalf_of=who) as acting:
+            await acting.pause_campaign(campaign_id="a")
+    async with StatusClient(status.address, on_behalf_of="cy@desk") as acting:
+        await acting.resume_campaign(campaign_id="a")
+    async with StatusClient(status.address, on_behalf_of="di@desk") as acting:
+        await acting.pause_campaign(campaign_id="a")
+    explained = await status.client.explain_campaign(campaign_id="a")
+    assert "(di@desk); 5 messages wait." in explained.explanation
+    scan = await status.client.repair_campaigns(dry_run=True)
+    assert [found.explanation for found in scan.diagnoses] == [explained.explanation]
+
+
+async def test_a_campaign_of_just_so_many_messages_is_counted(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its counters are not believed: a limit that is promised as "up to" is included."""
+    monkeypatch.setattr("status_service.recording.counting.MOST_TO_ANSWER", 10)
+    await status.start("a", 10)
+    await status.report("a", *results(range(1, 9)))
+    status.execute("UPDATE campaigns SET sent = sent + 1")
+    explained = await status.client.explain_campaign(campaign_id="a")
+    assert explained.diagnosis.diagnosis == pb.CampaignDiagnosis.COUNTER_DRIFT
+    with pytest.raises(FailedPreconditionError) as caught:
+        await status.client.mark_complete(campaign_id="a", dry_run=True)
+    assert caught.value.metadata["pending"] == "2"
     await status.client.repair_campaigns()

@@ -17,6 +17,15 @@ from mutation.recorded import Recorded
 _POSTGRESQL = "postgresql"
 #: So many tests that take so long at most are run in any case, seconds.
 _QUICK, _QUICK_SECONDS = 100, 0.05
+#: Tests of what classes and constants are like: they look at them, and run no line of theirs.
+_LOOKING = (
+    "tests/unit/test_documented_figures.py",
+    "tests/unit/test_project_documents.py",
+    "tests/unit/test_project_dataclasses.py",
+    "tests/unit/test_project_paces.py",
+    "tests/unit/test_sender_reconciliation.py::test_the_first_block",
+    "tests/integration/test_service_versions.py",
+)
 
 
 class Choice(NamedTuple):
@@ -39,7 +48,7 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
     A test comes early if it is fast, and if much of what it runs is in the module. Test files
     take turns, since the tests of one file see the same; those that take no time come before
     all turns. PostgreSQL, where a test has a variant for each database, comes last unless the
-    module speaks of it.
+    module speaks of it. What runs at import is also for tests that look at classes and constants.
     """
     by_test = recorded.lines.get(mutation.file, {})
     statement = _statement(mutation.file, mutation.line)
@@ -60,8 +69,9 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
     by_cost = sorted(running, key=cost)
     quick = [test for test in by_cost if recorded.seconds[test] <= _QUICK_SECONDS]
     turns = sorted(_by_turns(by_cost), key=late)
+    looking = [test for test in recorded.seconds if at_import and test.startswith(_LOOKING)]
     tests, seconds = list[str](), 0.0
-    for test in dict.fromkeys((*quick[:_QUICK], *turns)):
+    for test in dict.fromkeys((*quick[:_QUICK], *looking, *turns)):
         if tests and seconds + recorded.seconds[test] > budget:
             continue
         tests.append(test)

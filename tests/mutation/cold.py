@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from mutants.runner import run_tests
@@ -31,5 +32,13 @@ def run_cold(job: Job, copy: Path) -> Outcome:
             (copy / file).write_text(source)
     if code in {_PASSED, _NO_TESTS}:
         return Outcome(Verdict.SURVIVED, tests=tests)
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
-    return Outcome(Verdict.KILLED, failed[1] if failed else "", tests)
+    return Outcome(Verdict.KILLED, _failed(output, job.tests), tests)
+
+
+def _failed(output: str, tests: Sequence[str]) -> str:
+    """Return the test, or the file, that a run of pytest names first; its name may have spaces."""
+    line = re.search(r"^(?:FAILED|ERROR) (.+)", output, re.MULTILINE)
+    if line is None:
+        return ""
+    named = [test for test in tests if f"{line[1]} ".startswith(f"{test} ")]
+    return max(named, key=len, default=line[1].split()[0])

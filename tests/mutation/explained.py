@@ -11,6 +11,9 @@ from typing import NamedTuple
 from mutation.mutations import ROOT, Mutation
 
 FILE = Path(__file__).with_name("explained.toml")
+#: Explains every change of a number by one in a line.
+_ANY_NUMBER = "one more or one less"
+_NUMBERS = "NumberReplacer"
 
 
 class Change(NamedTuple):
@@ -18,28 +21,39 @@ class Change(NamedTuple):
 
     file: str
     before: str
-    after: str
+    after: str = _ANY_NUMBER
 
 
 @cache
 def explanations() -> Mapping[Change, str]:
     """Return why each of these changes survives."""
     entries = tomllib.loads(FILE.read_text()).get("survivor", [])
-    return {Change(each["file"], each["before"], each["after"]): each["why"] for each in entries}
+    return {
+        Change(**{name: each[name] for name in each if name != "why"}): each["why"]
+        for each in entries
+    }
 
 
 def explanation(mutation: Mutation) -> str | None:
     """Return why a mutation survives, if that is known."""
-    return explanations().get(Change(mutation.file, *mutation.change()))
+    change = Change(mutation.file, *mutation.change())
+    why = explanations().get(change)
+    if why is None and mutation.operator == _NUMBERS:
+        return explanations().get(Change(change.file, change.before))
+    return why
 
 
 def rows() -> list[str]:
     """Return the rows of the table in docs/reliability.md."""
     cells = (
-        (f"`{file}`", f"`{before}` becomes `{after}`", why)
+        (f"`{file}`", f"`{before}` becomes {_quoted(after)}", why)
         for (file, before, after), why in explanations().items()
     )
     return [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in cells]
+
+
+def _quoted(after: str) -> str:
+    return after if after == _ANY_NUMBER else f"`{after}`"
 
 
 def stale() -> list[Change]:

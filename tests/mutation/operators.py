@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from cosmic_ray.exceptions import CosmicRayTestingException
+from cosmic_ray.operators.exception_replacer import ExceptionReplacer
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.operators.provider import OperatorProvider
 from parso.tree import NodeOrLeaf
@@ -40,8 +42,31 @@ Place = tuple[int, int]
 Range = tuple[Place, Place]
 
 
+class _ExceptionReplacer(ExceptionReplacer):  # type: ignore[misc]
+    """Replaces an exception that is caught, also one with a dot in its name, as ``a.Error``."""
+
+    @staticmethod
+    def _name_nodes(node: NodeOrLeaf) -> Sequence[NodeOrLeaf]:
+        caught = node.children[1]
+        if caught.type == "atom":  # in parentheses
+            caught = caught.children[1]
+            if caught.type == "testlist_comp":
+                return list(caught.children[::2])
+        return [caught]
+
+    def mutate(self, node: NodeOrLeaf, index: int) -> NodeOrLeaf:
+        caught = self._name_nodes(node)[index]
+        first = caught.get_first_leaf()
+        first.value = CosmicRayTestingException.__name__
+        if caught is not first:
+            caught.children = [first]
+        return node
+
+
 def operator(name: str) -> Operator:
     """Make the operator of a name."""
+    if name == ExceptionReplacer.__name__:
+        return _ExceptionReplacer()
     made: Operator = OperatorProvider()[name]()
     return made
 

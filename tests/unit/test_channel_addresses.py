@@ -113,6 +113,12 @@ def test_mailbox_is_parsed(text: str, name: str, address: str) -> None:
     assert (box.name, box.address.address) == (name, address)
 
 
+@pytest.mark.parametrize("name", ['"', '"Ann', 'Ann"', 'Ann "the boss"', '"Ann" Lee', "A"])
+def test_a_name_that_is_not_in_quotes_as_a_whole_stays(name: str) -> None:
+    """Quotes are taken off where they surround the name, and are part of it elsewhere."""
+    assert Mailbox.parse(f"{name} <ann@shop.example>").name == name
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -137,3 +143,18 @@ def test_other_channels_take_anything_printable() -> None:
     for address in ("", " ", "a" * 321, "a\nb", "a\x00"):
         with pytest.raises(InvalidAddressError):
             check_printable(address)
+
+
+def test_the_longest_address_of_any_channel() -> None:
+    """320 characters: 64, an at sign and 255."""
+    assert check_printable("a" * 320) == "a" * 320
+
+
+def test_the_longest_address_of_a_mailbox() -> None:
+    """254 characters (RFC 5321, section 4.5.3.1.3); one more is refused."""
+    domain = f"{'a.' * 120}example"
+    address = f"{'b' * (253 - len(domain))}@{domain}"
+    assert len(address) == 254
+    assert check_email(address) == address
+    with pytest.raises(InvalidAddressError):
+        check_email(f"b{address}")

@@ -10,10 +10,11 @@ from types import ModuleType
 
 import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
 
-from mutation import operators, summary
+from mutation import cold, operators, summary
 from mutation.choice import choose
-from mutation.explained import rows, stale
+from mutation.explained import explanation, rows, stale
 from mutation.mutations import ROOT, Mutation, modules, mutations, sample
 from mutation.rebind import rebind
 from mutation.recorded import Recorded
@@ -37,6 +38,23 @@ def test_every_mutation_of_a_module_is_python_and_a_change() -> None:
         before, after = mutation.change()
         assert before != after
         compile(mutation.source(), _MODULE, "exec")
+
+
+@pytest.mark.parametrize(
+    ("caught", "replaced"),
+    [
+        ("A", "B"),
+        ("m.A", "B"),
+        ("(A)", "(B)"),
+        ("(m.n.A)", "(B)"),
+        ("(m.A, C)", "(B, C)"),
+    ],
+)
+def test_an_exception_with_a_dot_in_its_name_is_replaced(caught: str, replaced: str) -> None:
+    """Whoever catches ``module.Error`` is tried as well, and no mutation ends the run."""
+    source = "try:\n    f()\nexcept {} as error:\n    g(error)\n"
+    mutated = mutate_code(source.format(caught), operators.operator("ExceptionReplacer"), 0)
+    assert mutated == source.format(replaced.replace("B", "CosmicRayTestingException"))
 
 
 def test_annotations_and_logs_are_left_alone() -> None:
@@ -178,6 +196,35 @@ def test_a_table_is_tested_by_those_who_import_it() -> None:
     assert (choice.tests, choice.at_import) == (["t/a.py::verdict"], True)
 
 
+def test_what_runs_at_import_is_for_tests_that_look_at_it() -> None:
+    """They run no line of it, and are not asked of what runs later."""
+    looking = "tests/unit/test_documented_figures.py::test"
+    now, later = mutations(_MODULE)[0], mutations(_MODULE)[-1]
+    seconds, imported = {"quick": 0.01, looking: 0.01}, {_MODULE: 1 << now.line}
+    recorded = Recorded(seconds, {_MODULE: {"quick": ~0}}, imported, {"quick": 9})
+    assert list(choose(now, recorded, budget=1.0).tests) == ["quick", looking]
+    assert list(choose(later, recorded, budget=1.0).tests) == ["quick"]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("FAILED tests/a.py::test_b[two words - or more] - assert 1 == 2", 1),
+        ("FAILED tests/a.py::test_b[two words - or more]", 1),
+        ("ERROR tests/a.py::test_b - ImportError", 0),
+    ],
+)
+def test_a_test_that_failed_is_known_by_its_whole_name(line: str, named: int) -> None:
+    """A part of the name would name no test, and the mutation would be tried for ever."""
+    tests = ["tests/a.py::test_b", "tests/a.py::test_b[two words - or more]"]
+    assert cold._failed(f"...F\n{line}\n1 failed\n", tests) == tests[named]
+
+
+def test_a_file_that_cannot_be_imported_is_named() -> None:
+    """It stands where a test would, and no test of it was run."""
+    assert cold._failed("ERROR tests/a.py - ImportError\n", ["tests/a.py::test_b"]) == "tests/a.py"
+
+
 def test_outcomes_are_kept_and_belong_to_their_source(tmp_path: Path) -> None:
     """A run goes on where it was, and no outcome is taken for that of another source."""
     mutation, other, *_ = mutations(_MODULE)
@@ -199,6 +246,19 @@ def test_the_interval_of_a_score() -> None:
 def test_explained_survivors_are_of_this_source() -> None:
     """An explanation whose lines are gone explains nothing."""
     assert stale() == []
+
+
+def test_a_constant_is_explained_with_one_more_and_with_one_less() -> None:
+    """How many rows a statement takes matters to nobody; another change of the line does."""
+    file = "sender_service/store/bulk.py"
+    (constant,) = {each.line for each in mutations(file) if "KEYS_A" in each.change()[0][:6]}
+    numbers = [each for each in mutations(file) if each.line == constant]
+    assert {each.operator for each in numbers} == {"NumberReplacer"}
+    assert all(explanation(each) for each in numbers)
+    assert len(numbers) == 2
+    others = [each for each in mutations(file) if each.operator == "AddNot"]
+    assert not any(explanation(each) for each in others)
+    assert others
 
 
 def test_the_table_of_explained_survivors_is_theirs() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sender_service.domain import State
+from sender_service.reporting import reconciliation
+from sender_service.reporting.frame_writer import FRAMES_IN_FLIGHT
 from sender_service.reporting.reconciliation import Standing
 
 
@@ -40,3 +42,9 @@ def test_as_many_or_more_results_are_no_loss(state: State, processed: int) -> No
 def test_a_finished_campaign_has_ended_there(state: State) -> None:
     """Whatever others reported, one that ended here must have ended there."""
     assert Standing(state, 1, 10).lacks(acknowledged=10, ended=True) is not state.is_terminal
+
+
+def test_the_first_block_is_more_than_twice_what_a_stream_has_in_flight() -> None:
+    """Frames that are under way can have ended so many campaigns, and none of them is missed."""
+    assert reconciliation.FIRST_BLOCK > 2 * FRAMES_IN_FLIGHT
+    assert reconciliation.FIRST_BLOCK.bit_count() == 1, "blocks that double are powers of two"

@@ -51,3 +51,32 @@ def test_a_mail_server_gets_a_connection_some_time_and_a_message(
     with pytest.raises(pydantic.ValidationError) as caught:
         SmtpSettings(host="smtp.example.com", **{name: beneath})
     assert [error["loc"] for error in caught.value.errors()] == [(name,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "beyond"),
+    [("port", 65_535, 65_536), ("connections", 1_000, 1_001), ("timeout_seconds", 600, 600.1)],
+)
+def test_a_mail_server_gets_no_more_than_makes_sense(name: str, most: float, beyond: float) -> None:
+    """A number that was meant for something else is refused at the start."""
+    assert getattr(SmtpSettings(host="smtp.example.com", **{name: most}), name) == most
+    with pytest.raises(pydantic.ValidationError) as caught:
+        SmtpSettings(host="smtp.example.com", **{name: beyond})
+    assert [error["loc"] for error in caught.value.errors()] == [(name,)]
+
+
+@pytest.mark.parametrize(
+    ("security", "host", "port"),
+    [
+        ("tls", "smtp.example.com", 465),
+        ("none", "smtp.example.com", 25),
+        ("starttls", "smtp.example.com", 587),
+        ("auto", "smtp.example.com", 587),
+        ("auto", "localhost", 25),
+        ("auto", "127.0.0.1", 25),
+    ],
+)
+def test_without_a_port_it_is_that_of_the_protection(security: str, host: str, port: int) -> None:
+    """The ports of RFC 5321, RFC 6409 and RFC 8314; a server of this machine is asked plainly."""
+    settings = SmtpSettings(host=host, security=security)  # type: ignore[arg-type]
+    assert settings.effective_port == port

@@ -22,3 +22,11 @@ def test_each_commit_adds_to_what_is_counted() -> None:
         tally.written(batch)
     assert tally.outcomes == {Outcome.SENT: 4, Outcome.FAILED: 2}
     assert tally.requeued == 2
+
+
+def test_a_process_has_done_nothing_when_it_begins() -> None:
+    """A gauge that began above zero would show messages that nobody has."""
+    tally = Tally()
+    assert (tally.in_flight, tally.requeued) == (0, 0)
+    assert not tally.outcomes
+    assert not tally.answers

@@ -145,6 +145,19 @@ async def test_l7_a_stop_gives_up_what_waits(*, fails: bool) -> None:
         assert isinstance(error, ShuttingDownError)
 
 
+async def test_a_count_that_runs_ends_with_the_writer() -> None:
+    """Nobody waits for its frames any more, and the database may never answer."""
+    async with counted() as writer, asyncio.timeout(_PATIENCE_SECONDS):
+        before = asyncio.all_tasks()
+        writer.waits.add([entry(_A)], _NUMBERS)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert writer.counts == 1
+        await writer.waits.close()
+        assert not {task for task in asyncio.all_tasks() - before if not task.cancelling()}
+        assert not writer.written
+
+
 async def test_s15_a_defect_of_a_count_refuses_its_frames_alone() -> None:
     """Their streams hear of it; those of another campaign are recorded."""
     async with counted() as writer:

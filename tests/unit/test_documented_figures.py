@@ -1,0 +1,105 @@
+"""The figures that the documents promise are those of the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sender_service.channels.contract import Channel
+from sender_service.channels.email.smtp import SmtpChannel
+from sender_service.channels.webhook.channel import WebhookChannel
+from sender_service.delivery import circuit_breaker, delivery_metrics, gate, trial
+from sender_service.reporting import organisations
+from status_service.campaigns import mark_complete
+from status_service.live import campaign_gauges, looks, watchers
+from status_service.recording import counting, duty, gaps, thinning, turns
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTRACT = "protos/closeout/status/v1/status.proto"
+WORDS = {3: "three", 5: "five", 6: "six", 10: "ten"}
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+#: An instance asks so often for a duty that it does not have, seconds.
+ASKED_AFTER = 5
+
+#: Where a figure stands, with what is around it, and what it is by the code.
+FIGURES: list[tuple[str, str, Callable[[], float]]] = [
+    ("states.md", "at most {} samples", lambda: thinning.MOST_SAMPLES),
+    ("states.md", "the last {} minutes", lambda: thinning.RECENT / MINUTE),
+    (CONTRACT, "At most {} samples", lambda: thinning.MOST_SAMPLES + 2),
+    (CONTRACT, "about every {} seconds", lambda: thinning.SAMPLE_INTERVAL / SECOND),
+    (CONTRACT, "up to {} messages are counted", lambda: counting.MOST_TO_ANSWER),
+    (CONTRACT, "looks at {} results", lambda: gaps._WINDOW * gaps.PAGE_WINDOWS),
+    (CONTRACT, "among the first {} results", lambda: gaps._WINDOW * gaps.SCREEN_WINDOWS),
+    (CONTRACT, "At most {} messages are recorded at once", lambda: mark_complete.BLOCK),
+    (CONTRACT, "at most about {} times a second", lambda: 1 / looks._BETWEEN_SNAPSHOTS),
+    ("metrics.md", "one of more than {} results counts", lambda: turns.RESULTS_A_PLACE),
+    ("metrics.md", "at most every {} seconds", lambda: campaign_gauges._KEEP_SECONDS),
+    ("metrics.md", "at most every {} seconds", lambda: delivery_metrics._KEEP_SECONDS),
+    ("events.md", "within {}.", lambda: duty.LEASE.total_seconds() + ASKED_AFTER),
+    ("performance.md", "shown {} times a second", lambda: watchers.SNAPSHOTS_A_SECOND),
+    ("access.md", "at most {} at once", lambda: organisations.MOST_STREAMS),
+    ("access.md", "take turns of {} seconds", lambda: organisations.TURN_SECONDS),
+    ("operations.md", "| {} s, then twice as long", lambda: circuit_breaker._UNREACHABLE_WAITS[0]),
+    ("operations.md", "each time, up to {} s |", lambda: circuit_breaker._UNREACHABLE_WAITS[1]),
+    ("operations.md", "| {} s, up to 5 min |", lambda: circuit_breaker._OTHER_WAITS[0]),
+    ("operations.md", "| 5 s, up to {} min |", lambda: circuit_breaker._OTHER_WAITS[1] / 60),
+    ("operations.md", "no message for {} minutes", lambda: circuit_breaker.ATTENTION_SECONDS / 60),
+    ("operations.md", "of its last {} messages", lambda: circuit_breaker.SPAN),
+    ("operations.md", "{} of its last", lambda: circuit_breaker._MOST * circuit_breaker.SPAN),
+    ("operations.md", "the first {} messages of a campaign", lambda: trial.FIRST_MESSAGES),
+    ("verdicts.md", "After {} lost answers in a row", lambda: gate._LOST_IN_A_ROW),
+]
+
+
+def text_of(page: str) -> str:
+    """Return a page in one line; of the contract also what stands in comments."""
+    path = ROOT / page if "/" in page else ROOT / "docs" / page
+    return re.sub(r"\s*\n\s*(// )?", " ", path.read_text())
+
+
+def written(figure: float) -> set[str]:
+    """Return how a number is written: in digits, or as a word where it is small."""
+    digits = f"{figure:,g}" if figure % 1 else f"{figure:,.0f}"
+    return {digits, WORDS.get(int(figure), digits) if figure % 1 == 0 else digits}
+
+
+@pytest.mark.parametrize(
+    ("page", "around", "figure"), FIGURES, ids=[f"{page}: {around}" for page, around, _ in FIGURES]
+)
+def test_a_figure_of_the_documents_is_that_of_the_code(
+    page: str, around: str, figure: Callable[[], float]
+) -> None:
+    """Who changes a limit or a time that a page promises changes the page as well."""
+    assert any(around.format(each) in text_of(page) for each in written(figure()))
+
+
+@pytest.mark.parametrize(
+    ("channel", "sentence", "minutes"),
+    [
+        (
+            SmtpChannel,
+            "after 1, 5, 15 and 60 minutes and 4 hours, then every 4 hours",
+            [1, 5, 15, 60, 240, 240],
+        ),
+        (
+            WebhookChannel,
+            "after 5 and 30 seconds and 2, 10 and 60 minutes, then every hour",
+            [5 / 60, 30 / 60, 2, 10, 60, 60],
+        ),
+    ],
+)
+def test_a_deferred_message_waits_as_documented(
+    channel: type[Channel], sentence: str, minutes: list[float]
+) -> None:
+    """Also where a campaign doubles its waits: they begin and end with those of the channel."""
+    assert sentence in text_of("settings.md")
+    waits = [channel.retry.wait_seconds(attempt) for attempt in range(1, 7)]
+    assert [seconds / 60 for seconds in waits] == minutes
+    doubled = replace(channel.retry, schedule=())
+    assert (doubled.wait_seconds(1), doubled.wait_seconds(60)) == (waits[0], waits[-1])
+    assert channel.retry.allows(attempts=1_000, elapsed_seconds=0), "only the deadline ends it"
