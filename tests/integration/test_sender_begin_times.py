@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from integration import sender_support as support
 from sender_service.domain import Phase
 from sender_service.store import campaigns, schema
-from service_runtime.database import read_clock
+from service_runtime.database_time import read_clock
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ SERVICES = ("status_service", "sender_service")
 #: Those that change in place. All others are values: tasks and threads share them.
 CHANGING = {
     *("ManualCompletion", "Origin", "FrameReceipt", "Recorded", "_Campaign", "_Kept"),
-    *("_Answer", "Handover", "Progress", "_Progress", "Batch", "Tally"),
+    *("DeliveryPlan", "_Answer", "Handover", "Progress", "_Progress", "Batch", "Tally"),
     *("Place", "Silence", "SharedProvider", "_Trouble", "RelayedShard", "RelayedCampaign"),
 }
 #: Those that take any attribute: there is one for each call, or for each page.
