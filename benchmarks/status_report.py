@@ -30,7 +30,7 @@ _FLOOR_ROWS = 200_000
 #: Streams to each of two services.
 _REPLICA_STREAMS = (2, 8)
 #: Results of each run, and runs of each kind.
-_SHARED_RESULTS, _SHARED_TURNS = 200_000, 3
+_SHARED_RESULTS, _SHARED_TURNS = 200_000, 7
 #: Results of one measurement of streams, so that it takes seconds.
 _RESULTS = 500_000
 _LATENCY_SECONDS = 5.0
