@@ -205,6 +205,14 @@ TEMPLATE_BUGS = (
         "::test_what_is_held_of_a_campaign_has_no_content",
     ),
     Mutant(
+        name="rendering-as-urgent-as-answers",
+        invariant="B2",
+        bug="Processes that render take the processors from the sender, which answers late.",
+        seen="Closeout itself, beside 1,000 hostile templates",
+        edits=(Edit(f"{_RENDERING}/worker.py", "    os.nice(_LESS_URGENT)\n", ""),),
+        test="tests/unit/test_rendering_workers.py::test_a_worker_is_less_urgent_than_the_sender",
+    ),
+    Mutant(
         name="failed-message-keeps-its-template",
         invariant="L5",
         bug="A message that can't be rendered keeps the template of its campaign.",

@@ -236,6 +236,13 @@ def test_the_kernel_bounds_the_memory_of_a_worker(shared: WorkerProcess) -> None
     assert re.search(r"^Max core file size +0 +0 ", bounds, re.MULTILINE)
 
 
+def test_a_worker_is_less_urgent_than_the_sender(shared: WorkerProcess) -> None:
+    """A machine that is busy answers those who ask the sender first; 19 is as nice as it gets."""
+    text(shared)
+    own, worker_s = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, shared.pid))
+    assert worker_s > own or worker_s == 19
+
+
 def test_the_process_is_that_of_the_worker() -> None:
     """The sender starts the module that answers."""
     assert worker.__name__ == worker_process._MODULE

@@ -45,6 +45,9 @@ _GROWN_BYTES = 160 * 1024 * 1024
 _KEPT_CHARACTERS = 512 * 1024
 #: A process without a job for so long ends, seconds.
 _IDLE_SECONDS = 60.0
+#: So much nicer than the sender is a process that renders: on a machine that is busy, who
+#: asks the sender is answered before a template goes on.
+_LESS_URGENT = 5
 #: How much memory this process has now, in pages; Linux alone has it.
 _STATM = Path("/proc/self/statm")
 
@@ -82,6 +85,7 @@ def main(given: WorkerLimits) -> None:
     # A stop is the parent's matter: it may still need answers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.nice(_LESS_URGENT)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (given.memory_bytes, given.memory_bytes))
     answers = os.dup(1)
