@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.load import LoadSpec, load, start_campaigns
 from benchmarks.processes import status_service
+from benchmarks.table import percentile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -23,34 +25,47 @@ FRAMES_A_SECOND, RESULTS_A_FRAME = 200, 10
 
 @dataclass(frozen=True, slots=True)
 class WatcherFigures:
-    """The figures of some seconds.
+    """The figures of some runs, medians.
 
     Attributes:
         watchers: how many there are.
         cpu: processors that the service kept busy.
         snapshots: snapshots a second, of all watchers.
-        latencies: seconds from the due time of each frame to its acknowledgement.
+        delays: the 50th, the 99th and the 100th percentile of the seconds from the due time
+            of each frame to its acknowledgement.
     """
 
     watchers: int
     cpu: float
     snapshots: float
-    latencies: Sequence[float]
+    delays: Sequence[float]
 
 
 async def measure(
-    database: Database, *, watchers: Sequence[int], seconds: float
+    database: Database, *, watchers: Sequence[int], seconds: float, turns: int
 ) -> Sequence[WatcherFigures]:
-    """Report to a campaign while so many watch it, each number for ``seconds``."""
+    """Report to a campaign while so many watch it, each number for ``seconds``, by turns."""
     results = round(FRAMES_A_SECOND * seconds) * RESULTS_A_FRAME
-    figures = []
+    runs: dict[int, list[WatcherFigures]] = {number: [] for number in watchers}
     async with status_service(database, "watchers") as status:
-        for number in watchers:
-            name = f"watched-{number}"
-            # One more, so that it does not complete.
-            await start_campaigns(status.address, [name], results + 1)
-            figures.append(await _measure(status, name, number, results))
-    return figures
+        for turn in range(turns):
+            for number in watchers if turn % 2 else reversed(watchers):
+                name = f"watched-{number}-{turn}"
+                # One more, so that it does not complete.
+                await start_campaigns(status.address, [name], results + 1)
+                runs[number].append(await _measure(status, name, number, results))
+    return [
+        WatcherFigures(
+            number,
+            statistics.median(run.cpu for run in of_number),
+            statistics.median(run.snapshots for run in of_number),
+            [
+                statistics.median(each)
+                for each in zip(*(run.delays for run in of_number), strict=True)
+            ],
+        )
+        for number, of_number in runs.items()
+    ]
 
 
 async def _measure(status: Service, name: str, watchers: int, results: int) -> WatcherFigures:
@@ -69,7 +84,10 @@ async def _measure(status: Service, name: str, watchers: int, results: int) -> W
         cpu = status.cpu_seconds() - cpu
         snapshots = await watching.snapshots()
     return WatcherFigures(
-        watchers, cpu / reported.seconds, snapshots / reported.seconds, reported.latencies
+        watchers,
+        cpu / reported.seconds,
+        snapshots / reported.seconds,
+        [percentile(reported.latencies, percent) for percent in (50, 99, 100)],
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: So many snapshots are shown in one go; then it is the turn of all else the service does.
 _AT_A_TIME = 10
 #: As many snapshots of counters a second are shown, to all watchers together.
-SNAPSHOTS_A_SECOND = 400
+SNAPSHOTS_A_SECOND = 250
 
 
 class Watcher:
