@@ -82,6 +82,7 @@ class Store:
         self._migrations = migrations
         self._failure = ""  # why the last transaction failed, until a probe succeeds
         self._failures = FailureLog()
+        self._writing = 0
         self._write_begins: dict[int, float] = {}  # by thread, on the monotonic clock
         self._write_threads = ThreadPoolExecutor(self.writers, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
@@ -113,10 +114,19 @@ class Store:
             finally:
                 del self._write_begins[thread]
 
-        return await self._run(
-            self._write_threads,
-            tracing.transaction(timed, work, system=self.dialect, writes=True),
-        )
+        self._writing += 1
+        try:
+            return await self._run(
+                self._write_threads,
+                tracing.transaction(timed, work, system=self.dialect, writes=True),
+            )
+        finally:
+            self._writing -= 1
+
+    @property
+    def has_free_writer(self) -> bool:
+        """Whether a write would begin at once."""
+        return self._writing < self.writers
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` on one consistent snapshot. ``work`` must neither write nor lock.

@@ -27,10 +27,12 @@ class FrameQueue(Generic[Entry]):
         self, *, batch_results: int, places: int, company: list[Turns[Entry]] | None = None
     ) -> None:
         self._turns: Turns[Entry] = Turns(batch_results=batch_results, company=company)
+        self._batch_results = batch_results
         self._places = places
         self._waiting: dict[asyncio.Future[None], Hashable] = {}  # for a place; the first first
         self._promised: dict[asyncio.Future[None], Hashable] = {}  # places to those who waited
         self._some = asyncio.Event()
+        self._whole = asyncio.Event()
         self._unfinished = 0
         self._finished = asyncio.Event()
         self._finished.set()
@@ -59,6 +61,8 @@ class FrameQueue(Generic[Entry]):
         self._unfinished += 1
         self._finished.clear()
         self._some.set()
+        if self._turns.results >= self._batch_results:
+            self._whole.set()
 
     async def take(self, *, beside_little: int | None = None) -> Sequence[Entry]:
         """Return the frames of the next transaction, once there are any.
@@ -70,8 +74,14 @@ class FrameQueue(Generic[Entry]):
         batch = self._turns.take(beside_little=beside_little)
         if not self._turns.places:
             self._some.clear()
+        if self._turns.results < self._batch_results:
+            self._whole.clear()
         self._offer()
         return batch
+
+    async def whole(self) -> None:
+        """Return once as many results wait as a transaction may have."""
+        await self._whole.wait()
 
     def done(self, frames: int) -> None:
         """Say that so many of the frames that were taken are settled."""

@@ -9,39 +9,33 @@ written the next one gathers by itself, so there is no delay to tune.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from service_runtime import tracing
-from service_runtime.errors import ShuttingDownError, StoreBusyError, StoreUnavailableError
+from service_runtime.errors import ShuttingDownError, StoreBusyError
 from status_service.domain import Cause
-from status_service.recording import ledger
+from status_service.errors import CampaignBusyError
 from status_service.recording.count_waits import CountWaits
 from status_service.recording.frame_queue import FrameQueue
 from status_service.recording.meter import Meter
 from status_service.recording.pace import Pace
+from status_service.recording.recorder import Recorder
 from status_service.recording.transitions import log_state_change
-from status_service.recording.types import Entry
+from status_service.recording.types import Entry, FrameReceipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    import sqlalchemy as sa
-    from opentelemetry.trace import SpanContext
+    from collections.abc import Mapping, Sequence
 
     from service_runtime.database import Store
     from status_service.recording.counting import Count
     from status_service.recording.notifier import Notifier
     from status_service.recording.turns import Turns
-    from status_service.recording.types import CampaignKey, Frame, FrameReceipt, Recorded
+    from status_service.recording.types import CampaignKey, Frame, Recorded
 
 log = structlog.get_logger()
 
-#: The first wait after a failed write, doubled up to the longest, seconds.
-_FIRST_BACKOFF = 0.1
-_LONGEST_BACKOFF = 5.0
 #: How long a transaction lasts about, while streams report little beside others, seconds.
 _BESIDE_LITTLE_SECONDS = 0.01
 #: How long a write that goes on at the end of a stop is waited for, seconds.
@@ -78,14 +72,15 @@ class GroupCommitter:
             batch_results=commit_results, places=queue_frames, company=company
         )
         self._queue_frames = queue_frames
+        self._commit_results = commit_results
         self._pace = Pace()
-        self._stopping = asyncio.Event()
+        self._recorder = Recorder(store, notifier, self._meter)
         self._count_waits = CountWaits(
             store,
             write=self._write,
             fail=lambda entry, error: _fail(entry.receipt, error),
             done=self._queue.done,
-            stopping=self._stopping,
+            stopping=self._recorder.stopping,
         )
 
     @property
@@ -106,16 +101,45 @@ class GroupCommitter:
         return receipt
 
     async def run(self) -> None:
-        """Write batch after batch, for ever. Ended by cancelling it after :meth:`flush`."""
+        """Write batch after batch, for ever. Ended by cancelling it after :meth:`flush`.
+
+        A whole transaction may begin before the one before it has ended, where a connection
+        has nothing to do: its results are copied while the other one is committed. Problems
+        never do: the later ones hold, so they are written after those before them.
+        """
+        before: asyncio.Task[None] | None = None
         try:
-            while True:
-                batch = await self._queue.take(
-                    beside_little=self._pace.results_within(_BESIDE_LITTLE_SECONDS)
-                )
-                self._queue.done(await self._write(batch))
-                await self._count_waits.fewer_than(self._queue_frames)
+            async with asyncio.TaskGroup() as writes:
+                while True:
+                    batch = await self._queue.take(
+                        beside_little=self._pace.results_within(_BESIDE_LITTLE_SECONDS)
+                    )
+                    if before is not None and _have_problems(batch):
+                        await before
+                    write = writes.create_task(self._settle(batch))
+                    if before is not None:
+                        await before  # two at once, no more
+                    await self._turn_of_next(batch, write)
+                    await self._count_waits.fewer_than(self._queue_frames)
+                    before = None if write.done() else write
         finally:
             await self._count_waits.close()
+
+    async def _settle(self, batch: Sequence[Entry]) -> None:
+        self._queue.done(await self._write(batch))
+
+    async def _turn_of_next(self, batch: Sequence[Entry], write: asyncio.Task[None]) -> None:
+        """Return when the transaction behind this one may begin."""
+        results = sum(entry.frame.results.size for entry in batch)
+        if self._store.writers > 1 and results >= self._commit_results:
+            whole = asyncio.create_task(self._queue.whole())
+            try:
+                await asyncio.wait({write, whole}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                whole.cancel()
+            if self._store.has_free_writer:
+                return
+        await write
 
     async def flush(self, timeout_seconds: float) -> None:
         """Write what waits; what can't be written in time fails with ShuttingDownError.
@@ -124,7 +148,7 @@ class GroupCommitter:
         """
         if await self._written(timeout_seconds):
             return
-        self._stopping.set()
+        self._recorder.stopping.set()
         if not await self._written(_LAST_WRITE_SECONDS):
             log.warning("write_left_behind", frames=self._queue.waiting, acknowledged=0)
 
@@ -151,10 +175,12 @@ class GroupCommitter:
         frames = [entry.frame for entry in batch]
         try:
             spans = [entry.span for entry in batch]
-            recorded = await self._record(frames, spans, counts=counts or {})
+            recorded = await self._recorder.record(frames, spans, counts or {})
         except ShuttingDownError as error:
             for entry in batch:
                 _fail(entry.receipt, error)
+        except StoreBusyError:
+            return await self._put_aside(batch, counts)
         except Exception as error:
             # A defect. One frame must not take the others with it.
             log.exception("record_failed", frames=len(batch))
@@ -186,6 +212,21 @@ class GroupCommitter:
             return len(batch) - len(uncounted)
         return len(batch)
 
+    async def _put_aside(
+        self, batch: Sequence[Entry], counts: Mapping[CampaignKey, Count] | None
+    ) -> int:
+        """Write the campaigns of a batch one by one, and refuse the one that others hold up."""
+        campaigns: dict[CampaignKey, list[Entry]] = {}
+        for entry in batch:
+            campaigns.setdefault(entry.frame.key, []).append(entry)
+        if len(campaigns) > 1:
+            return sum([await self._write(part, counts) for part in campaigns.values()])
+        for entry in batch:
+            if not entry.receipt.done():
+                error = CampaignBusyError(entry.frame.key.campaign_id)
+                entry.receipt.set_result(FrameReceipt(error=error))
+        return len(batch)
+
     def _announce(self, recorded: Recorded) -> None:
         """Publish and log what a batch changed, now that it is durable."""
         self._notifier.publish(recorded.changes)
@@ -205,81 +246,9 @@ class GroupCommitter:
                 organisation=change.key.organisation,
             )
 
-    async def _record(
-        self,
-        frames: Sequence[Frame],
-        origins: Sequence[SpanContext | None],
-        counts: Mapping[CampaignKey, Count],
-    ) -> Recorded:
-        """Record a batch, the same batch again and again until the database takes it.
 
-        The outcome of a commit that failed is not known; recording is idempotent, so
-        that does not matter.
-        """
-        backoff = _FIRST_BACKOFF
-        failures = 0
-        busy = False
-        while True:
-            self._refuse_when_stopping()
-            known = {frame.key: self._notifier.revision(frame.key) for frame in frames}
-            try:
-                recorded = await self._store.write(
-                    _work(frames, origins, skip_busy=busy, counts=counts)
-                )
-            except StoreBusyError as error:
-                # One campaign must not hold up all others: its frames are refused.
-                log.warning("campaign_locked_by_others", frames=len(frames), error=error.message)
-                busy = True
-            except StoreUnavailableError as error:
-                failures += 1
-                self._meter.commit_failed()
-                log.error(  # noqa: TRY400 - the database's words say it, no stack does
-                    "store_write_failed",
-                    failures=failures,
-                    retry_seconds=backoff,
-                    frames=len(frames),
-                    results=sum(frame.results.size for frame in frames),
-                    error=str(error),
-                )
-                await self._wait(backoff)
-                backoff = min(backoff * 2, _LONGEST_BACKOFF)
-            else:
-                if failures:
-                    log.info("store_write_recovered", failures=failures)
-                recorded.changes = [
-                    change.based_on(change.revision - 1, known=known[change.key])
-                    for change in recorded.changes
-                ]
-                return recorded
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
-
-    def _refuse_when_stopping(self) -> None:
-        """Give up what waits once the time to write it is over."""
-        if self._stopping.is_set():
-            raise ShuttingDownError("the service stops and could not store this; send it again")
-
-
-def _work(
-    frames: Sequence[Frame],
-    origins: Sequence[SpanContext | None],
-    *,
-    skip_busy: bool,
-    counts: Mapping[CampaignKey, Count],
-) -> Callable[[sa.Connection], Recorded]:
-    """Return what records a batch; its span has a link to each call that brought frames."""
-
-    def measure() -> dict[str, int]:
-        results = sum(frame.results.size for frame in frames)
-        return {"frames": len(frames), "results": results}
-
-    work = partial(ledger.record, frames=frames, skip_busy=skip_busy, counts=counts)
-    return tracing.traced(work, origins, measure)
+def _have_problems(batch: Sequence[Entry]) -> bool:
+    return any(entry.frame.problems is not None for entry in batch)
 
 
 def _fail(receipt: asyncio.Future[FrameReceipt], error: Exception) -> None:

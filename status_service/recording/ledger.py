@@ -1,8 +1,9 @@
 """The write path: results in, counters and completion out, in one transaction.
 
-Every function here works inside a transaction its caller holds, and begins by
-locking the campaign rows it touches, so no two writers decide on each other's unseen
-rows. The clock is read after that: a later writer has a later time.
+Every function here works inside a transaction its caller holds, and decides with the
+campaign rows it touches locked, so no two writers decide on each other's unseen rows. The
+clock is read after that: a later writer has a later time. On PostgreSQL, results may be
+copied before (:mod:`.ahead`).
 """
 
 from __future__ import annotations
@@ -14,16 +15,11 @@ import sqlalchemy as sa
 
 from service_runtime.database_time import database_now
 from status_service.domain import Cause, State
-from status_service.errors import (
-    CampaignBusyError,
-    CampaignNotSealedError,
-    ResultsRemovedError,
-    RevisionMismatchError,
-    SequenceOutOfRangeError,
-)
-from status_service.recording import counting, deleted, failure_groups, lookup, problems
+from status_service.errors import RevisionMismatchError
+from status_service.recording import ahead, counting, deleted, failure_groups, problems
 from status_service.recording.completion import settle
 from status_service.recording.merge import merge
+from status_service.recording.refusals import refuse
 from status_service.recording.result_rows import upsert
 from status_service.recording.stored_outcomes import stored_outcomes
 from status_service.recording.types import (
@@ -38,10 +34,9 @@ from status_service.recording.types import (
 from status_service.schema import campaigns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from service_runtime.errors import ServiceError
     from status_service.domain import Counters
     from status_service.recording.counting import Count
     from status_service.recording.merge import Accepted, Merged
@@ -120,6 +115,7 @@ def record(
     *,
     skip_busy: bool = False,
     counts: Mapping[CampaignKey, Count] = _NO_COUNTS,
+    copy_ahead: bool = False,
 ) -> Recorded:
     """Store the results and problems of ``frames``, and complete the campaigns they complete.
 
@@ -133,28 +129,28 @@ def record(
         skip_busy: whether locked campaigns are left out.
         counts: the results of large campaigns that these frames may fill, as they were
             counted; a campaign that needs one is ``uncounted`` in what is returned.
+        copy_ahead: the frames are of one campaign, and their results are copied before it
+            is locked, if they are new.
+
+    Raises:
+        NotAheadError: they can't stay as they were copied; nothing of the transaction does.
     """
     receipts = [FrameReceipt() for _ in frames]
     recorded = Recorded(receipts)
     by_campaign: dict[CampaignKey, list[tuple[Frame, FrameReceipt]]] = {}
     for frame, receipt in zip(frames, receipts, strict=True):
         by_campaign.setdefault(frame.key, []).append((frame, receipt))
+    copied = ahead.copy(connection, by_campaign) if copy_ahead else {}
     locked = lock(connection, by_campaign, skip_busy=skip_busy)
-    _refuse(connection, by_campaign, locked, look_for_busy=skip_busy)
+    refuse(connection, by_campaign, locked, look_for_busy=skip_busy)
+    confirmed = {key: one.confirm(locked.get(key), by_campaign[key]) for key, one in copied.items()}
     if not locked:
         return recorded
     accepted = {
         key: [(frame, receipt) for frame, receipt in by_campaign[key] if receipt.error is None]
         for key in locked
     }
-    stored = stored_outcomes(
-        connection,
-        {
-            locked[key].campaign: [frame.results.sequence for frame, _ in part]
-            for key, part in accepted.items()
-        },
-    )
-    merges = {key: merge(part, stored[locked[key].campaign]) for key, part in accepted.items()}
+    merges = confirmed or _merged(connection, locked, accepted)
     drifts = _counted(connection, locked, accepted, merges, counts=counts, recorded=recorded)
     replaced = failure_groups.replaced_results(
         connection,
@@ -162,14 +158,8 @@ def record(
     )
     # Read when the last of them was locked: whoever had it before has an earlier time.
     now = max(row.now for row in locked.values())
-    for all_new in (True, False):
-        given = [
-            (locked[key].campaign, part)
-            for key, merged in merges.items()
-            if merged.all_new is all_new
-            for part in merged.changed
-        ]
-        upsert(connection, given, now, all_new=all_new)
+    if not confirmed:
+        _store(connection, locked, merges, now=now)
     stored_now = {locked[key].campaign: one for key, one in merges.items() if one.changed}
     failure_groups.move(connection, stored_now, replaced)
     for key, merged in merges.items():
@@ -191,45 +181,37 @@ def record(
     return recorded
 
 
-def _refuse(
+def _merged(
     connection: sa.Connection,
-    by_campaign: Mapping[CampaignKey, Accepted],
     locked: Mapping[CampaignKey, sa.Row[Any]],
+    accepted: Mapping[CampaignKey, Accepted],
+) -> dict[CampaignKey, Merged]:
+    """Return what is to be stored of each campaign, by what is stored of it."""
+    stored = stored_outcomes(
+        connection,
+        {
+            locked[key].campaign: [frame.results.sequence for frame, _ in part]
+            for key, part in accepted.items()
+        },
+    )
+    return {key: merge(part, stored[locked[key].campaign]) for key, part in accepted.items()}
+
+
+def _store(
+    connection: sa.Connection,
+    locked: Mapping[CampaignKey, sa.Row[Any]],
+    merges: Mapping[CampaignKey, Merged],
     *,
-    look_for_busy: bool,
+    now: datetime,
 ) -> None:
-    """Write into the receipts of frames that can't be applied why."""
-    missing = by_campaign.keys() - locked
-    busy = _existing(connection, missing) if look_for_busy else set()
-    unknown = deleted.refusals(connection, missing - busy)
-    for key, reported in by_campaign.items():
-        for frame, receipt in reported:
-            if key in locked:
-                receipt.error = _refusal(locked[key], frame)
-            elif key in busy:
-                receipt.error = CampaignBusyError(key.campaign_id)
-            else:
-                receipt.error = unknown[key]
-
-
-def _existing(connection: sa.Connection, keys: Collection[CampaignKey]) -> set[CampaignKey]:
-    """Return those of ``keys`` whose campaign exists."""
-    return {key_of(row) for row in lookup.get_many(connection, list(keys))} if keys else set()
-
-
-def _refusal(campaign: sa.Row[Any], frame: Frame) -> ServiceError | None:
-    if not frame.results.size:
-        return None  # a subscription, or problems alone
-    if campaign.total is None:
-        return CampaignNotSealedError(campaign.campaign_id)
-    if campaign.results_remove_time is not None:
-        return ResultsRemovedError(campaign.campaign_id, remove_time=campaign.results_remove_time)
-    for sequence in (min(frame.results.sequence), max(frame.results.sequence)):
-        if not 1 <= sequence <= campaign.total:
-            return SequenceOutOfRangeError(
-                campaign.campaign_id, sequence=sequence, total=campaign.total
-            )
-    return None
+    for all_new in (True, False):
+        given = [
+            (locked[key].campaign, part)
+            for key, merged in merges.items()
+            if merged.all_new is all_new
+            for part in merged.changed
+        ]
+        upsert(connection, given, now, all_new=all_new)
 
 
 def _last_frame(accepted: Accepted) -> Frame:

@@ -58,15 +58,26 @@ def merge(accepted: Accepted, stored: dict[int, int]) -> Merged:
         stored: outcomes by sequence, of those of the results that are stored; others may
             be among them.
     """
-    sequences = sequences_of(accepted)
-    if stored.keys().isdisjoint(sequences) and len(set(sequences)) == len(sequences):
-        return _all_new(accepted)
+    if all_are_new(accepted, stored):
+        receive_new(accepted)
+        return new_results(accepted)
     return _one_by_one(accepted, stored)
 
 
-def _all_new(accepted: Accepted) -> Merged:
+def all_are_new(accepted: Accepted, stored: dict[int, int]) -> bool:
+    """Return whether each result is of another message, and none of them is stored."""
+    sequences = sequences_of(accepted)
+    return stored.keys().isdisjoint(sequences) and len(set(sequences)) == len(sequences)
+
+
+def receive_new(accepted: Accepted) -> None:
+    """Write into the receipts of frames that all their results are new."""
     for frame, receipt in accepted:
         receipt.new = frame.results.size
+
+
+def new_results(accepted: Accepted) -> Merged:
+    """Return what is to be stored of frames whose results are all new."""
     deltas = Counter(chain.from_iterable(frame.results.outcome for frame, _ in accepted))
     changed = [frame.results for frame, _ in accepted if frame.results.size]
     return Merged(changed, Counters.of(deltas), all_new=True)

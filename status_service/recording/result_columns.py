@@ -57,6 +57,11 @@ class ResultColumns(_Columns):
         """Make :attr:`lines` now: that takes as long as all else that is done with results."""
         _ = self.lines
 
+    @property
+    def has_lines(self) -> bool:
+        """Whether :attr:`lines` is made."""
+        return "lines" in vars(self)
+
     @cached_property
     def lines(self) -> str:
         """The results as COPY of PostgreSQL takes them, a line each but for the last line's end."""

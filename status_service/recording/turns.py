@@ -78,8 +78,9 @@ class Turns(Generic[Entry]):
         self._company.append(self)
         self._lanes: dict[Hashable, _Lane[Entry]] = {}  # the next to have its turn first
         self._short_before = False
-        #: How many places the frames take.
+        #: How many places the frames take, and how many results they have.
         self.places = 0
+        self.results = 0
         #: How many streams have frames that wait.
         self.streams = 0
 
@@ -96,6 +97,7 @@ class Turns(Generic[Entry]):
         lane.waiting += results
         lane.places += _places(results)
         self.places += _places(results)
+        self.results += results
 
     def take(self, *, beside_little: int | None = None) -> Sequence[Entry]:
         """Return the frames of the next transaction; none if nothing waits.
@@ -184,6 +186,7 @@ class Turns(Generic[Entry]):
             taken[stream] = taken.get(stream, 0) + results
             lane.places -= _places(results)
             self.places -= _places(results)
+            self.results -= results
             self.streams -= not lane.entries
             if lane.entries:
                 heapq.heapreplace(waiting, (cost + results + _FRAME_COST, turn, stream))

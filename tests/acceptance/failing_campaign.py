@@ -19,8 +19,8 @@ from integration.status_support import FAILED, PATIENCE_SECONDS, SENT, UNKNOWN, 
 _NEW, _AGAIN = 12, 4
 _FRAMES = 5
 TOTAL = _NEW * _FRAMES
-#: The frame in the middle, and the one that completes the campaign.
-MIDDLE, LAST = 2, _FRAMES - 1
+#: A frame that repeats nothing, the one in the middle, and the one that completes the campaign.
+FRESH, MIDDLE, LAST = 1, 2, _FRAMES - 1
 
 
 @dataclass
@@ -42,13 +42,13 @@ class Reported:
     def of(cls, campaign_id: str, number_of_frames: int) -> Reported:
         """Return a campaign of ``number_of_frames`` frames.
 
-        Each frame repeats the end of the frame before: it raises UNKNOWN results, and
-        the other repeated results are duplicates.
+        Each frame but one repeats the end of the frame before: it raises UNKNOWN results,
+        and the other repeated results are duplicates.
         """
         frames = []
         for number in range(number_of_frames):
             first = number * _NEW + 1
-            again = range(max(1, first - _AGAIN), first)
+            again = range(max(1, first - _AGAIN * (number != FRESH)), first)
             fresh = range(first, first + _NEW - _AGAIN)
             doubtful = range(first + _NEW - _AGAIN, first + _NEW)
             last = number == number_of_frames - 1
@@ -81,8 +81,8 @@ class Reported:
     async def report(self, address: str, *, in_flight: int = _FRAMES) -> str:
         """Send the unacknowledged frames on one stream; return how the stream ended.
 
-        Checks S8. The middle frame is sent alone, so that its transaction does not
-        complete the campaign; at most ``in_flight`` other frames are unacknowledged.
+        Checks S8. The frames up to the middle are sent alone, so that none of their
+        transactions completes the campaign; at most ``in_flight`` other frames are unacknowledged.
         """
         waiting = [n for n in range(len(self.frames)) if n not in self.acknowledged]
         async with StatusClient(address) as client:
@@ -99,7 +99,7 @@ class Reported:
                             reporter="tester",
                         )
                     )
-                    alone = index in {MIDDLE - 1, MIDDLE, waiting[-1]}
+                    alone = index in {0, FRESH, MIDDLE, waiting[-1]}
                     while acked < sent and (alone or sent - acked >= in_flight):
                         response = await call.read()
                         assert response is not grpc.aio.EOF, "ended early"

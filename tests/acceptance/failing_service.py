@@ -28,7 +28,7 @@ from status_service import __main__ as status_main
 from status_service.campaigns import mark_complete
 from status_service.campaigns.types import Changed
 from status_service.grpc_api import servicer
-from status_service.recording import ledger
+from status_service.recording import ahead, ledger
 from status_service.recording.types import Frame, Recorded
 from status_service.retention import deletion, removal, sweeper
 from status_service.retention.deletion import Deleted
@@ -221,6 +221,7 @@ def main(block: int = mark_complete.BLOCK, removing: str = "") -> int:
             that a removal removes.
         removing: the fault of a removal, with its block: ``block 2: kill before commit``.
     """
+    ahead.LEAST = 1  # as few results as a frame has
     mark_complete.BLOCK = removal.RESULTS_AT_ONCE = block
     sweeper.LOOK_SECONDS = _LOOK_SECONDS
     faults = Faults(Path.cwd())

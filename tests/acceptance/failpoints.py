@@ -25,6 +25,12 @@ WRITING = (
     "commit",
     "acknowledge",
 )
+#: The same for a frame whose results are all new: no group loses any.
+ADDING = tuple(
+    one
+    for step in WRITING
+    for one in (("update failure_groups", step) if step == "lock failure_groups" else (step,))
+)
 #: The same for the frame that completes its campaign.
 COMPLETING = (
     "lock campaigns",
@@ -40,6 +46,9 @@ COMPLETING = (
     "commit",
     "acknowledge",
 )
+#: What PostgreSQL does of that before it locks the campaign: results that are all new are
+#: copied, others only looked for.
+AHEAD = ("read campaigns", "look up results", "insert results")
 #: The same for MarkComplete with force, while messages have no result.
 FORCING = (
     "lock campaigns",
@@ -123,6 +132,8 @@ def step_of(statement: str) -> str:
     Two reads of one table have different purposes, so their names differ. COPY is the
     INSERT of PostgreSQL.
     """
+    if "set_config(" in statement:  # what follows in this transaction waits for no lock
+        return "read campaigns"
     if changed := _CHANGE.match(statement):
         return f"{changed[1].lower().replace('copy', 'insert')} {changed[2]}"
     found = _SELECT.match(statement)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from acceptance import failing_service
 from acceptance.deployment import until
-from acceptance.failing_campaign import LAST, MIDDLE, Reported
-from acceptance.failpoints import COMPLETING, WRITING, Failpoint, Fault, When, fired
+from acceptance.failing_campaign import FRESH, LAST, MIDDLE, Reported
+from acceptance.failpoints import ADDING, COMPLETING, WRITING, Failpoint, Fault, When, fired
 from acceptance.forked import ForkedService
 from closeout.aio import StatusClient
 from closeout.status.v1 import status_pb2 as pb
@@ -21,10 +21,10 @@ from service_runtime.process import EXIT_FORCED
 GRACE_SECONDS = 0.5
 #: Seconds between two signals of somebody who does not wait.
 _BETWEEN_SIGNALS = 0.05
-#: Every step of a frame in mid-campaign, and of the last one, and on which side it hangs.
+#: Every step of frames in mid-campaign, and of the last one, and on which side it hangs.
 HANGS = [
     (frame, Failpoint(Fault.HANG, when, step))
-    for frame, steps in ((MIDDLE, WRITING), (LAST, COMPLETING))
+    for frame, steps in ((FRESH, ADDING), (MIDDLE, WRITING), (LAST, COMPLETING))
     for step in steps
     for when in When
 ]

@@ -14,8 +14,19 @@ import pytest
 
 from acceptance import failing_service
 from acceptance.deployment import until
-from acceptance.failing_campaign import LAST, MIDDLE, TOTAL, Reported, interfering
-from acceptance.failpoints import COMPLETING, FORCING, TRACE, WRITING, Failpoint, Fault, When, fired
+from acceptance.failing_campaign import FRESH, LAST, MIDDLE, TOTAL, Reported, interfering
+from acceptance.failpoints import (
+    ADDING,
+    AHEAD,
+    COMPLETING,
+    FORCING,
+    TRACE,
+    WRITING,
+    Failpoint,
+    Fault,
+    When,
+    fired,
+)
 from acceptance.forked import ForkedService
 from closeout.aio import StatusClient
 from closeout.errors import UnavailableError
@@ -27,14 +38,15 @@ from providers.held_port import HeldPort
 from status_service import __main__ as status_main
 from status_service.migrations import MIGRATIONS
 
-#: A frame in mid-campaign and the completing frame, each with its steps.
-FRAMES = {"middle": (MIDDLE, WRITING), "last": (LAST, COMPLETING)}
+#: Frames in mid-campaign and the completing frame, each with its steps.
+FRAMES = {"fresh": (FRESH, ADDING), "middle": (MIDDLE, WRITING), "last": (LAST, COMPLETING)}
 #: Every fault on either side of a step.
 FAULTS = [(fault, when) for fault in Fault for when in When]
 #: Those that tell most, by what is attacked: before a step is after the one before. A frame
 #: in the middle takes the same steps as the last one, and a completion by hand has no
 #: acknowledgement that could get lost.
 TELLING = {
+    "fresh": [(Fault.KILL, When.AFTER), (Fault.ERROR, When.AFTER)],
     "middle": [(Fault.KILL, When.AFTER)],
     "last": [(fault, When.AFTER) for fault in Fault],
     "by hand": [(Fault.KILL, When.AFTER), (Fault.ERROR, When.AFTER)],
@@ -178,6 +190,19 @@ async def test_s1_to_s8_a_fault_at_any_step_of_a_frame(
     aim: Aim, place: str, step: str, faults: Faults
 ) -> None:
     """After a fault, acknowledged results are stored and the campaign completes once."""
+    await _attack_frame(aim, place, step, faults)
+
+
+@pytest.mark.parametrize("aim", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("place", FRAMES)
+async def test_s1_to_s8_a_fault_before_a_campaign_is_locked(
+    aim: Aim, place: str, faults: Faults
+) -> None:
+    """The same where PostgreSQL looks at it first."""
+    await _attack_frame(aim, place, AHEAD[0], faults)
+
+
+async def _attack_frame(aim: Aim, place: str, step: str, faults: Faults) -> None:
     frame, _ = FRAMES[place]
 
     async def attack(point: Failpoint) -> None:
@@ -284,21 +309,22 @@ async def test_s1_a_kill_at_any_block_of_a_completion_by_force(aim: Aim, block: 
 
 @pytest.mark.parametrize("aim", ["postgresql"], indirect=True)
 async def test_s4_another_instance_takes_over_from_one_that_hangs(aim: Aim) -> None:
-    """It waits only for a lock of the hanging instance, and completes the campaign once."""
+    """It waits only for locks of the hanging instance, and completes the campaign once."""
     other = aim("other", status_main.main).service
-    for step in COMPLETING:
+    steps = [*((LAST, step) for step in COMPLETING), (FRESH, "look up results"), (FRESH, AHEAD[-1])]
+    for frame, step in steps:
         point = Failpoint(Fault.HANG, When.AFTER, step)
-        target = aim(step.replace(" ", "-"))
-        campaign = Reported.with_code(target.campaign_id, str(point), LAST)
-        again = Reported.with_code(target.campaign_id, "", LAST)
+        target = aim(f"{step.replace(' ', '-')}-{frame}")
+        campaign = Reported.with_code(target.campaign_id, str(point), frame)
+        again = Reported.with_code(target.campaign_id, "", frame)
         async with StatusClient(other.address) as client:
             await campaign.start(client)
             reporting = asyncio.create_task(campaign.report(target.service.address))
             await until(lambda: fired(target.service.folder) == [str(point)])  # noqa: B023
             takeover = asyncio.create_task(again.report_all(other))
-            if not point.is_committed:
+            if not point.is_committed and step != "look up results":  # before any lock
                 await until(lambda: is_waiting_for_a_lock(target.database))  # noqa: B023
-                assert not again.acknowledged
+                assert frame not in again.acknowledged
                 await asyncio.to_thread(target.service.kill)
             await takeover
             final = await client.get_campaign(campaign_id=target.campaign_id)
@@ -323,13 +349,17 @@ def is_waiting_for_a_lock(database: Database) -> bool:
 async def test_the_failpoints_are_the_steps_of_a_frame(aim: Aim, place: str) -> None:
     """The list of attacked steps contains every statement."""
     frame, steps = FRAMES[place]
-    service = aim("a").service
+    target = aim("a")
+    service = target.service
     campaign = Reported.with_code("a", TRACE, frame)
     async with StatusClient(service.address) as client:
         await campaign.start(client)
     await campaign.report_all(service)
     await until(lambda: "trace acknowledge" in fired(service.folder))  # recorded after the answer
-    assert traced(service) == list(steps)
+    ahead: tuple[str, ...] = ()
+    if isinstance(target.database, PostgresqlDatabase):
+        ahead = AHEAD if place == "fresh" else AHEAD[:-1]
+    assert traced(service) == [*ahead, *(step for step in steps if step not in ahead)]
 
 
 async def test_the_failpoints_are_the_steps_of_a_completion_by_hand(aim: Aim) -> None:

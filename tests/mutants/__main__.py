@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from mutants.ahead_bugs import AHEAD_BUGS
 from mutants.dashboard_bugs import DASHBOARD_BUGS
 from mutants.event_bugs import EVENT_BUGS
 from mutants.family_bugs import FAMILY_BUGS
@@ -34,6 +35,7 @@ from mutants.together import run_together
 BUGS = (
     STATUS_BUGS
     + RESULT_BUGS
+    + AHEAD_BUGS
     + SENDER_BUGS
     + HANDOVER_BUGS
     + RELAY_BUGS

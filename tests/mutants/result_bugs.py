@@ -6,6 +6,7 @@ from mutants.mutant import Edit, Mutant
 
 _MERGING = "status_service/recording/merge.py"
 _WRITER = "status_service/recording/group_commit.py"
+_RECORDER = "status_service/recording/recorder.py"
 _SQLITE = "service_runtime/sqlite.py"
 
 _STREAMS = "tests/integration/test_status_streams.py"
@@ -95,7 +96,7 @@ RESULT_BUGS = (
         seen="listmonk `pipe.go`, Billionmail/BillionMail #368",
         edits=(
             Edit(
-                _WRITER,
+                _RECORDER,
                 "                await self._wait(backoff)\n",
                 "                return ledger.Recorded([ledger.FrameReceipt() for _ in frames])\n",
             ),

@@ -54,7 +54,7 @@ RETENTION_BUGS = (
         seen=_OURS,
         edits=(
             Edit(
-                "status_service/recording/ledger.py",
+                "status_service/recording/refusals.py",
                 "if campaign.results_remove_time is not None:",
                 "if False:",
             ),

@@ -10,7 +10,7 @@ _LEDGER = "status_service/recording/ledger.py"
 _COMPLETION = "status_service/recording/completion.py"
 _CAMPAIGNS = "status_service/campaigns/lifecycle.py"
 _BY_HAND = "status_service/campaigns/mark_complete.py"
-_WRITER = "status_service/recording/group_commit.py"
+_WRITER = "status_service/recording/recorder.py"
 _FIRST_VERSION = "status_service/migrations/versions/v0001_ledger.py"
 
 _CALLS = "tests/integration/test_status_calls.py"
@@ -53,18 +53,14 @@ COMPLETION_BUGS = (
             ),
             Edit(
                 _WRITER,
-                "                recorded = await self._store.write(\n"
-                "                    _work(frames, origins, skip_busy=busy, counts=counts)\n"
-                "                )\n",
-                "                recorded = await self._store.write(\n"
-                "                    _work(frames, origins, skip_busy=busy, counts=counts)\n"
-                "                )\n"
+                "recorded = await self._store.write(_traced(work, frames, origins))\n",
+                "recorded = await self._store.write(_traced(work, frames, origins))\n"
                 "                for change in recorded.changes:\n"
                 "                    await self._store.write(\n"
                 "                        lambda c, key=change.key: ledger.settle(\n"
                 "                            c, (row := ledger.lock_one(c, key)),\n"
                 "                            type(change.counters)(), now=row.now,\n"
-                "                            cause=Cause.USER, actor=''\n"
+                "                            cause=ledger.Cause.USER, actor=''\n"
                 "                        )\n"
                 "                    )\n",
             ),
@@ -93,7 +89,7 @@ COMPLETION_BUGS = (
         edits=(
             Edit(
                 _LEDGER,
-                "    _refuse(connection, by_campaign, locked, look_for_busy=skip_busy)\n",
+                "    refuse(connection, by_campaign, locked, look_for_busy=skip_busy)\n",
                 "    for key, campaign in locked.items():\n"
                 "        if campaign.state == 'DRAFT':\n"
                 "            seen = [n for frame, _ in by_campaign[key]"
@@ -104,7 +100,7 @@ COMPLETION_BUGS = (
                 "                .values(total=max(seen, default=1), state='SENDING')\n"
                 "                .returning(campaigns, database_now().label('now'))\n"
                 "            ).one()\n"
-                "    _refuse(connection, by_campaign, locked, look_for_busy=skip_busy)\n",
+                "    refuse(connection, by_campaign, locked, look_for_busy=skip_busy)\n",
             ),
         ),
         test=f"{_STREAMS}::test_a_frame_that_can_not_be_applied_leaves_the_others_alone",

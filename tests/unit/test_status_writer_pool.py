@@ -48,7 +48,9 @@ async def test_a_frame_whose_caller_went_away_is_its_writer_s_until_it_is_done()
         await written.wait()
         raise ZeroDivisionError
 
-    store: Any = SimpleNamespace(dialect="sqlite", writers=2, answering=True, write=write)
+    store: Any = SimpleNamespace(
+        dialect="sqlite", writers=2, has_free_writer=False, answering=True, write=write
+    )
     pool = WriterPool(store, Notifier(), commit_results=1, queue_frames=1)
     running = asyncio.create_task(pool.run())
     recorder = BatchRecorder(store, pool, asyncio.Event())
