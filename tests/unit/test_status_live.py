@@ -237,6 +237,28 @@ async def test_counters_are_read_now_and_then_and_states_at_once(
     assert [(change.key, change.revision) for change in heard] == [(other, 9)]
 
 
+async def test_a_change_of_counters_is_read_before_the_next_poll(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its notification ends the wait for the poll: once more after each read."""
+    monkeypatch.setattr("status_service.live.database_listener._POLL", 3_600.0)
+    key = CampaignKey("default", "a")
+    notifier = Notifier()
+    heard: asyncio.Queue[Change] = asyncio.Queue()
+    store: Any = _Store({"a": row(revision=1)})
+    listener = _Listener(store, notifier)
+    with notifier.listening(key, heard.put_nowait):
+        reading = asyncio.create_task(listener.read())
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            assert (await heard.get()).revision == 1  # the first poll
+            for revision in (2, 3):
+                store.rows["a"] = row(revision=revision)
+                listener._note_change(f'["default", "a", {revision}]')
+                assert (await heard.get()).revision == revision
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
 async def test_what_is_shown_at_once_ends_the_pause_between_counters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
