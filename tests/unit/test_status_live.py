@@ -249,14 +249,16 @@ async def test_a_change_of_counters_is_read_before_the_next_poll(
     listener = _Listener(store, notifier)
     with notifier.listening(key, heard.put_nowait):
         reading = asyncio.create_task(listener.read())
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            assert (await heard.get()).revision == 1  # the first poll
-            for revision in (2, 3):
-                store.rows["a"] = row(revision=revision)
-                listener._note_change(f'["default", "a", {revision}]')
-                assert (await heard.get()).revision == revision
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                assert (await heard.get()).revision == 1  # the first poll
+                for revision in (2, 3):
+                    store.rows["a"] = row(revision=revision)
+                    listener._note_change(f'["default", "a", {revision}]')
+                    assert (await heard.get()).revision == revision
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
 
 async def test_what_is_shown_at_once_ends_the_pause_between_counters(
