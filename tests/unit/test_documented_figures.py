@@ -134,6 +134,15 @@ FIXED: list[tuple[str, Callable[[], float]]] = [
         lambda: organisations._FRAMES_OF_ALL,
     ),
     ("Frames of one stream that wait for an answer | {} |", lambda: frame_writer.FRAMES_IN_FLIGHT),
+    (
+        "of many streams that wait for an answer, at least | {} |",
+        lambda: organisations._FEWEST_FRAMES,
+    ),
+    ("Results of a frame | {} |", lambda: result_stream._RESULTS_A_FRAME),
+    (
+        "can't be sent looks for a change, at the latest | after {} s",
+        lambda: gate._MAX_WAIT_SECONDS,
+    ),
     ("the last work of its organisation | after {} s", lambda: organisations.LINGER_SECONDS),
     ("without work that are asked at once | {} |", lambda: organisations._MOST_VISITS),
     (
