@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,8 @@ from sender_service.verdicts import Answer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sender_service.channels.contract import Handover, Message, Reply
 
 _PATIENCE_SECONDS = 20.0
 _NEVER = 3_600.0
@@ -36,6 +38,31 @@ async def test_the_last_answers_are_written_down_at_once(tmp_path: Path, message
         report = await b.run_once()
         assert (report.ended, report.counts["sent"]) == (Ended.IDLE, messages)
         assert await b.is_released()
+
+
+async def test_an_answer_is_written_down_soon_while_others_are_awaited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that is slow with some messages holds up no result of another one."""
+    monkeypatch.setattr(shard_delivery, "_IDLE_SECONDS", _NEVER)
+    async with bench(tmp_path, 6) as b, asyncio.timeout(_PATIENCE_SECONDS):
+        hold = asyncio.Event()
+
+        async def send(_template: Any, message: Message, handover: Handover) -> Reply:
+            handover.begin("before the server answered")
+            if message.sequence > 1:
+                await hold.wait()
+            return support.ACCEPTED
+
+        monkeypatch.setattr(b.channel, "send", send)
+        running = asyncio.create_task(b.run_once())
+
+        async def written() -> bool:
+            return list(await b.outcomes()) == [1]
+
+        await support.eventually(written)
+        hold.set()
+        assert (await running).counts["sent"] == 6
 
 
 @pytest.mark.usefixtures("woken_only")

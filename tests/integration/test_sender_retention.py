@@ -207,6 +207,28 @@ async def test_an_address_is_erased_everywhere_and_counted(tmp_path: Path) -> No
         assert again.total == 2
 
 
+async def test_an_address_is_erased_from_rows_that_were_refused(tmp_path: Path) -> None:
+    """However it was written there; what an upload refused of others stays."""
+    async with pair(tmp_path) as both:
+        for name in ("c1", "c2", "c3"):
+            await both.begin(name, 1)
+            await both.finished(name)
+        rows = {1: "Ann <P1@Example.com>", 2: "p1xexample.com", 3: f"{ANN}, {ANN}"}
+        with SqliteDatabase(both.folder / "sender.db").by_hand() as connection:
+            for number, row in rows.items():
+                connection.execute(
+                    "UPDATE uploads SET rejected_rows = ? WHERE campaign = ?", (row, number)
+                )
+        assert (await both.sender.erase_address(address=ANN)).recipients == 0
+        with SqliteDatabase(both.folder / "sender.db").by_hand() as connection:
+            found = connection.execute("SELECT rejected_rows FROM uploads ORDER BY campaign")
+            assert [row for (row,) in found] == [
+                "Ann <[erased]>",
+                "p1xexample.com",
+                "[erased], [erased]",
+            ]
+
+
 class Removing:
     """A sender's store, and its retention without a status service."""
 
