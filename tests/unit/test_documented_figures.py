@@ -23,10 +23,12 @@ from sender_service.delivery import (
     outage,
     plan,
     provider,
+    shard_commits,
     supervisor,
     trial,
 )
 from sender_service.reporting import (
+    acknowledgements,
     frame_writer,
     organisations,
     probe,
@@ -102,6 +104,14 @@ FIXED: list[tuple[str, Callable[[], float]]] = [
         lambda: activation._MAX_WAIT_SECONDS,
     ),
     ("A start that it refuses is tried again | after {} s", lambda: activation.STUCK_SECONDS),
+    (
+        "is written down again after a failure, at the latest | after {} s",
+        lambda: shard_commits._MAX_WAIT_SECONDS,
+    ),
+    (
+        "is stored again after a failure, at the latest | after {} s",
+        lambda: acknowledgements._MAX_WAIT_SECONDS,
+    ),
     ("while others of its channel wait | after {} s", lambda: campaign_delivery._TURN_SECONDS),
     (
         "work that others left, at the latest | after {} s",

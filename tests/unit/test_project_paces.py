@@ -30,6 +30,7 @@ NAMED = {
     *("circuit_breaker._UNREACHABLE_WAITS", "circuit_breaker._OTHER_WAITS"),
     *("circuit_breaker.ATTENTION_SECONDS", "gate._MAX_WAIT_SECONDS"),
     *("outage._SILENCE_SECONDS", "outage._MAX_DRIFT_SECONDS", "outage._MAX_DEADLINE_SECONDS"),
+    *("shard_commits._MAX_WAIT_SECONDS", "acknowledgements._MAX_WAIT_SECONDS"),
     *("plan.LEASE_MARGIN_SECONDS", "provider._CHECK_GRACE_SECONDS", "provider._NOTE_SECONDS"),
     *("supervisor._MAX_WAIT_SECONDS", "trial._FIRST_HOLD_SECONDS"),
     *("organisations.TURN_SECONDS", "organisations.LINGER_SECONDS"),
