@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from service_runtime.caller import Caller
+from service_runtime.errors import StoreUnavailableError
 from status_service.domain import State
 from status_service.errors import CampaignNotFoundError, StoreWentBackError
 from status_service.live import watchers as watchers_module
@@ -259,6 +261,36 @@ async def test_a_change_of_counters_is_read_before_the_next_poll(
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_a_poll_that_fails_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changed elsewhere is seen once the database answers again; nothing ends the reads."""
+    monkeypatch.setattr("status_service.live.database_listener._POLL", 0.01)
+    monkeypatch.setattr("status_service.live.database_listener._BETWEEN_READS", 0.01)
+    heard: asyncio.Queue[Change] = asyncio.Queue()
+
+    class Failing(_Store):
+        """A database that does not answer the first two reads."""
+
+        failures = 2
+
+        async def read(self, work: Any) -> Any:
+            if self.failures:
+                self.failures -= 1
+                raise StoreUnavailableError("gone")
+            return await super().read(work)
+
+    notifier, key = Notifier(), CampaignKey("default", "a")
+    store: Any = Failing({"a": row(revision=7)})
+    with notifier.listening(key, heard.put_nowait), capture_logs() as logged:
+        reading = asyncio.create_task(_Listener(store, notifier).read())
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                assert (await heard.get()).revision == 7
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+    assert [line["event"] for line in logged] == ["change_poll_failed"] * 2
 
 
 async def test_what_is_shown_at_once_ends_the_pause_between_counters(
