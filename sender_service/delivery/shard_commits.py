@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from sender_service.verdicts import Retry
     from service_runtime.database import Store
 
+#: Between two tries to write down what is finished, seconds.
+_FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 0.1, 5.0
+
 
 class ShardCommits:
     """What a claim of a shard has written down, and what it has not yet.
@@ -112,7 +115,7 @@ class ShardCommits:
             release=release,
             untried_first=untried_first,
         )
-        backoff = Backoff(first_seconds=0.1, max_seconds=5)
+        backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
         while True:
             try:
                 advance = await self._store.write(work)

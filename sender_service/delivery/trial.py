@@ -82,5 +82,5 @@ class Trial:
 
         Longer each time, so that a slow provider gets to the others.
         """
-        refusals = self._refusals.get(sequence, 1)
-        return float(_FIRST_HOLD_SECONDS * 2 ** min(refusals - 1, _MAX_DOUBLINGS))
+        doublings = min(self._refusals[sequence] - 1, _MAX_DOUBLINGS)
+        return float(_FIRST_HOLD_SECONDS * 2**doublings)

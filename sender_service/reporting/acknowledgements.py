@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sender_service.store.outbox import ShardKey
     from service_runtime.database import Store
 
+#: Between two tries to store what was acknowledged, seconds.
+_FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS = 0.2, 5.0
+
 
 class Acknowledgements:
     """Stores what the streams bring, everything that came in meanwhile at once.
@@ -72,7 +75,7 @@ class Acknowledgements:
 
     async def store(self) -> list[int]:
         """Wait for something to store, and store it; return the campaigns finished by that."""
-        backoff = Backoff(first_seconds=0.2, max_seconds=5)
+        backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_MAX_WAIT_SECONDS)
         while True:
             await self._arrived.wait()
             try:

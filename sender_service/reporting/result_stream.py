@@ -44,7 +44,8 @@ log = structlog.get_logger()
 
 #: Results of a frame: about where the measured rate stops growing.
 _RESULTS_A_FRAME = 500
-_LONGEST_WAIT_SECONDS = 10.0
+#: Between two streams, seconds.
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.2, 10.0
 #: How long a broken stream may take to give its reason, seconds.
 _REASON_SECONDS = 1.0
 
@@ -143,7 +144,7 @@ class ResultStream:
         """Keep a stream open until cancelled."""
         # In every line of the log from here on: an id alone does not name a campaign.
         structlog.contextvars.bind_contextvars(organisation=self.organisation)
-        backoff = Backoff(first_seconds=0.2, max_seconds=_LONGEST_WAIT_SECONDS)
+        backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, max_seconds=_LONGEST_WAIT_SECONDS)
         while True:
             self._answered = False
             try:

@@ -215,7 +215,7 @@ def _selected(source: int, selection: Selection, first: int) -> sa.Select[Any]:
         .where(
             recipients.c.campaign == source,
             recipients.c.sequence.between(first, first + MESSAGES_A_PART - 1),
-            ~recipients.c.address.startswith(ERASED_PREFIX, autoescape=True),
+            ~recipients.c.address.startswith(ERASED_PREFIX),
             sa.or_(*conditions),
         )
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from service_runtime.errors import StoreBusyError, StoreUnavailableError
+from service_runtime.errors import StoreUnavailableError
 from status_service.recording import samples
 from status_service.recording.thinning import SAMPLE_INTERVAL
 
@@ -49,7 +49,7 @@ class Sampler:
         while True:
             try:
                 await self.note()
-            except (StoreUnavailableError, StoreBusyError) as error:
+            except StoreUnavailableError as error:
                 log.warning("samples_postponed", error=error.message)
             await asyncio.sleep(SAMPLE_INTERVAL.total_seconds())
 
@@ -57,8 +57,8 @@ class Sampler:
         """Note a sample of each campaign whose counters changed since its last one.
 
         Raises:
-            StoreUnavailableError: the database does not answer; the next pass goes on.
-            StoreBusyError: somebody holds a lock; the next pass goes on.
+            StoreUnavailableError: the database does not answer, or somebody holds a lock; the
+                next pass goes on.
         """
         if not self._looked_at_open:
             self._changed.update(await self._store.read(samples.open_campaigns))

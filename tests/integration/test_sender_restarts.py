@@ -14,7 +14,7 @@ from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from integration.sender_faults import FakeStatusService, Faults, beside
 from integration.sender_pair import Pair, State, pair, problem_text
-from sender_service.domain import Guarantee
+from sender_service.domain import Guarantee, Outcome
 from sender_service.migrations import MIGRATIONS
 from sender_service.reporting import stream_watch
 from sender_service.store import schema
@@ -91,6 +91,25 @@ async def test_a_sender_stopped_in_order_leaves_no_doubt(tmp_path: Path) -> None
         campaign = await both.ended("c1")
         assert (campaign.sent, campaign.unknown) == (100, 0)
         assert both.channel.accepted() == list(range(1, 101))
+
+
+async def test_a_stop_writes_down_what_a_silent_provider_has(tmp_path: Path) -> None:
+    """S10: each call ends in doubt when its time is over, and none is left to the next start."""
+    async with pair(tmp_path, grace_seconds=0.1) as both:
+        await both.hold_calls()
+        await both.begin("c1", 3)
+        await support.eventually(lambda: both.channel.flying == 3)
+        with capture_logs() as lines:
+            await both.stop_sender()
+        assert "shutdown_grace_exceeded" in [line["event"] for line in lines]
+        async with support.open_store(tmp_path) as store:
+            outcomes = await support.outcomes_of(store, 2)
+            assert {outcome[:2] for outcome in outcomes.values()} == {(Outcome.UNKNOWN, "in_doubt")}
+            assert len(outcomes) == 3
+        await both.start_sender()
+        both.channel.hold.set()
+        delivery = await both.finished("c1")
+        assert delivery.finished == 3
 
 
 async def test_after_a_restart_nothing_is_sent_before_the_state_is_known(tmp_path: Path) -> None:

@@ -83,8 +83,10 @@ async def test_a_campaign_is_deleted_at_both_services(tmp_path: Path) -> None:
         assert (await both.sender.get_delivery(campaign_id="c2")).finished == 3
         with pytest.raises(NotFoundError):
             await both.sender.delete_campaign(campaign_id="never")
-        names = {line["event"] for line in logged if line.get("campaign_id") == "c1"}
-        assert {"campaign_deleted", "campaign_removed"} <= names
+        of_it = [line for line in logged if line.get("campaign_id") == "c1"]
+        assert {"campaign_deleted", "campaign_removed"} <= {line["event"] for line in of_it}
+        # Recipients and outcomes, a shard, an upload and the campaign, removed in several steps.
+        assert [line["rows"] for line in of_it if line["event"] == "campaign_removed"] == [9]
 
 
 async def test_a_campaign_at_work_is_not_deleted_and_one_that_was_cancelled_is(
@@ -203,6 +205,28 @@ async def test_an_address_is_erased_everywhere_and_counted(tmp_path: Path) -> No
             source_campaign_id="c1", outcomes=[SENT], campaign_id="again"
         )
         assert again.total == 2
+
+
+async def test_an_address_is_erased_from_rows_that_were_refused(tmp_path: Path) -> None:
+    """However it was written there; what an upload refused of others stays."""
+    async with pair(tmp_path) as both:
+        for name in ("c1", "c2", "c3"):
+            await both.begin(name, 1)
+            await both.finished(name)
+        rows = {1: "Ann <P1@Example.com>", 2: "p1xexample.com", 3: f"{ANN}, {ANN}"}
+        with SqliteDatabase(both.folder / "sender.db").by_hand() as connection:
+            for number, row in rows.items():
+                connection.execute(
+                    "UPDATE uploads SET rejected_rows = ? WHERE campaign = ?", (row, number)
+                )
+        assert (await both.sender.erase_address(address=ANN)).recipients == 0
+        with SqliteDatabase(both.folder / "sender.db").by_hand() as connection:
+            found = connection.execute("SELECT rejected_rows FROM uploads ORDER BY campaign")
+            assert [row for (row,) in found] == [
+                "Ann <[erased]>",
+                "p1xexample.com",
+                "[erased], [erased]",
+            ]
 
 
 class Removing:

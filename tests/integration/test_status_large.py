@@ -282,7 +282,7 @@ async def test_s14_results_between_the_blocks_are_kept(
 async def test_s6_a_cancel_between_the_blocks_ends_it(
     status: Status, blocks: list[Callable[[], None]]
 ) -> None:
-    """The call is refused, what was recorded stays counted, and the state is CANCELLED."""
+    """The call is refused, and what was recorded stays counted, also by a call that goes on."""
     await status.start("a", 30)
     blocks.append(
         lambda: status.execute("UPDATE campaigns SET state = 'CANCELLED', revision = revision + 1")
@@ -294,6 +294,8 @@ async def test_s6_a_cancel_between_the_blocks_ends_it(
     assert (campaign.state, campaign.unknown) == (CANCELLED, 4)
     status.execute("UPDATE campaigns SET state = 'SENDING', revision = revision + 1")
     assert (await status.client.mark_complete(campaign_id="a", force=True, reason="x")).transitioned
+    explained = await status.client.explain_campaign(campaign_id="a")
+    assert "30 messages without a result were recorded as UNKNOWN" in explained.explanation
 
 
 async def test_s14_two_completions_by_force_at_once_complete_once(status: Status) -> None:

@@ -257,3 +257,26 @@ async def test_lists_say_how_fast_campaigns_go(status: Status) -> None:
     assert not draft.HasField("results_per_minute")
     one = await status.client.get_campaign(campaign_id="a")
     assert (one.results_per_minute, one.time_left) == (a.results_per_minute, a.time_left)
+
+
+@pytest.mark.parametrize("young", [1, 2])
+async def test_a_campaign_with_a_young_sample_holds_up_no_other(
+    database: Database, young: int
+) -> None:
+    """One pass notes those that are due; the other one is left to a later pass."""
+    async with serving(database) as status:
+        for name in ("a", "b"):
+            await status.start(name, 100)
+        status.execute("DELETE FROM samples")
+    async with _passes(database) as passes:
+        passes.notifier.changed.add(CampaignKey("default", "b"))
+        await passes.execute("UPDATE campaigns SET sent = 10")
+        assert await passes.noted() == [(10, 1, 10), (10, 1, 10)]
+        passes.notifier.changed.add(CampaignKey("default", "b"))
+        await passes.execute(
+            "UPDATE campaigns SET sent = 20",
+            "UPDATE samples SET sample_time = sample_time - 30000000"  # noqa: S608
+            f" WHERE campaign <> (SELECT {'min' if young == 1 else 'max'}(campaign) FROM samples)",
+        )
+        assert await passes.noted() == [(10, 1, 10), (10, 1, 10), (20, 2, 10)]
+        assert passes.notifier.changed == {CampaignKey("default", "ab"[young - 1])}

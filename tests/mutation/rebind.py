@@ -37,7 +37,8 @@ def rebind(module: str, before: str, after: str) -> None:
     fails says something.
 
     Raises:
-        NotSwappableError: not one constant alone differs; nothing was changed.
+        NotSwappableError: not one constant alone differs, or it can't be made; nothing was
+            changed.
     """
     bodies = [ast.parse(source).body for source in (before, after)]
     pairs = zip(*bodies, strict=False)
@@ -50,7 +51,10 @@ def rebind(module: str, before: str, after: str) -> None:
     old = namespace[name]
     if not _is_value(old):
         raise NotSwappableError(name)
-    exec(compile(ast.Module(different, []), module, "exec"), namespace)  # noqa: S102 - our source
+    try:
+        exec(compile(ast.Module(different, []), module, "exec"), namespace)  # noqa: S102 - our source
+    except Exception as error:  # its module can't be imported: a new process says so
+        raise NotSwappableError(name) from error
     for each in list(sys.modules.values()):
         names = getattr(each, "__dict__", {})
         if names.get(name) is old:

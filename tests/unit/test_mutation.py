@@ -100,6 +100,9 @@ def test_a_constant_is_bound_wherever_it_was_imported(monkeypatch: pytest.Monkey
     with pytest.raises(NotSwappableError):
         rebind("one_module", source, source.replace("[1]", "[2]"))
     assert one.ROWS == [1]
+    with pytest.raises(NotSwappableError):  # a new process finds out that it can't be imported
+        rebind("one_module", source, source.replace("* 2", "* None"))
+    assert one.LIMIT == 3_000
 
 
 def a_module(source: str) -> ModuleType:

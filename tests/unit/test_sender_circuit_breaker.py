@@ -212,6 +212,35 @@ def test_everybody_gets_a_first_try_from_a_provider_that_greylists(time: Time) -
     assert next(n for n in itertools.count(1) if breaker.note(deferred=True)) <= SPAN
 
 
+def greylisted(time: Time, times: int) -> CircuitBreaker:
+    """Return a closed breaker that was opened for deferrals and closed so many times."""
+    breaker = CircuitBreaker(time, state=Breaker.CLOSED)
+    for _ in range(times):
+        breaker.open_for_deferrals("greylisted", retry_after_seconds=None)
+        time.now += breaker.due_seconds
+        breaker.half_open()
+        breaker.pass_check()
+        answer(breaker, Answer.ACCEPTED)
+    return breaker
+
+
+def test_no_number_of_deferrals_passes_for_greylisting_for_ever(time: Time) -> None:
+    """After 20,480 of them in a row a provider counts as one that takes nothing."""
+    breaker = greylisted(time, 12)
+    assert next(n for n in itertools.count(1) if breaker.note(deferred=True)) == 20_480
+
+
+@pytest.mark.parametrize(("deferred", "more"), [(8, 19), (9, 23)])
+def test_a_provider_that_takes_most_again_is_judged_by_few_answers(
+    time: Time, deferred: int, more: int
+) -> None:
+    """By its last 20 once at most a fifth of 40 was deferred, by its last 40 until then."""
+    breaker = greylisted(time, 1)
+    for number in range(41):
+        assert not breaker.note(deferred=40 - deferred <= number < 40)
+    assert next(n for n in itertools.count(1) if breaker.note(deferred=True)) == more
+
+
 def test_a_refusal_after_an_acceptance_is_final() -> None:
     """The provider takes messages of this campaign, so it means the recipient."""
     trial = Trial(1_000)

@@ -108,6 +108,17 @@ def test_one_campaign_probes_at_a_time() -> None:
     assert second.take_probe()
 
 
+def test_every_other_probe_is_a_message_that_was_never_tried() -> None:
+    """While nothing is probed, messages go out in their order."""
+    one, wanted = gate(provider(), 1), []
+    for _ in range(4):
+        assert not one.wants_untried
+        assert one.take_probe()
+        wanted.append(one.wants_untried)
+        one.give_back_probe()
+    assert wanted == [True, False, True, False]
+
+
 def test_s13_what_a_provider_says_of_ones_message_is_shown_to_no_other_organisation() -> None:
     """Its words may name a recipient; the fault itself is everybody's, and so is a check."""
     shared = provider()

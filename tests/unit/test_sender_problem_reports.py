@@ -21,6 +21,7 @@ from sender_service.reporting.relayed_campaign import RelayedCampaign
 from sender_service.reporting.subscription import Event
 from sender_service.store.outbox import ShardKey, ShardProgress
 from status_service.grpc_api import validation
+from status_service.grpc_api.problem_validation import LONGEST
 
 WAITS = Problem(ProblemKind.PROVIDER_DEFERS, "the provider asks to wait")
 LOGIN = Problem(ProblemKind.PROVIDER_REFUSES, "the login is refused", needs_attention=True)
@@ -275,6 +276,23 @@ def test_whatever_a_channel_says_can_be_reported(found: list[Problem]) -> None:
     request = pb.ReportResultsRequest(campaign_id="a", problems=wire.problems(found))
     request = pb.ReportResultsRequest.FromString(request.SerializeToString())
     assert validation.frame(request).campaigns[0].problems is not None
+
+
+@pytest.mark.parametrize("text", ["summary", "detail", "setting", "provider"])
+def test_what_is_reported_of_a_problem_is_as_long_as_may_be(text: str) -> None:
+    """The status service takes it, and no character that it would take is cut."""
+    longest = LONGEST[text]
+    for length in (longest, longest + 1):
+        values = {"summary": "it waits"} | {text: "é" * length}
+        (reported,) = wire.problems([Problem(ProblemKind.PROVIDER_DEFERS, **values)]).problems
+        assert getattr(reported, text) == "é" * longest
+
+
+def test_as_many_problems_are_reported_as_may_be() -> None:
+    """Eight, the first ones."""
+    found = [replace(WAITS, summary=str(number)) for number in range(12)]
+    reported = [problem.summary for problem in wire.problems(found).problems]
+    assert reported == [str(number) for number in range(8)]
 
 
 def test_a_new_stream_looks_at_each_of_many_campaigns_a_few_times() -> None:

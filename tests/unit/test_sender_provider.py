@@ -17,6 +17,7 @@ from sender_service.delivery.clock import Clock
 from sender_service.delivery.gate import Gate
 from sender_service.delivery.provider import Provider
 from sender_service.verdicts import Answer, Reply
+from service_runtime.errors import StoreUnavailableError
 
 _HOUR_SECONDS, _DAY_SECONDS = 3_600.0, 86_400.0
 
@@ -24,12 +25,15 @@ _HOUR_SECONDS, _DAY_SECONDS = 3_600.0, 86_400.0
 class _Store:
     """Counts what is written."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fails: bool = False) -> None:
         self.writes = 0
+        self._fails = fails
 
     async def write(self, _: Any) -> None:
-        """Count a write."""
+        """Count a write, or fail."""
         self.writes += 1
+        if self._fails:
+            raise StoreUnavailableError("gone")
 
 
 async def _settled() -> None:
@@ -39,9 +43,11 @@ async def _settled() -> None:
 
 
 @asynccontextmanager
-async def _probed(store: _Store, check: Callable[[Any], Awaitable[Reply]]) -> AsyncIterator[Any]:
-    """Probe a provider for one campaign during the block."""
-    ours, others = cast("Any", store), cast("Any", _Store())
+async def _probed(
+    store: _Store, check: Callable[[Any], Awaitable[Reply]], *, shown: _Store | None = None
+) -> AsyncIterator[Any]:
+    """Probe a provider for one campaign during the block; ``shown`` has what that shows."""
+    ours, others = cast("Any", store), cast("Any", shown or _Store())
     row: Any = SimpleNamespace(
         campaign=1, campaign_id="c1", organisation="default", unreachable_time=None
     )
@@ -78,6 +84,29 @@ async def test_a_failed_probe_is_stored_once() -> None:
         shared.changed()
         await _settled()
         assert store.writes == 2
+
+
+async def test_s15_an_outage_is_probed_also_where_it_can_t_be_stored() -> None:
+    """Neither the loop that probes ends with the store, nor the one that shows what it found."""
+    checks = []
+
+    async def check(_: Any) -> Reply:
+        checks.append(len(checks))
+        return Reply(Answer.PROVIDER_FAULT, code="421", retry_after_seconds=_HOUR_SECONDS)
+
+    store, shown = _Store(fails=True), _Store(fails=True)
+    with capture_logs() as lines:
+        async with _probed(store, check, shown=shown) as shared:
+            for _ in range(2):
+                shared.open(shared.breaker.fault, "again", retry_after_seconds=_HOUR_SECONDS)
+                shared.changed()
+                await _settled()
+    assert checks == [0]
+    assert store.writes == 3
+    assert shown.writes >= 3
+    events = {line["event"] for line in lines if line["log_level"] != "info"}
+    assert {"outage_not_stored", "problem_not_stored"} <= events
+    assert not {"provider_loop_postponed", "provider_loop_crashed"} & events
 
 
 async def test_a_channel_that_cancels_its_check_is_at_fault() -> None:

@@ -89,3 +89,26 @@ async def test_s17_what_a_new_stream_does_not_confirm_is_held(watched: Watched) 
     assert watched.forgotten == ["ours"]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("never", "confirmed"), [("_WATCH_SECONDS", False), ("_CONFIRM_LOOK_SECONDS", True)]
+)
+async def test_s17_a_new_stream_is_looked_at_more_often(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, never: str, *, confirmed: bool
+) -> None:
+    """Until its time to bring the states is over, and at the pace of any other from then on."""
+    running = asyncio.create_task(watched.watch.run())
+    if confirmed:
+        watched.connected_seconds = 0.75
+        await watched.looked()
+        assert watched.forgotten == ["ours"]
+    monkeypatch.setattr(stream_watch, never, 3_600.0)
+    await watched.looked()
+    watched.connected_seconds = 0.75
+    watched.silent_seconds = 31.0 if confirmed else 0.0
+    await watched.looked()
+    assert watched.forgotten == ["ours"]
+    assert running.done() is confirmed
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

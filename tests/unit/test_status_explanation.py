@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -120,3 +121,45 @@ def test_a_problem_that_needs_a_person_needs_one_at_once(
     problems = [] if problem is None else [Problem(8), problem]
     expected = diagnosis.needs_attention or (problem is not None and problem.needs_attention)
     assert standing(diagnosis=diagnosis, problems=problems).needs_attention is expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"sending": 10.0}, ", about 17 s to go."),
+        ({"sending": 9.999}, "."),
+        ({"idle": 60.0}, ", about 1 h 38 min to go."),
+        ({"idle": 60.001}, "."),
+        ({"total": 366, "counters": Counters(sent=1), "sending": 86_400.0}, ", about 365 d to go."),
+        ({"total": 367, "counters": Counters(sent=1), "sending": 86_400.0}, "has a result."),
+    ],
+    ids=["so early", "too early", "so late", "too late", "so long", "too long"],
+)
+def test_the_time_left_is_said_where_it_can_be_known(changed: dict[str, Any], said: str) -> None:
+    """From ten seconds on, while results are a minute old at most, and up to a year."""
+    sending = timedelta(seconds=changed.pop("sending", 3_600.0))
+    idle = timedelta(seconds=changed.pop("idle", 1.0))
+    times = {"start_time": NOW - sending, "entry": entered(sending), "progress_time": NOW - idle}
+    explanation, action = explain(standing(**changed, **times))
+    assert explanation.startswith("On course")
+    assert explanation.endswith(said)
+    assert ("to go" in explanation) is ("to go" in said)
+    assert action == "Nothing to do."
+
+
+@pytest.mark.parametrize(("seconds", "begins"), [(1.0, "in 1 s"), (0.999, "now"), (-1.0, "now")])
+def test_a_scheduled_campaign_says_when_it_starts(seconds: float, begins: str) -> None:
+    """From a second before on, that is now."""
+    scheduled = {"state": State.SCHEDULED, "diagnosis": None}
+    time = NOW + timedelta(seconds=seconds)
+    explanation = explain(standing(**scheduled, schedule_time=time)).explanation
+    assert explanation.startswith(f"Starts {begins}, on ")
+
+
+def test_a_deadline_that_is_now_is_past() -> None:
+    """Nothing is said to be safe before it."""
+    for later, said in ((0, False), (60_000_000, True)):
+        deadline = round(NOW.timestamp() * 1e6) + later
+        problems = [LOGIN._replace(deadline_time=deadline)]
+        explanation = explain(standing(**STALLED, problems=problems)).explanation
+        assert ("None fails before" in explanation) is said

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from service_runtime.caller import Caller
+from service_runtime.errors import StoreUnavailableError
 from status_service.domain import State
 from status_service.errors import CampaignNotFoundError, StoreWentBackError
 from status_service.live import watchers as watchers_module
@@ -235,6 +237,60 @@ async def test_counters_are_read_now_and_then_and_states_at_once(
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     assert [(change.key, change.revision) for change in heard] == [(other, 9)]
+
+
+async def test_a_change_of_counters_is_read_before_the_next_poll(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its notification ends the wait for the poll: once more after each read."""
+    monkeypatch.setattr("status_service.live.database_listener._POLL", 3_600.0)
+    key = CampaignKey("default", "a")
+    notifier = Notifier()
+    heard: asyncio.Queue[Change] = asyncio.Queue()
+    store: Any = _Store({"a": row(revision=1)})
+    listener = _Listener(store, notifier)
+    with notifier.listening(key, heard.put_nowait):
+        reading = asyncio.create_task(listener.read())
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                assert (await heard.get()).revision == 1  # the first poll
+                for revision in (2, 3):
+                    store.rows["a"] = row(revision=revision)
+                    listener._note_change(f'["default", "a", {revision}]')
+                    assert (await heard.get()).revision == revision
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_a_poll_that_fails_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changed elsewhere is seen once the database answers again; nothing ends the reads."""
+    monkeypatch.setattr("status_service.live.database_listener._POLL", 0.01)
+    monkeypatch.setattr("status_service.live.database_listener._BETWEEN_READS", 0.01)
+    heard: asyncio.Queue[Change] = asyncio.Queue()
+
+    class Failing(_Store):
+        """A database that does not answer the first two reads."""
+
+        failures = 2
+
+        async def read(self, work: Any) -> Any:
+            if self.failures:
+                self.failures -= 1
+                raise StoreUnavailableError("gone")
+            return await super().read(work)
+
+    notifier, key = Notifier(), CampaignKey("default", "a")
+    store: Any = Failing({"a": row(revision=7)})
+    with notifier.listening(key, heard.put_nowait), capture_logs() as logged:
+        reading = asyncio.create_task(_Listener(store, notifier).read())
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                assert (await heard.get()).revision == 7
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+    assert [line["event"] for line in logged] == ["change_poll_failed"] * 2
 
 
 async def test_what_is_shown_at_once_ends_the_pause_between_counters(

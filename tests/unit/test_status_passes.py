@@ -18,6 +18,7 @@ from status_service.campaigns.service import CampaignService
 from status_service.recording.notifier import Notifier
 from status_service.recording.types import CampaignKey
 
+_PATIENCE_SECONDS = 20.0
 _PASSES: list[tuple[Callable[[Any], Coroutine[Any, Any, None]], str]] = [
     (
         lambda service: reconcile(service, Scans(), service, interval_seconds=3_600.0),
@@ -68,6 +69,7 @@ class _Audited:
     def __init__(self, turns: int) -> None:
         self.audited: list[str] = []
         self._turns = turns
+        self.refused = asyncio.Event()
 
     async def open_campaigns(self) -> list[CampaignKey]:
         return [CampaignKey("default", name) for name in "abc"]
@@ -77,21 +79,27 @@ class _Audited:
 
     async def take(self) -> bool:
         self._turns -= 1
+        if self._turns < 0:
+            self.refused.set()
         return self._turns >= 0
 
 
 async def test_an_audit_ends_where_another_instance_has_the_duty(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It takes one campaign after the other, and asks for the duty before each."""
+    """It takes one campaign after the other, and asks for the duty before each.
+
+    It rests for as long as an audit took, and these take no time.
+    """
     monkeypatch.setattr(schedules, "_AUDIT_INTERVAL", 0)
-    monkeypatch.setattr(schedules, "_AUDIT_REST", 0)
     service = _Audited(turns=2)
     task = asyncio.create_task(audit(service, service.take, interval_seconds=3_600.0))  # type: ignore[arg-type]
-    for _ in range(100):
-        await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await service.refused.wait()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
     assert service.audited == ["a", "b"]
 
 

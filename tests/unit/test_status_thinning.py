@@ -57,9 +57,13 @@ def test_a_campaign_has_a_bounded_number_of_samples(every: timedelta, length: ti
 
 
 def test_few_samples_are_left_alone() -> None:
-    """A step that is enough is not doubled."""
-    times = [_START + number * SAMPLE_INTERVAL for number in range(150)]
-    assert thinned(times, SAMPLE_INTERVAL) == ([], SAMPLE_INTERVAL)
+    """A step that leaves 200 of them is not doubled; one that leaves more is."""
+    times = [_START + number * SAMPLE_INTERVAL for number in range(201)]
+    assert thinned(times[:200], SAMPLE_INTERVAL) == ([], SAMPLE_INTERVAL)
+    dropped, step = thinned(times, SAMPLE_INTERVAL)
+    assert step == 2 * SAMPLE_INTERVAL
+    # The last six minutes keep every sample; before them every other one goes.
+    assert dropped == times[1:164:2]
 
 
 def test_samples_by_hand_do_not_keep_it_busy_for_ever() -> None:
