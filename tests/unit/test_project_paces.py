@@ -24,7 +24,7 @@ PROMPT = (
 )
 NAMED = {
     *("campaign_gauges._KEEP_SECONDS", "duty.LEASE", "thinning.SAMPLE_INTERVAL"),
-    *("group_commit._LONGEST_BACKOFF", "delivery_metrics._KEEP_SECONDS"),
+    *("recorder._LONGEST_BACKOFF", "delivery_metrics._KEEP_SECONDS"),
     *("activation._MAX_WAIT_SECONDS", "activation.STUCK_SECONDS"),
     *("campaign_delivery._TURN_SECONDS", "campaign_delivery._MAX_WAIT_SECONDS"),
     *("circuit_breaker._UNREACHABLE_WAITS", "circuit_breaker._OTHER_WAITS"),

@@ -203,6 +203,23 @@ async def test_s16_who_comes_during_a_look_is_looked_for_again(played: Played) -
         assert (await coming).revision == 3
 
 
+async def test_b3_who_comes_hurries_nobody_who_was_there(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read for a new watcher is one more change of counters to the others."""
+    monkeypatch.setattr(looks_module, "_BETWEEN_SNAPSHOTS", _NEVER)
+    played.set(1)
+    async with played.watch() as first, played.watch() as second:
+        assert (await shown(first)).revision == 1
+        waiting = asyncio.ensure_future(shown(first))
+        played.set(2, silent=True)
+        assert (await shown(second)).revision == 2
+        await settled()
+        assert not waiting.done()
+        played.set(3, state=State.PAUSED)
+        assert (await waiting).revision == 3
+
+
 async def test_counters_are_spaced_out_and_the_last_ones_come(
     played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
