@@ -6,6 +6,7 @@ many more.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -102,6 +103,11 @@ async def is_serving(channel: grpc.aio.Channel) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
+def prefix_of(number: int) -> str:
+    """Return the beginning of the ids of a generation: no slip of it is that of a later one."""
+    return f"fuzz-{number:x}-{hashlib.sha256(b'%d' % number).hexdigest()[:12]}-"
+
+
 class _StatusWorld:
     """Makes campaigns in every state, keys and subscriptions.
 
@@ -122,7 +128,7 @@ class _StatusWorld:
 
     async def generation(self, number: int) -> Known:
         """Make a generation."""
-        prefix = f"fuzz-{number:06}-"
+        prefix = prefix_of(number)
         names = [prefix + name for name in ("draft", "due", "sent", "some", "held", "end")]
         subscription = await self._subscribed()
         for name in names:
@@ -223,7 +229,7 @@ class _SenderWorld:
 
     async def generation(self, number: int) -> Known:
         """Make a generation."""
-        prefix = f"fuzz-{number:06}-"
+        prefix = prefix_of(number)
         for name in ("draft", "other", "due", "sent", "held"):
             await self._both.create(prefix + name, 3, family=prefix + name)
         await self._both.sender.start_campaign(campaign_id=prefix + "sent")
