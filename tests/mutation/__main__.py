@@ -16,7 +16,7 @@ from mutation import explained, summary
 from mutation.mutations import PACKAGES, ROOT, Mutation, modules, mutations, sample
 from mutation.recorded import NothingRecordedError, Recorded, record
 from mutation.round import Round
-from mutation.verdicts import Outcome, Outcomes, by_mutation
+from mutation.verdicts import Outcome, Outcomes, Verdict, by_mutation
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,7 +38,9 @@ def main(arguments: Sequence[str]) -> int:
             outcomes.add(mutation, outcome)
             print(f"{outcome.verdict:<9} {mutation}  {outcome.test}", flush=True)
 
-        Round(recorded, report, budget=options.budget, at_once=options.at_once).run(waiting)
+        for budget in (options.budget, options.last_budget):
+            Round(recorded, report, budget=budget, at_once=options.at_once).run(waiting)
+            waiting = [each for each in waiting if _is_open(each, outcomes.get(each))]
     known = by_mutation(outcomes, chosen)
     print(*summary.lines(known, existing), sep="\n")
     survived = (each for each, outcome in known.items() if not outcome.verdict.detected)
@@ -47,6 +49,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _is_to_be_tried(outcome: Outcome | None, again: bool) -> bool:  # noqa: FBT001
     return outcome is None or (again and not outcome.verdict.is_final)
+
+
+def _is_open(mutation: Mutation, outcome: Outcome | None) -> bool:
+    """Return whether tests passed with it, and nobody knows why."""
+    survived = outcome is not None and outcome.verdict is Verdict.SURVIVED
+    return survived and explained.explanation(mutation) is None
 
 
 def _recorded(options: argparse.Namespace, files: Sequence[str]) -> Recorded:
@@ -85,6 +93,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--budget", type=float, default=30.0, help="seconds of tests for one (%(default)s)"
+    )
+    parser.add_argument(
+        "--last-budget", type=float, default=300.0, help="for one that survived (%(default)s)"
     )
     parser.add_argument("--at-once", type=int, default=2, help="processes (%(default)s)")
     parser.add_argument(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +14,7 @@ import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 
+from mutation import __main__ as mutation_main
 from mutation import cold, operators, summary
 from mutation.choice import choose
 from mutation.explained import explanation, rows, stale
@@ -301,3 +304,31 @@ def test_mutations_of_a_pure_function_are_killed() -> None:
     verdicts = [line.split()[1] for line in lines if line.startswith("verdict ")]
     assert len(verdicts) == 7, done
     assert set(verdicts) == {Verdict.KILLED}
+
+
+def test_what_survives_has_a_second_try_with_more_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its test may have had no room; what was detected, and what is explained, has none."""
+    tried: list[tuple[float, int]] = []
+
+    class Played:
+        def __init__(self, _: object, report: Callable[..., None], **options: float) -> None:
+            self._report, self._budget = report, options["budget"]
+
+        def run(self, mutations: Sequence[Mutation]) -> None:
+            tried.append((self._budget, len(mutations)))
+            for each, verdict in zip(
+                mutations, cycle((Verdict.SURVIVED, Verdict.KILLED)), strict=False
+            ):
+                self._report(each, Outcome(verdict))
+
+    monkeypatch.setattr(mutation_main, "Round", Played)
+    monkeypatch.setattr(mutation_main, "_recorded", lambda *_: None)
+    monkeypatch.setattr(mutation_main.explained, "explanation", lambda _: None)
+    module, folder = "status_service/campaigns/wording.py", str(tmp_path)
+    found = mutation_main.main(
+        ["--only", module, "--sample=4", "--budget=2", "--last-budget=9", f"--folder={folder}"]
+    )
+    assert tried == [(2.0, 4), (9.0, 2)]
+    assert found == 1, "one is open still"
