@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from integration.status_support import eventually
 from providers.smtp_provider import SteppedProvider
 from sender_service.channels.contract import Answer, EmailContent, Handover, Message, Reply
 from sender_service.channels.email import faults
@@ -251,3 +252,17 @@ async def test_a_cancelled_check_leaves_the_channel_whole() -> None:
             await task
         provider.steps.clear()
         assert (await send(smtp)).answer is Answer.ACCEPTED
+
+
+async def test_a_connection_that_is_retired_is_ended_in_order() -> None:
+    """Its server hears QUIT, so that it counts no client that was cut off."""
+    async with SteppedProvider() as provider:
+        async with channel(provider, messages_per_connection=2) as smtp:
+            for _ in range(5):
+                await send(smtp)
+            assert provider.connections == 3
+
+        async def heard() -> bool:
+            return provider.goodbyes == 3
+
+        await eventually(heard, what="each of them heard it, the last one at the end")

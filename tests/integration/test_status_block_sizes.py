@@ -34,3 +34,8 @@ async def test_b1_the_blocks_of_a_slow_database_are_smaller(
     await status.client.mark_complete(campaign_id="a", force=True, reason="gone")
     assert filled == sizes
     status.check_invariants()
+    with status.database.by_hand() as hand:
+        (forced,) = hand.execute(
+            "SELECT forced FROM transitions WHERE to_state = 'COMPLETED'"
+        ).fetchone()
+    assert forced == 20, "the audit trail has those of all blocks"

@@ -101,8 +101,9 @@ class SteppedProvider:
         self.ledger = ledger or Ledger()
         self.host = host
         self.port = port
-        #: Connections made so far.
+        #: Connections made so far, and how many of their clients said QUIT.
         self.connections = 0
+        self.goodbyes = 0
         #: Every step that a client has reached, with its argument, as in "rcpt ann@x.example".
         self.seen: list[str] = []
         self.tls = tls
@@ -217,6 +218,7 @@ class _Session:
         while line := await self._reader.readline():
             command, _, words = line.decode(errors="replace").strip().partition(" ")
             if command.upper() == "QUIT":
+                self._provider.goodbyes += 1
                 await self._say("221 2.0.0 Bye")
                 return
             if command.upper() in self._commands:
