@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     from status_service.recording.merge import Accepted, Merged
     from status_service.recording.types import CampaignKey, Frame
 
-#: Who has copied rows waits no longer for a lock: its holder may be waiting for these rows.
-#: Shorter than it takes PostgreSQL to look for such a circle, which is a second.
+#: How long a transaction that copies waits for a lock at most: the holder of that may wait
+#: for rows that were copied. PostgreSQL looks for such a circle after a second.
 LONGEST_WAIT = "100ms"
-
-
 #: To copy fewer results takes less than all else in their transaction.
 LEAST = 500
 
