@@ -87,7 +87,7 @@ man: $(INSTALLED) ## Write a manual page for each command into build/man/man1
 mutants: $(INSTALLED) ## Put known bugs back one at a time, and check that a test fails for each
 	@cd tests && ../$(BIN)/python -m mutants
 
-# How many mutations are tried, evenly over the modules; empty: all of them, for days.
+# How many mutations are tried, chosen by chance; empty: all of them, for days.
 SAMPLE ?=
 SEED ?= 1
 # Packages or modules; empty: all that keep the promises.

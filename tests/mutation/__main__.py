@@ -79,7 +79,7 @@ def _recorded(options: argparse.Namespace, files: Sequence[str]) -> Recorded:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mutation", description=__doc__)
-    parser.add_argument("--sample", type=int, help="how many, evenly over the modules; all")
+    parser.add_argument("--sample", type=int, help="how many, by chance; all")
     parser.add_argument("--seed", type=int, default=1, help="of the sample (%(default)s)")
     parser.add_argument("--only", nargs="+", help="packages or modules, below the root")
     parser.add_argument("--again", action="store_true", help="try what survived once more")

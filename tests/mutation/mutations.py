@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, zip_longest
+from itertools import chain
 from pathlib import Path
 
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -117,18 +117,16 @@ def mutations(file: str) -> Sequence[Mutation]:
 
 
 def sample(files: Sequence[str], size: int, seed: int) -> list[Mutation]:
-    """Choose mutations by chance, as many of each module as of the others.
+    """Choose mutations by chance, each as likely as any other.
 
-    A larger sample of the same seed begins with the smaller one, and a change of one module
-    leaves those of the others.
+    So what comes of a sample says something of all that there are. A larger sample of the same
+    seed has the smaller one, and a change of one module leaves those of the others.
     """
 
-    def chance(thing: object) -> str:
-        return hashlib.sha256(f"{seed} {thing}".encode()).hexdigest()
+    def chance(mutation: Mutation) -> str:
+        return hashlib.sha256(f"{seed} {mutation}".encode()).hexdigest()
 
-    queues = [sorted(mutations(file), key=chance) for file in sorted(files, key=chance)]
-    rounds = chain.from_iterable(zip_longest(*queues))
-    return [each for each in rounds if each is not None][:size]
+    return sorted(chain.from_iterable(map(mutations, files)), key=chance)[:size]
 
 
 @cache

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -80,14 +82,23 @@ def test_the_marks_of_a_signature_are_no_operators() -> None:
     assert (1, 31) not in marks
 
 
-def test_a_sample_is_repeatable_even_and_grows() -> None:
-    """The same seed chooses the same, as many of each module, and a larger sample has it."""
+def test_a_sample_is_repeatable_and_grows() -> None:
+    """The same seed chooses the same, and a larger sample has the smaller one."""
     files = modules(["status_service/live"])
     small, large = sample(files, 10, seed=3), sample(files, 25, seed=3)
     assert small == sample(files, 10, seed=3) == large[:10]
     assert small != sample(files, 10, seed=4)
-    numbers = [sum(each.file == file for each in small) for file in files]
-    assert max(numbers) - min(numbers) <= 1
+
+
+def test_a_sample_is_like_all_that_it_is_taken_from() -> None:
+    """Each change is as likely as any other, whatever its module has: so it stands for all."""
+    files = modules(["status_service/live"])
+    existing = [each for file in files for each in mutations(file)]
+    assert sorted(sample(files, len(existing), seed=1)) == sorted(existing)
+    chosen = Counter(each.file for seed in range(200) for each in sample(files, 10, seed))
+    for file in files:
+        expected = 2_000 * sum(each.file == file for each in existing) / len(existing)
+        assert chosen[file] == pytest.approx(expected, abs=5 * math.sqrt(expected))
 
 
 def test_a_constant_is_bound_wherever_it_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
