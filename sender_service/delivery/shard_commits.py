@@ -83,9 +83,7 @@ class ShardCommits:
         self._retrying.discard(message.sequence)
         self._batch.requeue(message, delay_seconds=delay_seconds)
 
-    async def commit(
-        self, *, take: int, release: bool = False, untried_first: bool = False
-    ) -> Advance:
+    async def commit(self, *, take: int, release: bool, untried_first: bool) -> Advance:
         """Write down what waits, and take up to ``take`` messages; see :func:`shards.advance`.
 
         A commit that has begun is brought to its end even if its caller is cancelled, so

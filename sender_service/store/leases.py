@@ -125,7 +125,7 @@ def claim(
     )
 
 
-def _claimable(campaign: int, *, whole: bool, untried_first: bool = False) -> sa.Select[Any]:
+def _claimable(campaign: int, *, whole: bool, untried_first: bool) -> sa.Select[Any]:
     free = sa.or_(
         shards.c.lease_expire_time.is_(None), shards.c.lease_expire_time <= database_now()
     )

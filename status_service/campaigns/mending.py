@@ -71,7 +71,7 @@ class Mending:
         self,
         caller: Caller,
         *,
-        dry_run: bool = False,
+        dry_run: bool,
         stall_threshold: timedelta | None = None,
         campaign_id: str = "",
     ) -> list[Finding]:

@@ -118,7 +118,7 @@ def messages_in(ranges: Sequence[tuple[int, int]]) -> int:
 
 
 def missing_ranges(
-    connection: sa.Connection, campaign: int, total: int, *, after: int = 0, limit: int
+    connection: sa.Connection, campaign: int, total: int, *, after: int, limit: int
 ) -> list[tuple[int, int]]:
     """Return the first ranges of sequences above ``after`` that have no result.
 

@@ -37,7 +37,7 @@ def upsert(
     given: Sequence[tuple[int, ResultColumns]],
     now: datetime,
     *,
-    all_new: bool = False,
+    all_new: bool,
 ) -> None:
     """Insert results, or replace those stored with a lower outcome.
 

@@ -127,7 +127,9 @@ class Bench:
 
         async def done() -> bool:
             claim = await self.store.read(
-                lambda c: c.execute(leases._claimable(self.campaign, whole=False)).one_or_none()
+                lambda c: c.execute(
+                    leases._claimable(self.campaign, whole=False, untried_first=False)
+                ).one_or_none()
             )
             if claim is not None:
                 counts.update((await self.run_once()).counts)
