@@ -29,7 +29,7 @@ def run_together(
         if outcome is not None and outcome.verdict is verdicts.Verdict.KILLED:
             report(job.mutation, Outcome(Verdict.KILLED, f"{outcome.test} failed"))
 
-    jobs = deque(Job(mutant, [mutant.test], _SECONDS) for mutant in mutants if _fits(mutant))
+    jobs = deque(Job(mutant, {mutant.test: _SECONDS}) for mutant in mutants if _fits(mutant))
     if jobs:
         run_warm(jobs, done, at_once=at_once)
 

@@ -32,13 +32,11 @@ class Choice(NamedTuple):
     """The tests for a mutation, in the order to run them in.
 
     Attributes:
-        tests: their node ids.
-        seconds: how long they take without a mutant.
+        tests: their node ids, each with how long it takes without a mutant, seconds.
         at_import: its statement runs when its module is imported.
     """
 
-    tests: Sequence[str]
-    seconds: float
+    tests: Mapping[str, float]
     at_import: bool
 
 
@@ -70,13 +68,11 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
     quick = [test for test in by_cost if recorded.seconds[test] <= _QUICK_SECONDS]
     turns = sorted(_by_turns(by_cost), key=late)
     looking = [test for test in recorded.seconds if at_import and test.startswith(_LOOKING)]
-    tests, seconds = list[str](), 0.0
+    tests = dict[str, float]()
     for test in dict.fromkeys((*quick[:_QUICK], *looking, *turns)):
-        if tests and seconds + recorded.seconds[test] > budget:
-            continue
-        tests.append(test)
-        seconds += recorded.seconds[test]
-    return Choice(tests, seconds, at_import)
+        if not tests or sum(tests.values()) + recorded.seconds[test] <= budget:
+            tests[test] = recorded.seconds[test]
+    return Choice(tests, at_import)
 
 
 def _of_importers(file: str, recorded: Recorded) -> Mapping[str, int]:

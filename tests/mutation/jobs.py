@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mutants.runner import busy
 
-#: Tests may take this many times as long, and this much longer, seconds.
+#: A test may take this many times as long, and this much longer, seconds.
 _TIMES_AS_LONG, _LONGER_SECONDS = 8.0, 30.0
 
 
@@ -29,16 +29,15 @@ class Job:
     """A change, or none, and the tests to run with it.
 
     Attributes:
-        seconds: how long the tests take without a mutation.
+        tests: their names, each with how long it takes without a mutation, seconds.
         at_import: the statement runs when its module is imported.
     """
 
     mutation: Change | None
-    tests: Sequence[str]
-    seconds: float
+    tests: Mapping[str, float]
     at_import: bool = False
 
 
-def seconds_for(job: Job) -> float:
-    """Return after how many seconds a job counts as endless, on a machine as busy as this one."""
-    return busy() * (_TIMES_AS_LONG * job.seconds + _LONGER_SECONDS)
+def longest(seconds: float) -> float:
+    """Return after how many seconds tests are endless that take so many on an idle machine."""
+    return busy() * (_TIMES_AS_LONG * seconds + _LONGER_SECONDS)

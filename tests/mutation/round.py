@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,7 +65,9 @@ class Round:
     def _done(self, job: Job, outcome: Outcome | None) -> None:
         """Take what the warm process has found."""
         if job.mutation is None:
-            self._confirm(job.tests[0], passed=outcome == Outcome(Verdict.SURVIVED, tests=1))
+            self._confirm(
+                next(iter(job.tests)), passed=outcome == Outcome(Verdict.SURVIVED, tests=1)
+            )
             return
         assert isinstance(job.mutation, Mutation)
         if outcome is None or (job.at_import and outcome.verdict is Verdict.SURVIVED):
@@ -76,8 +78,7 @@ class Round:
             known = self._unconfirmed[outcome.test]
             known.append((job, outcome))
             if len(known) == 1:
-                seconds = self._recorded.seconds[outcome.test]
-                self._warm.appendleft(Job(None, [outcome.test], seconds))
+                self._warm.appendleft(Job(None, self._alone(outcome.test)))
 
     def _confirm(self, test: str, *, passed: bool) -> None:
         """Take it that a test passes, or fails, without any mutation."""
@@ -90,8 +91,11 @@ class Round:
                 self._warm.append(self._without_distrusted(job))
 
     def _without_distrusted(self, job: Job) -> Job:
-        tests = [test for test in job.tests if test not in self._distrusted]
-        return Job(job.mutation, tests, job.seconds, job.at_import)
+        tests = {test: job.tests[test] for test in job.tests if test not in self._distrusted}
+        return Job(job.mutation, tests, job.at_import)
+
+    def _alone(self, test: str) -> Mapping[str, float]:
+        return {test: self._recorded.seconds.get(test, 1.0)}
 
     def _run_cold(self) -> None:
         if not self._cold:
@@ -120,7 +124,7 @@ class Round:
         test = outcome.test
         if outcome.verdict is not Verdict.KILLED or "::" not in test or test in self._trusted:
             return outcome
-        unchanged = run_cold(Job(None, [test], self._recorded.seconds.get(test, 1.0)), copy)
+        unchanged = run_cold(Job(None, self._alone(test)), copy)
         if unchanged.verdict is Verdict.SURVIVED:
             self._trusted.add(test)
             return outcome

@@ -7,6 +7,7 @@ forks, so a child equals a new run of pytest after its collection.
 from __future__ import annotations
 
 import gc
+import math
 import os
 import selectors
 import shutil
@@ -26,7 +27,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from integration.migrated import image
-from mutation.jobs import Change, Job, seconds_for
+from mutation.jobs import Change, Job, longest
 from mutation.mutations import ROOT, module_name, source_of
 from mutation.rebind import rebind
 from mutation.swap import Functions, NotSwappableError, functions, swap
@@ -36,6 +37,8 @@ from status_service.migrations import MIGRATIONS as STATUS_MIGRATIONS
 
 #: Exit codes of children: none that a service, pytest or Python ends with.
 _PASSED, _FAILED, _NOT_SWAPPABLE, _BROKEN, _NO_PYTHON = 50, 51, 52, 53, 54
+#: What a child writes into its folder: the test that it runs, and why it ends.
+_TEST, _FAILURE = "test", "failure"
 #: Whether children are endless is looked at so often, seconds.
 _LOOK_SECONDS = 2.0
 #: A child that runs nothing for so long waits for ever, seconds: a test that waits, polls.
@@ -52,16 +55,20 @@ class _Child:
     descriptor: int
     job: Job
     folder: Path
-    deadline: float
+    #: Which test it runs, and when that takes too long.
+    test: str = ""
+    deadline: float = math.inf
     #: What it has used of the processor, and since when that has not changed.
-    used: tuple[str, ...]
-    unchanged_since: float
+    used: tuple[str, ...] = ()
+    unchanged_since: float = math.inf
 
     def is_endless(self) -> bool:
-        """Return whether it runs too long, or waits for what does not come."""
-        now, used = time.monotonic(), _used(self.pid)
+        """Return whether a test runs too long, or waits for what does not come."""
+        now, used, test = time.monotonic(), _used(self.pid), _read(self.folder / _TEST)
         if used != self.used:
             self.used, self.unchanged_since = used, now
+        if test != self.test:
+            self.test, self.deadline = test, now + longest(self.job.tests[test])
         return now > self.deadline or now > self.unchanged_since + _IDLE_SECONDS
 
 
@@ -113,8 +120,7 @@ class WarmTests:
         pid = os.fork()
         if pid == 0:
             self._run(job, folder)
-        now = time.monotonic()
-        return _Child(pid, os.pidfd_open(pid), job, folder, now + seconds_for(job), (), now)
+        return _Child(pid, os.pidfd_open(pid), job, folder)
 
     def _wait(self, children: selectors.BaseSelector) -> None:
         """Wait until a child ends, or has taken too long."""
@@ -139,7 +145,7 @@ class WarmTests:
             code = self._tests_of(job, folder)
         finally:
             if code == _BROKEN:
-                (folder / "failure").write_text(traceback.format_exc())
+                _write(folder / _FAILURE, traceback.format_exc())
             # No fixture of a whole run is taken down: all that they have ends with the process.
             os._exit(code)
 
@@ -151,11 +157,13 @@ class WarmTests:
                 return _NOT_SWAPPABLE
             except SyntaxError:
                 return _NO_PYTHON
-        items = [item for test in job.tests for item in self._items_of(test)]
-        for item, following in zip(items, [*items[1:], None], strict=True):
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        items = [(test, item) for test in job.tests for item in self._items_of(test)]
+        following = [*(item for _, item in items[1:]), None]
+        for (test, item), after in zip(items, following, strict=True):
+            _write(folder / _TEST, test)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
             if self._failure:
-                (folder / "failure").write_text(self._failure)
+                _write(folder / _FAILURE, self._failure)
                 return _FAILED
         return _PASSED
 
@@ -165,6 +173,17 @@ class WarmTests:
             return [self._items[test]]
         parts = (f"{test}[", f"{test}::")
         return [item for node, item in self._items.items() if node.startswith(parts)]
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file at once, so that nobody reads a half."""
+    half = file.with_suffix(".half")
+    half.write_text(text)
+    half.replace(file)
+
+
+def _read(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 def _used(pid: int) -> tuple[str, ...]:
@@ -199,8 +218,7 @@ def _end(child: _Child) -> Outcome | None:
         os.killpg(child.pid, signal.SIGKILL)
     _, status = os.waitpid(child.pid, 0)
     os.close(child.descriptor)
-    failure = child.folder / "failure"
-    said = failure.read_text() if failure.exists() else ""
+    said = _read(child.folder / _FAILURE)
     shutil.rmtree(child.folder, ignore_errors=True)
     match os.waitstatus_to_exitcode(status):
         case 50:
