@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cache
 from itertools import chain, zip_longest
@@ -43,9 +43,9 @@ class Choice(NamedTuple):
 def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
     """Choose tests that take up to ``budget`` seconds; one in any case, if any runs it.
 
-    A test comes early if it is fast, and if much of what it runs is in the module. Test files
-    take turns, since the tests of one file see the same; those that take no time come before
-    all turns. PostgreSQL, where a test has a variant for each database, comes last unless the
+    A test comes early if it is fast, if it runs little else, and if it runs lines of the module
+    that few others run: it is about them. Every second one is of the next file, since the tests
+    of one file see the same; those that take no time come before all. PostgreSQL, where a test has a variant for each database, comes last unless the
     module speaks of it. What runs at import is also for tests that look at classes and constants.
     """
     by_test = recorded.lines.get(mutation.file, {})
@@ -56,23 +56,38 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
     if at_import and not running:  # it is used at import as well, as in a default
         by_test = by_test or _of_importers(mutation.file, recorded)
         running = list(by_test)
+    rarity = _rarity(by_test)
     speaks = _POSTGRESQL in mutation.original().lower()
 
     def late(test: str) -> bool:
         return _POSTGRESQL in test and not speaks
 
     def cost(test: str) -> float:
-        return recorded.seconds[test] * recorded.breadth[test] / by_test[test].bit_count()
+        own = sum(rarity[line] for line in _numbers(by_test[test]))
+        return recorded.seconds[test] * recorded.breadth[test] / own
 
     by_cost = sorted(running, key=cost)
     quick = [test for test in by_cost if recorded.seconds[test] <= _QUICK_SECONDS]
-    turns = sorted(_by_turns(by_cost), key=late)
+    turns = chain.from_iterable(zip(by_cost, _by_turns(by_cost), strict=True))
     looking = [test for test in recorded.seconds if at_import and test.startswith(_LOOKING)]
     tests = dict[str, float]()
-    for test in dict.fromkeys((*quick[:_QUICK], *looking, *turns)):
+    for test in dict.fromkeys((*quick[:_QUICK], *looking, *sorted(turns, key=late))):
         if not tests or sum(tests.values()) + recorded.seconds[test] <= budget:
             tests[test] = recorded.seconds[test]
     return Choice(tests, at_import)
+
+
+def _rarity(by_test: Mapping[str, int]) -> Mapping[int, float]:
+    """Return for each line how much it says of a test that it runs this one: all tests share 1."""
+    runs = Counter(chain.from_iterable(map(_numbers, by_test.values())))
+    return {line: 1 / tests for line, tests in runs.items()}
+
+
+def _numbers(lines: int) -> Iterator[int]:
+    """Return the numbers of the lines in a set."""
+    while lines:
+        yield lines.bit_length() - 1
+        lines ^= 1 << lines.bit_length() - 1
 
 
 def _of_importers(file: str, recorded: Recorded) -> Mapping[str, int]:
@@ -106,7 +121,7 @@ def _imports(file: str) -> AbstractSet[str]:
     return names
 
 
-def _by_turns(tests: Iterable[str]) -> Iterable[str]:
+def _by_turns(tests: Iterable[str]) -> Iterator[str]:
     """Let files take turns, each with its tests as they come."""
     by_file: dict[str, list[str]] = defaultdict(list)
     for test in tests:

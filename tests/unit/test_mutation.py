@@ -207,7 +207,7 @@ def test_a_table_is_tested_by_those_who_import_it() -> None:
     user, other = "sender_service/channels/email/verdicts.py", "status_service/live/looks.py"
     lines = {user: {"t/a.py::verdict": 0b11}, other: {"t/b.py::look": 0b11}}
     breadth = {"t/a.py::verdict": 2, "t/b.py::look": 2}
-    everything = dict.fromkeys(modules(["sender_service/channels/email", other]), ~0)
+    everything = dict.fromkeys(modules(["sender_service/channels/email", other]), (1 << 999) - 1)
     recorded = Recorded(dict.fromkeys(breadth, 1.0), lines, everything, breadth)
     choice = choose(mutations(table)[0], recorded, budget=9.0)
     assert (list(choice.tests), choice.at_import) == (["t/a.py::verdict"], True)
@@ -218,7 +218,7 @@ def test_what_runs_at_import_is_for_tests_that_look_at_it() -> None:
     looking = "tests/unit/test_documented_figures.py::test"
     now, later = mutations(_MODULE)[0], mutations(_MODULE)[-1]
     seconds, imported = {"quick": 0.01, looking: 0.01}, {_MODULE: 1 << now.line}
-    recorded = Recorded(seconds, {_MODULE: {"quick": ~0}}, imported, {"quick": 9})
+    recorded = Recorded(seconds, {_MODULE: {"quick": (1 << 999) - 1}}, imported, {"quick": 9})
     assert list(choose(now, recorded, budget=1.0).tests) == ["quick", looking]
     assert list(choose(later, recorded, budget=1.0).tests) == ["quick"]
 
@@ -292,7 +292,7 @@ from mutation.round import Round
 
 module = "status_service/campaigns/wording.py"
 test = "tests/unit/test_status_wording.py::test_what_is_a_month_ago_has_its_date"
-recorded = Recorded({test: 1.0}, {module: {test: ~0}}, {module: 0}, {test: 1})
+recorded = Recorded({test: 1.0}, {module: {test: (1 << 999) - 1}}, {module: 0}, {test: 1})
 lines = ("if now - moment", 'return f"{utc.day}')
 chosen = [each for each in mutations(module) if each.change()[0].startswith(lines)]
 say = lambda _, outcome: print("verdict", outcome.verdict)
