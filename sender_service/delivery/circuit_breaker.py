@@ -175,8 +175,6 @@ class CircuitBreaker:
         if self.state is not Breaker.HALF_OPEN:
             return
         kind = None if self.fault is None else self.fault.kind
-        if answer is not Answer.LOST:
-            self.reached = True
         match answer, kind:
             case Answer.LOST, _:
                 # More messages would share its fate.

@@ -127,7 +127,7 @@ def ask(connection: sa.Connection, row: sa.Row[Any], start_time: datetime | None
 
 
 def count_others(connection: sa.Connection, question: Question) -> int:
-    """Return how many campaigns there are that must not be repeated."""
+    """Return how many campaigns there are that must not be repeated, up to a great number."""
     others = question.earlier().limit(_PAIRS_A_PART).subquery()
     return connection.execute(sa.select(sa.func.count()).select_from(others)).scalar_one()
 
@@ -136,8 +136,11 @@ def people_a_part(others: int) -> int:
     """Return how many people one transaction looks at, with so many other campaigns.
 
     What one takes does not grow with the number of campaigns.
+
+    Args:
+        others: what :func:`count_others` returned, and not 0.
     """
-    return max(min(PEOPLE_A_PART, _PAIRS_A_PART // max(others, 1)), 1)
+    return min(PEOPLE_A_PART, _PAIRS_A_PART // others)
 
 
 def latest(connection: sa.Connection, numbers: Sequence[int]) -> Earlier:

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
@@ -20,11 +21,10 @@ from sender_service.reporting.reconciliation import FIRST_BLOCK, Reconciliation
 from sender_service.reporting.rejections import Rejections
 from sender_service.reporting.relay_queue import RelayQueue
 from sender_service.store import campaigns, schema
+from sender_service.store.campaigns import EndedBefore
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from service_runtime.database import Store
 
@@ -187,6 +187,51 @@ async def test_b3_catching_up_after_a_restore_is_linear(tmp_path: Path) -> None:
             assert {row.campaign_id for row in back} == set(names[-lost:])
             assert relay.looks() <= lost.bit_length()
     assert costs[400] < 12 * costs[40]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+async def test_s7_campaigns_that_ended_at_the_same_moment_are_each_requested_once(
+    tmp_path: Path, size: int
+) -> None:
+    """Page by page, wherever a page ends: the last one to end first."""
+    async with support.open_store(tmp_path) as store:
+        names = await add_ended(store, 8)
+        moments = dict(zip(names, (3, 1, 3, 2, 3, 1, 2, 3), strict=True))
+        # Within some seconds from now, and not in the order in which they were stored.
+        ended = {name: moment * _MICROSECONDS_A_SECOND for name, moment in moments.items()}
+
+        def end(connection: sa.Connection) -> None:
+            for name, moment in ended.items():
+                connection.exec_driver_sql(
+                    "UPDATE campaigns SET finish_time ="
+                    " (SELECT max(create_time) FROM campaigns) + ? WHERE campaign_id = ?",
+                    (moment, name),
+                )
+
+        await store.write(end)
+        pages: list[list[str]] = []
+        before = None
+        for _ in range(len(names) + 1):
+            found = await store.read(
+                partial(
+                    campaigns.finished_lately,
+                    organisation=support.ORGANISATION,
+                    days=_REPLAY_DAYS,
+                    before=before,
+                    limit=size,
+                )
+            )
+            pages.append([row.campaign_id for row in found])
+            if not found:
+                break
+            before = EndedBefore(found[-1].finish_time, found[-1].campaign)
+        assert [name for page in pages for name in page] == [
+            *("c7", "c4", "c2", "c0"),
+            *("c6", "c3"),
+            *("c5", "c1"),
+        ]
+        assert not pages[-1]
+        assert {len(page) for page in pages[:-2]} <= {size}
 
 
 async def test_s7_all_that_a_restore_lost_comes_back_block_by_block(

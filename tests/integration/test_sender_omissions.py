@@ -156,3 +156,27 @@ async def test_a_long_run_of_them_is_passed_in_bounded_parts(
             position = taken.position
             through.append(position.intent_through)
         assert through == [4, 8, 10, 10]
+
+
+async def test_nobody_is_passed_over_where_nothing_may_be_taken(tmp_path: Path) -> None:
+    """They wait for the commit of the message behind them, or for the end of the campaign."""
+    async with support.open_store(tmp_path) as store:
+        row = await half_left_out(store, 8)
+        claimed = await claim(store, row.campaign)
+        start = Position(claimed.revision, claimed.intent_through, 0)
+        taken = await advance(store, claimed, start, take=0)
+        assert (taken.messages, taken.journaled) == ([], 0)
+        assert taken.position.intent_through == start.intent_through
+        assert await support.outcomes_of(store, row.campaign) == {}
+
+        def found(first: int, take: int) -> Any:
+            return store.write(
+                partial(omissions.find, campaign=row.campaign, first=first, last=8, take=take)
+            )
+
+        assert await found(1, 0) == (0, {})
+        assert await found(9, 2) == (8, {})
+        through, messages = await found(8, 2)
+        assert (through, list(messages)) == (8, [])
+        through, messages = await found(7, 1)
+        assert (through, list(messages)) == (8, [7])

@@ -215,6 +215,27 @@ async def test_an_ended_campaign_has_a_last_sample(status: Status) -> None:
         await status.client.list_samples(campaign_id="c")
 
 
+async def test_a_last_sample_goes_on_with_those_of_its_campaign(status: Status) -> None:
+    """With their numbers and their step, and not with what was noted of another one last."""
+    for name, number, step in (("a", 5, 20), ("b", 9, 40), ("c", 0, 0)):
+        await status.start(name, 2)
+        if number:
+            status.execute(
+                "INSERT INTO samples SELECT campaign, start_time, 0, 0, 0, 0, ?, ?"
+                " FROM campaigns WHERE campaign_id = ?",
+                number,
+                step,
+                name,
+            )
+    for name in "abc":
+        await status.report(name, *results([1, 2]))
+    found = status.execute(
+        "SELECT campaign_id, number, step FROM samples JOIN campaigns"
+        " ON campaigns.campaign = samples.campaign WHERE samples.sent = 2 ORDER BY campaign_id"
+    )
+    assert [tuple(row) for row in found] == [("a", 6, 20), ("b", 10, 40), ("c", 1, 10)]
+
+
 async def test_a_service_notes_by_itself(database: Database) -> None:
     """Samples survive a restart, and the pass at the start notes what is new."""
     async with serving(database) as status:

@@ -13,7 +13,7 @@ from sender_service.api import requests
 from sender_service.campaigns.drafts import new_campaign
 from sender_service.channels.null import NullChannel
 from sender_service.domain import family_of
-from sender_service.store import omissions
+from sender_service.store import families, omissions
 from sender_service.store.values import NewCampaign
 
 
@@ -89,3 +89,11 @@ def test_the_reach_of_a_commit(left_out: set[int], after: int, take: int, furthe
 
     assert taken(through) <= take
     assert through == furthest or taken(through) == take
+
+
+def test_a_transaction_looks_at_fewer_people_beside_more_campaigns() -> None:
+    """At one at least, as many campaigns as are counted there may be."""
+    pairs, most = families._PAIRS_A_PART, families.PEOPLE_A_PART
+    sizes = [families.people_a_part(others) for others in (1, pairs // most, pairs // 2, pairs)]
+    assert sizes == [most, most, 2, 1]
+    assert families.people_a_part(pairs // most + 1) < most

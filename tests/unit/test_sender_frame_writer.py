@@ -1,4 +1,4 @@
-"""When a stream of results counts as silent."""
+"""What one stream has in flight at most, and when it counts as connected, and as silent."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Played:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.most_in_flight = 16
         self.queue = RelayQueue(500)
         self.frames: asyncio.Queue[pb.ReportResultsRequest] = asyncio.Queue()
         played: Any = self
@@ -34,7 +35,7 @@ class Played:
             played,
             Probe(played, "default", hold_after_seconds=None),
             instance="one",
-            most_in_flight=lambda: 16,
+            most_in_flight=lambda: self.most_in_flight,
         )
 
     async def read(self, _: Any) -> list[Any]:
@@ -115,3 +116,55 @@ async def test_an_acknowledgement_ends_the_silence_of_those_behind_it(played: Pl
     finally:
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_no_more_frames_are_in_flight_than_may_be(played: Played) -> None:
+    """One leaves for each that is acknowledged; many may be written as soon as the limit allows."""
+    call: Any = played
+    writing = asyncio.create_task(played.writer.write(call))
+    try:
+        assert await played.written() == 1
+        played.acknowledged(1)
+        played.most_in_flight = 2
+        played.queue.journaled(_SHARD, 2_500)
+        played.writer.wake()
+        assert [await played.written() for _ in range(2)] == [2, 3]
+        await _settled()
+        assert played.frames.empty()
+        played.acknowledged(2)
+        assert await played.written() == 4
+        await _settled()
+        assert played.frames.empty()
+        played.most_in_flight = 16
+        played.acknowledged(3)
+        assert [await played.written() for _ in range(2)] == [5, 6]
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_s17_a_stream_is_connected_when_its_first_frame_has_left(played: Played) -> None:
+    """Each one by itself: what was sent on the one before does not count."""
+    call: Any = played
+    assert played.writer.connected_seconds == 0
+    for _ in range(2):
+        writing = asyncio.create_task(played.writer.write(call))
+        try:
+            await asyncio.sleep(0)
+            assert played.writer.connected_seconds == 0
+            played.queue.journaled(_SHARD, 1)
+            assert await played.written() == 1
+            await _settled()
+            assert played.writer.connected_seconds == 0
+            played.now += 5
+            assert played.writer.connected_seconds == 5
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        played.queue.begin_stream()
+
+
+async def _settled() -> None:
+    """Let all others run until they wait."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from structlog.testing import capture_logs
 
 from sender_service.campaigns.active_campaign import ActiveCampaign
 from sender_service.campaigns.directory import Directory
+from sender_service.delivery import provider as provider_module
 from sender_service.delivery.circuit_breaker import Breaker
 from sender_service.delivery.clock import Clock
 from sender_service.delivery.gate import Gate
@@ -84,6 +86,51 @@ async def test_a_failed_probe_is_stored_once() -> None:
         shared.changed()
         await _settled()
         assert store.writes == 2
+
+
+async def test_a_long_outage_is_stored_again_every_five_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So little of it is lost with the process; also on a machine that has just been started."""
+    now = [1.0]
+    monkeypatch.setattr(provider_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    store = _Store()
+
+    async def check(_: Any) -> Reply:
+        return Reply(Answer.PROVIDER_FAULT, code="421", retry_after_seconds=_HOUR_SECONDS)
+
+    async with _probed(store, check) as shared:
+        assert store.writes == 1
+        for seconds, writes in ((299.5, 1), (300.5, 2), (599.5, 2), (601.5, 3)):
+            now[0] = 1.0 + seconds
+            shared.changed()
+            await _settled()
+            assert store.writes == writes
+
+
+async def test_s15_a_loop_that_failed_begins_again_after_its_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It waits for nothing else, and stores what it could not."""
+    monkeypatch.setattr(provider_module, "_AGAIN_SECONDS", 0.0)
+
+    class Broken(_Store):
+        async def write(self, _: Any) -> None:
+            self.writes += 1
+            if self.writes == 1:
+                raise ValueError("a defect")
+
+    store = Broken()
+
+    async def check(_: Any) -> Reply:
+        return Reply(Answer.PROVIDER_FAULT, code="421", retry_after_seconds=_HOUR_SECONDS)
+
+    with capture_logs() as lines:
+        async with _probed(store, check):
+            assert store.writes == 2
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == [
+        "provider_loop_crashed"
+    ]
 
 
 async def test_s15_an_outage_is_probed_also_where_it_can_t_be_stored() -> None:

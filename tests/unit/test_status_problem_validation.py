@@ -1,7 +1,8 @@
-"""What problems must be before they are stored, and how they are stored."""
+"""What problems must be before they are stored, how they are stored, and which are news."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 
 from closeout.status.v1 import status_pb2 as pb
 from service_runtime.errors import InvalidRequestError
-from status_service.domain import Problem
+from status_service.domain import Problem, State
 from status_service.grpc_api import validation
 from status_service.recording import problems
+from status_service.recording.result_columns import NO_RESULTS
+from status_service.recording.types import CampaignKey, Frame, FrameReceipt, Origin
 
 
 def checked(*given: pb.Problem) -> str | None:
@@ -118,3 +121,38 @@ def test_problems_are_stored_whole_and_counted_by_pages(reported: list[Problem])
         ]
     )
     assert message.ByteSize() <= len(stored.encode())
+
+
+def _frame(reported: str | None, *, is_over: bool = False) -> tuple[Frame, FrameReceipt]:
+    frame = Frame(CampaignKey("default", "a"), "one", NO_RESULTS, reported, Origin(is_over=is_over))
+    return frame, FrameReceipt()
+
+
+@pytest.mark.parametrize(
+    ("reported", "state", "news"),
+    [
+        ([], State.SENDING, None),
+        ([None], State.SENDING, None),
+        (["known"], State.SENDING, None),
+        (["new"], State.SENDING, "new"),
+        (["new"], State.PAUSED, "new"),
+        (["new"], State.COMPLETED, None),
+        (["new"], State.CANCELLED, None),
+        (["new", None], State.SENDING, "new"),
+        (["new", "newer"], State.SENDING, "newer"),
+        (["new", "known"], State.SENDING, None),
+    ],
+)
+def test_the_last_problems_are_news_if_they_are_others(
+    reported: list[str | None], state: State, news: str | None
+) -> None:
+    """Not those that are stored already, and none of a campaign that has ended."""
+    campaign: Any = SimpleNamespace(problems="known", state=state.value)
+    assert problems.news(campaign, list(map(_frame, reported))) == news
+
+
+def test_what_a_stream_brought_that_has_ended_is_no_news() -> None:
+    """Its sender says all again on the next one, and what another stream said counts."""
+    campaign: Any = SimpleNamespace(problems="known", state=State.SENDING.value)
+    assert problems.news(campaign, [_frame("new", is_over=True)]) is None
+    assert problems.news(campaign, [_frame("new"), _frame("old", is_over=True)]) == "new"

@@ -82,6 +82,15 @@ def test_what_reports_little_goes_alone_before_a_quarter_of_a_transaction(
     assert sorted(turns.take()) == (["full", "little"] if together else ["little"])
 
 
+@pytest.mark.parametrize(("waiting", "alone"), [(10, True), (11, False)])
+def test_who_has_an_eighth_of_what_the_busiest_stream_has_reports_little(
+    waiting: int, *, alone: bool
+) -> None:
+    """Exactly so much still goes first, in a transaction of its own; one result more does not."""
+    turns = _filled(full=(8, 10), other=(1, waiting))
+    assert (turns.take() == ["other"]) is alone
+
+
 def test_a_transaction_beside_streams_that_report_little_lasts_as_long_as_it_may() -> None:
     """The writer says how many results that are, and it is never more than a half."""
     for allowed, taken in ((20, 2), (1_000, 5), (1, 1)):
@@ -156,6 +165,18 @@ def test_full_streams_share_a_transaction_by_results() -> None:
     large, small = 1_000 * batch.count(1_000), 100 * batch.count(100)
     # A frame has its price as well: of many small ones it is somewhat less.
     assert large / 2 < small < large
+
+
+@pytest.mark.parametrize(("first", "order"), [("small", "sls"), ("large", "lss")])
+def test_a_frame_costs_as_much_as_fifty_results(first: str, order: str) -> None:
+    """So two frames of 10 are as much as one of 70, and who had its turn first is first again."""
+    turns: Turns[str] = Turns(batch_results=10_000)
+    frames = {"small": ("s", 10), "large": ("l", 70)}
+    for stream in sorted(frames, key=lambda stream: stream != first):
+        entry, results = frames[stream]
+        for _ in range(700 // results):
+            turns.put(stream, entry, results)
+    assert "".join(turns.take()).startswith(order * 10)
 
 
 def test_more_full_streams_than_a_transaction_has_room_for_take_turns() -> None:
