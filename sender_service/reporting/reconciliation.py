@@ -238,7 +238,7 @@ class Reconciliation:
         )
         self._directory.forget_revision(self._organisation, campaign.campaign_id)
         self._directory.receive(
-            self._organisation, campaign.campaign_id, State.CANCELLED, active.revision + 1
+            self._organisation, campaign.campaign_id, State.CANCELLED, active.revision
         )
         self._acknowledgements.add(self._queue.discard(campaign))
         self._acknowledgements.add_complete(campaign.number)

@@ -118,7 +118,7 @@ def complete(
     reason: str,
     count: Count | None,
     missing: Sequence[tuple[int, int]] = (),
-    forced_before: int = 0,
+    forced_before: int,
     revision: int = 0,
 ) -> Changed:
     """Record messages as UNKNOWN, and complete the campaign if every message has a result then.

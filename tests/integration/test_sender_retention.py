@@ -18,7 +18,7 @@ from integration.status_support import SENT, by_hand, results
 from integration.test_sender_restores import back_up, ended, restore
 from sender_service.campaigns import retention
 from sender_service.settings import SenderSettings
-from sender_service.store import campaigns, removal, schema
+from sender_service.store import campaigns, erasure, removal, schema
 from sender_service.store.removal import Expiry
 
 if TYPE_CHECKING:
@@ -205,6 +205,22 @@ async def test_an_address_is_erased_everywhere_and_counted(tmp_path: Path) -> No
             source_campaign_id="c1", outcomes=[SENT], campaign_id="again"
         )
         assert again.total == 2
+
+
+@pytest.mark.parametrize("campaigns_at_once", [1, 2, 3, 4])
+async def test_an_address_is_erased_from_any_number_of_campaigns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, campaigns_at_once: int
+) -> None:
+    """A call looks at a limited number of them; the calls of a client at all, each once."""
+    monkeypatch.setattr(erasure, "CAMPAIGNS_AT_ONCE", campaigns_at_once)
+    async with pair(tmp_path) as both:
+        for name in ("c1", "c2", "c3"):
+            await both.begin(name, 2)
+            await both.finished(name)
+        would = await both.sender.erase_address(address=ANN, dry_run=True)
+        assert (would.recipients, would.outcomes) == (3, 3)
+        did = await both.sender.erase_address(address=ANN)
+        assert (did.recipients, did.outcomes) == (3, 3)
 
 
 async def test_an_address_is_erased_from_rows_that_were_refused(tmp_path: Path) -> None:

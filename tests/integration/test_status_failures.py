@@ -134,6 +134,24 @@ async def test_codes_without_a_group_are_the_rest(status: Status) -> None:
     assert (len(groups), groups[-1].results) == (50, 10)
 
 
+async def test_what_was_forced_is_known_where_its_code_has_no_group(status: Status) -> None:
+    """The audit trail and the campaign tell how many messages, though they are of the rest."""
+    await status.start("a", 62)
+    codes = (f"c{number}" for number in range(60))
+    unknown = (
+        pb.Result(sequence=number, outcome=UNKNOWN, code=code)
+        for number, code in enumerate(codes, 1)
+    )
+    await status.report("a", *unknown)
+    answer = await status.client.mark_complete(campaign_id="a", reason="gone", force=True)
+    assert (answer.transitioned, answer.campaign.unknown) == (True, 62)
+    groups = await status.client.list_failures(campaign_id="a")
+    assert (groups[-1].rest, groups[-1].results) == (True, 12)
+    assert "forced" not in {group.code for group in groups}
+    ((forced,),) = status.execute("SELECT forced FROM transitions WHERE to_state = 'COMPLETED'")
+    assert forced == 2
+
+
 async def test_s1_force_counts_what_it_records(database: Database) -> None:
     """What is missing is UNKNOWN with code "forced"; a result that comes later leaves it."""
     async with serving(database) as status:
