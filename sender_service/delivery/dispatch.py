@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sender_service.channels.contract import Answer, Message, Reply
 from sender_service.channels.rendering.limits import OverBudgetError
 from sender_service.verdicts import Effect, effect_of
+from service_runtime.cancellation import task_is_cancelled
 
 if TYPE_CHECKING:
     from sender_service.channels.contract import Handover
@@ -50,7 +51,7 @@ async def dispatch(
         reply = await plan.channel.send(template, message_of(plan, message), handover)
         return Dispatched(_effect(plan, message, reply, begin_time), reply, begin_time)
     except asyncio.CancelledError as error:
-        if _is_cancelled():
+        if task_is_cancelled():
             raise
         reply = _defect(plan, message, handover, error)
     except OverBudgetError:
@@ -110,9 +111,3 @@ def _defect(
     )
     answer = Answer.LOST if handover.begun else Answer.DEFERRED
     return Reply(answer, code="channel_error", detail=type(error).__name__)
-
-
-def _is_cancelled() -> bool:
-    """Return whether this task is cancelled, and not a call it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

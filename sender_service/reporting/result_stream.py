@@ -29,6 +29,7 @@ from sender_service.reporting.reconciliation import Reconciliation
 from sender_service.reporting.rejections import Rejections
 from sender_service.reporting.relay_queue import RelayQueue
 from sender_service.reporting.stream_watch import StreamBrokenError, StreamWatch
+from service_runtime.cancellation import task_is_cancelled
 from service_runtime.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class ResultStream:
                 if task.done():
                     await task
         except asyncio.CancelledError:
-            if _is_cancelled():
+            if task_is_cancelled():
                 raise
             raise StreamBrokenError("the call was cancelled") from None
         except grpc.aio.AioRpcError as error:
@@ -291,9 +292,3 @@ class ResultStream:
                 unreported_results=self._queue.unreported,
             )
             raise StreamBrokenError("the store of the status service was replaced")
-
-
-def _is_cancelled() -> bool:
-    """Return whether this task is cancelled, and not a call it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -45,8 +45,9 @@ def choose(mutation: Mutation, recorded: Recorded, *, budget: float) -> Choice:
 
     A test comes early if it is fast, if it runs little else, and if it runs lines of the module
     that few others run: it is about them. Every second one is of the next file, since the tests
-    of one file see the same; those that take no time come before all. PostgreSQL, where a test has a variant for each database, comes last unless the
-    module speaks of it. What runs at import is also for tests that look at classes and constants.
+    of one file see the same; those that take no time come before all. PostgreSQL, where a test
+    has a variant for each database, comes last unless the module speaks of it. What runs at
+    import is also for tests that look at classes and constants.
     """
     by_test = recorded.lines.get(mutation.file, {})
     statement = _statement(mutation.file, mutation.line)

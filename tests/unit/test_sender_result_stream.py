@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
@@ -187,3 +188,66 @@ async def test_l7_a_stop_does_not_wait_for_a_stream_without_results(
         await reporting.drain(3_600.0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+class Call:
+    """A stream whose answers a test gives; where it has no more, the call is cancelled."""
+
+    def __init__(self, *answers: status_pb2.ReportResultsResponse) -> None:
+        self.answers = list(answers)
+
+    async def read(self) -> status_pb2.ReportResultsResponse:
+        """Give the next answer."""
+        if not self.answers:
+            raise asyncio.CancelledError  # as gRPC does where somebody else cancelled the call
+        return self.answers.pop(0)
+
+    async def write(self, _: Any) -> None:
+        """Take what is written, for nothing."""
+
+    def cancel(self) -> None:
+        """End."""
+
+
+class Somebody(Nobody):
+    """A status service that takes streams and cancels them."""
+
+    def client(self, *_: Any) -> Any:
+        """Return a client of it."""
+        return SimpleNamespace(report_results=Call)
+
+
+async def test_a_call_that_is_cancelled_ends_the_stream_and_not_reporting(
+    store: Store, directory: Directory
+) -> None:
+    """It is as a stream that breaks: another one is tried. Who cancels reporting ends it."""
+    store.answer = []
+    account = Somebody()
+    reporting = Reporting(cast("Any", store), account, directory, instance="one", replay_days=7)
+    stream = reporting._stream("default")
+    with capture_logs() as logged:
+        running = asyncio.create_task(stream.run())
+        await logged_lines(logged, 1)
+        await asyncio.sleep(0)
+        assert not running.done()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert {line["event"] for line in logged} == {"status_stream_disconnected"}
+    assert logged[0]["reason"] == "the call was cancelled"
+
+
+async def test_only_an_acknowledgement_of_a_frame_ends_a_silence(
+    stream: ResultStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A status service that answers and acknowledges nothing is given up in the end."""
+    progressed = []
+    monkeypatch.setattr(stream._writer, "progressed", lambda: progressed.append(True))
+    stream._queue.add(1, "c1", (ShardProgress(ShardKey(1, 1), 5, 0),))
+    frame = stream._queue.next_frame(0.0)
+    assert frame is not None
+    stream._queue.sent(1, frame)
+    await stream._take_acknowledgements(status_pb2.ReportResultsResponse())
+    assert not progressed
+    await stream._take_acknowledgements(status_pb2.ReportResultsResponse(acked_through=1))
+    assert progressed == [True]
