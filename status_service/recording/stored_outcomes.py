@@ -129,10 +129,9 @@ def stored_outcomes(
     return found
 
 
-# A statement as text, made once for each number of parts: building it takes longer than
-# running it.
 @cache
 def _ranges_sql(ranges: int, mark: str) -> str:
+    # As text, once for each number of parts: building it takes longer than running it.
     one = (
         "SELECT campaign, sequence, outcome FROM results"  # noqa: S608 - no input
         f" WHERE campaign = {mark} AND sequence BETWEEN {mark} AND {mark}"

@@ -183,6 +183,16 @@ async def test_a_held_shard_is_not_claimed_again(tmp_path: Path) -> None:
         assert 0 < nothing.wait_seconds <= 30
 
 
+async def test_a_lease_that_has_just_ended_is_not_waited_for(tmp_path: Path) -> None:
+    """Nothing was free at the look, and something is now: the next look is at once."""
+    async with support.open_store(tmp_path) as store:
+        row = await support.add_campaign(store, messages=5)
+        await claim(store, row.campaign)
+        await expire(store)
+        nothing = await store.read(lambda connection: leases._nothing(connection, row.campaign))
+        assert nothing == NothingToClaim(1, 0.0, leased=True)
+
+
 async def test_a_renewed_lease_is_kept(tmp_path: Path) -> None:
     """L2: a lease that is renewed is not taken over, one that is not renewed is."""
     async with support.open_store(tmp_path) as store:
