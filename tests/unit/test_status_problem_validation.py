@@ -40,13 +40,6 @@ def test_a_text_has_a_longest_length(field: str, longest: int) -> None:
         assert set(caught.value.fields) == {f"problems.problems[1].{field}"}
 
 
-def test_a_text_is_stored_as_it_is() -> None:
-    """Escapes would make it several times as long, in a row that every look reads."""
-    stored = checked(pb.Problem(kind=1, summary="за много 𝄞"))
-    assert stored is not None
-    assert "за много 𝄞" in stored
-
-
 def test_all_that_is_wrong_is_named_at_once() -> None:
     """The campaign, the number of problems, and each field of each problem."""
     with pytest.raises(InvalidRequestError) as caught:
