@@ -241,7 +241,7 @@ class EndingCall(StatusAccount):
 async def test_a_stream_is_idle_once_it_is_known_that_nothing_is_to_be_requested(
     store: Store, directory: Directory
 ) -> None:
-    """Until then it is not closed, nor while an answer is awaited or a campaign is at work."""
+    """Until then it is not closed, nor while an answer is awaited or a campaign is reported."""
     reporting = Reporting(
         cast("Any", store), EndingCall(), directory, instance="one", replay_days=7
     )
@@ -257,7 +257,10 @@ async def test_a_stream_is_idle_once_it_is_known_that_nothing_is_to_be_requested
     assert stream.is_idle
     active = directory.add(cast("Any", Row(1, "c1")))
     assert not stream.is_idle
+    stream.take(Opened(active, (ShardProgress(ShardKey(1, 1), 10, 0),)))
     directory.remove(active)
+    assert not stream.is_idle
+    stream.finish(1)
     assert stream.is_idle
     stream.begin()
     assert not stream.is_idle

@@ -65,6 +65,17 @@ async def test_lines_to_be_copied_are_made_before_the_writer_has_its_turn(dialec
     assert made == [new and copies for new in (True, True, True, False, True, True, True)]
 
 
+async def test_a_campaign_goes_to_the_writer_that_has_the_fewest_frames() -> None:
+    """It stays there as long as frames of it are not done, however many others come."""
+    store: Any = SimpleNamespace(dialect="sqlite", writers=2)
+    pool = WriterPool(store, Notifier(), commit_results=1, queue_frames=100)
+    for name in "aaaabcbd":
+        await pool.submit(frame(name))  # nobody writes it
+    of = {key.campaign_id: entry.writer for key, entry in pool._campaigns.items()}
+    assert of["a"] is not of["b"]
+    assert of["b"] is of["c"] is of["d"]
+
+
 async def test_a_frame_whose_caller_went_away_is_its_writer_s_until_it_is_done() -> None:
     """Its campaign goes to no second writer before that, and what it fails with is no noise."""
     written, begun = asyncio.Event(), asyncio.Event()
