@@ -136,12 +136,12 @@ class RelayQueue:
                 self.remove(campaign.number)
 
     def journaled(self, key: ShardKey, through: int) -> None:
-        """Note that the outbox of a shard has ``through`` entries."""
+        """Note that the outbox of a shard has ``through`` entries, or more by now."""
         campaign = self._campaigns.get(key.campaign)
         shard = None if campaign is None else campaign.shards.get(key.shard)
-        if campaign is None or shard is None or through <= shard.journaled:
+        if campaign is None or shard is None:
             return
-        shard.journaled = through
+        shard.journaled = max(shard.journaled, through)
         self._offer(campaign, key.shard)
 
     def apply(self, campaign: RelayedCampaign, event: Event, *, until: float = 0.0) -> None:

@@ -172,29 +172,27 @@ class Backlog(NamedTuple):
 
 
 def read_backlog(connection: sa.Connection) -> Backlog:
-    """Return the backlog: a look at each shard of the campaigns at work, and at one outcome."""
-    open_shards = shards.join(campaigns, campaigns.c.campaign == shards.c.campaign)
-    started = campaigns.c.phase == Phase.STARTED.value
-    unreported, leased = connection.execute(
+    """Return the backlog: a look at each shard of the campaigns at work and one outcome of it."""
+    # The entries of a shard are in the order in which they were written. A join would have
+    # SQLite go through all outcomes that are kept, whatever campaign they are of.
+    next_time = (
+        sa.select(outcomes.c.finish_time)
+        .where(
+            outcomes.c.campaign == shards.c.campaign,
+            outcomes.c.shard == shards.c.shard,
+            outcomes.c.entry == shards.c.reported + 1,
+        )
+        .scalar_subquery()
+    )
+    unreported, leased, oldest, now = connection.execute(
         sa.select(
             _sum(shards.c.journaled - shards.c.reported),
             _how_many(shards.c.lease_expire_time.is_not(None)),
+            sa.func.min(next_time),
+            database_now(),
         )
-        .select_from(open_shards)
-        .where(started)
-    ).one()
-    if not unreported:
-        return Backlog(0, 0.0, leased)
-    # The entries of a shard are in the order in which they were written.
-    next_entry = sa.and_(
-        outcomes.c.campaign == shards.c.campaign,
-        outcomes.c.shard == shards.c.shard,
-        outcomes.c.entry == shards.c.reported + 1,
-    )
-    oldest, now = connection.execute(
-        sa.select(sa.func.min(outcomes.c.finish_time), database_now())
-        .select_from(open_shards.join(outcomes, next_entry))
-        .where(started, shards.c.reported < shards.c.journaled)
+        .select_from(shards.join(campaigns, campaigns.c.campaign == shards.c.campaign))
+        .where(campaigns.c.phase == Phase.STARTED.value)
     ).one()
     seconds = 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0)
     return Backlog(unreported, seconds, leased)

@@ -106,6 +106,8 @@ class Turns(Generic[Entry]):
             beside_little: at most so many results while streams report little beside others,
                 here or in the company; None: half of what a transaction may have.
         """
+        if not self._lanes:
+            return []
         half = self._batch_results // 2
         beside = half if beside_little is None else min(half, beside_little)
         little = self._reporting_little()
@@ -148,7 +150,7 @@ class Turns(Generic[Entry]):
         return found
 
     def _most_of_little(self) -> float:
-        busiest = max((lane.load for lane in self._lanes.values()), default=0.0)
+        busiest = max(lane.load for lane in self._lanes.values())
         return min(busiest, self._batch_results) / _LITTLE
 
     def _reporting_little(self) -> set[Hashable]:

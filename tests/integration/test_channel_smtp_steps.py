@@ -116,6 +116,29 @@ async def test_a_connection_that_breaks_depends_on_the_step(step: str, answer: A
         assert "hung up before" in reply.fault.summary
 
 
+class HangsUpTwice(SteppedProvider):
+    """Hangs up once at one step, and on each later connection at MAIL."""
+
+    def rule(self, step: str, argument: str) -> str:
+        """Return the rule of the connection before, or that of all later ones."""
+        if self.connections > 1:
+            self.steps = {"mail": "cut"}
+        return super().rule(step, argument)
+
+
+@pytest.mark.parametrize("step", ["mail", "rcpt"])
+async def test_a_recipient_is_not_named_yet_on_a_new_connection(step: str) -> None:
+    """What a server heard on a connection that broke is no reason for a break of the next one."""
+    async with HangsUpTwice() as provider, channel(provider, connections=1) as smtp:
+        assert (await send(smtp, "other")).answer is Answer.ACCEPTED
+        provider.steps[step] = "cut"
+        reply = await send(smtp)
+        assert provider.connections == 2
+    assert (reply.answer, reply.code) == (Answer.PROVIDER_FAULT, "connection_lost")
+    assert reply.fault is not None
+    assert reply.fault.kind is UNREACHABLE
+
+
 async def test_a_server_that_does_not_greet_may_be_one_for_tls() -> None:
     """The summary names the time, and the setting that a TLS port needs."""
     async with SteppedProvider({"greeting": "hang"}) as provider:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,19 @@ from closeout.status.v1.status_pb2 import Campaign
 from closeout.status.v1.status_pb2 import Problem as ProblemMessage
 from integration import sender_support as support
 from integration.sender_pair import Pair, pair
-from sender_service.domain import Guarantee, Phase, Policy, Problem, ProblemKind, RetryPolicy
+from sender_service.domain import (
+    Guarantee,
+    Outcome,
+    Phase,
+    Policy,
+    Problem,
+    ProblemKind,
+    RetryPolicy,
+)
 from sender_service.errors import CampaignNotFoundError
 from sender_service.store import campaigns, progress, schema
 from sender_service.store.values import policy_of
+from service_runtime.database_time import read_clock
 from service_runtime.errors import InvalidRequestError
 from service_runtime.pages import PageRequest
 
@@ -116,6 +125,65 @@ async def test_a_campaign_without_shards_has_totals(store: Store) -> None:
     assert (found.finished, found.in_doubt, found.unreported) == (0, 0, 0)
     with pytest.raises(CampaignNotFoundError):
         await totals(store, "rival")
+
+
+async def set_outcome(store: Store, shard: int, entry: int, *, age: timedelta) -> None:
+    """Write an outcome of the first campaign that was found out so long ago."""
+
+    def work(connection: sa.Connection) -> None:
+        values = {"campaign": 1, "sequence": 10 * (shard - 1) + entry, "shard": shard}
+        values |= {"entry": entry, "outcome": Outcome.SENT.value, "attempt": 1}
+        finish_time = read_clock(connection) - age
+        connection.execute(sa.insert(schema.outcomes).values(**values, finish_time=finish_time))
+
+    await store.write(work)
+
+
+async def test_the_backlog_is_what_campaigns_at_work_have_not_reported(store: Store) -> None:
+    """Its oldest outcome is the next one of a shard; one that has not begun counts for nothing."""
+    await support.add_campaign(store, messages=40, shard_size=10)
+    await support.add_campaign(
+        store, messages=40, shard_size=10, campaign_id="frozen", started=False
+    )
+    assert await store.read(progress.read_backlog) == (0, 0.0, 0)
+    for shard in (1, 2, 3):  # of the third one all is reported
+        await set_outcome(store, shard, 1, age=timedelta(days=9))
+        await set_outcome(store, shard, 2, age=timedelta(hours=shard))
+        await set_shard(store, shard, intent_through=10 * shard, journaled=2, reported=1)
+    await set_shard(store, 3, reported=2)
+    await set_shard(store, 4, owner="one", lease_expire_time=datetime.now(UTC))
+    found = await store.read(progress.read_backlog)
+    assert (found.unreported, found.leased) == (2, 1)
+    assert timedelta(hours=2) <= timedelta(seconds=found.oldest_seconds) < timedelta(hours=3)
+    await set_outcome(store, 4, 1, age=-timedelta(days=1))  # the clock was set back
+    await set_shard(store, 4, intent_through=40, journaled=1)
+    for shard in (1, 2):
+        await set_shard(store, shard, reported=2)
+    found = await store.read(progress.read_backlog)
+    assert (found.unreported, found.oldest_seconds) == (1, 0.0)
+
+
+async def test_b3_a_look_at_the_backlog_goes_through_no_outcomes(store: Store) -> None:
+    """Those of campaigns that have ended are kept for weeks, and a scrape comes every moment."""
+    plans: list[str] = []
+
+    def explain(*call: Any) -> None:
+        connection, _, statement, values, *_ = call
+        raw = connection.connection.driver_connection
+        plans.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+
+    def work(connection: sa.Connection) -> None:
+        sa.event.listen(connection, "before_cursor_execute", explain)
+        progress.read_backlog(connection)
+
+    await support.add_campaign(store, messages=1)
+    await set_shard(store, 1, intent_through=1, journaled=1)
+    await set_outcome(store, 1, 1, age=timedelta(hours=1))
+    await store.read(work)
+    (of_outcomes,) = (plan for plan in plans if " outcomes " in plan)
+    assert of_outcomes.endswith("(campaign=? AND shard=? AND entry=?)"), plans
+    (of_shards,) = (plan for plan in plans if " shards " in plan)
+    assert of_shards.endswith("(campaign=?)"), plans
 
 
 async def test_labels_are_kept_for_another_registration(store: Store) -> None:

@@ -205,13 +205,44 @@ async def test_what_one_instance_found_is_judged_again_before_it_is_announced(
     await status.report("a", *results(range(101, 111)))  # 10 of 110: near to a tenth
     with _writing(status.database) as connection:
         assert not alarms.clear(connection, alarm, patience)
+    assert _raised(status) == [alarm]
     await status.report("a", *results(range(111, 300)))
     with _writing(status.database) as connection:
         alarms.clear(connection, alarm, patience)
         assert not alarms.announce(connection, alarm, patience), "it is over"
     kinds = status.execute("SELECT kind FROM events ORDER BY event")
     assert [row[0] for row in kinds].count(kind) == 1
-    assert status.execute("SELECT count(*) FROM alarms")[0][0] == 0
+    assert _raised(status) == []
+
+
+async def test_an_alarm_stays_as_long_as_there_is_reason_for_it(status: Status) -> None:
+    """Another instance may believe that it is over; the end of the reason clears it."""
+    await status.start("a", 10)
+    await status.start("b", 10)
+    of_a, of_b = (alarms.Alarm(CampaignKey("default", name), alarms.STALLED) for name in "ab")
+    none, some = timedelta(seconds=-1), timedelta(hours=1)
+    with _writing(status.database) as connection:
+        assert not alarms.announce(connection, of_a, some), "it has just begun"
+        assert alarms.announce(connection, of_a, none)
+        assert alarms.announce(connection, of_b, none)
+        assert not alarms.clear(connection, of_a, none)
+    assert sorted(_raised(status)) == [of_a, of_b]
+    with _writing(status.database) as connection:
+        assert alarms.clear(connection, of_a, some)
+        assert not alarms.clear(connection, of_a, some), "announced once"
+    assert _raised(status) == [of_b]
+    with _writing(status.database) as connection:
+        of_both = alarms.Alarm(of_b.key, alarms.FAILURE_RATE_HIGH)
+        assert not alarms.clear(connection, of_both, some), "it was never raised"
+    assert _raised(status) == [of_b]
+    kinds = status.execute("SELECT kind FROM events ORDER BY event")
+    assert [row[0] for row in kinds].count(alarms.RECOVERED) == 1
+
+
+def _raised(status: Status) -> list[alarms.Alarm]:
+    """Return the alarms that there are."""
+    with _writing(status.database) as connection:
+        return alarms.raised(connection)
 
 
 @contextmanager

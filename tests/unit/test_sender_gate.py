@@ -170,6 +170,26 @@ def test_the_log_says_that_a_provider_recovered_only_after_a_fault() -> None:
     assert closed == ["provider_reached", "provider_recovered"]
 
 
+def test_the_log_says_the_same_of_a_provider_once() -> None:
+    """However often it fails so; another fault, other words and the next outage are news."""
+    shared = provider()
+    gone = Fault(ProblemKind.PROVIDER_UNREACHABLE, "gone")
+    refuses = Fault(ProblemKind.PROVIDER_REFUSES, "refuses")
+    with capture_logs() as logged:
+        for fault, words in ((gone, "a"), (gone, "a"), (gone, "b"), (refuses, "b"), (refuses, "b")):
+            shared.open(fault, words, retry_after_seconds=None)
+            half_open(shared)
+        probe(gate(shared, 1), ACCEPTED)
+        shared.open(refuses, "b", retry_after_seconds=None)
+    assert [(line["event"], line.get("reason")) for line in logged] == [
+        ("provider_unreachable", "gone: a"),
+        ("provider_unreachable", "gone: b"),
+        ("provider_refuses", "refuses: b"),
+        ("provider_recovered", None),
+        ("provider_refuses", "refuses: b"),
+    ]
+
+
 async def test_campaigns_take_turns_at_probing() -> None:
     """One that probed in vain lets those go first that wait and did not."""
     shared = provider()

@@ -169,6 +169,18 @@ def test_a_campaign_added_twice_keeps_its_pages_in_flight() -> None:
     assert drain(queue, 5)[0] == (1, Page(KEY, 0, 10))
 
 
+def test_an_announcement_that_comes_late_takes_nothing_back() -> None:
+    """The outbox only grows: what was read before an announcement may come after it."""
+    queue = queue_with(5)
+    queue.journaled(KEY, 15)
+    queue.journaled(KEY, 12)
+    queue.add(1, "c1", [ShardProgress(KEY, 10, 0)])
+    assert queue.unreported == 15
+    assert drain(queue) == [(1, None), (1, Page(KEY, 0, 10)), (1, Page(KEY, 10, 15))]
+    queue.journaled(KEY, 15)
+    assert drain(queue, 4) == []
+
+
 def test_an_ended_campaign_is_only_asked_for() -> None:
     """All of its results were acknowledged, and none goes out."""
     queue = RelayQueue(10)

@@ -14,9 +14,12 @@ from structlog.testing import capture_logs
 from closeout.status.v1 import status_pb2
 from sender_service.campaigns.directory import Decision, Directory, Opened
 from sender_service.campaigns.status_account import StatusAccount
+from sender_service.domain import State
 from sender_service.reporting.link import Link
 from sender_service.reporting.organisations import Reporting
+from sender_service.reporting.relay_queue import Page
 from sender_service.reporting.result_stream import ResultStream
+from sender_service.reporting.stream_watch import StreamBrokenError
 from sender_service.store.outbox import ShardKey, ShardProgress
 from service_runtime.errors import StoreUnavailableError
 
@@ -134,6 +137,11 @@ async def answered(stream: ResultStream, number: int, campaign_id: str) -> None:
             processed=10,
         )
     )
+    await compared(stream, number)
+
+
+async def compared(stream: ResultStream, number: int) -> None:
+    """Take that the request of a campaign's state is answered."""
     while (frame := stream._queue.next_frame(0.0)) is not None:
         assert frame.page is None
     campaign = stream._queue.find(number)
@@ -176,6 +184,87 @@ async def test_a_campaign_that_ended_lately_is_forgotten_once_compared(
     await answered(stream, 2, "c2")
     assert stream._queue.find(2) is None
     assert kept(stream) == (set(), set())
+
+
+async def test_a_state_that_came_before_its_campaign_is_obeyed(
+    directory: Directory, stream: ResultStream
+) -> None:
+    """A pause that the stream brought while the campaign was not at work yet still counts."""
+    paused = status_pb2.CampaignState(
+        campaign_id="c1", state=status_pb2.Campaign.PAUSED, revision=3
+    )
+    stream._reconciliation.receive(paused)
+    active = directory.add(cast("Any", Row(1, "c1")))
+    stream.take(Opened(active, (ShardProgress(ShardKey(1, 1), 10, 0),)))
+    assert active.state is None
+    await compared(stream, 1)
+    assert (active.state, active.revision) == (State.PAUSED, 3)
+
+
+async def test_an_answer_that_says_no_state_changes_none(
+    directory: Directory, stream: ResultStream
+) -> None:
+    """The results are reported all the same."""
+    active = directory.add(cast("Any", Row(1, "c1")))
+    key = ShardKey(1, 1)
+    stream.take(Opened(active, (ShardProgress(key, 10, 0),)))
+    await compared(stream, 1)
+    assert active.state is None
+    frame = stream._queue.next_frame(0.0)
+    assert frame is not None
+    assert frame.page == Page(key, 0, 10)
+
+
+class EndingCall(StatusAccount):
+    """A status service that ends each stream at once, and the call of one."""
+
+    def __init__(self) -> None:
+        self.has_key = False
+
+    def client(self, *_: Any) -> Any:
+        """Return what opens the stream."""
+        return self
+
+    def report_results(self) -> Any:
+        """Return the stream."""
+        return self
+
+    async def read(self) -> None:
+        """Return the end."""
+
+    async def write(self, _: Any) -> None:
+        """Take what is asked."""
+
+    def cancel(self) -> None:
+        """Do nothing."""
+
+
+async def test_a_stream_is_idle_once_it_is_known_that_nothing_is_to_be_requested(
+    store: Store, directory: Directory
+) -> None:
+    """Until then it is not closed, nor while an answer is awaited or a campaign is reported."""
+    reporting = Reporting(
+        cast("Any", store), EndingCall(), directory, instance="one", replay_days=7
+    )
+    stream = reporting._stream("default")
+    with pytest.raises(StoreUnavailableError):
+        await stream._stream()
+    assert not stream.is_idle
+    store.answer = [Row(2, "c2")]
+    with pytest.raises(StreamBrokenError):
+        await stream._stream()
+    assert not stream.is_idle
+    await answered(stream, 2, "c2")
+    assert stream.is_idle
+    active = directory.add(cast("Any", Row(1, "c1")))
+    assert not stream.is_idle
+    stream.take(Opened(active, (ShardProgress(ShardKey(1, 1), 10, 0),)))
+    directory.remove(active)
+    assert not stream.is_idle
+    stream.finish(1)
+    assert stream.is_idle
+    stream.begin()
+    assert not stream.is_idle
 
 
 async def test_l7_a_stop_does_not_wait_for_a_stream_without_results(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -261,6 +261,51 @@ async def test_a_change_of_counters_is_read_before_the_next_poll(
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("connections", "events"),
+    [
+        ("", []),
+        ("lost", ["notifications_lost", "notifications_regained"]),
+        ("none", ["notifications_lost", "notifications_regained"]),
+        ("lost none none lost none", ["notifications_lost", "notifications_regained"] * 2),
+    ],
+)
+async def test_the_log_says_once_that_notifications_are_lost_and_once_that_they_are_back(
+    monkeypatch: pytest.MonkeyPatch, connections: str, events: list[str]
+) -> None:
+    """The first connection is no news. With each one all is read that may have changed."""
+    monkeypatch.setattr("status_service.live.database_listener._RECONNECT", 0.0)
+    left, key, listening = connections.split(), CampaignKey("default", "a"), asyncio.Event()
+    notifier, _ = listened(["a"])
+    listener = _Listener(cast("Any", None), notifier)
+
+    async def notifications(*, lost: bool) -> AsyncIterator[str]:
+        assert listener._changed == {key}
+        listener._changed.clear()
+        yield '["default", "a", 2, "PAUSED"]'
+        assert listener._at_once == {key}
+        if lost:
+            raise StoreUnavailableError("gone")
+        listening.set()
+        await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def listen(_: str) -> AsyncIterator[AsyncIterator[str]]:
+        ends = left.pop(0) if left else ""
+        if ends == "none":
+            raise StoreUnavailableError("gone")
+        async with aclosing(notifications(lost=ends == "lost")) as brought:
+            yield brought
+
+    with capture_logs() as logged:
+        task = asyncio.create_task(listener.listen(listen))
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await listening.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [line["event"] for line in logged] == events
 
 
 async def test_a_poll_that_fails_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:

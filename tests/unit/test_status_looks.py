@@ -39,6 +39,7 @@ class Played:
         self.rows: dict[str, Any] = {}
         self.reads: list[list[str]] = []
         self.error: Exception | None = None
+        self.errors: list[Exception] = []  # one for each of the next reads
         self.reading = asyncio.Event()
         self.reading.set()
         self.notifier = Notifier()
@@ -56,6 +57,8 @@ class Played:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
+        if self.errors:
+            raise self.errors.pop()
         return found, {key: CampaignNotFoundError(key.campaign_id) for key in keys}
 
     def set(
@@ -308,6 +311,26 @@ async def test_a_look_that_fails_ends_its_watches_and_no_later_one(played: Playe
         played.error = None
         played.set(1)
     assert not played.looks._watched
+
+
+async def test_l5_a_read_that_fails_keeps_no_other_campaign_from_being_looked_at(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that are read some at a time, the ones of the failed read end alone."""
+    monkeypatch.setattr(looks_module, "_CAMPAIGNS_A_READ", 1)
+    watchings = []
+    for name in "abc":
+        played.set(1, name=name)
+        watchings.append(watch(played.looks, _CALLER, name))
+        assert (await shown(watchings[-1])).revision == 1
+    played.errors.append(StoreUnavailableError("gone; try again"))
+    for name in "abc":
+        played.set(2, name=name, state=State.PAUSED)
+    found = await asyncio.gather(*map(shown, watchings), return_exceptions=True)
+    seen = [getattr(one, "revision", type(one)) for one in found]
+    assert sorted(seen, key=str) == [2, 2, StoreUnavailableError]
+    for watching in watchings:
+        await watching.aclose()
 
 
 async def test_a_watch_of_nothing_leaves_nothing(played: Played) -> None:

@@ -13,7 +13,7 @@ from status_service.domain import Outcome
 from status_service.recording.batch import BatchRecorder
 from status_service.recording.notifier import Notifier
 from status_service.recording.result_columns import ResultColumns
-from status_service.recording.types import CampaignKey, Frame
+from status_service.recording.types import CampaignKey, Frame, FrameReceipt
 from status_service.recording.writer_pool import WriterPool
 
 
@@ -35,6 +35,45 @@ async def test_b2_a_frame_that_is_given_up_before_it_is_queued_is_forgotten() ->
         with pytest.raises(asyncio.CancelledError):
             await waiting
     assert {key.campaign_id: entry.frames for key, entry in pool._campaigns.items()} == {"a": 1}
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+async def test_lines_to_be_copied_are_made_before_the_writer_has_its_turn(dialect: str) -> None:
+    """Not where nothing is copied, nor for a campaign whose last frame brought nothing new."""
+    store: Any = SimpleNamespace(dialect=dialect, writers=1)
+    pool = WriterPool(store, Notifier(), commit_results=1, queue_frames=10)
+    made: list[bool] = []
+
+    async def submit(campaign_id: str = "a") -> asyncio.Future[FrameReceipt]:
+        submitted = frame(campaign_id)
+        receipt = await pool.submit(submitted)  # nobody writes it
+        made.append(submitted.results.has_lines)
+        return receipt
+
+    first, second, third = [await submit() for _ in range(3)]
+    first.set_result(FrameReceipt(duplicate=1))
+    await asyncio.sleep(0)
+    for campaign_id in "ab":
+        await submit(campaign_id)
+    second.set_result(FrameReceipt(new=1))
+    await asyncio.sleep(0)
+    await submit()
+    third.cancel()
+    await asyncio.sleep(0)
+    await submit()
+    copies = dialect == "postgresql"
+    assert made == [new and copies for new in (True, True, True, False, True, True, True)]
+
+
+async def test_a_campaign_goes_to_the_writer_that_has_the_fewest_frames() -> None:
+    """It stays there as long as frames of it are not done, however many others come."""
+    store: Any = SimpleNamespace(dialect="sqlite", writers=2)
+    pool = WriterPool(store, Notifier(), commit_results=1, queue_frames=100)
+    for name in "aaaabcbd":
+        await pool.submit(frame(name))  # nobody writes it
+    of = {key.campaign_id: entry.writer for key, entry in pool._campaigns.items()}
+    assert of["a"] is not of["b"]
+    assert of["b"] is of["c"] is of["d"]
 
 
 async def test_a_frame_whose_caller_went_away_is_its_writer_s_until_it_is_done() -> None:
