@@ -65,9 +65,12 @@ class _Wire:
         try:
             yield
         finally:
-            listener.close()
+            # A listener that is closed first lets go of nothing that it has just accepted.
+            for listening in listener.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
             for _ in range(_ACCEPTING_STEPS):
                 await asyncio.sleep(0)
+            listener.close()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)

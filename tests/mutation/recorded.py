@@ -95,8 +95,8 @@ def record(
     with tempfile.TemporaryDirectory(dir=folder) as fresh:
         environment = os.environ | {
             "PYTHONPATH": str(ROOT / "tests"),
-            "CLOSEOUT_MUTATION_RECORD": fresh,
-            "CLOSEOUT_MUTATION_MODULES": " ".join(modules),
+            "MUTATION_RECORD": fresh,
+            "MUTATION_MODULES": " ".join(modules),
         }
         parallel = ["--numprocesses", str(processes), "--dist", "worksteal"] if processes else []
         options = ["-q", "-p", "mutation.recorder", "-p", "no:cacheprovider", "--tb=short"]

@@ -1,8 +1,8 @@
 """A plugin of pytest that records which lines each test runs, and how long it takes.
 
 Environment:
-    CLOSEOUT_MUTATION_RECORD: the folder that is written to.
-    CLOSEOUT_MUTATION_MODULES: the modules to record, below the root, separated by spaces.
+    MUTATION_RECORD: the folder that is written to.
+    MUTATION_MODULES: the modules to record, below the root, separated by spaces.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pytest
 from mutation.mutations import ROOT, module_name
 from mutation.recorded import BETWEEN
 
-_folder = Path(os.environ["CLOSEOUT_MUTATION_RECORD"])
-_modules = os.environ["CLOSEOUT_MUTATION_MODULES"].split()
+_folder = Path(os.environ["MUTATION_RECORD"])
+_modules = os.environ["MUTATION_MODULES"].split()
 _coverage = coverage.Coverage(
     data_file=str(_folder / "coverage"),
     data_suffix=True,
