@@ -309,6 +309,28 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
         "Completed 17 h ago. Every one of 48,200 messages has a result; 1 of them is in doubt.",
         "Look at the one in doubt, then resend if a second copy does no harm.",
     ),
+    "completed, one message": (
+        {
+            "state": State.COMPLETED,
+            "diagnosis": None,
+            "total": 1,
+            "counters": Counters(sent=1),
+            "entry": entered(17 * HOUR),
+        },
+        "Completed 17 h ago. Its only message has a result.",
+        "",
+    ),
+    "completed, one message that is in doubt": (
+        {
+            "state": State.COMPLETED,
+            "diagnosis": None,
+            "total": 1,
+            "counters": Counters(unknown=1),
+            "entry": entered(17 * HOUR),
+        },
+        "Completed 17 h ago. Its only message has a result, which is in doubt.",
+        "Look at the one in doubt, then resend if a second copy does no harm.",
+    ),
     "completed, nobody": (
         {
             "state": State.COMPLETED,
@@ -332,6 +354,19 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
             ' UNKNOWN. Reason: "the sender burnt down"'
         ),
         "Look at those in doubt, then resend if a second copy does no harm.",
+    ),
+    "completed by force, one message": (
+        {
+            "state": State.COMPLETED,
+            "diagnosis": None,
+            "counters": Counters(sent=48_199, unknown=1),
+            "entry": entered(6 * 24 * HOUR, forced=1, reason="the sender burnt down"),
+        },
+        (
+            "Marked complete 6 d ago by ops; 1 message without a result was recorded as UNKNOWN."
+            ' Reason: "the sender burnt down"'
+        ),
+        "Look at the one in doubt, then resend if a second copy does no harm.",
     ),
     "cancelled": (
         {

@@ -94,22 +94,25 @@ def test_a_problem_without_words_is_said_to_have_none(
 
 
 @pytest.mark.parametrize(
-    ("diagnosis", "found", "said"),
+    ("changed", "found", "said"),
     [
-        (None, Diagnosis.FULLY_PROCESSED, "Completed: all 48,200 messages have a result."),
+        ({}, Diagnosis.FULLY_PROCESSED, "Completed: all 48,200 messages have a result."),
+        ({"total": 1}, Diagnosis.FULLY_PROCESSED, "Completed: the only message has a result."),
         (
-            None,
+            {"total": 2},
             Diagnosis.COUNTER_DRIFT,
-            "Counted again, and completed: all 48,200 messages have a result.",
+            "Counted again, and completed: all 2 messages have a result.",
         ),
-        (Diagnosis.IN_PROGRESS, Diagnosis.COUNTER_DRIFT, "Counted again. Nothing to do."),
+        (
+            {"diagnosis": Diagnosis.IN_PROGRESS},
+            Diagnosis.COUNTER_DRIFT,
+            "Counted again. Nothing to do.",
+        ),
     ],
 )
-def test_a_repair_says_what_it_did(
-    diagnosis: Diagnosis | None, found: Diagnosis, said: str
-) -> None:
+def test_a_repair_says_what_it_did(changed: dict[str, Any], found: Diagnosis, said: str) -> None:
     """And what is to be done now, if the campaign goes on."""
-    assert after_repair(standing(diagnosis=diagnosis), found) == said
+    assert after_repair(standing(**{"diagnosis": None} | changed), found) == said
 
 
 @pytest.mark.parametrize("diagnosis", Diagnosis)
