@@ -284,11 +284,8 @@ async def test_the_last_time_of_the_calendar_is_compared(both: Pair) -> None:
     assert started.transitioned
 
 
-@pytest.mark.parametrize(
-    ("seconds", "is_past"),
-    [(-86_400, True), (-70, True), (-30, False), (30, False), (86_400, False)],
-)
-async def test_a_time_may_be_a_minute_past(tmp_path: Path, seconds: int, is_past: bool) -> None:
+@pytest.mark.parametrize("seconds", [-86_400, -70, -30, 30, 86_400])
+async def test_a_time_may_be_a_minute_past(tmp_path: Path, seconds: int) -> None:
     """Clocks differ, and a call takes its time."""
 
     def check(connection: sa.Connection) -> None:
@@ -298,7 +295,7 @@ async def test_a_time_may_be_a_minute_past(tmp_path: Path, seconds: int, is_past
 
     refused = pytest.raises(InvalidRequestError, match="more than a minute past")
     async with support.open_store(tmp_path) as store:
-        with refused if is_past else contextlib.nullcontext():
+        with refused if seconds < -60 else contextlib.nullcontext():
             await store.read(check)
 
 
