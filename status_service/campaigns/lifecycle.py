@@ -7,7 +7,7 @@ campaign.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import sqlalchemy as sa
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from status_service.campaigns.types import StartOrder
     from status_service.recording.counting import Count
 
-#: More messages than this are refused, unless a setting says otherwise.
-DEFAULT_LARGEST_TOTAL: Final = 100_000_000
 _TOO_LATE = "more than a minute past"
 #: What starts a campaign now that has not started yet: a scheduled one keeps its time
 #: where none is given.
@@ -48,7 +46,7 @@ def start(
     campaign_id: str,
     order: StartOrder,
     *,
-    largest_total: int = DEFAULT_LARGEST_TOTAL,
+    largest_total: int,
     count: Count | None = None,
 ) -> Changed:
     """Seal the total and begin to send, now or later: :func:`.domain.decide_start`.

@@ -65,7 +65,7 @@ class CampaignService:
         *,
         stall_threshold: timedelta,
         meter: Meter | None = None,
-        largest_total: int = lifecycle.DEFAULT_LARGEST_TOTAL,
+        largest_total: int,
         stopping: asyncio.Event | None = None,
     ) -> None:
         self._largest_total = largest_total

@@ -50,7 +50,9 @@ def engine(url: str) -> Iterator[sa.Engine]:
     )
     with engine.begin() as connection:
         registration.create(connection, _CALLER, NewCampaign(_KEY.campaign_id))
-        lifecycle.start(connection, _CALLER, _KEY.campaign_id, StartOrder(_TOTAL))
+        lifecycle.start(
+            connection, _CALLER, _KEY.campaign_id, StartOrder(_TOTAL), largest_total=_TOTAL
+        )
     yield engine
     engine.dispose()
 

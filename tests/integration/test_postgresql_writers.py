@@ -49,7 +49,9 @@ class Writing:
             await self.store.write(
                 lambda connection, name=name: (
                     registration.create(connection, _CALLER, NewCampaign(name)),
-                    lifecycle.start(connection, _CALLER, name, StartOrder(_TOTAL)),
+                    lifecycle.start(
+                        connection, _CALLER, name, StartOrder(_TOTAL), largest_total=_TOTAL
+                    ),
                 )
             )
 

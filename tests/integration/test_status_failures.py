@@ -186,6 +186,10 @@ async def test_s1_counting_again_counts_by_code(status: Status) -> None:
     assert _shown(groups[:1]) == [(FAILED, "550", False, 58, [2, 59])]
     assert groups[0].detail == "no such user"
     assert (len(groups), groups[-1].rest, groups[-1].results) == (51, True, 21)
+    # Those without a group are counted on from there.
+    await status.report("a", pb.Result(sequence=131, outcome=FAILED, code="another"))
+    groups = await status.client.list_failures(campaign_id="a")
+    assert (len(groups), groups[-1].rest, groups[-1].results) == (51, True, 22)
 
 
 async def test_s1_a_group_that_is_missing_is_counted_again(status: Status) -> None:

@@ -23,7 +23,9 @@ from status_service.recording.notifier import Notifier
 async def test_s15_a_refusal_that_nobody_waits_for_is_no_error(tmp_path: Path) -> None:
     """A call that is cancelled while the database works, and then refused, leaves no error."""
     store = Store(f"sqlite:///{tmp_path}/status.db", MIGRATIONS, holder="test")
-    service = CampaignService(store, Notifier(), stall_threshold=timedelta(minutes=5))
+    service = CampaignService(
+        store, Notifier(), stall_threshold=timedelta(minutes=5), largest_total=1_000
+    )
     reported: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: reported.append(context))

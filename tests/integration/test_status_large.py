@@ -373,7 +373,9 @@ async def test_b1_a_pass_counts_nothing_where_nothing_is_full(
     """It costs what stands out, whatever the number of results."""
     store = await asyncio.to_thread(Store, database.url, MIGRATIONS, holder="test")
     try:
-        service = CampaignService(store, Notifier(), stall_threshold=timedelta(minutes=5))
+        service = CampaignService(
+            store, Notifier(), stall_threshold=timedelta(minutes=5), largest_total=1_000
+        )
         caller = Caller("default", "test")
         for name, total in (("a", 5), ("full", 7)):
             await service.create(caller, NewCampaign(name))

@@ -37,7 +37,9 @@ async def _views(database: Database) -> AsyncIterator[tuple[CampaignViews, Campa
     store = await asyncio.to_thread(Store, database.url, MIGRATIONS, holder="test")
     try:
         scans = Scans()
-        service = CampaignService(store, Notifier(), stall_threshold=_THRESHOLD)
+        service = CampaignService(
+            store, Notifier(), stall_threshold=_THRESHOLD, largest_total=1_000
+        )
         yield CampaignViews(store, scans, stall_threshold=_THRESHOLD), service, scans
     finally:
         store.close()

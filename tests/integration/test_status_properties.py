@@ -188,7 +188,7 @@ def test_problems_change_nothing_but_themselves(
 def _record(books: Books, name: str, frames: list[Frame], *, total: int, together: bool) -> None:
     def prepared(connection: sa.Connection) -> None:
         registration.create(connection, books.caller, NewCampaign(name))
-        lifecycle.start(connection, books.caller, name, StartOrder(total))
+        lifecycle.start(connection, books.caller, name, StartOrder(total), largest_total=total)
 
     books.write(prepared)
     for batch in [frames] if together else [[frame] for frame in frames]:
@@ -217,7 +217,7 @@ def test_the_audit_trail_names_who_reported_the_last_result(tables: Database) ->
 
         def recorded(connection: sa.Connection) -> Recorded:
             registration.create(connection, books.caller, NewCampaign("a"))
-            lifecycle.start(connection, books.caller, "a", StartOrder(2))
+            lifecycle.start(connection, books.caller, "a", StartOrder(2), largest_total=2)
             return ledger.record(
                 connection,
                 [
@@ -246,7 +246,7 @@ def test_a_transaction_takes_as_many_campaigns_as_there_are(tables: Database) ->
     def prepared(connection: sa.Connection) -> None:
         for name in names:
             registration.create(connection, books.caller, NewCampaign(name))
-            lifecycle.start(connection, books.caller, name, StartOrder(2))
+            lifecycle.start(connection, books.caller, name, StartOrder(2), largest_total=2)
 
     with closing(Books(tables)) as books:
         books.write(prepared)

@@ -159,7 +159,7 @@ def _racers(database: Database, number: int) -> Iterator[Callable[[int], None]]:
         name = f"race-{number}"
         with engines[0].begin() as connection:
             registration.create(connection, _CALLER, NewCampaign(name))
-            lifecycle.start(connection, _CALLER, name, StartOrder(_BATCHES))
+            lifecycle.start(connection, _CALLER, name, StartOrder(_BATCHES), largest_total=_BATCHES)
         works = _works(name)
         # Whoever is called first is first more often than not.
         turned = works[number % len(works) :] + works[: number % len(works)]

@@ -119,7 +119,9 @@ async def test_a_campaign_that_is_locked_holds_no_other_start_up() -> None:
                 raise StoreBusyError("locked")
 
     store: Any = Store()
-    service = CampaignService(store, Notifier(), stall_threshold=timedelta(minutes=5))
+    service = CampaignService(
+        store, Notifier(), stall_threshold=timedelta(minutes=5), largest_total=1_000
+    )
     with capture_logs() as logs:
         await service.start_due()
     assert tried == [1, 2, 3]
