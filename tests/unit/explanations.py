@@ -333,6 +333,30 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
         ),
         "Look at those in doubt, then resend if a second copy does no harm.",
     ),
+    "completed, its only message": (
+        {
+            "state": State.COMPLETED,
+            "diagnosis": None,
+            "total": 1,
+            "counters": Counters(sent=1),
+            "entry": entered(17 * HOUR),
+        },
+        "Completed 17 h ago. Its only message has a result.",
+        "",
+    ),
+    "completed by force, one message": (
+        {
+            "state": State.COMPLETED,
+            "diagnosis": None,
+            "counters": Counters(sent=48_199, unknown=1),
+            "entry": entered(HOUR, forced=1, reason="the sender burnt down"),
+        },
+        (
+            "Marked complete 1 h ago by ops; 1 message without a result was recorded as"
+            ' UNKNOWN. Reason: "the sender burnt down"'
+        ),
+        "Look at the one in doubt, then resend if a second copy does no harm.",
+    ),
     "cancelled": (
         {
             "state": State.CANCELLED,

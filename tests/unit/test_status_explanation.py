@@ -94,22 +94,25 @@ def test_a_problem_without_words_is_said_to_have_none(
 
 
 @pytest.mark.parametrize(
-    ("diagnosis", "found", "said"),
+    ("total", "diagnosis", "found", "said"),
     [
-        (None, Diagnosis.FULLY_PROCESSED, "Completed: all 48,200 messages have a result."),
+        (48_200, None, Diagnosis.FULLY_PROCESSED, "Completed: all 48,200 messages have a result."),
+        (2, None, Diagnosis.FULLY_PROCESSED, "Completed: all 2 messages have a result."),
+        (1, None, Diagnosis.FULLY_PROCESSED, "Completed: the only message has a result."),
         (
+            48_200,
             None,
             Diagnosis.COUNTER_DRIFT,
             "Counted again, and completed: all 48,200 messages have a result.",
         ),
-        (Diagnosis.IN_PROGRESS, Diagnosis.COUNTER_DRIFT, "Counted again. Nothing to do."),
+        (48_200, Diagnosis.IN_PROGRESS, Diagnosis.COUNTER_DRIFT, "Counted again. Nothing to do."),
     ],
 )
 def test_a_repair_says_what_it_did(
-    diagnosis: Diagnosis | None, found: Diagnosis, said: str
+    total: int, diagnosis: Diagnosis | None, found: Diagnosis, said: str
 ) -> None:
     """And what is to be done now, if the campaign goes on."""
-    assert after_repair(standing(diagnosis=diagnosis), found) == said
+    assert after_repair(standing(total=total, diagnosis=diagnosis), found) == said
 
 
 @pytest.mark.parametrize("diagnosis", Diagnosis)
