@@ -16,13 +16,13 @@ from sender_service.store.batch import PendingMessage
 from sender_service.verdicts import Answer, Effect, Finished, Reply
 
 _PATIENCE_SECONDS = 20.0
-_WORKERS = 2
+_WORKERS, _WINDOW = 2, 16
 
 
 class Run:
     """Two workers whose channel, gate and commits the test plays; others have its two places."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_closed: bool) -> None:
         self.allowed = True
         self.begun: asyncio.Queue[int] = asyncio.Queue()
         self.may_answer = asyncio.Event()
@@ -31,7 +31,7 @@ class Run:
         self.concurrency = _WORKERS
         self.waiting = self.in_doubt = 0
         self.shared = SimpleNamespace(tally=Tally())
-        self.is_closed = True
+        self.is_closed = is_closed
         played: Any = self
         plan = DeliveryPlan(
             campaign_id="c1",
@@ -41,7 +41,7 @@ class Run:
             template=None,
             keys=MessageKeys(organisation="default", campaign_id="c1", content_digest="d"),
             policy=Policy(Guarantee.AT_MOST_ONCE, RetryPolicy(60.0)),
-            window=16,
+            window=_WINDOW,
             lease_seconds=60.0,
             heartbeat_seconds=20.0,
         )
@@ -82,8 +82,8 @@ class Run:
 
 
 @asynccontextmanager
-async def working() -> AsyncIterator[Run]:
-    run = Run()
+async def working(*, is_closed: bool = True) -> AsyncIterator[Run]:
+    run = Run(is_closed=is_closed)
     tasks = run.workers.tasks(10)
     assert len(tasks) == _WORKERS
     try:
@@ -133,3 +133,17 @@ async def test_a_worker_whose_message_another_one_took_meanwhile_takes_the_next(
         run.add(2)
         assert await run.next_begun() == 2
         assert not run.ended
+
+
+async def test_more_than_one_message_is_in_doubt_only_once_the_provider_takes_them() -> None:
+    """An answer that leaves the circuit breaker half open does not widen the window."""
+    async with working(is_closed=False) as run:
+        run.limit.release()
+        run.may_answer.set()
+        for number, (closes, window) in enumerate([(False, 1), (True, _WINDOW), (True, _WINDOW)]):
+            assert not run.ended[number:]
+            run.is_closed = closes
+            run.add(number)
+            await _settled()
+            assert len(run.ended) == number + 1
+            assert run.workers.window == window
