@@ -1,4 +1,4 @@
-"""What one stream has in flight at most, and when it counts as connected, and as silent."""
+"""What frames of one stream carry, how many are in flight, and when it is connected or silent."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from closeout.status.v1 import status_pb2 as pb
+from sender_service.domain import Problem, ProblemKind, State
 from sender_service.reporting import frame_writer
 from sender_service.reporting.frame_writer import FrameWriter
 from sender_service.reporting.probe import Probe
@@ -17,6 +18,7 @@ from sender_service.reporting.subscription import Event
 from sender_service.store.outbox import ShardKey, ShardProgress
 
 _PATIENCE_SECONDS = 20.0
+_QUIET_SECONDS = 1_000.0
 _SHARD = ShardKey(1, 1)
 
 
@@ -26,6 +28,8 @@ class Played:
     def __init__(self) -> None:
         self.now = 100.0
         self.most_in_flight = 16
+        self.problems: tuple[Problem, ...] | None = None
+        self.at_work: list[Any] = []
         self.queue = RelayQueue(500)
         self.frames: asyncio.Queue[pb.ReportResultsRequest] = asyncio.Queue()
         played: Any = self
@@ -33,7 +37,7 @@ class Played:
             played,
             self.queue,
             played,
-            Probe(played, "default", hold_after_seconds=None),
+            Probe(played, "default", hold_after_seconds=4 * _QUIET_SECONDS),
             instance="one",
             most_in_flight=lambda: self.most_in_flight,
         )
@@ -47,14 +51,26 @@ class Played:
         self.frames.put_nowait(request)
 
     def next_frame(self, _: float) -> None:
-        """Have no problems to report."""
+        """Have no problems to report alone."""
 
-    next_time = beside_request = next_frame
+    next_time = next_frame
+
+    def beside_request(self, _: Any) -> tuple[Problem, ...] | None:
+        """Return the problems that go with the request of the campaign's state."""
+        return self.problems
+
+    def of(self, _: str) -> list[Any]:
+        """Return the campaigns at work, of which one that is SENDING lets the writer probe."""
+        return self.at_work
+
+    async def frame(self) -> pb.ReportResultsRequest:
+        """Wait for the next frame."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return await self.frames.get()
 
     async def written(self) -> int:
         """Wait for the next frame; return its number."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            return (await self.frames.get()).frame
+        return (await self.frame()).frame
 
     def acknowledged(self, frame: int) -> None:
         """Take an acknowledgement as the reader of the stream does."""
@@ -162,6 +178,42 @@ async def test_s17_a_stream_is_connected_when_its_first_frame_has_left(played: P
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
         played.queue.begin_stream()
+
+
+_REFUSED = Problem(ProblemKind.PROVIDER_REFUSES, "the login is refused", needs_attention=True)
+
+
+@pytest.mark.parametrize(
+    ("problems", "carried"),
+    [((_REFUSED,), ["the login is refused"]), ((), []), (None, None)],
+    ids=["one", "none", "it has ended"],
+)
+async def test_the_request_of_a_state_carries_the_problems_of_its_campaign(
+    played: Played, problems: tuple[Problem, ...] | None, carried: list[str] | None
+) -> None:
+    """Also that there are none any more; a page and a probe leave them as they are."""
+    call: Any = played
+    played.problems = problems
+    played.at_work = [SimpleNamespace(number=1, campaign_id="c1", state=State.SENDING)]
+    writing = asyncio.create_task(played.writer.write(call))
+    try:
+        request = await played.frame()
+        summaries = [problem.summary for problem in request.problems.problems]
+        assert (summaries if request.HasField("problems") else None) == carried
+        played.acknowledged(1)
+        played.queue.journaled(_SHARD, 500)
+        played.writer.wake()
+        page = await played.frame()
+        played.acknowledged(2)
+        played.now += _QUIET_SECONDS
+        played.writer.wake()
+        probe = await played.frame()
+        assert (page.frame, probe.frame) == (2, 3)
+        assert not page.HasField("problems")
+        assert not probe.HasField("problems")
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
 
 
 async def _settled() -> None:

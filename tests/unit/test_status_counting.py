@@ -1,14 +1,17 @@
-"""Whether a count on a snapshot still holds when the campaign is locked later."""
+"""What a count on a snapshot says, and whether it holds when the campaign is locked later."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from status_service.domain import Counters
-from status_service.recording.counting import Count
+from status_service.domain import Counters, State
+from status_service.recording.counting import Count, count_by_number
+from status_service.schema import campaigns, metadata
 
 _SENT, _MORE = Counters(sent=5), Counters(sent=6)
 
@@ -57,3 +60,24 @@ def test_the_drift_is_what_the_counters_lack() -> None:
     """None where they are right."""
     assert Count(7, _SENT, _MORE, None).drift == Counters(sent=1)
     assert Count(7, _SENT, _SENT, None).drift == Counters()
+
+
+def test_there_is_no_count_of_a_campaign_that_can_not_be_filled() -> None:
+    """One that was taken out by hand meanwhile, or put back into what it was before its start."""
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        for number, state, total in ((1, State.SENDING, 5), (2, State.DRAFT, None)):
+            connection.execute(
+                sa.insert(campaigns).values(
+                    campaign=number,
+                    organisation="default",
+                    campaign_id=f"c{number}",
+                    state=state,
+                    total=total,
+                    create_time=datetime(2026, 1, 1, tzinfo=UTC),
+                )
+            )
+        found = [count_by_number(connection, number) for number in (1, 2, 3)]
+    engine.dispose()
+    assert found == [Count(1, Counters(), Counters(), None), None, None]

@@ -91,6 +91,23 @@ def test_who_has_an_eighth_of_what_the_busiest_stream_has_reports_little(
     assert (turns.take() == ["other"]) is alone
 
 
+@pytest.mark.parametrize(
+    ("others", "waiting", "alone"), [(0, 12, True), (0, 13, False), (1, 8, True), (1, 9, False)]
+)
+def test_what_was_stored_before_counts_half_with_each_transaction_since(
+    others: int, waiting: int, *, alone: bool
+) -> None:
+    """80 results of the last one and 25 that wait are a full transaction; after another, 65."""
+    turns = _filled(full=(8, 10))
+    turns.take()
+    for _ in range(others):
+        turns.put("call", "call", 1)
+        assert turns.take() == ["call"]
+    turns.put("full", "full", 25)
+    turns.put("other", "other", waiting)
+    assert (turns.take() == ["other"]) is alone
+
+
 def test_a_transaction_beside_streams_that_report_little_lasts_as_long_as_it_may() -> None:
     """The writer says how many results that are, and it is never more than a half."""
     for allowed, taken in ((20, 2), (1_000, 5), (1, 1)):
