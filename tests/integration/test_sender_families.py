@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from closeout.errors import (
     AlreadyExistsError,
@@ -22,9 +20,6 @@ from closeout.status.v1 import status_pb2
 from integration import sender_support as support
 from integration.family_support import age, change, create, got, send
 from integration.sender_pair import Pair, State, pair
-from sender_service.store import campaigns
-from service_runtime.database_time import read_clock
-from service_runtime.errors import InvalidRequestError
 
 Phase = pb.GetDeliveryResponse.Phase
 ONLY_NEW = pb.StartCampaignRequest.ONLY_NEW
@@ -282,21 +277,6 @@ async def test_the_last_time_of_the_calendar_is_compared(both: Pair) -> None:
     end = datetime(9999, 12, 31, tzinfo=UTC)
     started = await both.sender.start_campaign(campaign_id="second", start_time=end)
     assert started.transitioned
-
-
-@pytest.mark.parametrize("seconds", [-86_400, -70, -30, 30, 86_400])
-async def test_a_time_may_be_a_minute_past(tmp_path: Path, seconds: int) -> None:
-    """Clocks differ, and a call takes its time."""
-
-    def check(connection: sa.Connection) -> None:
-        at = read_clock(connection) + timedelta(seconds=seconds)
-        campaigns.check_not_past(connection, None)
-        campaigns.check_not_past(connection, at)
-
-    refused = pytest.raises(InvalidRequestError, match="more than a minute past")
-    async with support.open_store(tmp_path) as store:
-        with refused if seconds < -60 else contextlib.nullcontext():
-            await store.read(check)
 
 
 async def test_a_time_that_is_past_is_refused_first(both: Pair) -> None:

@@ -267,27 +267,6 @@ async def test_a_stream_is_idle_once_it_is_known_that_nothing_is_to_be_requested
     assert not stream.is_idle
 
 
-async def test_a_stop_waits_for_results_that_are_not_acknowledged(
-    directory: Directory, reporting: Reporting, stream: ResultStream
-) -> None:
-    """Until they are, or its time is over."""
-    directory.add(cast("Any", Row(1, "c1")))
-    stream._queue.add(1, "c1", (ShardProgress(ShardKey(1, 1), 5, 0),))
-    running: asyncio.Task[Any] = asyncio.create_task(asyncio.Event().wait())
-    reporting._streams["default"], reporting._tasks["default"] = stream, running  # type: ignore[assignment]
-    async with asyncio.timeout(20.0):
-        await reporting.drain(0.01)
-    waiting = asyncio.create_task(reporting.drain(3_600.0))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert not waiting.done()
-    stream._queue.remove(1)
-    async with asyncio.timeout(20.0):
-        await waiting
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-
-
 async def test_l7_a_stop_does_not_wait_for_a_stream_without_results(
     reporting: Reporting, stream: ResultStream
 ) -> None:

@@ -172,16 +172,6 @@ def test_pace_follows_what_transactions_take() -> None:
     assert pace.results_within(0.000_001) == 1_000
 
 
-def test_one_slow_transaction_counts_a_fifth() -> None:
-    """A disk that hesitates once changes the size of the next ones little."""
-    pace = Pace()
-    pace.note(1_000, 1.0)
-    pace.note(1_000, 6.0)
-    assert pace.results_within(10.0) == 5_000
-    pace.note(999, 60.0)
-    assert pace.results_within(10.0) == 5_000
-
-
 def test_full_streams_share_a_transaction_by_results() -> None:
     """Not by frames: a stream with large ones gets no more than the others."""
     turns: Turns[int] = Turns(batch_results=10_000)
