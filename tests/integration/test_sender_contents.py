@@ -49,9 +49,7 @@ async def test_the_latest_contents_are_kept_up_to_their_limit(tmp_path: Path) ->
     """L5: a campaign whose turn comes again is not compiled again, if few others had theirs."""
     channel = CountedTemplates()
     async with support.open_store(tmp_path) as store:
-        texts = [
-            f'{{"kind": "text", "text": "{text}"}}' for text in ("x", "x", "x", "x" * 200)
-        ]
+        texts = [f'{{"kind": "text", "text": "{text}"}}' for text in ("x", "x", "x", "x" * 200)]
         rows = [
             await support.add_campaign(store, campaign_id=f"c{number}", messages=1, content=text)
             for number, text in enumerate(texts)

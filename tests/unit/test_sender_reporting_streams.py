@@ -42,9 +42,7 @@ class Played(StatusAccount):
         store: Any = self
         directory = Directory(store)
         for number, organisation in enumerate(organisations):
-            row: Any = SimpleNamespace(
-                campaign=number, campaign_id="c", organisation=organisation
-            )
+            row: Any = SimpleNamespace(campaign=number, campaign_id="c", organisation=organisation)
             directory.add(row)
         reporting = Reporting(store, self, directory, instance="one", replay_days=7)
         running = asyncio.create_task(reporting.run())
