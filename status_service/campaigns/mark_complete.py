@@ -119,7 +119,7 @@ def complete(
     count: Count | None,
     missing: Sequence[tuple[int, int]] = (),
     forced_before: int,
-    revision: int = 0,
+    revision: int,
 ) -> Changed:
     """Record messages as UNKNOWN, and complete the campaign if every message has a result then.
 
