@@ -66,7 +66,7 @@ class Advance:
         position: where the shard is now.
         journaled: how many of its messages have an outcome.
         messages: the messages taken, to be handed over now.
-        due_seconds: when the next waiting message may be tried; None: none waits.
+        due_seconds: until the next waiting message may be tried, or since; None: none waits.
         released: nothing is in doubt, taken or left out: the lease is released.
     """
 
@@ -300,4 +300,4 @@ def _new(
 
 def _due_seconds(connection: sa.Connection, lease: Lease, now: datetime) -> float | None:
     due = retries.first_due(connection, retries.of_shard(lease.campaign, lease.shard))
-    return None if due is None else max((due - now).total_seconds(), 0.0)
+    return None if due is None else (due - now).total_seconds()

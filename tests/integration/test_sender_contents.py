@@ -49,13 +49,13 @@ async def test_the_latest_contents_are_kept_up_to_their_limit(tmp_path: Path) ->
     """L5: a campaign whose turn comes again is not compiled again, if few others had theirs."""
     channel = CountedTemplates()
     async with support.open_store(tmp_path) as store:
+        texts = [f'{{"kind": "text", "text": "{text}"}}' for text in ("x", "x", "x", "x" * 200)]
         rows = [
-            await support.add_campaign(
-                store, campaign_id=name, messages=1, content=f'{{"kind": "text", "text": "{text}"}}'
-            )
-            for name, text in (("a", "x"), ("b", "x"), ("c", "x"), ("large", "x" * 200))
+            await support.add_campaign(store, campaign_id=f"c{number}", messages=1, content=text)
+            for number, text in enumerate(texts)
         ]
-        contents = CompiledContents(store, TemplateWorkers(1), kept_bytes=100)
+        three = sum(map(len, texts[:3]))
+        contents = CompiledContents(store, TemplateWorkers(1), kept_bytes=three)
         for row in (*rows[:3], *rows[1:3]):
             await contents.get(row, channel)
         assert (channel.compiled, channel.held) == (3, 3)

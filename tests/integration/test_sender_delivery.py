@@ -41,6 +41,15 @@ async def test_accepted_messages_are_sent_once_each(tmp_path: Path) -> None:
         assert b.channel.most_flying <= b.channel.concurrency
 
 
+async def test_a_shard_is_finished_when_every_message_has_an_outcome(tmp_path: Path) -> None:
+    """And not when a run over it has ended, whatever ended that."""
+    async with bench(tmp_path, 2) as b:
+        for b.allowed in (False, True):
+            run = await b.begin()
+            await run.run()
+            assert run.is_finished is b.allowed
+
+
 async def test_a_small_shard_has_no_more_workers_than_messages(tmp_path: Path) -> None:
     """A campaign of two messages does not pay for the thousand tasks of a large one."""
     async with bench(tmp_path, 2) as b:

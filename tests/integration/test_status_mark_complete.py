@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from integration.status_support import (
     results,
     without_pace,
 )
+from status_service.recording import gaps
 
 
 async def test_mark_complete_says_what_is_missing(status: Status) -> None:
@@ -105,3 +107,19 @@ async def test_a_dry_run_of_mark_complete_answers_alike_and_changes_nothing(
     assert answer.transitioned
     assert without_pace(answer.campaign) == before
     assert before == without_pace(await status.client.get_campaign(campaign_id="a"))
+
+
+async def test_force_finds_what_is_missing_behind_any_number_of_results(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks at a bounded number of results at a time, and goes on where it stopped."""
+    monkeypatch.setattr(gaps, "_WINDOW", 2)
+    monkeypatch.setattr(gaps, "PAGE_WINDOWS", 1)
+    await status.start("a", 12)
+    await status.report("a", *results([*range(1, 8), 10]))
+    async with asyncio.timeout(20.0):
+        answer = await status.client.mark_complete(campaign_id="a", force=True, reason="gone")
+    assert (answer.transitioned, answer.campaign.unknown) == (True, 4)
+    unknown = [row async for row in status.client.list_results(campaign_id="a", outcomes=[UNKNOWN])]
+    assert [row.sequence for row in unknown] == [8, 9, 11, 12]
+    status.check_invariants()

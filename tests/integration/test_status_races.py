@@ -188,7 +188,7 @@ def _works(name: str) -> list[Callable[[sa.Connection], object]]:
         _, known = mark_complete.decide(connection, _CALLER, name, force=False)
         if known is not None:
             mark_complete.complete(
-                connection, _CALLER, name, reason="", count=known, forced_before=0
+                connection, _CALLER, name, reason="", count=known, forced_before=0, revision=0
             )
 
     mend = partial(repair.repair, key=key, stall_threshold=timedelta(minutes=5), actor="racer")

@@ -279,6 +279,25 @@ async def test_l7_a_stop_does_not_wait_for_a_stream_without_results(
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_l7_a_stop_waits_for_what_is_not_acknowledged_as_long_as_it_may(
+    reporting: Reporting, stream: ResultStream
+) -> None:
+    """It ends with the last acknowledgement, or when its time is over."""
+    running: asyncio.Task[Any] = asyncio.create_task(asyncio.Event().wait())
+    reporting._streams["default"], reporting._tasks["default"] = stream, running  # type: ignore[assignment]
+    stream._queue.add(1, "c1", [ShardProgress(ShardKey(1, 1), 10, 0)])
+    async with asyncio.timeout(20.0):
+        await reporting.drain(0.0)
+        draining = asyncio.create_task(reporting.drain(3_600.0))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not draining.done()
+        stream.finish(1)
+        await draining
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 class Call:
     """A stream whose answers a test gives; where it has no more, the call is cancelled."""
 

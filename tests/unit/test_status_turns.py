@@ -164,6 +164,8 @@ def test_pace_follows_what_transactions_take() -> None:
     assert pace.results_within(0.01) is None
     pace.note(10_000, 0.05)
     assert pace.results_within(0.01) == 2_000
+    pace.note(10_000, 0.1)  # it counts a fifth, those before it the rest
+    assert pace.results_within(0.012) == 2_000
     for _ in range(50):
         pace.note(10_000, 0.02)
     assert pace.results_within(0.01) == pytest.approx(5_000, rel=0.01)
