@@ -82,7 +82,9 @@ async def _prepared(url: str, way: _Way) -> Store:
     store = await asyncio.to_thread(Store, url, MIGRATIONS, holder="benchmark")
     if not way.indexed:
         await store.write(lambda connection: connection.exec_driver_sql(_DROP))
-    service = CampaignService(store, Notifier(), stall_threshold=timedelta(minutes=5))
+    service = CampaignService(
+        store, Notifier(), stall_threshold=timedelta(minutes=5), largest_total=1
+    )
     for key in _KEYS:
         await service.create(_CALLER, NewCampaign(key.campaign_id))
         await service.start(_CALLER, key.campaign_id, StartOrder(100_000_000))
