@@ -53,6 +53,19 @@ async def test_mark_complete_of_a_completed_campaign_changes_nothing(status: Sta
         assert (answer.transitioned, answer.campaign) == (False, before)
 
 
+async def test_s1_nothing_is_forced_where_every_message_has_a_result(status: Status) -> None:
+    """The audit trail tells how many messages were: none, whoever completes the campaign."""
+    await status.start("a", 1)
+    await status.report("a", *results([1]))
+    await status.start("b", 2)
+    await status.report("b", *results([1]))
+    await status.client.mark_complete(campaign_id="b", force=True, reason="gone")
+    completions = status.execute(
+        "SELECT forced FROM transitions WHERE to_state = 'COMPLETED' ORDER BY transition"
+    )
+    assert [forced for (forced,) in completions] == [0, 1]
+
+
 async def test_mark_complete_in_a_state_that_is_not_sent_names_it(status: Status) -> None:
     """DRAFT, SCHEDULED and CANCELLED: FAILED_PRECONDITION, CAMPAIGN_NOT_SENDING, with the state."""
     later = datetime.now(UTC) + timedelta(days=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -9,6 +10,7 @@ from structlog.testing import capture_logs
 
 from sender_service.campaigns.directory import Directory
 from sender_service.domain import ProblemKind, State
+from sender_service.reporting import link
 from sender_service.reporting.link import Link, steady_seconds
 from sender_service.reporting.probe import Probe
 
@@ -180,6 +182,20 @@ def test_nothing_is_probed_where_nothing_is_ever_held(directory: Directory) -> N
     assert (probe.next_frame(1e9), probe.next_time()) == (None, None)
 
 
+@pytest.mark.parametrize(("platform", "seconds"), [("linux", 123.0), ("darwin", 456.0)])
+def test_the_clock_counts_on_while_a_linux_machine_sleeps(
+    monkeypatch: pytest.MonkeyPatch, platform: str, seconds: float
+) -> None:
+    """After a night of sleep nothing was heard for a night. Elsewhere there is no such clock."""
+    clocks = {7: 123.0}
+    time = SimpleNamespace(
+        CLOCK_BOOTTIME=7, clock_gettime=clocks.__getitem__, monotonic=lambda: 456.0
+    )
+    monkeypatch.setattr(link, "time", time)
+    monkeypatch.setattr(link, "sys", SimpleNamespace(platform=platform))
+    assert steady_seconds() == seconds
+
+
 def test_the_clock_never_goes_back() -> None:
-    """It counts on while the machine sleeps, which no test can show."""
+    """Whatever is done to the time of day."""
     assert steady_seconds() <= steady_seconds()

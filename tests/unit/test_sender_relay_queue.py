@@ -385,3 +385,9 @@ class Streams(RuleBasedStateMachine):
 
 TestStreams = Streams.TestCase
 TestStreams.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_a_page_has_the_entries_behind_its_first() -> None:
+    """So many are read for it: not those that were reported before."""
+    pages = [page for _, page in drain(queue_with(25, reported=8)) if page is not None]
+    assert [(page.after, page.through, page.size) for page in pages] == [(8, 18, 10), (18, 25, 7)]
