@@ -5,6 +5,7 @@ Both services and a provider run, whose ledger is the witness.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pysqlite3 import dbapi2
 
+from integration.sender_support import eventually
 from integration.test_cli_send import CAMPAIGN, System, system
 
 if TYPE_CHECKING:
@@ -233,6 +235,37 @@ async def test_a_repeated_resend_sends_nothing(system: System) -> None:
     answer = json.loads(out)
     assert (code, answer["started"], answer.get("created", False)) == (0, False, False)
     assert answer["message"].endswith("nothing was sent again")
+    assert system.recipients() == sorted(BOTH * 2)
+
+
+def execute(system: System, statement: str) -> list[tuple[str]]:
+    """Run a statement in the database of the sender by hand; return the rows."""
+    connection = dbapi2.connect(system.folder / "sender.db", timeout=10)
+    try:
+        with connection:
+            return list(connection.execute(statement))
+    finally:
+        connection.close()
+
+
+async def test_a_resend_waits_for_the_last_acknowledgement(system: System) -> None:
+    """What was watched to its end can be resent at once, though the sender is a moment behind."""
+    await first_sent(system)
+    _, out, _ = await system.closeout("list")
+    source = out.split()[0]
+
+    async def has_ended() -> bool:
+        return execute(system, "SELECT phase FROM campaigns") == [("FINISHED",)]
+
+    await eventually(has_ended)
+    execute(system, "UPDATE campaigns SET phase = 'STARTED'")
+    resending = asyncio.create_task(
+        system.closeout("resend", source, "--yes", "--to", "sent", "--watch")
+    )
+    await asyncio.sleep(1)
+    assert not resending.done()
+    execute(system, "UPDATE campaigns SET phase = 'FINISHED' WHERE campaign = 1")
+    assert (await resending)[0] == 0
     assert system.recipients() == sorted(BOTH * 2)
 
 

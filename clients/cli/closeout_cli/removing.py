@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,7 @@ from closeout_cli.options import (
     status_client,
 )
 from closeout_cli.prompts import Yes, confirm, may_ask
+from closeout_cli.settling import once_settled
 from closeout_cli.words import number
 
 if TYPE_CHECKING:
@@ -85,7 +87,8 @@ async def _delete(
                 campaign_id=campaign_id, reason=reason, dry_run=dry_run
             )
             try:
-                kept = await sender.delete_campaign(campaign_id=campaign_id, dry_run=dry_run)
+                delete = partial(sender.delete_campaign, campaign_id=campaign_id, dry_run=dry_run)
+                kept = await once_settled(sender, campaign_id, delete)
             except NotFoundError:
                 return deleted, 0  # another sender had it
         except FailedPreconditionError as error:

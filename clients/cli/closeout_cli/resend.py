@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +30,7 @@ from closeout_cli.options import (
 )
 from closeout_cli.prompts import Yes, confirm, may_ask
 from closeout_cli.repetition import is_repetition, repetition
+from closeout_cli.settling import once_settled
 from closeout_cli.start_request import StartRequest, check_start
 from closeout_cli.started import Started
 from closeout_cli.watch import followed
@@ -230,14 +232,16 @@ async def _send(
 async def _resend(
     sender: SenderClient, found: Resend, *, validate_only: bool
 ) -> pb.ResendCampaignResponse:
+    resend = partial(
+        sender.resend_campaign,
+        source_campaign_id=found.source,
+        outcomes=found.outcomes,
+        include_unsent=_UNSENT in found.kinds,
+        campaign_id=found.campaign_id,
+        validate_only=validate_only,
+    )
     try:
-        return await sender.resend_campaign(
-            source_campaign_id=found.source,
-            outcomes=found.outcomes,
-            include_unsent=_UNSENT in found.kinds,
-            campaign_id=found.campaign_id,
-            validate_only=validate_only,
-        )
+        return await once_settled(sender, found.source, resend)
     except AlreadyExistsError as error:
         raise CommandError(
             f"campaign {found.campaign_id} exists and is not {found.source} to those whose message"
