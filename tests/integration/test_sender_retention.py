@@ -71,7 +71,11 @@ async def test_a_campaign_is_deleted_at_both_services(tmp_path: Path) -> None:
             would = await both.sender.delete_campaign(campaign_id="c1", dry_run=True)
             did = await both.sender.delete_campaign(campaign_id="c1")
             assert (would.deleted, would.recipients) == (did.deleted, did.recipients) == (True, 3)
-            await removed(both)
+
+            async def said() -> bool:  # after the rows have gone
+                return any(line["event"] == "campaign_removed" for line in logged)
+
+            await support.eventually(said)
         assert [sender_rows(both, table) for table in ("recipients", "outcomes", "shards")] == [
             3,
             3,
